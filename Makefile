@@ -1,0 +1,40 @@
+# Every target works on a machine that has only Python >= 3.11: the first makes .venv from the pinned
+# constraints, later ones reuse it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test setup check format clean
+
+demo: $(VENV)/.installed
+	$(BIN)/altuna fit
+
+test: $(VENV)/.tested
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.tested
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+setup: $(VENV)/.tested
+
+format: $(VENV)/.tested
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	$(INSTALL) --editable '.[sensors,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,62 @@
+"""What the loop and the model are fed: per modality, only the rows that have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples, of which each modality brings only the rows where it is present.
+
+    An absent cell therefore costs no memory, no copy and no compute. A modality that no sample
+    of the batch has is not in ``inputs`` at all.
+
+    Args:
+        inputs: Modality name to its input [n_m, ...], n_m <= B.
+        rows: Modality name to the batch rows [n_m] (int64, ascending) that its input belongs to.
+        labels: Class numbers [B] (int64); -1 where unknown.
+        indices: Positions [B] (int64) of the samples in their data set, for methods with memory.
+    """
+
+    inputs: dict[str, Tensor]
+    rows: dict[str, Tensor]
+    labels: Tensor
+    indices: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def labels_of(self, modality: str) -> Tensor:
+        """Return the labels [n_m] of the rows that have ``modality``."""
+        return self.labels[self.rows[modality]]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """Return the batch with every tensor on ``device``."""
+        return self._map(lambda t: t.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory (the DataLoader calls this)."""
+        return self._map(lambda t: t.pin_memory())
+
+    def _map(self, fn: Callable[[Tensor], Tensor]) -> Batch:
+        return Batch(
+            {m: fn(t) for m, t in self.inputs.items()},
+            {m: fn(t) for m, t in self.rows.items()},
+            fn(self.labels),
+            fn(self.indices),
+        )
+
+
+def presence(rows: dict[str, Tensor], modalities: Sequence[str], size: int) -> Tensor:
+    """Return [M, B] bool from the rows of each modality; all False for one that is not in ``rows``."""
+    device = next(iter(rows.values())).device if rows else None
+    present = torch.zeros(len(modalities), size, dtype=torch.bool, device=device)
+    for i, modality in enumerate(modalities):
+        if modality in rows:
+            present[i, rows[modality]] = True
+    return present

@@ -1,0 +1,225 @@
+"""The command line: parse and delegate. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import typer
+
+from altuna import __version__
+from altuna.errors import UserError
+from altuna.fitting import fit, run_directory
+
+app = typer.Typer(
+    name="altuna",
+    help="Multimodal learning in which no modality gets lazy and none is required.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"altuna {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None: ...
+
+
+def _flags(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Turn a function's annotated arguments into command line options that are None unless given.
+
+    The function stays the only home of its defaults; mappings are for ``--config`` and ``--set``.
+    """
+    flags = []
+    hints = get_type_hints(function, include_extras=True)
+    for name, parameter in inspect.signature(function).parameters.items():
+        kind, text = get_args(hints[name])
+        choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+        plain = next((c for c in choices if c in (str, int, float, bool, Path)), None)
+        if plain is None:
+            continue
+        shown = None if parameter.default in (None, False) else str(parameter.default)
+        declaration = [f"--{name.replace('_', '-')}"]
+        option = typer.Option(*declaration, help=text, show_default=shown or False)
+        flags.append(
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[plain | None, option],
+            )
+        )
+    return flags
+
+
+def _fit(config: Path | None, set_: list[str] | None, **flags: Any) -> None:
+    given = {name: value for name, value in flags.items() if value is not None}
+    options: dict[str, Any] = {}
+    if config is not None:
+        from altuna.run import read_yaml
+
+        options = read_yaml(config)
+    elif given.get("resume"):
+        options = _options_of_resumed(given)
+    if isinstance(given.get("method"), str) and isinstance(options.get("method"), Mapping):
+        same = options["method"].get("name") == given["method"]
+        given["method"] = options["method"] if same else given["method"]
+    options |= given
+    for assignment in set_ or []:
+        _assign(options, assignment)
+    from altuna.options import check_options
+
+    check_options(options, fit, str(config or "fit"))
+    run = fit(**options)
+    if options.get("quiet"):
+        typer.echo(run)
+
+
+def _options_of_resumed(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that the run to resume was started with, none if it had not begun."""
+    if "out" not in given:
+        raise UserError("--resume needs --out, the run directory to go on with")
+    run = run_directory(given["out"], "", resume=True)
+    if not (run / "config.yaml").exists():
+        if run.exists() and any(run.iterdir()):
+            raise UserError(f"{run}: is not a run directory: no config.yaml")
+        return {}
+    from altuna.run import read_config
+
+    return read_config(run)
+
+
+def _assign(options: dict[str, Any], assignment: str) -> None:
+    """Carry out ``a.b=value`` on nested options; the value is YAML."""
+    import yaml
+
+    path, equals, value = assignment.partition("=")
+    if not equals:
+        raise UserError(f"--set {assignment}: write KEY=VALUE, as in method.alpha=0.05")
+    *parents, last = path.split(".")
+    place = options
+    for parent in parents:
+        child = place.get(parent)
+        if isinstance(child, str):  # `method: mla` and `encoder: resnet18` are short for a name
+            child = {"name": child}
+        elif child is None:
+            child = {"name": "mla"} if parent == "method" and place is options else {}
+        elif not isinstance(child, dict):
+            raise UserError(f"--set {assignment}: {parent} has no options")
+        place[parent] = child
+        place = child
+    try:
+        place[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"--set {assignment}: the value is not YAML") from None
+
+
+def _command() -> Callable[..., None]:
+    def command(**arguments: Any) -> None:
+        _fit(arguments.pop("config"), arguments.pop("set_"), **arguments)
+
+    extra = {
+        "config": Annotated[Path | None, typer.Option(help="YAML file with any of these options by name")],
+        "set_": Annotated[
+            list[str] | None,
+            typer.Option("--set", metavar="KEY=VALUE", help="One option, dotted: method.alpha=0.05"),
+        ],
+    }
+    parameters = _flags(fit) + [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in extra.items()
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command
+
+
+app.command(
+    "fit",
+    help="Train on built-in data or your own manifest; without arguments, MLA on the built-in emoji.",
+)(_command())
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run directory")],
+    data: Annotated[str | None, typer.Option(help="Other data than the run's")] = None,
+    split: Annotated[str, typer.Option(help="train, val or test")] = "test",
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="MODALITY", help="Leave a modality out (repeatable)")
+    ] = None,
+    missing_rate: Annotated[
+        float, typer.Option(help="Share of cells taken away at random (CPM-Nets masks)")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the missing cells")] = 0,
+    fusion: Annotated[str | None, typer.Option(help="Another fusion than the run's")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the raw files of av-digits")] = None,
+    store: Annotated[Path | None, typer.Option(help="Folder for decoded data")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress bar")] = False,
+) -> None:
+    """Test a trained model, also without some modalities."""
+    from altuna import console
+    from altuna.evaluating import evaluate_run
+
+    metrics = evaluate_run(
+        run,
+        data,
+        split=split,
+        without=without or [],
+        missing_rate=missing_rate,
+        seed=seed,
+        fusion=fusion,
+        root=root,
+        store=store,
+        quiet=quiet or as_json,
+    )
+    if as_json:
+        typer.echo(json.dumps(metrics, indent=2))
+    else:
+        console.out.print(console.metrics_table(metrics))
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="Run directory")],
+    data: Annotated[str, typer.Option(help="Manifest of the samples (labels are not needed)")],
+    out: Annotated[Path, typer.Option(help="Where to write: .parquet or .csv")],
+    store: Annotated[Path | None, typer.Option(help="Folder for decoded data")] = None,
+    quiet: Annotated[bool, typer.Option(help="Print nothing")] = False,
+) -> None:
+    """Predict the samples of a manifest."""
+    from altuna.evaluating import predict_to_file
+
+    predict_to_file(run, data, out, store=store, quiet=quiet)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        typer.echo(f"altuna: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("altuna: interrupted; --resume goes on after the last finished epoch", err=True)
+        sys.exit(130)
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"altuna: {name}{error.strerror or error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,70 @@
+"""What a person sees: progress bars and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False)
+
+
+@contextmanager
+def reading(modality: str, cells: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar while a modality's cells are decoded."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task(f"reading {modality}", total=cells)
+        yield lambda done: progress.advance(task, done)
+
+
+def metrics_table(metrics: dict[str, Any]) -> Table:
+    """Return the table that ends a training or an evaluation."""
+    chosen = metrics["fusion"]["rule"]
+    table = Table(
+        title=f"{metrics['data']}: {metrics['method']}, {metrics['split']} split, {metrics['n']:,} samples"
+    )
+    for name in ("", "accuracy", "macro-F1", "NLL", "ECE", "samples"):
+        table.add_column(name, justify="left" if not name else "right")
+    for name, figures in metrics["modalities"].items():
+        if figures["n"]:
+            table.add_row(f"{name} alone", *_figures(figures), f"{figures['n']:,}")
+        else:
+            table.add_row(f"{name} alone", *["-"] * 4, "0")
+    table.add_section()
+    table.add_row(f"fused ({chosen})", *_figures(metrics["fused"]), f"{metrics['n']:,}", style="bold")
+    entropy = metrics["fusion"]["rules"]["entropy"]
+    if chosen != "entropy":
+        table.add_row("fused (entropy, the paper's rule)", *_figures(entropy), f"{metrics['n']:,}")
+    return table
+
+
+def trust_table(trust: dict[str, dict[str, float]]) -> Table:
+    """Return the table of mean fusion weights per class."""
+    modalities = [*next(iter(trust.values()))]
+    table = Table(title="whom the model trusts: mean weight by true class")
+    table.add_column("")
+    for name in modalities:
+        table.add_column(name, justify="right")
+    for label, weights in trust.items():
+        table.add_row(label, *(f"{weights[m]:.2f}" for m in modalities))
+    return table
+
+
+def _figures(figures: dict[str, float]) -> list[str]:
+    return [
+        f"{figures['accuracy']:.1%}",
+        f"{figures['macro_f1']:.3f}",
+        f"{figures['nll']:.3f}",
+        f"{figures['ece']:.3f}",
+    ]

@@ -1,0 +1,96 @@
+"""From prepared stores to batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from altuna.batch import Batch
+
+
+class MultimodalDataset(Dataset[Batch]):
+    """Samples of one split; indexed by a list of positions, it gives their batch.
+
+    Args:
+        arrays: Modality name to its prepared cells [n_m, ...].
+        position: Modality name to [N] int64, each sample's place in the array; -1 where missing.
+        labels: [N] class numbers, -1 where unknown.
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, NDArray[Any]],
+        position: Mapping[str, NDArray[np.int64]],
+        labels: NDArray[np.int64],
+    ) -> None:
+        self.arrays, self.position, self.labels = arrays, position, labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, positions: Any) -> Batch:
+        index = np.asarray(positions)
+        inputs, rows = {}, {}
+        for name, array in self.arrays.items():
+            place = self.position[name][index]
+            present = np.flatnonzero(place >= 0)
+            if len(present):
+                inputs[name] = torch.from_numpy(array[place[present]])
+                rows[name] = torch.from_numpy(present)
+        return Batch(inputs, rows, torch.from_numpy(self.labels[index]), torch.from_numpy(index))
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """[M, N] bool: which modalities each sample has."""
+        return np.stack([position >= 0 for position in self.position.values()])
+
+    def masked(self, present: NDArray[np.bool_]) -> MultimodalDataset:
+        """Return the samples with only the modalities of ``present`` [M, N]; those left with none go."""
+        present = present & self.present
+        keep = present.any(axis=0)
+        position = {
+            name: np.where(mine, self.position[name], -1)[keep]
+            for name, mine in zip(self.position, present, strict=True)
+        }
+        return MultimodalDataset(self.arrays, position, self.labels[keep])
+
+
+class BatchSampler(Sampler[list[int]]):
+    """Batches of positions; their order depends on the seed and the epoch alone."""
+
+    def __init__(self, size: int, batch_size: int, shuffle_seed: int | None = None) -> None:
+        self.size, self.batch_size, self.shuffle_seed = size, batch_size, shuffle_seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next (Lightning calls this)."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.size // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.arange(self.size)
+        if self.shuffle_seed is not None:
+            order = np.random.default_rng([self.shuffle_seed, self.epoch]).permutation(self.size)
+        for start in range(0, self.size, self.batch_size):
+            yield order[start : start + self.batch_size].tolist()
+
+
+def loader(
+    dataset: MultimodalDataset, batch_size: int, shuffle_seed: int | None = None, workers: int = 0
+) -> DataLoader[Batch]:
+    """Return a loader of whole batches: one gather a modality, no Python per sample."""
+    return DataLoader(
+        dataset,
+        sampler=BatchSampler(len(dataset), batch_size, shuffle_seed),
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+    )

@@ -1,0 +1,122 @@
+"""From a manifest to the data sets of each split, by way of readers and stores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from altuna.data.cells import Cells
+from altuna.data.dataset import MultimodalDataset
+from altuna.data.manifest import Manifest
+from altuna.data.readers import READERS, Reader
+from altuna.data.store import Problem, Store, prepare_store
+from altuna.errors import UserError
+from altuna.options import check_options
+
+# Called with a modality and its number of cells; gives what to call as cells are done.
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+
+
+def no_progress(modality: str, cells: int) -> AbstractContextManager[Callable[[int], None]]:
+    """Show nothing."""
+    return nullcontext(lambda done: None)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A data set and the manifest rows [N] that its samples come from."""
+
+    dataset: MultimodalDataset
+    rows: NDArray[np.int64]
+
+
+def fit_readers(
+    manifest: Manifest,
+    train: NDArray[np.int64],
+    settings: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Reader]:
+    """Choose each modality's reader by the settings stated and the train rows' cells.
+
+    Raises:
+        UserError: An unknown setting, or a modality that no train row has.
+    """
+    readers = {}
+    for name, modality in manifest.modalities.items():
+        kind = READERS[modality.type]
+        stated = settings.get(name, {})
+        check_options(stated, kind.fit, f"readers.{name} ({modality.type})", beside=("cells",))
+        cells = Cells(manifest, name)
+        rows = train[cells.filled[train]]
+        if not len(rows):
+            raise UserError(f"{manifest.path}, column {cells.column!r}: no train row has {name!r}")
+        readers[name] = kind.fit(_At(cells, rows), **stated)
+    return readers
+
+
+def prepare_stores(
+    manifest: Manifest,
+    readers: Mapping[str, Reader],
+    folder: Path,
+    progress: Progress = no_progress,
+) -> dict[str, Store]:
+    """Open or build every modality's store."""
+    stores = {}
+    for name, reader in readers.items():
+        cells = int(Cells(manifest, name).filled.sum())
+        with progress(name, cells) as advance:
+            stores[name] = prepare_store(manifest, name, reader, folder, advance)
+    return stores
+
+
+def problems_of(stores: Mapping[str, Store], manifest: Manifest) -> list[Problem]:
+    """Return all cells that could not be read, and the rows that are left with none, by row."""
+    problems = [problem for store in stores.values() for problem in store.problems]
+    for row in sorted({problem.row - 1 for problem in problems}):
+        if all(store.position[row] < 0 for store in stores.values()):
+            reason = "nothing of this row could be read: it is left out"
+            problems.append(Problem(row + 1, manifest.ids[row].as_py(), "", "", reason))
+    return sorted(problems, key=lambda problem: (problem.row, problem.column == ""))
+
+
+def samples_at(rows: NDArray[np.int64], stores: Mapping[str, Store], labels: NDArray[np.int64]) -> Samples:
+    """Return the samples of some manifest rows; rows without any readable cell are left out.
+
+    ``labels`` [all rows] are class numbers, -1 where unknown.
+    """
+    present = np.stack([store.position[rows] >= 0 for store in stores.values()])
+    rows = rows[present.any(axis=0)]
+    dataset = MultimodalDataset(
+        {name: store.array for name, store in stores.items()},
+        {name: store.position[rows] for name, store in stores.items()},
+        labels[rows],
+    )
+    return Samples(dataset, rows)
+
+
+def class_numbers(labels: pa.Array, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return the class number of every label, -1 for an empty or unknown one."""
+    numbers = pc.index_in(labels, pa.array(classes, pa.string())).fill_null(-1)
+    return np.asarray(numbers, dtype=np.int64)
+
+
+class _At(Sequence[Any]):
+    """The cells at some rows, made on access."""
+
+    def __init__(self, cells: Cells, rows: NDArray[np.int64]) -> None:
+        self._cells, self._rows = cells, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return [self._cells[row] for row in self._rows[i]]
+        return self._cells[self._rows[i]]

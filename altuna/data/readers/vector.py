@@ -1,0 +1,61 @@
+"""Vectors: numeric columns, list cells, or .npy files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from altuna.data.readers.base import BadCellError, Reader, check_file, sample
+
+
+@dataclass(frozen=True)
+class VectorReader(Reader):
+    """float32 [size], as it stands; the encoder standardises it."""
+
+    size: int
+
+    type = "vector"
+    dtype = np.float32
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # noqa: D102
+        return (self.size,)
+
+    @classmethod
+    def fit(cls, cells: Sequence[Any], *, size: int | None = None) -> Self:
+        """Take the length of the first cells that can be read."""
+        if size is None:
+            for cell in sample(cells):
+                try:
+                    size = _load(cell).size
+                    break
+                except BadCellError:
+                    continue
+        return cls(size or 1)
+
+    def read(self, cell: Any) -> NDArray[Any]:  # noqa: D102
+        vector = _load(cell)
+        if vector.size != self.size:
+            raise BadCellError(f"a vector of {vector.size} numbers, the others have {self.size}")
+        if np.isnan(vector).any():
+            raise BadCellError(f"has {int(np.isnan(vector).sum())} NaN or missing numbers")
+        if not np.isfinite(vector).all():
+            raise BadCellError("has infinite numbers")
+        return vector
+
+
+def _load(cell: Any) -> NDArray[Any]:
+    """Load a path or bytes of .npy, or a sequence of numbers (None stands for a missing one)."""
+    try:
+        if isinstance(cell, bytes):
+            cell = np.load(io.BytesIO(cell), allow_pickle=False)
+        elif isinstance(cell, str):
+            cell = np.load(check_file(cell), allow_pickle=False)
+        return np.asarray(cell, dtype=np.float32).ravel()
+    except (ValueError, TypeError, OSError, EOFError) as error:
+        raise BadCellError(f"not a vector: {' '.join(str(error).split())}") from None

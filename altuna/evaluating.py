@@ -1,0 +1,141 @@
+"""``altuna evaluate`` and ``altuna predict``: a run, met with data again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet
+
+from altuna import console
+from altuna.data.manifest import SPLITS
+from altuna.data.missing import missing_mask
+from altuna.data.prepare import (
+    class_numbers,
+    no_progress,
+    prepare_stores,
+    samples_at,
+)
+from altuna.data.splits import split_rows
+from altuna.data.store import cache_folder
+from altuna.errors import UserError
+from altuna.evaluation.metrics import evaluate
+from altuna.options import nearest
+from altuna.predictor import Predictor
+from altuna.recipes import find_manifest
+from altuna.run import read_config
+
+
+def evaluate_run(
+    run: Path,
+    data: str | None = None,
+    *,
+    split: str = "test",
+    without: Sequence[str] = (),
+    missing_rate: float = 0.0,
+    seed: int = 0,
+    fusion: str | None = None,
+    root: Path | None = None,
+    store: Path | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Return the figures of ``metrics.json`` for any split, data and presence of modalities.
+
+    Args:
+        run: The run directory.
+        data: Other data than the run's: a name or a manifest. A manifest without splits is tested whole.
+        split: ``train``, ``val`` or ``test``.
+        without: Modalities to leave out.
+        missing_rate: Share of the (sample, modality) cells to take away at random.
+        seed: Of what is taken away.
+        fusion: Another fusion than the run's.
+        root: Raw files of av-digits, if they are not where the run found them.
+        store: Folder for decoded data.
+        quiet: No progress bar.
+
+    Raises:
+        UserError: Not a run, unknown split or modality, labels that the run does not know, no sample left.
+    """
+    predictor = Predictor(run)
+    config = read_config(run)
+    model = predictor.model
+    if split not in SPLITS:
+        raise UserError(f"unknown split {split!r}{nearest(split, SPLITS)}")
+    for name in without:
+        if name not in model.modalities:
+            raise UserError(f"unknown modality {name!r}{nearest(name, model.modalities)}")
+    if fusion is not None:
+        try:
+            model.fusion = model.check_fusion(fusion)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+    root = root or (Path(config["root"]) if config.get("root") else None)
+    own = data is None
+    path = find_manifest(data or config["data"], root)
+    manifest = predictor.open(path, config["modalities"] if own else None)
+    if own or manifest.splits.null_count < len(manifest):
+        rows = split_rows(manifest, config["seed"])[split]
+    else:
+        rows = np.arange(len(manifest))
+    labels = class_numbers(manifest.labels, predictor.classes)
+    unknown = rows[labels[rows] < 0]
+    if len(unknown):
+        row = int(unknown[0])
+        label = manifest.labels[row].as_py()
+        raise UserError(
+            f"{manifest.where(row, 'label')}: "
+            + (f"label {label!r} is unknown to this run" if label else "empty")
+        )
+    readers = {name: predictor.description.readers[name] for name in manifest.modalities}
+    stores = prepare_stores(
+        manifest,
+        readers,
+        store or cache_folder() / "store",
+        no_progress if quiet else console.reading,
+    )
+    dataset = samples_at(rows, stores, labels).dataset
+    here = [*manifest.modalities]
+    kept = np.array([name not in without for name in here])
+    mask = missing_mask(len(here), len(dataset), missing_rate, seed) & kept[:, None]
+    dataset = dataset.masked(mask)
+    if not len(dataset):
+        raise UserError(f"{path}, split {split}: no sample has a modality left to test")
+    outputs, targets = predictor.outputs(dataset)
+    return {
+        "data": data or str(config["data"]),
+        "method": predictor.description.method,
+        "seed": config["seed"],
+        "split": split,
+        "without": [*without],
+        "missing_rate": missing_rate,
+        **evaluate(model, outputs, targets),
+    }
+
+
+def predict_to_file(
+    run: Path, data: str, out: Path, *, store: Path | None = None, quiet: bool = False
+) -> None:
+    """Predict a manifest's samples into ``out`` (.parquet or .csv), all of it or nothing."""
+    suffix = out.suffix.lower()
+    if suffix not in (".parquet", ".csv"):
+        raise UserError(f"{out}: give a name that ends in .parquet or .csv")
+    if not out.parent.is_dir():
+        raise UserError(f"{out.parent}: no such folder")
+    predictor = Predictor(run)
+    manifest = predictor.open(find_manifest(data))
+    table = predictor.predict_manifest(manifest, store, progress=no_progress if quiet else console.reading)
+    unfinished = out.with_name(out.name + ".unfinished")
+    if suffix == ".csv":
+        pyarrow.csv.write_csv(table, unfinished)
+    else:
+        pyarrow.parquet.write_table(table, unfinished)
+    unfinished.replace(out)
+    if not quiet:
+        for problem in predictor.problems[:5]:
+            console.err.print(f"{manifest.path}, {problem}", markup=False)
+        if len(predictor.problems) > 5:
+            console.err.print(f"... and {len(predictor.problems) - 5} more problems")
+        console.out.print(f"{len(table):,} predictions in {out}")

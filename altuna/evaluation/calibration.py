@@ -1,0 +1,63 @@
+"""Temperature scaling (Guo et al., 2017, arXiv 1706.04599), per modality and after fusion."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from altuna.model import MultimodalClassifier, Outputs
+
+LOWEST, HIGHEST = 0.05, 1e4
+MAX_SUBSETS = 32
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    r"""Return the temperature that minimises the cross-entropy of ``logits / T``.
+
+    In :math:`\beta = 1 / T` the loss is convex with derivative
+    :math:`\mathrm{mean}(E_{softmax(\beta z)}[z] - z_y)`, so bisection on its sign is exact and
+    deterministic. T is kept in [0.05, 10000]: perfect validation predictions would ask for 0.
+
+    Args:
+        logits: [N, C]; 1 is returned when N = 0.
+        labels: [N] class numbers.
+    """
+    if not len(logits):
+        return 1.0
+    z = logits.detach().double().cpu()
+    z = z - z.amax(1, keepdim=True)
+    target = z.gather(1, labels.cpu().unsqueeze(1)).mean()
+    low, high = torch.tensor(LOWEST).log().item(), torch.tensor(HIGHEST).log().item()
+    for _ in range(60):
+        middle = (low + high) / 2
+        expected = ((z / torch.tensor(middle).exp()).softmax(1) * z).sum(1).mean()
+        # Too little spread at this T: the true class would gain from a lower one.
+        low, high = (middle, high) if expected > target else (low, middle)
+    return float(torch.tensor((low + high) / 2).exp())
+
+
+@torch.no_grad()
+def calibrate(model: MultimodalClassifier, outputs: Outputs, labels: Tensor) -> None:
+    """Fit the model's temperatures on validation outputs: one a modality, one a number of modalities present.
+
+    A modality's temperature sees the rows that have it. The temperature for predictions that rest on k
+    modalities is fitted on what fusing subsets of k modalities gives on these rows.
+    """
+    for i, mine in enumerate(outputs.present):
+        model.temperatures[i] = fit_temperature(outputs.logits[i, mine], labels[mine])
+    count = len(model.modalities)
+    for k in range(1, count + 1):
+        logits, targets = [], []
+        for subset in [*combinations(range(count), k)][:MAX_SUBSETS]:
+            rows = outputs.present[list(subset)].all(0)
+            if rows.any():
+                present = torch.zeros_like(outputs.present[:, rows])
+                present[list(subset)] = True
+                joint = outputs.joint[rows] if outputs.joint is not None else None
+                some = Outputs(outputs.logits[:, rows], present, joint)
+                logits.append(model.fused(some, model.fusion).logits)
+                targets.append(labels[rows])
+        if logits:
+            model.confidence_temperatures[k - 1] = fit_temperature(torch.cat(logits), torch.cat(targets))

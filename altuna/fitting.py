@@ -1,0 +1,102 @@
+"""``altuna fit``: from data to a run directory. The heavy imports wait until it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from altuna.errors import UserError
+from altuna.options import check_options
+
+# Options that say where to put things and how to show them: a resumed run may change these, no others.
+PRESENTATION = ("root", "download", "store", "workers", "out", "resume", "quiet")
+
+
+def fit(
+    data: Annotated[str, "emoji, htad, av-digits, av-digits-hard, or a manifest's path"] = "emoji",
+    *,
+    root: Annotated[Path | None, "Folder of the raw files of av-digits"] = None,
+    download: Annotated[bool, "Download the raw files of av-digits"] = False,
+    method: Annotated[str | Mapping[str, Any], "mla, late_fusion, concat or unimodal"] = "mla",
+    modalities: Annotated[
+        Mapping[str, Mapping[str, Any]] | None, "All modalities: name to type and columns"
+    ] = None,
+    readers: Annotated[Mapping[str, Mapping[str, Any]] | None, "Modality to its reader's options"] = None,
+    encoders: Annotated[
+        Mapping[str, str | Mapping[str, Any]] | None, "Modality to its encoder or its options"
+    ] = None,
+    fusion: Annotated[str | None, "Test-time fusion (default: calibrated_product)"] = None,
+    fixed_weights: Annotated[Mapping[str, float] | None, "Weights of the fusion 'fixed'"] = None,
+    epochs: Annotated[int, "Passes over the training split"] = 30,
+    batch_size: Annotated[int, "Samples a batch"] = 64,
+    lr: Annotated[float, "Highest learning rate"] = 1e-3,
+    weight_decay: Annotated[float, "Weight decay"] = 0.01,
+    optimizer: Annotated[str, "adamw or sgd"] = "adamw",
+    seed: Annotated[int, "Of weights, order, transforms and carved splits"] = 0,
+    precision: Annotated[str, "32-true, bf16-mixed, ... (Lightning's names)"] = "32-true",
+    accelerator: Annotated[str, "auto, cpu, gpu, ... (Lightning's names)"] = "auto",
+    workers: Annotated[int, "Processes that gather batches; 0: the main one does"] = 0,
+    store: Annotated[Path | None, "Folder for decoded data (default: the user's cache)"] = None,
+    allow_shared_groups: Annotated[bool, "Accept a group that stands in two splits"] = False,
+    strict: Annotated[bool, "A cell that cannot be read is an error, not a missing cell"] = False,
+    out: Annotated[Path | None, "Run directory (default: runs/DATA-METHOD-SEED)"] = None,
+    resume: Annotated[bool, "Go on after the last finished epoch of the run directory"] = False,
+    quiet: Annotated[bool, "Print the run directory and nothing else"] = False,
+) -> Path:
+    """Train a multimodal classifier and return its run directory.
+
+    Every option is a key of a ``--config`` file, and the plain ones are flags of ``altuna fit``. Mappings:
+
+    - ``method``: ``{name: mla, alpha: 0.05}``, or just the name;
+    - ``modalities``: ``{image: {column: picture}, motion: {prefix: acc_}}``; otherwise every column is one;
+    - ``readers``: ``{image: {size: 48}}``, ``encoders``: ``{image: {name: resnet34, width: 64}}``, with
+      the options of the reader's ``fit`` and of the encoder's class.
+
+    Raises:
+        UserError: Something about the data or the options is wrong; nothing is written then.
+    """
+    given = dict(locals())
+    check_options(given, fit, "fit")
+    given["method"] = {"name": method} if isinstance(method, str) else dict(method)
+    for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("workers", 0)):
+        if given[name] < least:
+            raise UserError(f"{name} must be at least {least}, got {given[name]}")
+    for name in ("lr", "weight_decay"):
+        if given[name] < 0:
+            raise UserError(f"{name} must not be negative, got {given[name]}")
+    options = {k: v for k, v in given.items() if k not in PRESENTATION}
+    name = given["method"].get("name", "")
+    run = run_directory(out, f"{Path(data).stem}-{name}-{seed}", resume)
+
+    from altuna.pipeline import train
+
+    train(
+        run,
+        options,
+        root=Path(root) if root else None,
+        download=download,
+        store=Path(store) if store else None,
+        workers=workers,
+        quiet=quiet,
+    )
+    return run
+
+
+def run_directory(out: str | Path | None, default: str, resume: bool) -> Path:
+    """Return the run directory to write: ``out``, or the first free name after ``runs/DEFAULT``.
+
+    Raises:
+        UserError: ``out`` has something in it and is not to be resumed.
+    """
+    if out is None:
+        run, number = Path("runs") / default, 2
+        while run.exists() and not resume:
+            run, number = Path("runs") / f"{default}-{number}", number + 1
+        return run
+    run = Path(out)
+    if run.exists() and not run.is_dir():
+        raise UserError(f"{run}: is a file, not a run directory")
+    if run.exists() and any(run.iterdir()) and not resume:
+        raise UserError(f"{run}: is not empty; --resume goes on with it, --out names another")
+    return run

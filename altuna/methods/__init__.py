@@ -1,0 +1,38 @@
+"""The registry of methods: ``list()`` names them, ``get(name)`` gives the class."""
+
+from __future__ import annotations
+
+import builtins
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from altuna.errors import UserError
+from altuna.options import nearest
+
+if TYPE_CHECKING:
+    from altuna.methods.base import Method
+
+# Name to class name; the module has the method's name.
+REGISTRY = {
+    "mla": "MLA",
+    "late_fusion": "LateFusion",
+    "concat": "Concat",
+    "unimodal": "Unimodal",
+}
+
+
+def list() -> builtins.list[str]:
+    """Return the names of all methods."""
+    return [*REGISTRY]
+
+
+def get(name: str) -> type[Method]:
+    """Return a method's class.
+
+    Raises:
+        UserError: No method has that name (the nearest name is given).
+    """
+    if name not in REGISTRY:
+        raise UserError(f"unknown method {name!r}{nearest(name, REGISTRY)}")
+    method: type[Method] = getattr(import_module(f"altuna.methods.{name}"), REGISTRY[name])
+    return method

@@ -1,0 +1,100 @@
+"""The method contract: four things a method says, and the one loop that listens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from altuna.batch import Batch
+from altuna.model import MultimodalClassifier
+from altuna.options import nearest
+
+
+@dataclass
+class Clock:
+    """Where training stands: batch ``batch`` of ``batches`` in epoch ``epoch`` of ``epochs`` (from 0)."""
+
+    epoch: int = 0
+    epochs: int = 1
+    batch: int = 0
+    batches: int = 1
+
+
+@dataclass
+class Turn:
+    """One optimizer step of a batch.
+
+    Args:
+        modalities: Whose encoders the turn trains.
+        features: Features [n_m, d] of the turn's forward pass, kept by ``Method.loss`` for the later hooks.
+        log: Figures to log beside the loss. The loop asks for them by ``wants_log``, on some batches only.
+    """
+
+    modalities: tuple[str, ...]
+    features: dict[str, Tensor] = field(default_factory=dict)
+    log: dict[str, Tensor] = field(default_factory=dict)
+    wants_log: bool = False
+
+    @property
+    def name(self) -> str:
+        """The turn's name in logs, its modalities joined by a plus."""
+        return "+".join(self.modalities)
+
+
+class Method(nn.Module):
+    """A way to train. A subclass says four things and never iterates, calls backward or steps.
+
+    1. ``turns``: the ordered turns of a batch;
+    2. ``loss``: the loss of a turn;
+    3. ``modify_gradients``: what is done to gradients between backward and step;
+    4. ``after_step``, ``after_epoch``: what happens after a step, and after an epoch.
+
+    The defaults are unimodal turns: one per modality that the batch has, each with its own cross-entropy.
+    State belongs in buffers: it is then saved, resumed and moved between devices with the method.
+    A public function that is not one of these hooks is refused, so that a misspelled one cannot be silent.
+    """
+
+    head: ClassVar[str] = "shared"
+
+    def __init__(self, model: MultimodalClassifier) -> None:
+        super().__init__()
+        self.model = model
+        self.clock = Clock()
+
+    def __init_subclass__(cls) -> None:
+        """Refuse a public function that the loop would never call."""
+        hooks = [n for n in vars(Method) if not n.startswith("_") and callable(getattr(Method, n))]
+        for name, value in vars(cls).items():
+            if callable(value) and not name.startswith("_") and name not in hooks:
+                raise TypeError(f"{cls.__name__}.{name} is not a hook{nearest(name, hooks)}")
+
+    @classmethod
+    def select(cls, modalities: Sequence[str], **options: object) -> tuple[str, ...]:
+        """Return the modalities that the method uses, of those that the data have."""
+        return tuple(modalities)
+
+    def turns(self, batch: Batch) -> Iterable[Turn]:
+        """Yield the batch's turns in order."""
+        for modality in self.model.modalities:
+            if modality in batch.inputs:
+                yield Turn((modality,))
+
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:
+        """Run the turn's forward pass and return its loss (a scalar)."""
+        (modality,) = turn.modalities
+        turn.features[modality] = self.model.encode(modality, batch.inputs[modality])
+        logits = self.model.classify(modality, turn.features[modality])
+        return cross_entropy(logits, batch.labels_of(modality))
+
+    def modify_gradients(self, turn: Turn, batch: Batch) -> None:
+        """Change gradients in place, between backward and step."""
+
+    def after_step(self, turn: Turn, batch: Batch) -> None:
+        """Act after the optimizer step of a turn."""
+
+    def after_epoch(self) -> None:
+        """Act after an epoch's last turn."""

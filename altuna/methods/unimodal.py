@@ -1,0 +1,35 @@
+"""One modality alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from altuna.errors import UserError
+from altuna.methods.base import Method
+from altuna.model import MultimodalClassifier
+
+
+class Unimodal(Method):
+    """Train one modality and ignore the others: what a modality can do by itself.
+
+    Samples that lack the modality are left out, in training and in evaluation.
+
+    .. math:: L = CE(W h_m + b, y)
+
+    Args:
+        model: The classifier to train.
+        modality: Which one; the first of the data when None.
+    """
+
+    head = "separate"
+
+    def __init__(self, model: MultimodalClassifier, *, modality: str | None = None) -> None:
+        super().__init__(model)
+
+    @classmethod
+    def select(cls, modalities: Sequence[str], **options: object) -> tuple[str, ...]:  # noqa: D102
+        modality = options.get("modality") or modalities[0]
+        if modality not in modalities:
+            known = ", ".join(modalities)
+            raise UserError(f"method.modality: no modality {modality!r}; the data have {known}")
+        return (str(modality),)

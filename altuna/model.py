@@ -1,0 +1,215 @@
+"""The model: one encoder a modality, a head, and fusion of what each modality says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from altuna.batch import presence
+from altuna.fusion import RULES, Fusion, Rule, fuse
+from altuna.heads import HEADS
+
+CALIBRATED = "calibrated_"
+FUSIONS: tuple[str, ...] = (*RULES, *(CALIBRATED + rule for rule in RULES), "joint")
+
+
+class Outputs(NamedTuple):
+    """What the modalities of B samples say, before fusion.
+
+    ``logits`` [M, B, C] (0 where absent), ``present`` [M, B] bool, and ``joint`` [B, C], the logits of
+    a joint head, None where the head has no joint logits.
+    """
+
+    logits: Tensor
+    present: Tensor
+    joint: Tensor | None
+
+
+class Prediction(NamedTuple):
+    """A fused prediction of B samples.
+
+    ``logits`` and ``probabilities`` [B, C]; ``weights`` [M, B], how much each modality counted, each
+    column summing to 1; ``unimodal_logits`` [M, B, C]; ``present`` [M, B] bool.
+    """
+
+    logits: Tensor
+    probabilities: Tensor
+    weights: Tensor
+    unimodal_logits: Tensor
+    present: Tensor
+
+
+class MultimodalClassifier(nn.Module):
+    """Encoders, a head and test-time fusion; takes any non-empty subset of its modalities.
+
+    Args:
+        encoders: Modality name to a module from its input [n, ...] to features [n, d_m].
+        num_classes: Number of classes C.
+        head: ``shared`` (MLA), ``separate`` or ``concat``.
+        fusion: ``entropy``, ``product``, ``mean`` or ``fixed``; the same with ``calibrated_`` in front, which
+            divides by the fitted ``temperatures`` first; or ``joint``, the logits of a joint head.
+        fixed_weights: Modality name to its weight, for ``fixed``.
+        feature_sizes: Modality name to d_m, for encoders that have no ``out_features``.
+
+    The buffers ``temperatures`` [M] and ``confidence_temperatures`` [M] (entry k - 1 for predictions that
+    rest on k modalities) start at 1 and are fitted by ``altuna.evaluation.calibrate``.
+    """
+
+    temperatures: Tensor
+    confidence_temperatures: Tensor
+    fixed_weights: Tensor
+
+    def __init__(
+        self,
+        encoders: Mapping[str, nn.Module],
+        num_classes: int,
+        *,
+        head: str = "shared",
+        fusion: str | None = None,
+        fixed_weights: Mapping[str, float] | None = None,
+        feature_sizes: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__()
+        if not encoders:
+            raise ValueError("a classifier needs at least one encoder")
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        if head not in HEADS:
+            raise ValueError(f"unknown head {head!r}; the heads are {', '.join(HEADS)}")
+        self.modalities = tuple(encoders)
+        # By number, not by name: a name may hold a dot or be an attribute of nn.ModuleDict.
+        self.encoders = nn.ModuleList(encoders.values())
+        sizes = [(feature_sizes or {}).get(m) or _size(m, e) for m, e in encoders.items()]
+        common = max(sizes) if HEADS[head].needs_equal_sizes else None
+        self.adapters = nn.ModuleList(
+            nn.Identity() if common in (None, size) else nn.Linear(size, common) for size in sizes
+        )
+        self.head = HEADS[head]([common or size for size in sizes], num_classes)
+        self.num_classes = num_classes
+        self.fusion = self.check_fusion(fusion or ("joint" if self.head.is_joint else "calibrated_product"))
+        ones = torch.ones(len(encoders))
+        self.register_buffer("temperatures", ones.clone())
+        self.register_buffer("confidence_temperatures", ones.clone())
+        self.register_buffer(
+            "fixed_weights",
+            torch.tensor([float((fixed_weights or {}).get(m, 1)) for m in self.modalities]),
+        )
+
+    def check_fusion(self, fusion: str) -> str:
+        """Return ``fusion`` if this model has it, else raise ValueError."""
+        known = [f for f in FUSIONS if f != "joint" or self.head.is_joint]
+        if fusion not in known:
+            raise ValueError(f"unknown fusion {fusion!r}; this model has {', '.join(known)}")
+        return fusion
+
+    def encode(self, modality: str, inputs: Tensor) -> Tensor:
+        """Return the features [n, d] that the head sees, from a modality's input [n, ...]."""
+        i = self._number(modality)
+        features: Tensor = self.adapters[i](self.encoders[i](inputs))
+        return features
+
+    def classify(self, modality: str, features: Tensor) -> Tensor:
+        """Return a modality's logits [n, C] from its features [n, d]."""
+        logits: Tensor = self.head(self._number(modality), features)
+        return logits
+
+    def joint(self, features: dict[str, Tensor], rows: dict[str, Tensor], size: int) -> Tensor:
+        """Return a joint head's logits [size, C] from the features [n_m, d_m] at rows [n_m]."""
+        return self.head.joint(
+            {self._number(m): f for m, f in features.items()},
+            {self._number(m): r for m, r in rows.items()},
+            size,
+        )
+
+    def outputs(self, inputs: dict[str, Tensor], rows: dict[str, Tensor], size: int) -> Outputs:
+        """Return what each modality says for ``size`` samples; ``inputs[m]`` are those of ``rows[m]``."""
+        features = {m: self.encode(m, x) for m, x in inputs.items()}
+        logits = self.temperatures.new_zeros(len(self.modalities), size, self.num_classes)
+        for m, f in features.items():
+            z = self.classify(m, f)
+            logits[self._number(m)] = z.new_zeros(size, self.num_classes).index_copy(0, rows[m], z).to(logits)
+        joint = self.joint(features, rows, size) if self.head.is_joint else None
+        return Outputs(logits, presence(rows, self.modalities, size), joint)
+
+    def fuse(self, outputs: Outputs, fusion: str | None = None) -> Prediction:
+        """Fuse outputs by the model's own rule, or by ``fusion``, into predictions per sample."""
+        fusion = self.check_fusion(fusion or self.fusion)
+        logits = self.fused(outputs, fusion)
+        if fusion == self.fusion:
+            # The confidence temperatures were fitted for this rule.
+            count = outputs.present.sum(0) - 1
+            scale = self.confidence_temperatures[count].unsqueeze(-1)
+            probabilities = (logits.logits / scale).softmax(-1)
+            return Prediction(
+                logits.logits / scale,
+                probabilities,
+                logits.weights,
+                outputs.logits,
+                outputs.present,
+            )
+        return Prediction(*logits, outputs.logits, outputs.present)
+
+    def fused(self, outputs: Outputs, fusion: str) -> Fusion:
+        """Fuse outputs by a rule, before the confidence temperatures."""
+        calibrated = fusion.startswith(CALIBRATED)
+        rule = "product" if fusion == "joint" else fusion.removeprefix(CALIBRATED)
+        temperatures = self.temperatures if calibrated or fusion == "joint" else None
+        fused = fuse(outputs.logits, outputs.present, cast(Rule, rule), temperatures, self.fixed_weights)
+        if fusion != "joint":
+            return fused
+        assert outputs.joint is not None
+        return Fusion(outputs.joint, outputs.joint.softmax(-1), fused.weights)
+
+    def forward(
+        self,
+        inputs: dict[str, Tensor],
+        rows: dict[str, Tensor] | None = None,
+        size: int | None = None,
+    ) -> Prediction:
+        """Predict B samples from any non-empty subset of the modalities.
+
+        Args:
+            inputs: Modality name to its input [n_m, ...].
+            rows: Modality name to the samples [n_m] that its input belongs to; all of them when None.
+            size: B; needed only with ``rows``.
+
+        Raises:
+            ValueError: An unknown modality, inputs that do not fit together, or a sample with no modality.
+        """
+        if not inputs:
+            raise ValueError("inputs is empty: give at least one modality")
+        for m in inputs:
+            self._number(m)
+        if rows is None:
+            sizes = {m: len(x) for m, x in inputs.items()}
+            if len(set(sizes.values())) > 1:
+                raise ValueError(f"without rows every input needs the same length, got {sizes}")
+            size = next(iter(sizes.values()))
+            rows = {m: torch.arange(size, device=x.device) for m, x in inputs.items()}
+        if size is None:
+            raise ValueError("rows needs size, the number of samples")
+        return self.fuse(self.outputs(inputs, rows, size))
+
+    def _number(self, modality: str) -> int:
+        try:
+            return self.modalities.index(modality)
+        except ValueError:
+            known = ", ".join(self.modalities)
+            raise ValueError(f"unknown modality {modality!r}; this model has {known}") from None
+
+
+def _size(modality: str, encoder: nn.Module) -> int:
+    """Find an encoder's feature size: its ``out_features``, or that of the last layer of a Sequential."""
+    for module in reversed(list(encoder) if isinstance(encoder, nn.Sequential) else [encoder]):
+        if isinstance(module, nn.Sequential):
+            return _size(modality, module)
+        if isinstance(size := getattr(module, "out_features", None), int):
+            return size
+        if any(True for _ in module.parameters()):
+            break
+    raise ValueError(
+        f"the encoder of {modality!r} has no out_features: give feature_sizes={{{modality!r}: d}}"
+    )

@@ -1,0 +1,315 @@
+"""The steps of a training: prepare, train, select, test, save."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import torch
+import yaml
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from altuna import console, methods
+from altuna.data.dataset import loader
+from altuna.data.manifest import Manifest, read_manifest
+from altuna.data.prepare import (
+    Samples,
+    class_numbers,
+    fit_readers,
+    no_progress,
+    prepare_stores,
+    problems_of,
+    samples_at,
+)
+from altuna.data.splits import split_rows
+from altuna.data.store import Problem, cache_folder, write_problems
+from altuna.encoders import Fitted
+from altuna.errors import UserError
+from altuna.evaluation.metrics import evaluate
+from altuna.methods.base import Method
+from altuna.options import check_options, nearest
+from altuna.predictor import Predictor
+from altuna.recipes import find_manifest
+from altuna.report import write_report
+from altuna.run import Description, read_config, save_model, write_json, write_text
+from altuna.training import (
+    OPTIMIZERS,
+    AtomicCheckpointIO,
+    Checkpoints,
+    LogCsv,
+    Training,
+    best_epoch,
+)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data and model, checked and ready to train."""
+
+    manifest: Manifest
+    splits: dict[str, Samples]
+    problems: list[Problem]
+    description: Description
+    method: Method
+
+
+def train(
+    run: Path,
+    options: Mapping[str, Any],
+    *,
+    root: Path | None,
+    download: bool,
+    store: Path | None,
+    workers: int,
+    quiet: bool,
+) -> None:
+    """Carry out ``altuna.fit`` in the run directory ``run``; see there for the options."""
+    _calm()
+    config = _config(options, root)
+    if (run / "config.yaml").exists():
+        _same(run, config)
+    prepared = prepare(
+        options,
+        find_manifest(config["data"], root, download=download),
+        store or cache_folder() / "store",
+        quiet,
+    )
+    training = Training(
+        prepared.method,
+        optimizer=options["optimizer"],
+        lr=options["lr"],
+        weight_decay=options["weight_decay"],
+        seed=options["seed"],
+    )
+    trainer = _trainer(run, options, quiet)
+    run.mkdir(parents=True, exist_ok=True)
+    write_text(run / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    write_problems(run / "problems.csv", prepared.problems)
+    checkpoints = run / "checkpoints"
+    _fit(trainer, training, prepared, checkpoints, options, workers)
+    _finish(run, options, prepared, training, checkpoints / "best.ckpt")
+    if not quiet:
+        show(run)
+
+
+def prepare(options: Mapping[str, Any], path: Path, store: Path, quiet: bool) -> Prepared:
+    """Read the manifest, split it, decode its cells and build the model, checking all on the way."""
+    method_options = dict(options["method"])
+    name = method_options.pop("name", None)
+    if name is None:
+        raise UserError("method: needs a name, one of " + ", ".join(methods.list()))
+    kind = methods.get(name)
+    check_options(method_options, kind, f"method {name!r}", beside=("model",))
+    if options["optimizer"] not in OPTIMIZERS:
+        raise UserError(f"optimizer: no {options['optimizer']!r}{nearest(options['optimizer'], OPTIMIZERS)}")
+    manifest = read_manifest(path, options["modalities"], allow_shared_groups=options["allow_shared_groups"])
+    settings = {}
+    for section in ("readers", "encoders", "fixed_weights"):
+        settings[section] = dict(options[section] or {})
+        for modality in settings[section]:
+            if modality not in manifest.modalities:
+                known = nearest(modality, manifest.modalities)
+                raise UserError(f"{section}: no modality {modality!r}{known}")
+    chosen = kind.select([*manifest.modalities], **method_options)
+    manifest = manifest.only(chosen)
+    rows = split_rows(manifest, options["seed"])
+    classes = tuple(sorted(set(manifest.labels.take(rows["train"]).to_pylist())))
+    readers = fit_readers(manifest, rows["train"], settings["readers"])
+    stores = prepare_stores(manifest, readers, store, no_progress if quiet else console.reading)
+    problems = problems_of(stores, manifest)
+    if problems and options["strict"]:
+        raise UserError(f"{manifest.path}, {problems[0]} ({len(problems)} problems; --strict)")
+    labels = class_numbers(manifest.labels, classes)
+    splits = {name: samples_at(part, stores, labels) for name, part in rows.items()}
+    torch.manual_seed(options["seed"])
+    encoders = {modality: settings["encoders"].get(modality, {}) for modality in chosen}
+    description = Description(
+        method=name,
+        classes=classes,
+        head=kind.head,
+        fusion=options["fusion"],
+        fixed_weights=settings["fixed_weights"],
+        readers=readers,
+        encoders={n: {"name": e} if isinstance(e, str) else dict(e) for n, e in encoders.items()},
+    )
+    model = description.build_model()
+    dataset = splits["train"].dataset
+    for name, encoder in zip(model.modalities, model.encoders, strict=True):
+        here = dataset.position[name][dataset.position[name] >= 0]
+        if not len(here):
+            raise UserError(f"{manifest.path}: no train row has a {name!r} that can be read")
+        if isinstance(encoder, Fitted):
+            encoder.fit(dataset.arrays[name][here])
+    return Prepared(manifest, splits, problems, description, kind(model, **method_options))
+
+
+def show(run: Path) -> None:
+    """Print a finished run's tables and where things are."""
+    import json
+
+    metrics = json.loads((run / "metrics.json").read_text())
+    console.out.print(console.metrics_table(metrics))
+    problems = len((run / "problems.csv").read_text().splitlines()) - 1
+    if problems:
+        console.out.print(f"{problems} cells could not be read: {run / 'problems.csv'}")
+    console.out.print(f"results in {run} (open {run / 'report.html'})", soft_wrap=True)
+
+
+def _fit(
+    trainer: Trainer,
+    training: Training,
+    prepared: Prepared,
+    checkpoints: Path,
+    options: Mapping[str, Any],
+    workers: int,
+) -> None:
+    last = checkpoints / "last.ckpt"
+    size, seed = options["batch_size"], options["seed"]
+    try:
+        trainer.fit(
+            training,
+            loader(prepared.splits["train"].dataset, size, seed, workers),
+            loader(prepared.splits["val"].dataset, size),
+            ckpt_path=_ours(last) if last.exists() else None,
+            weights_only=True,
+        )
+    except SystemExit:  # how Lightning ends after Ctrl-C
+        raise KeyboardInterrupt from None
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def _finish(
+    run: Path,
+    options: Mapping[str, Any],
+    prepared: Prepared,
+    training: Training,
+    best: Path,
+) -> None:
+    """Take the best epoch's weights, save the model, and test what was saved."""
+    training.load_state_dict(torch.load(best, weights_only=True)["state_dict"])
+    model = training.method.model
+    save_model(run, prepared.description, model)
+    split = "test" if len(prepared.splits["test"].rows) else "val"
+    samples = prepared.splits[split]
+    predictor = Predictor(run)
+    outputs, labels = predictor.outputs(samples.dataset, options["batch_size"])
+    history = training.history
+    metrics = {
+        "data": str(options["data"]),
+        "method": prepared.description.method,
+        "seed": options["seed"],
+        "split": split,
+        **evaluate(predictor.model, outputs, labels),
+    }
+    metrics["imbalance"] = _imbalance(metrics, history)
+    metrics["cost"] = {
+        "seconds": round(sum(row["seconds"] for row in history), 2),
+        "epochs": len(history),
+        "best_epoch": best_epoch(history),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    manifest = prepared.manifest
+    table = predictor.table(
+        predictor.model.fuse(outputs),
+        manifest.ids.take(pyarrow.array(samples.rows)),
+        manifest.labels.take(pyarrow.array(samples.rows)),
+    )
+    unfinished = run / "predictions.parquet.unfinished"
+    pyarrow.parquet.write_table(table, unfinished)
+    unfinished.replace(run / "predictions.parquet")
+    write_report(run / "report.html", metrics, history, table)
+    write_json(run / "metrics.json", metrics)
+
+
+def _imbalance(metrics: dict[str, Any], history: list[dict[str, float]]) -> dict[str, Any]:
+    """Say how far the modalities are apart, and what the turns did to the head.
+
+    ``gap``: best minus worst modality's accuracy. ``fusion_gain``: fused minus the best modality's.
+    ``interference``: mean change of the loss of the modality before by the head step of each one's turns.
+    ``gradient_kept``: norm of the projected head gradient over the norm before, likewise.
+    """
+    accuracy = [m["accuracy"] for m in metrics["modalities"].values() if m["n"]]
+
+    def mean(figure: str) -> dict[str, float]:
+        names = {key for row in history for key in row if key.startswith(f"train/{figure}/")}
+        values = {key: [row[key] for row in history if key in row] for key in sorted(names)}
+        return {key.split("/", 2)[2]: sum(v) / len(v) for key, v in values.items()}
+
+    before, after = mean("head_gradient"), mean("head_gradient_projected")
+    return {
+        "gap": max(accuracy) - min(accuracy),
+        "fusion_gain": metrics["fused"]["accuracy"] - max(accuracy),
+        "interference": mean("interference"),
+        "gradient_kept": {name: after[name] / before[name] for name in before if before[name]},
+    }
+
+
+def _trainer(run: Path, options: Mapping[str, Any], quiet: bool) -> Trainer:
+    callbacks: list[Any] = [Checkpoints(run / "checkpoints"), LogCsv(run / "log.csv")]
+    if not quiet:
+        callbacks.append(RichProgressBar())
+    try:
+        return Trainer(
+            max_epochs=options["epochs"],
+            precision=options["precision"],
+            accelerator=options["accelerator"],
+            devices=1,
+            logger=TensorBoardLogger(run, name="", version=""),
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            enable_checkpointing=True,
+            enable_progress_bar=not quiet,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+    except (ValueError, RuntimeError, ImportError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"precision or accelerator: {reason}") from None
+
+
+def _config(options: Mapping[str, Any], root: Path | None) -> dict[str, Any]:
+    """Return what ``config.yaml`` holds: every option, so that ``--config`` repeats the run."""
+    config = {**options, "root": str(root.absolute()) if root else None}
+    if Path(config["data"]).exists():
+        config["data"] = str(Path(config["data"]).absolute())
+    return config
+
+
+def _same(run: Path, config: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run under other options."""
+    before = read_config(run)
+    for name, value in config.items():
+        if name != "root" and before.get(name) != value:
+            raise UserError(
+                f"{run}: was started with {name} = {before.get(name)!r}, not {value!r}; "
+                "--resume goes on with the same options"
+            )
+
+
+def _ours(checkpoint: Path) -> Path:
+    """Return the checkpoint's path if altuna wrote it, without running any code it may carry."""
+    try:
+        content = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        if "history" in content:
+            return checkpoint
+        reason = "was not written by altuna"
+    except Exception as error:  # torch raises many kinds for a foreign or damaged file
+        reason = f"cannot be read: {str(error).splitlines()[0][:200]}"
+    raise UserError(f"{checkpoint}: {reason}")
+
+
+def _calm() -> None:
+    """Silence remarks of Lightning's that a user of altuna can do nothing about."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", module="lightning_fabric")

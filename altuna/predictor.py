@@ -1,0 +1,179 @@
+"""Predicting with a trained model, from files, bytes, arrays or strings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from altuna.data.dataset import MultimodalDataset, loader
+from altuna.data.manifest import Manifest, Modality, read_manifest
+from altuna.data.prepare import Progress, no_progress, prepare_stores, problems_of, samples_at
+from altuna.data.readers import BadCellError
+from altuna.data.store import cache_folder
+from altuna.errors import UserError
+from altuna.model import Outputs, Prediction
+from altuna.run import load_model
+from altuna.training import concatenate
+
+
+class Predictor:
+    """A trained model with its readers.
+
+    Args:
+        run: The run directory.
+        device: Where to compute; a GPU if there is one when None.
+    """
+
+    def __init__(self, run: str | Path, device: str | None = None) -> None:
+        self.description, self.model = load_model(Path(run))
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model.to(self.device)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the logits."""
+        return self.description.classes
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modality names, in the order of the weights."""
+        return self.model.modalities
+
+    def predict(self, samples: str | Path | Sequence[Mapping[str, Any]], batch_size: int = 64) -> pa.Table:
+        """Predict a manifest, or a list of samples.
+
+        Args:
+            samples: A manifest's path; or dicts from modality name to a path, bytes, an array (an image
+                [H, W, 3] of uint8, or a vector), a pair (waveform, rate) for sound, or a string for text.
+                A modality may be left out or None.
+            batch_size: Samples computed at once; it does not change the predictions.
+
+        Returns:
+            A table with ``id``, ``prediction``, ``confidence``, ``p_<class>``, ``weight_<modality>`` and
+            ``present_<modality>``; ``label`` too if the manifest has it. A row of a manifest of which
+            nothing could be read has nulls.
+
+        Raises:
+            UserError: A sample without any modality, an unknown modality, or a cell that cannot be read.
+        """
+        if isinstance(samples, str | Path):
+            return self.predict_manifest(self.open(samples), batch_size=batch_size)
+        dataset = self._dataset(samples)
+        outputs, _ = self.outputs(dataset, batch_size)
+        ids = pa.array([str(sample.get("id", i)) for i, sample in enumerate(samples)])
+        return self.table(self.model.fuse(outputs), ids)
+
+    def open(self, path: str | Path, modalities: Mapping[str, Any] | None = None) -> Manifest:
+        """Read a manifest with those of the model's modalities that it has."""
+        manifest = read_manifest(path, modalities, allow_shared_groups=True)
+        known = {
+            name: Modality(reader.type, manifest.modalities[name].columns)
+            for name, reader in self.description.readers.items()
+            if name in manifest.modalities
+        }
+        if not known:
+            raise UserError(
+                f"{path}: has none of the model's modalities ({', '.join(self.modalities)}), "
+                f"but {', '.join(manifest.modalities)}"
+            )
+        return replace(manifest, modalities=known)
+
+    def predict_manifest(
+        self,
+        manifest: Manifest,
+        store: Path | None = None,
+        batch_size: int = 64,
+        progress: Progress = no_progress,
+    ) -> pa.Table:
+        """Predict all rows of an opened manifest; see ``predict``."""
+        readers = {name: self.description.readers[name] for name in manifest.modalities}
+        stores = prepare_stores(manifest, readers, store or cache_folder() / "store", progress)
+        rows = np.arange(len(manifest))
+        samples = samples_at(rows, stores, np.full(len(manifest), -1))
+        self.problems = problems_of(stores, manifest)
+        if not len(samples.rows):
+            raise UserError(f"{manifest.path}: no row has anything that could be read")
+        outputs, _ = self.outputs(samples.dataset, batch_size)
+        table = self.table(self.model.fuse(outputs), manifest.ids.take(pa.array(samples.rows)))
+        if len(samples.rows) < len(manifest):
+            place = np.full(len(manifest), -1)
+            place[samples.rows] = np.arange(len(samples.rows))
+            table = table.take(pa.array(place, mask=place < 0))
+            table = table.set_column(0, "id", manifest.ids)
+        if manifest.labels.null_count < len(manifest):
+            table = table.add_column(1, "label", manifest.labels)
+        return table
+
+    @torch.inference_mode()
+    def outputs(self, dataset: MultimodalDataset, batch_size: int = 64) -> tuple[Outputs, torch.Tensor]:
+        """Return what each modality says of every sample, and the labels, on the CPU."""
+        self.model.eval()
+        parts = []
+        for batch in loader(dataset, batch_size):
+            labels = batch.labels
+            batch = batch.to(self.device)
+            out = self.model.outputs(batch.inputs, batch.rows, len(batch))
+            joint = None if out.joint is None else out.joint.cpu()
+            parts.append((Outputs(out.logits.cpu(), out.present.cpu(), joint), labels))
+        return concatenate(parts)
+
+    def table(self, prediction: Prediction, ids: pa.Array, labels: pa.Array | None = None) -> pa.Table:
+        """Return a prediction as the table of ``predictions.parquet``."""
+        probabilities = prediction.probabilities.numpy()
+        best = probabilities.argmax(1)
+        columns: dict[str, Any] = {"id": ids}
+        if labels is not None:
+            columns["label"] = labels
+        columns["prediction"] = pa.array(self.classes).take(pa.array(best))
+        columns["confidence"] = probabilities.max(1)
+        columns |= {f"p_{c}": probabilities[:, i] for i, c in enumerate(self.classes)}
+        for i, name in enumerate(self.modalities):
+            columns[f"weight_{name}"] = prediction.weights[i].numpy()
+        for i, name in enumerate(self.modalities):
+            columns[f"present_{name}"] = prediction.present[i].numpy()
+        return pa.table(columns)
+
+    def _dataset(self, samples: Sequence[Mapping[str, Any]]) -> MultimodalDataset:
+        """Read samples straight into memory."""
+        if not samples:
+            raise UserError("there is no sample to predict")
+        cells: dict[str, list[NDArray[Any]]] = {name: [] for name in self.modalities}
+        position = {name: np.full(len(samples), -1) for name in self.modalities}
+        for row, sample in enumerate(samples):
+            for name, cell in sample.items():
+                if name in ("id", "label"):
+                    continue
+                if name not in cells:
+                    known = ", ".join(self.modalities)
+                    raise UserError(f"sample {row}: unknown modality {name!r}; the model has {known}")
+                if cell is None:
+                    continue
+                if isinstance(cell, Path):
+                    cell = str(cell)
+                try:
+                    array = self.description.readers[name].read(cell)
+                except BadCellError as error:
+                    shown = f" {cell}:" if isinstance(cell, str) else ""
+                    raise UserError(f"sample {row}, {name!r}:{shown} {error}") from None
+                position[name][row] = len(cells[name])
+                cells[name].append(array)
+            if all(where[row] < 0 for where in position.values()):
+                raise UserError(f"sample {row}: has no modality")
+        arrays = {name: np.stack(read) for name, read in cells.items() if read}
+        return MultimodalDataset(arrays, {name: position[name] for name in arrays}, np.full(len(samples), -1))
+
+
+def load(run: str | Path, device: str | None = None) -> Predictor:
+    """Load the model of a run directory; nothing is unpickled.
+
+    Raises:
+        UserError: Not a finished run directory, of another version, or damaged.
+    """
+    return Predictor(run, device)

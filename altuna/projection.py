@@ -1,0 +1,72 @@
+"""Head gradient modification: the projector that protects what the shared head has learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+
+class OrthogonalProjector(nn.Module):
+    r"""Recursive-least-squares projector onto directions that earlier features do not use.
+
+    Projecting a head gradient, ``grad @ P``, leaves the head's outputs for the mean features of
+    earlier turns nearly unchanged. Every turn removes its own mean feature :math:`r` from ``P``:
+
+    .. math:: q = P r / (\alpha + r^\top P r), \qquad P \leftarrow P - q\, (P r)^\top
+
+    ``P`` starts as the identity, is symmetric, its eigenvalues lie in (0, 1] (up to the rounding
+    of its dtype), and it is kept in float32 or better whatever the training precision.
+
+    Source: MLA, arXiv 2311.10707, eq. 5-7, after orthogonal weights modification (Zeng et al., 2019,
+    arXiv 1810.01256).
+
+    Args:
+        dim: Feature dimension d of the head.
+        alpha: Regulariser, > 0; the smaller, the more of a mean feature one update removes.
+    """
+
+    P: Tensor
+
+    def __init__(self, dim: int, alpha: float = 0.1) -> None:
+        super().__init__()
+        if dim < 1:
+            raise ValueError(f"dim must be at least 1, got {dim}")
+        if not alpha > 0:
+            raise ValueError(f"alpha must be positive, got {alpha}")
+        self.alpha = alpha
+        self.register_buffer("P", torch.eye(dim))
+
+    @torch.no_grad()
+    def project(self, grad: Tensor) -> Tensor:
+        """Return ``grad @ P`` [C, dim] in the gradient's dtype; ``P`` is untouched."""
+        with torch.autocast(grad.device.type, enabled=False):
+            return (grad.to(self.P.dtype) @ self.P).to(grad.dtype)
+
+    @torch.no_grad()
+    def update(self, features: Tensor) -> None:
+        """Take one recursive-least-squares step on the mean of ``features`` [N, dim]; none on N = 0."""
+        if features.ndim != 2 or features.shape[1] != self.P.shape[0]:
+            raise ValueError(f"features must be [N, {self.P.shape[0]}], got {list(features.shape)}")
+        if features.shape[0] == 0:
+            return
+        with torch.autocast(features.device.type, enabled=False):
+            r = features.to(self.P.dtype).mean(dim=0)
+            v = self.P @ r
+            # P is positive, so r' P r is too; the clamp only removes what rounding may put below 0.
+            self.P -= torch.outer(v, v) / (self.alpha + (r @ v).clamp_min(0))
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Start afresh: ``P = I``."""
+        nn.init.eye_(self.P)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # Half-precision training casts modules; P would lose its small eigenvalues.
+        def keep_precision(tensor: Tensor) -> Tensor:
+            new = fn(tensor)
+            return tensor.to(new.device) if new.element_size() < 4 else new
+
+        return super()._apply(keep_precision, recurse)  # type: ignore[no-untyped-call, no-any-return]

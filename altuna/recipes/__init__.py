@@ -1,0 +1,40 @@
+"""Data by name: what is built in or made from a public release."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from altuna.errors import UserError
+from altuna.options import nearest
+
+NAMES = ("emoji", "htad", "av-digits", "av-digits-hard")
+
+
+def find_manifest(data: str, root: Path | None = None, *, download: bool = False) -> Path:
+    """Return the manifest of built-in data, made on first use, or the path given.
+
+    Args:
+        data: ``emoji``, ``htad``, ``av-digits``, ``av-digits-hard``, or a manifest's path.
+        root: Folder of the raw files, for ``av-digits``.
+        download: Fetch the raw files if there is no root.
+
+    Raises:
+        UserError: No such data.
+    """
+    from altuna.data.store import cache_folder
+
+    if data == "emoji":
+        return Path(__file__).parent.parent / "data" / "emoji.parquet"
+    folder = cache_folder() / data
+    if data == "htad":
+        from altuna.recipes import htad
+
+        return htad.prepare(folder)
+    if data in ("av-digits", "av-digits-hard"):
+        from altuna.recipes import av_digits
+
+        return av_digits.prepare(folder, root, hard=data.endswith("hard"), download=download)
+    path = Path(data)
+    if not path.exists() and not path.suffix:
+        raise UserError(f"{data}: no such file, and no data of that name{nearest(data, NAMES)}")
+    return path

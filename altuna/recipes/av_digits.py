@@ -1,0 +1,212 @@
+"""AV-Digits: a spoken digit (FSDD) paired with another person's handwriting of it (MNIST).
+
+3,000 recordings of 6 speakers, 8 kHz mono, 50 of each digit a speaker; each gets a different one of
+the 10,000 MNIST test images, 28 x 28 grey. Split by speaker. ``hard`` takes from the images the
+principal components that carry 75 % of their variance, as AV-MNIST does (Vielzeuf et al.,
+arXiv:1808.07275), so that neither modality suffices.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import os
+import re
+import tarfile
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import numpy as np
+from PIL import Image
+
+from altuna.errors import UserError
+
+SPEAKERS = {
+    "george": "train",
+    "jackson": "train",
+    "yweweler": "train",
+    "lucas": "val",
+    "nicolas": "test",
+    "theo": "test",
+}
+IMAGES, LABELS = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
+MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+FSDD = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz"
+SHA256 = {
+    IMAGES: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    LABELS: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    # An archive may be packed anew at any time, so this is of its recordings: names and bytes.
+    "recordings": "45a9b976ba3397a2fd5c70a9f2e43c34f442a3a6be47392ecfc41174b678f37e",
+}
+REMOVED_VARIANCE = 0.75
+
+Array = np.ndarray[Any, Any]
+
+
+def prepare(
+    out: Path,
+    root: Path | None = None,
+    *,
+    hard: bool = False,
+    download: bool = False,
+    seed: int = 0,
+) -> Path:
+    """Write the images and the manifest of AV-Digits.
+
+    Args:
+        out: Folder of ``manifest.csv`` and ``images/``, made where absent.
+        root: Folder of the raw files: ``recordings/*.wav`` and the two MNIST ``t10k`` files.
+        hard: Remove the components that carry 75 % of the variance of the train images. One affine
+            map brings the rest back to 0-255: it takes the least and the greatest value in train
+            there, and val and test are clipped.
+        download: Fetch what ``root`` (default ``out/raw``) lacks of them.
+        seed: Decides which image goes with which recording.
+
+    Returns:
+        The path of ``out/manifest.csv``: id, split, label, group (the speaker), audio, image.
+
+    Raises:
+        UserError: A raw file is absent, damaged or cannot be downloaded, or images run short.
+    """
+    out = out.resolve()
+    if root is None and not download:
+        raise UserError("AV-Digits needs its raw files: give --root DIR or --download")
+    root = (root or out / "raw").resolve()
+    if download:
+        _download(root)
+
+    recordings = _recordings(root)
+    digits = np.array([int(path.name[0]) for path in recordings])
+    splits = np.array([SPEAKERS[_speaker(path)] for path in recordings])
+    images, labels = _read_idx(root / IMAGES), _read_idx(root / LABELS)
+    pictures = images[_pair(digits, labels, np.random.default_rng(seed))]
+    if hard:
+        pictures = degrade(pictures, splits == "train")
+
+    manifest = out / "manifest.csv"
+    # A run cut short must not leave an older manifest over its own images.
+    manifest.unlink(missing_ok=True)
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    rows = []
+    for path, split, picture in zip(recordings, splits, pictures, strict=True):
+        image = f"images/{path.stem}.png"
+        Image.fromarray(picture).save(out / image)
+        audio = path.relative_to(out) if path.is_relative_to(out) else path
+        rows.append([path.stem, split, path.name[0], _speaker(path), audio.as_posix(), image])
+    partial = out / "manifest.csv.part"
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "split", "label", "group", "audio", "image"])
+        writer.writerows(rows)
+    os.replace(partial, manifest)
+    return manifest
+
+
+def degrade(images: Array, train: Array) -> Array:
+    """Remove the leading principal components of the train images from all images.
+
+    Args:
+        images: [N, H, W] uint8.
+        train: [N] bool, the images that the components and the scale are fitted on.
+
+    Returns:
+        [N, H, W] uint8: what the components leave of ``x - mean``, mapped affinely to 0-255.
+    """
+    flat = images.reshape(len(images), -1).astype(np.float64)
+    flat -= flat[train].mean(axis=0)
+    variances, vectors = np.linalg.eigh(flat[train].T @ flat[train])
+    shares = np.cumsum(variances[::-1]) / variances.sum()
+    count = int(np.searchsorted(shares, REMOVED_VARIANCE)) + 1
+    leading = vectors[:, ::-1][:, :count]
+    rest = flat - flat @ leading @ leading.T
+    low, high = rest[train].min(), rest[train].max()
+    scaled: Array = (rest - low) * (255 / (high - low))
+    return scaled.round().clip(0, 255).astype(np.uint8).reshape(images.shape)
+
+
+def _pair(digits: Array, labels: Array, rng: np.random.Generator) -> Array:
+    """Return for every recording an image of its digit, none of them twice."""
+    chosen = np.empty(len(digits), dtype=np.int64)
+    for digit in np.unique(digits):
+        rows, pool = np.flatnonzero(digits == digit), np.flatnonzero(labels == digit)
+        if len(pool) < len(rows):
+            raise UserError(f"{LABELS}: {len(pool)} images of {digit} for {len(rows)} recordings")
+        chosen[rows] = rng.permutation(pool)[: len(rows)]
+    return chosen
+
+
+def _recordings(root: Path) -> list[Path]:
+    """Return the recordings: every speaker says every digit equally often, so a gap is seen."""
+    for name in ("recordings", IMAGES, LABELS):
+        if not (root / name).exists():
+            raise UserError(f"{root} lacks {name}")
+    found = {path.name for path in (root / "recordings").glob("*.wav")}
+    pattern = re.compile(rf"\d_(?:{'|'.join(SPEAKERS)})_(\d+)\.wav")
+    takes = [int(hit[1]) for name in found if (hit := pattern.fullmatch(name))]
+    names = [
+        f"{digit}_{speaker}_{take}.wav"
+        for digit in range(10)
+        for speaker in SPEAKERS
+        for take in range(max(takes, default=0) + 1)
+    ]
+    absent = [name for name in names if name not in found]
+    if absent:
+        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        raise UserError(f"{root} lacks recordings/{absent[0]}{more}")
+    return [root / "recordings" / name for name in names]
+
+
+def _speaker(path: Path) -> str:
+    return path.stem.split("_")[1]
+
+
+def _read_idx(path: Path) -> Array:
+    """Read a gzipped idx file of unsigned bytes: magic, big-endian sizes, values."""
+    try:
+        raw = gzip.decompress(path.read_bytes())
+        sizes = np.frombuffer(raw, ">i4", count=raw[3], offset=4)
+        return np.frombuffer(raw, np.uint8, offset=4 + sizes.nbytes).reshape(sizes)
+    except (OSError, EOFError, IndexError, ValueError) as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+
+
+def _download(root: Path) -> None:
+    """Fetch into ``root`` what it lacks; nothing with a wrong checksum is written."""
+    root.mkdir(parents=True, exist_ok=True)
+    for name in (IMAGES, LABELS):
+        if not (root / name).exists():
+            content = _get(MNIST + name)
+            _check(MNIST + name, content, SHA256[name])
+            partial = root / f"{name}.part"
+            partial.write_bytes(content)
+            os.replace(partial, root / name)
+    if not (root / "recordings").exists():
+        files: dict[str, bytes] = {}
+        with tarfile.open(fileobj=io.BytesIO(_get(FSDD))) as archive:
+            for member in archive:
+                content_of = archive.extractfile(member)
+                if content_of and re.fullmatch(r"[^/]+/recordings/[^/]+\.wav", member.name):
+                    files[Path(member.name).name] = content_of.read()
+        joined = b"".join(name.encode() + files[name] for name in sorted(files))
+        _check(FSDD, joined, SHA256["recordings"])
+        partial = root / "recordings.part"
+        partial.mkdir(exist_ok=True)
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        os.replace(partial, root / "recordings")
+
+
+def _get(url: str) -> bytes:
+    try:
+        with urlopen(url, timeout=60) as reply:
+            return bytes(reply.read())
+    except OSError as error:
+        raise UserError(f"cannot download {url}: {error}") from error
+
+
+def _check(url: str, content: bytes, sha256: str) -> None:
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise UserError(f"{url}: the checksum differs from the published file's")

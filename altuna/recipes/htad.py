@@ -1,0 +1,81 @@
+"""HTAD: seven home tasks from a wrist accelerometer and a microphone (Garcia-Ceja et al., 2021).
+
+1,386 windows of 16 accelerometer and 36 audio (MFCC) features, for research use, as shipped in the
+PyPI package ``multiviewstacking``. The rows are consecutive windows and name no person, so a random
+split puts near copies of its test rows into train. Here each run (unbroken stretch of one class) is
+cut into one block a split, with val between train and test: inside a run those two never touch.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+from importlib import resources
+from itertools import groupby
+from pathlib import Path
+
+from altuna.errors import UserError
+
+SPLITS = {"train": 0.60, "val": 0.15, "test": 0.25}
+SENSORS = {"v1": "audio", "v2": "accelerometer"}
+
+
+def prepare(out: Path, seed: int = 0) -> Path:
+    """Write the manifest of HTAD.
+
+    Args:
+        out: Folder of the manifest, made where absent.
+        seed: Decides which runs begin with their test block and which with their train block.
+
+    Returns:
+        The path of ``out/manifest.csv``: id, split, label, group (one a block), then 36 columns
+        ``audio.<feature>`` and 16 columns ``accelerometer.<feature>``.
+
+    Raises:
+        UserError: The package that ships the data is not installed.
+    """
+    try:
+        source = resources.files("multiviewstacking") / "data" / "htad.csv"
+    except ImportError as error:
+        raise UserError("HTAD needs the extra 'sensors': pip install 'altuna[sensors]'") from error
+    header, *rows = csv.reader(source.read_text(encoding="utf-8").splitlines())
+    labels = [row[0] for row in rows]
+    blocks = assign_blocks(labels, seed)
+
+    out.mkdir(parents=True, exist_ok=True)
+    manifest = out / "manifest.csv"
+    partial = out / "manifest.csv.part"
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "split", "label", "group", *map(_column, header[1:])])
+        for number, (row, (split, group)) in enumerate(zip(rows, blocks, strict=True)):
+            writer.writerow([f"window-{number:04d}", split, row[0], group, *row[1:]])
+    os.replace(partial, manifest)
+    return manifest
+
+
+def assign_blocks(labels: list[str], seed: int) -> list[tuple[str, str]]:
+    """Return the split and the block of every window, given the windows' classes in order.
+
+    The runs of a class take turns at beginning with train and with test; the seed says which is
+    first. So test is neither always the end of an activity nor always its beginning.
+    """
+    rng = random.Random(seed)
+    backwards = {label: rng.random() < 0.5 for label in sorted(set(labels))}
+    blocks: list[tuple[str, str]] = []
+    for number, (label, windows) in enumerate(groupby(labels)):
+        length = len(list(windows))
+        train, test = round(length * SPLITS["train"]), round(length * SPLITS["test"])
+        run = ["train"] * train + ["val"] * (length - train - test) + ["test"] * test
+        if backwards[label]:
+            run.reverse()
+        backwards[label] = not backwards[label]
+        blocks += [(split, f"run-{number:02d}-{split}") for split in run]
+    return blocks
+
+
+def _column(name: str) -> str:
+    """Turn ``v1_mfcc3`` into ``audio.mfcc3``."""
+    view, feature = name.split("_", 1)
+    return f"{SENSORS[view]}.{feature}"

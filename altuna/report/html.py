@@ -1,0 +1,133 @@
+"""``report.html``: one self-contained page that answers who learnt what, and whom the model trusts."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from altuna.run import write_text
+
+STYLE = """
+:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 22%, transparent); }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: right; padding: .3rem .6rem; border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; }
+tr.fused { font-weight: 700; } .scroll { overflow-x: auto; } figure { margin: 0; }
+svg { width: 100%; height: auto; } svg text { fill: currentColor; font-size: 11px; }
+"""
+COLOURS = ("#3b7dd8", "#d9822b", "#2e9e6b", "#b4489b", "#8a7a1f", "#c2453e", "#5d6ad1", "#5a8a91")
+
+
+def write_report(
+    path: Path, metrics: dict[str, Any], history: list[dict[str, float]], table: pa.Table
+) -> None:
+    """Write the report of a run.
+
+    Args:
+        path: Where.
+        metrics: The contents of ``metrics.json``.
+        history: The rows of ``log.csv``.
+        table: The contents of ``predictions.parquet``.
+    """
+    title = f"{metrics['method']} on {Path(metrics['data']).stem}"
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p>{metrics['n']:,} samples of the {metrics['split']} split, seed {metrics['seed']}. "
+        f"Epoch {metrics['cost']['best_epoch'] + 1} of {metrics['cost']['epochs']} was chosen by validation; "
+        f"training took {metrics['cost']['seconds']:.0f} s.</p>",
+        "<h2>How good is each modality, and all together?</h2>",
+        _headline(metrics),
+        "<h2>How did validation accuracy grow?</h2>",
+        _curves(history),
+        "<h2>Whom does the model trust?</h2>",
+        "<p>Mean fusion weight of each modality, by true class.</p>",
+        _trust(table),
+    ]
+    write_text(
+        path,
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        "<meta name=viewport content='width=device-width, initial-scale=1'>"
+        f"<title>{escape(title)}</title><style>{STYLE}</style>{''.join(body)}</html>\n",
+    )
+
+
+def trust_by_class(table: pa.Table) -> dict[str, dict[str, float]]:
+    """Return the mean weight of every modality by true class, from a table of predictions."""
+    names = [c for c in table.column_names if c.startswith("weight_")]
+    means = table.group_by("label").aggregate([(name, "mean") for name in names]).sort_by("label")
+    return {
+        row["label"]: {name.removeprefix("weight_"): row[f"{name}_mean"] for name in names}
+        for row in means.to_pylist()
+    }
+
+
+def _headline(metrics: dict[str, Any]) -> str:
+    rule = metrics["fusion"]["rule"]
+    rows = [(f"{name} alone", m, m["n"]) for name, m in metrics["modalities"].items()]
+    rows.append((f"fused ({rule})", metrics["fused"], metrics["n"]))
+    for other, figures in metrics["fusion"]["rules"].items():
+        if other != rule:
+            rows.append((f"fused ({other})", figures, metrics["n"]))
+    lines = []
+    for name, figures, n in rows:
+        chosen = " class=fused" if figures is metrics["fused"] else ""
+        cells = "<td>-" * 4
+        if n:
+            cells = (
+                f"<td>{figures['accuracy']:.1%}<td>{figures['macro_f1']:.3f}"
+                f"<td>{figures['nll']:.3f}<td>{figures['ece']:.3f}"
+            )
+        lines.append(f"<tr{chosen}><td>{escape(name)}{cells}<td>{n:,}")
+    head = "<tr><th><th>accuracy<th>macro-F1<th>NLL<th>ECE<th>samples"
+    return f"<div class=scroll><table>{head}{''.join(lines)}</table></div>"
+
+
+def _trust(table: pa.Table) -> str:
+    trust = trust_by_class(table)
+    names = [*next(iter(trust.values()))]
+    head = "<tr><th>" + "".join(f"<th>{escape(name)}" for name in names)
+    lines = [
+        f"<tr><td>{escape(label)}" + "".join(f"<td>{weights[n]:.2f}" for n in names)
+        for label, weights in trust.items()
+    ]
+    return f"<div class=scroll><table>{head}{''.join(lines)}</table></div>"
+
+
+def _curves(history: list[dict[str, float]], width: int = 720, height: int = 280) -> str:
+    """Draw validation accuracy by epoch, a line a modality and one for the fusion."""
+    start = "val/accuracy/"
+    names = [key for key in history[-1] if key.startswith(start)]
+    left, bottom, right = 40, 24, 130
+    x = np.linspace(left, width - right, max(2, len(history)))
+    marks = []
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        y = _y(share, height, bottom)
+        marks.append(f"<line x1={left} x2={width - right} y1={y} y2={y} stroke='var(--line)'/>")
+        marks.append(f"<text x={left - 6} y={y + 4} text-anchor=end>{share:.0%}</text>")
+    marks.append(f"<text x={left} y={height - 4}>epoch 1</text>")
+    marks.append(f"<text x={width - right} y={height - 4} text-anchor=end>{len(history)}</text>")
+    for i, key in enumerate(names):
+        colour = COLOURS[i % len(COLOURS)]
+        points = " ".join(
+            f"{x[e]:.1f},{_y(row[key], height, bottom):.1f}" for e, row in enumerate(history) if key in row
+        )
+        thick = 3 if key == start + "fused" else 1.5
+        name = escape(key.removeprefix(start))
+        legend = 20 + 18 * i
+        marks.append(f"<polyline points='{points}' fill=none stroke='{colour}' stroke-width={thick} />")
+        marks.append(f"<rect x={width - right + 12} y={legend - 9} width=10 height=10 fill='{colour}'/>")
+        marks.append(f"<text x={width - right + 28} y={legend}>{name}</text>")
+    label = "validation accuracy by epoch: " + ", ".join(
+        f"{key.removeprefix(start)} ends at {history[-1][key]:.0%}" for key in names
+    )
+    svg = f"<svg viewBox='0 0 {width} {height}' role=img aria-label='{escape(label)}'>{''.join(marks)}</svg>"
+    return f"<figure>{svg}</figure>"
+
+
+def _y(share: float, height: int, bottom: int) -> float:
+    return 10 + (1 - share) * (height - bottom - 10)

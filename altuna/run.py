@@ -1,0 +1,156 @@
+"""The run directory: what a training leaves behind, and how a model comes back from it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from altuna.data.readers import READERS, Reader
+from altuna.encoders import build
+from altuna.errors import UserError
+from altuna.model import MultimodalClassifier
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Description:
+    """All that is needed to build a model again, JSON-ready (``config.json``)."""
+
+    method: str
+    classes: tuple[str, ...]
+    head: str
+    fusion: str
+    fixed_weights: dict[str, float]
+    readers: dict[str, Reader]
+    encoders: dict[str, dict[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``config.json`` holds."""
+        return {
+            "format": FORMAT,
+            "method": self.method,
+            "classes": [*self.classes],
+            "head": self.head,
+            "fusion": self.fusion,
+            "fixed_weights": self.fixed_weights,
+            "modalities": {
+                name: {
+                    "type": reader.type,
+                    "reader": reader.settings(),
+                    "encoder": self.encoders[name],
+                }
+                for name, reader in self.readers.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, config: Mapping[str, Any]) -> Description:
+        """Rebuild the description from ``config.json``'s contents."""
+        modalities = config["modalities"]
+        return cls(
+            config["method"],
+            tuple(config["classes"]),
+            config["head"],
+            config["fusion"],
+            config["fixed_weights"],
+            {n: READERS[m["type"]](**_tuples(m["reader"])) for n, m in modalities.items()},
+            {n: m["encoder"] for n, m in modalities.items()},
+        )
+
+    def build_model(self) -> MultimodalClassifier:
+        """Return a new model with random weights."""
+        encoders = {name: build(name, reader, **self.encoders[name]) for name, reader in self.readers.items()}
+        return MultimodalClassifier(
+            encoders,
+            len(self.classes),
+            head=self.head,
+            fusion=self.fusion or None,
+            fixed_weights=self.fixed_weights,
+        )
+
+
+def save_model(run: Path, description: Description, model: MultimodalClassifier) -> None:
+    """Write ``model.safetensors`` and ``config.json``."""
+    unfinished = run / "model.safetensors.unfinished"
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, unfinished)
+    os.replace(unfinished, run / "model.safetensors")
+    write_json(run / "config.json", description.to_json())
+
+
+def load_model(run: Path) -> tuple[Description, MultimodalClassifier]:
+    """Load a model for inference; nothing is unpickled.
+
+    Raises:
+        UserError: Not a finished run directory, of another version, or damaged.
+    """
+    config = read_json(run, "config.json")
+    if config.get("format") != FORMAT:
+        raise UserError(
+            f"{run / 'config.json'}: format {config.get('format')!r} is of another version of altuna; "
+            f"this one reads format {FORMAT}"
+        )
+    path = run / "model.safetensors"
+    try:
+        description = Description.from_json(config)
+        model = description.build_model()
+        model.load_state_dict(load_file(path))
+    except (KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path}: does not hold this run's model: {reason}") from None
+    return description, model.eval()
+
+
+def read_json(run: Path, name: str) -> dict[str, Any]:
+    """Read a JSON file of a run directory."""
+    path = run / name
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        reason = "no such run directory" if not run.is_dir() else f"not a finished run: no {name}"
+        raise UserError(f"{run}: {reason}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a JSON object")
+    return content
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """Read ``config.yaml``, the options of the run."""
+    return read_yaml(run / "config.yaml")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a mapping of options")
+    return content
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON so that the file is never half there."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that it is never half there."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}

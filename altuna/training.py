@@ -1,0 +1,220 @@
+"""The training loop: the only place with backward and step."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor, nn
+
+from altuna.batch import Batch
+from altuna.evaluation.calibration import calibrate
+from altuna.evaluation.metrics import classification_metrics
+from altuna.methods.base import Method
+from altuna.model import Outputs
+from altuna.run import write_text
+
+OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter], float, float], torch.optim.Optimizer]] = {
+    "adamw": lambda parameters, lr, decay: torch.optim.AdamW(parameters, lr, weight_decay=decay),
+    "sgd": lambda parameters, lr, decay: torch.optim.SGD(parameters, lr, momentum=0.9, weight_decay=decay),
+}
+
+
+class Training(LightningModule):
+    """Trains any method: for every turn of every batch forward, backward, the method's change, step.
+
+    A turn updates the parameters that its loss reaches, and no others: gradients are cleared to None before
+    it, and optimizers leave parameters without gradient alone, momentum and weight decay included.
+
+    Everything random is seeded by ``(seed, epoch)`` when an epoch starts, so an epoch can be repeated
+    exactly from the checkpoint before it.
+
+    Args:
+        method: What to do in which turn; owns the model.
+        optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
+        lr: Highest learning rate: a linear warm-up over a twentieth of all batches, then a cosine to 0.
+        weight_decay: Of the optimizer.
+        seed: Of dropout, transforms and whatever else draws numbers.
+        log_every: Batches between logged ones: figures beyond the loss cost time.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        *,
+        optimizer: str = "adamw",
+        lr: float = 1e-3,
+        weight_decay: float = 0.01,
+        seed: int = 0,
+        log_every: int = 5,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.method = method
+        self.optimizer, self.lr, self.weight_decay = optimizer, lr, weight_decay
+        self.seed, self.log_every = seed, log_every
+        self.history: list[dict[str, float]] = []
+        self._sums: dict[str, list[Tensor]] = defaultdict(list)
+        self._outputs: list[tuple[Outputs, Tensor]] = []
+
+    def configure_optimizers(self) -> Any:  # noqa: D102
+        optimizer = OPTIMIZERS[self.optimizer](self.parameters(), self.lr, self.weight_decay)
+        total = max(1, int(self.trainer.estimated_stepping_batches))
+        warm = max(1, total // 20)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda batch: min((batch + 1) / warm, 0.5 + 0.5 * _cosine((batch - warm) / total)),
+        )
+        return [optimizer], [schedule]
+
+    def on_train_epoch_start(self) -> None:  # noqa: D102
+        self._started = time.perf_counter()
+        torch.manual_seed(self.seed * 100_003 + self.current_epoch)
+        self.method.clock.epoch = self.current_epoch
+        self.method.clock.epochs = self.trainer.max_epochs or 1
+        self.method.clock.batches = int(self.trainer.num_training_batches)
+
+    def training_step(self, batch: Batch, number: int) -> None:  # noqa: D102
+        optimizer: Any = self.optimizers()
+        self.method.clock.batch = number
+        wants_log = number % self.log_every == 0
+        for turn in self.method.turns(batch):
+            turn.wants_log = wants_log
+            optimizer.zero_grad()
+            loss = self.method.loss(turn, batch)
+            self.manual_backward(loss)
+            self.method.modify_gradients(turn, batch)
+            optimizer.step()
+            self.method.after_step(turn, batch)
+            turn.log["loss"] = loss.detach()
+            for figure, value in turn.log.items():
+                self._sums[f"train/{figure}/{turn.name}"].append(value)
+                if wants_log and self.logger is not None:
+                    self.logger.log_metrics({f"turn/{figure}/{turn.name}": value.item()}, self.global_step)
+        schedule: Any = self.lr_schedulers()
+        schedule.step()
+
+    def on_train_epoch_end(self) -> None:  # noqa: D102
+        self.method.after_epoch()
+        self.history[-1]["seconds"] = time.perf_counter() - self._started
+        self.history[-1] |= {name: torch.stack(s).mean().item() for name, s in self._sums.items()}
+        self._sums.clear()
+        if self.logger is not None:
+            self.logger.log_metrics(self.history[-1], self.global_step)
+
+    def validation_step(self, batch: Batch, number: int) -> None:  # noqa: D102
+        outputs = self.method.model.outputs(batch.inputs, batch.rows, len(batch))
+        self._outputs.append((outputs, batch.labels))
+
+    def on_validation_epoch_end(self) -> None:  # noqa: D102
+        model = self.method.model
+        outputs, labels = concatenate(self._outputs)
+        self._outputs.clear()
+        # Fitted before selection, so that epochs are compared as they would be used.
+        calibrate(model, outputs, labels)
+        fused = classification_metrics(model.fuse(outputs).probabilities, labels)
+        row: dict[str, float] = {"epoch": self.current_epoch}
+        row |= {f"val/{figure}/fused": value for figure, value in fused.items()}
+        for i, name in enumerate(model.modalities):
+            mine = outputs.present[i]
+            if mine.any():
+                right = outputs.logits[i, mine].argmax(-1) == labels[mine]
+                row[f"val/accuracy/{name}"] = right.float().mean().item()
+                self.log(f"val {name}", row[f"val/accuracy/{name}"], prog_bar=True, logger=False)
+        self.history.append(row)
+        self.log("val fused", fused["accuracy"], prog_bar=True, logger=False)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:  # noqa: D102
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:  # noqa: D102
+        self.history = list(checkpoint["history"])
+
+
+def concatenate(parts: list[tuple[Outputs, Tensor]]) -> tuple[Outputs, Tensor]:
+    """Join the outputs and labels of several batches."""
+    outputs = [o for o, _ in parts]
+    joint = None if outputs[0].joint is None else torch.cat([o.joint for o in outputs])  # type: ignore[misc]
+    return (
+        Outputs(
+            torch.cat([o.logits for o in outputs], dim=1),
+            torch.cat([o.present for o in outputs], dim=1),
+            joint,
+        ),
+        torch.cat([labels for _, labels in parts]),
+    )
+
+
+def _cosine(share: float) -> float:
+    return torch.cos(torch.tensor(torch.pi * min(1.0, max(0.0, share)))).item()
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """A checkpoint appears under its name only when all of it is on disk."""
+
+    def save_checkpoint(  # noqa: D102
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".unfinished")
+        try:
+            with unfinished.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+class LogCsv(Checkpoint):
+    """Writes ``log.csv`` after every epoch: a row an epoch, a column a figure.
+
+    It is a kind of checkpoint so that Lightning calls it after the training's own hooks.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        assert isinstance(pl_module, Training)
+        names = dict.fromkeys(name for row in pl_module.history for name in row)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(pl_module.history)
+        write_text(self.path, text.getvalue())
+
+
+class Checkpoints(Checkpoint):
+    """Keeps ``last.ckpt``, to resume from, and ``best.ckpt``, the weights of the best epoch by validation.
+
+    The best epoch has the highest fused validation accuracy, and the lowest negative log-likelihood among
+    equals. It is found anew from the history each time, so it needs no state and survives a moved folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.last, self.best = folder / "last.ckpt", folder / "best.ckpt"
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        assert isinstance(pl_module, Training)
+        if best_epoch(pl_module.history) == len(pl_module.history) - 1:
+            trainer.save_checkpoint(self.best, weights_only=True)
+        trainer.save_checkpoint(self.last)
+
+
+def best_epoch(history: list[dict[str, float]]) -> int:
+    """Return the position of the epoch that validation prefers, the first among equals."""
+    keys = [(row["val/accuracy/fused"], -row["val/nll/fused"]) for row in history]
+    return keys.index(max(keys))
