@@ -216,9 +216,12 @@ def main() -> None:
     except UserError as error:
         typer.echo(f"altuna: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("altuna: interrupted; --resume goes on after the last finished epoch", err=True)
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 130:  # how typer ends after Ctrl-C
+            typer.echo(
+                "altuna: interrupted; `altuna fit --resume` goes on after the last finished epoch", err=True
+            )
+        raise
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         typer.echo(f"altuna: {name}{error.strerror or error}", err=True)

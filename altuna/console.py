@@ -23,7 +23,7 @@ def reading(modality: str, cells: int) -> Iterator[Callable[[int], None]]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=True) as progress:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(f"reading {modality}", total=cells)
         yield lambda done: progress.advance(task, done)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -26,7 +27,7 @@ from altuna.evaluation.metrics import evaluate
 from altuna.options import nearest
 from altuna.predictor import Predictor
 from altuna.recipes import find_manifest
-from altuna.run import read_config
+from altuna.run import read_config, replacing
 
 
 def evaluate_run(
@@ -76,10 +77,16 @@ def evaluate_run(
     own = data is None
     path = find_manifest(data or config["data"], root)
     manifest = predictor.open(path, config["modalities"] if own else None)
-    if own or manifest.splits.null_count < len(manifest):
+    if "label" not in manifest.table.column_names:
+        raise UserError(f"{path}: no column 'label'")
+    if own:
         rows = split_rows(manifest, config["seed"])[split]
+    elif manifest.splits.null_count < len(manifest):
+        rows = np.flatnonzero(pc.equal(manifest.splits, split))
     else:
         rows = np.arange(len(manifest))
+    if not len(rows):
+        raise UserError(f"{path}: no row is in split {split!r}")
     labels = class_numbers(manifest.labels, predictor.classes)
     unknown = rows[labels[rows] < 0]
     if len(unknown):
@@ -124,15 +131,14 @@ def predict_to_file(
         raise UserError(f"{out}: give a name that ends in .parquet or .csv")
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder")
+    if out.is_dir():
+        raise UserError(f"{out}: is a folder")
     predictor = Predictor(run)
     manifest = predictor.open(find_manifest(data))
     table = predictor.predict_manifest(manifest, store, progress=no_progress if quiet else console.reading)
-    unfinished = out.with_name(out.name + ".unfinished")
-    if suffix == ".csv":
-        pyarrow.csv.write_csv(table, unfinished)
-    else:
-        pyarrow.parquet.write_table(table, unfinished)
-    unfinished.replace(out)
+    write = pyarrow.csv.write_csv if suffix == ".csv" else pyarrow.parquet.write_table
+    with replacing(out) as unfinished:
+        write(table, unfinished)
     if not quiet:
         for problem in predictor.problems[:5]:
             console.err.print(f"{manifest.path}, {problem}", markup=False)

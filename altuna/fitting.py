@@ -34,7 +34,9 @@ def fit(
     weight_decay: Annotated[float, "Weight decay"] = 0.01,
     optimizer: Annotated[str, "adamw or sgd"] = "adamw",
     seed: Annotated[int, "Of weights, order, transforms and carved splits"] = 0,
-    precision: Annotated[str, "32-true, bf16-mixed, ... (Lightning's names)"] = "32-true",
+    precision: Annotated[
+        str, "32-true, bf16-mixed, ... (Lightning's names); auto: bf16-mixed where the hardware has it"
+    ] = "auto",
     accelerator: Annotated[str, "auto, cpu, gpu, ... (Lightning's names)"] = "auto",
     workers: Annotated[int, "Processes that gather batches; 0: the main one does"] = 0,
     store: Annotated[Path | None, "Folder for decoded data (default: the user's cache)"] = None,

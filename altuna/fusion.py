@@ -60,7 +60,6 @@ def fuse(
     weights: Tensor
     if rule == "product":
         scores = z.log_softmax(-1)
-        # exp() of a log-probability of -inf times -inf is NaN; entr() defines 0 log 0 = 0.
         information = torch.log(z.new_tensor(z.shape[-1])) - _entropy(scores)
         weights = _normalise(torch.where(present, information.clamp_min(0), 0), present)
         fused = (scores * mask).sum(0)
@@ -69,7 +68,7 @@ def fuse(
             entropy = _entropy(z.log_softmax(-1)).masked_fill(~present, torch.inf)
             weights = (-entropy).softmax(0)
         elif rule == "mean":
-            weights = present / present.sum(0)
+            weights = present.to(z) / present.sum(0)
         else:
             weights = _normalise(present * fixed_weights.to(z).view(-1, 1), present)
         fused = (weights.unsqueeze(-1) * z).sum(0)
@@ -84,8 +83,9 @@ def _wide(logits: Tensor) -> torch.dtype:
 
 def _entropy(log_probabilities: Tensor) -> Tensor:
     """Entropy in nats over the last axis."""
-    entropy: Tensor = torch.special.entr(log_probabilities.exp()).sum(-1)
-    return entropy
+    # 0 log 0 = 0, and its gradient is 0: clamped, a log-probability of -inf makes neither NaN.
+    lowest = torch.finfo(log_probabilities.dtype).min
+    return -(log_probabilities.exp() * log_probabilities.clamp_min(lowest)).sum(-1)
 
 
 def _normalise(weights: Tensor, present: Tensor) -> Tensor:

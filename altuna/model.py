@@ -183,12 +183,14 @@ class MultimodalClassifier(nn.Module):
             raise ValueError("inputs is empty: give at least one modality")
         for m in inputs:
             self._number(m)
+        lengths = {m: len(x) for m, x in inputs.items()}
         if rows is None:
-            sizes = {m: len(x) for m, x in inputs.items()}
-            if len(set(sizes.values())) > 1:
-                raise ValueError(f"without rows every input needs the same length, got {sizes}")
-            size = next(iter(sizes.values()))
+            if len(set(lengths.values())) > 1:
+                raise ValueError(f"without rows every input needs the same length, got {lengths}")
+            size = next(iter(lengths.values()))
             rows = {m: torch.arange(size, device=x.device) for m, x in inputs.items()}
+        elif lengths != (numbers := {m: len(r) for m, r in rows.items()}):
+            raise ValueError(f"every input needs its rows: the inputs have {lengths}, rows has {numbers}")
         if size is None:
             raise ValueError("rows needs size, the number of samples")
         return self.fuse(self.outputs(inputs, rows, size))

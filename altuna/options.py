@@ -35,9 +35,11 @@ def check_options(
     Raises:
         UserError: An unknown name (the nearest one is given), or a value of the wrong type.
     """
+    if not isinstance(options, Mapping):
+        raise UserError(f"{where}: must be options with their values, got {options!r}")
     signature = inspect.signature(function)
-    source = function.__init__ if inspect.isclass(function) else function
-    hints = get_type_hints(getattr(source, "func", source))
+    source = getattr(function, "func", function)  # of a functools.partial
+    hints = get_type_hints(source.__init__ if inspect.isclass(source) else source)
     known = [name for name in signature.parameters if name not in beside]
     for name, value in options.items():
         if name not in known:

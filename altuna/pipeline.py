@@ -38,7 +38,7 @@ from altuna.options import check_options, nearest
 from altuna.predictor import Predictor
 from altuna.recipes import find_manifest
 from altuna.report import write_report
-from altuna.run import Description, read_config, save_model, write_json, write_text
+from altuna.run import Description, read_config, replacing, save_model, write_json, write_text
 from altuna.training import (
     OPTIMIZERS,
     AtomicCheckpointIO,
@@ -128,6 +128,8 @@ def prepare(options: Mapping[str, Any], path: Path, store: Path, quiet: bool) ->
         raise UserError(f"{manifest.path}, {problems[0]} ({len(problems)} problems; --strict)")
     labels = class_numbers(manifest.labels, classes)
     splits = {name: samples_at(part, stores, labels) for name, part in rows.items()}
+    if not len(splits["val"].rows):
+        raise UserError(f"{manifest.path}: no val row can be read")
     torch.manual_seed(options["seed"])
     encoders = {modality: settings["encoders"].get(modality, {}) for modality in chosen}
     description = Description(
@@ -138,6 +140,7 @@ def prepare(options: Mapping[str, Any], path: Path, store: Path, quiet: bool) ->
         fixed_weights=settings["fixed_weights"],
         readers=readers,
         encoders={n: {"name": e} if isinstance(e, str) else dict(e) for n, e in encoders.items()},
+        columns={n: m.columns for n, m in manifest.modalities.items()},
     )
     model = description.build_model()
     dataset = splits["train"].dataset
@@ -194,7 +197,7 @@ def _finish(
     best: Path,
 ) -> None:
     """Take the best epoch's weights, save the model, and test what was saved."""
-    training.load_state_dict(torch.load(best, weights_only=True)["state_dict"])
+    training.load_state_dict(torch.load(_ours(best), weights_only=True)["state_dict"])
     model = training.method.model
     save_model(run, prepared.description, model)
     split = "test" if len(prepared.splits["test"].rows) else "val"
@@ -222,9 +225,8 @@ def _finish(
         manifest.ids.take(pyarrow.array(samples.rows)),
         manifest.labels.take(pyarrow.array(samples.rows)),
     )
-    unfinished = run / "predictions.parquet.unfinished"
-    pyarrow.parquet.write_table(table, unfinished)
-    unfinished.replace(run / "predictions.parquet")
+    with replacing(run / "predictions.parquet") as unfinished:
+        pyarrow.parquet.write_table(table, unfinished)
     write_report(run / "report.html", metrics, history, table)
     write_json(run / "metrics.json", metrics)
 
@@ -259,10 +261,10 @@ def _trainer(run: Path, options: Mapping[str, Any], quiet: bool) -> Trainer:
     try:
         return Trainer(
             max_epochs=options["epochs"],
-            precision=options["precision"],
+            precision=_precision(options["precision"], options["accelerator"]),
             accelerator=options["accelerator"],
             devices=1,
-            logger=TensorBoardLogger(run, name="", version=""),
+            logger=_Events(run, name="", version=""),
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
             enable_checkpointing=True,
@@ -274,6 +276,26 @@ def _trainer(run: Path, options: Mapping[str, Any], quiet: bool) -> Trainer:
     except (ValueError, RuntimeError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"precision or accelerator: {reason}") from None
+
+
+class _Events(TensorBoardLogger):
+    """TensorBoard events alone, without an empty ``hparams.yaml``."""
+
+    def save(self) -> None:
+        """Write what is waiting."""
+        self.experiment.flush()
+
+
+def _precision(precision: str, accelerator: str) -> Any:
+    """Choose bf16 where the hardware multiplies it natively: half the time or less for convolutions."""
+    if precision != "auto":
+        return precision
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.get_device_capability() >= (8, 0) else "32-true"
+    native = accelerator in ("auto", "cpu") and bool(
+        torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")
+    )
+    return "bf16-mixed" if native and not torch.mps.is_available() else "32-true"
 
 
 def _config(options: Mapping[str, Any], root: Path | None) -> dict[str, Any]:
@@ -298,13 +320,14 @@ def _same(run: Path, config: Mapping[str, Any]) -> None:
 def _ours(checkpoint: Path) -> Path:
     """Return the checkpoint's path if altuna wrote it, without running any code it may carry."""
     try:
-        content = torch.load(checkpoint, weights_only=True, map_location="cpu")
-        if "history" in content:
-            return checkpoint
-        reason = "was not written by altuna"
-    except Exception as error:  # torch raises many kinds for a foreign or damaged file
-        reason = f"cannot be read: {str(error).splitlines()[0][:200]}"
-    raise UserError(f"{checkpoint}: {reason}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    except Exception:  # torch raises many kinds for a foreign or damaged file
+        content = None
+    if not isinstance(content, dict) or "history" not in content:
+        raise UserError(f"{checkpoint}: is damaged, or not a checkpoint of altuna (none of it was executed)")
+    return checkpoint
 
 
 def _calm() -> None:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from altuna.data.dataset import MultimodalDataset, loader
-from altuna.data.manifest import Manifest, Modality, read_manifest
+from altuna.data.manifest import Manifest, Modality, check_numbers, read_manifest
 from altuna.data.prepare import Progress, no_progress, prepare_stores, problems_of, samples_at
 from altuna.data.readers import BadCellError
 from altuna.data.store import cache_folder
@@ -71,13 +71,18 @@ class Predictor:
         return self.table(self.model.fuse(outputs), ids)
 
     def open(self, path: str | Path, modalities: Mapping[str, Any] | None = None) -> Manifest:
-        """Read a manifest with those of the model's modalities that it has."""
-        manifest = read_manifest(path, modalities, allow_shared_groups=True)
-        known = {
-            name: Modality(reader.type, manifest.modalities[name].columns)
-            for name, reader in self.description.readers.items()
-            if name in manifest.modalities
-        }
+        """Read a manifest with those of the model's modalities that it has, in the columns of training."""
+        known, columns = {}, self.description.columns
+        text = [
+            c for n, r in self.description.readers.items() if r.type != "vector" for c in columns.get(n, (n,))
+        ]
+        manifest = read_manifest(path, modalities, text=text, allow_shared_groups=True)
+        for name, reader in self.description.readers.items():
+            found = manifest.modalities.get(name, Modality(reader.type, (name,)))
+            mine = columns.get(name) or found.columns
+            if set(mine) <= set(manifest.table.column_names):
+                check_numbers(manifest.path, manifest.table, mine)
+                known[name] = Modality(reader.type, mine)
         if not known:
             raise UserError(
                 f"{path}: has none of the model's modalities ({', '.join(self.modalities)}), "

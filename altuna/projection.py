@@ -20,6 +20,10 @@ class OrthogonalProjector(nn.Module):
     ``P`` starts as the identity, is symmetric, its eigenvalues lie in (0, 1] (up to the rounding
     of its dtype), and it is kept in float32 or better whatever the training precision.
 
+    The step is taken on a square root, :math:`P = S S^\top` (Potter, 1963): with :math:`f = S^\top r` and
+    :math:`t = \alpha + f^\top f` it is :math:`S \leftarrow S - S f f^\top / (t + \sqrt{\alpha t})`, the
+    same update. On ``P`` itself rounding turns eigenvalues negative, and large features blow those up.
+
     Source: MLA, arXiv 2311.10707, eq. 5-7, after orthogonal weights modification (Zeng et al., 2019,
     arXiv 1810.01256).
 
@@ -29,6 +33,7 @@ class OrthogonalProjector(nn.Module):
     """
 
     P: Tensor
+    root: Tensor
 
     def __init__(self, dim: int, alpha: float = 0.1) -> None:
         super().__init__()
@@ -38,6 +43,7 @@ class OrthogonalProjector(nn.Module):
             raise ValueError(f"alpha must be positive, got {alpha}")
         self.alpha = alpha
         self.register_buffer("P", torch.eye(dim))
+        self.register_buffer("root", torch.eye(dim))
 
     @torch.no_grad()
     def project(self, grad: Tensor) -> Tensor:
@@ -54,14 +60,16 @@ class OrthogonalProjector(nn.Module):
             return
         with torch.autocast(features.device.type, enabled=False):
             r = features.to(self.P.dtype).mean(dim=0)
-            v = self.P @ r
-            # P is positive, so r' P r is too; the clamp only removes what rounding may put below 0.
-            self.P -= torch.outer(v, v) / (self.alpha + (r @ v).clamp_min(0))
+            f = self.root.T @ r
+            total = self.alpha + f @ f
+            self.root -= torch.outer(self.root @ f, f) / (total + (self.alpha * total).sqrt())
+            self.P.copy_(self.root @ self.root.T)
 
     @torch.no_grad()
     def reset(self) -> None:
         """Start afresh: ``P = I``."""
         nn.init.eye_(self.P)
+        nn.init.eye_(self.root)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # Half-precision training casts modules; P would lose its small eigenvalues.

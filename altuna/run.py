@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from altuna.data.readers import READERS, Reader
 from altuna.encoders import build
@@ -32,6 +33,7 @@ class Description:
     fixed_weights: dict[str, float]
     readers: dict[str, Reader]
     encoders: dict[str, dict[str, Any]]
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``config.json`` holds."""
@@ -45,6 +47,7 @@ class Description:
             "modalities": {
                 name: {
                     "type": reader.type,
+                    "columns": [*self.columns.get(name, ())],
                     "reader": reader.settings(),
                     "encoder": self.encoders[name],
                 }
@@ -64,25 +67,29 @@ class Description:
             config["fixed_weights"],
             {n: READERS[m["type"]](**_tuples(m["reader"])) for n, m in modalities.items()},
             {n: m["encoder"] for n, m in modalities.items()},
+            {n: tuple(m.get("columns", ())) for n, m in modalities.items()},
         )
 
     def build_model(self) -> MultimodalClassifier:
         """Return a new model with random weights."""
         encoders = {name: build(name, reader, **self.encoders[name]) for name, reader in self.readers.items()}
-        return MultimodalClassifier(
-            encoders,
-            len(self.classes),
-            head=self.head,
-            fusion=self.fusion or None,
-            fixed_weights=self.fixed_weights,
-        )
+        try:
+            return MultimodalClassifier(
+                encoders,
+                len(self.classes),
+                head=self.head,
+                fusion=self.fusion or None,
+                fixed_weights=self.fixed_weights,
+            )
+        except ValueError as error:
+            raise UserError(str(error)) from None
 
 
 def save_model(run: Path, description: Description, model: MultimodalClassifier) -> None:
     """Write ``model.safetensors`` and ``config.json``."""
-    unfinished = run / "model.safetensors.unfinished"
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, unfinished)
-    os.replace(unfinished, run / "model.safetensors")
+    with replacing(run / "model.safetensors") as unfinished:
+        # Not by save_file: on a full disk it raises no OSError.
+        unfinished.write_bytes(save({k: v.contiguous() for k, v in model.state_dict().items()}))
     write_json(run / "config.json", description.to_json())
 
 
@@ -103,7 +110,7 @@ def load_model(run: Path) -> tuple[Description, MultimodalClassifier]:
         description = Description.from_json(config)
         model = description.build_model()
         model.load_state_dict(load_file(path))
-    except (KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, OSError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, SafetensorError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path}: does not hold this run's model: {reason}") from None
     return description, model.eval()
@@ -113,7 +120,7 @@ def read_json(run: Path, name: str) -> dict[str, Any]:
     """Read a JSON file of a run directory."""
     path = run / name
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         reason = "no such run directory" if not run.is_dir() else f"not a finished run: no {name}"
         raise UserError(f"{run}: {reason}") from None
@@ -131,8 +138,10 @@ def read_config(run: Path) -> dict[str, Any]:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
@@ -147,9 +156,19 @@ def write_json(path: Path, content: object) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that it is never half there."""
+    with replacing(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path to write to; it takes the place of ``path`` when all is written, or goes."""
     unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -170,7 +170,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         unfinished = path.with_suffix(".unfinished")
         try:
             with unfinished.open("wb") as file:
-                torch.save(checkpoint, file)
+                try:
+                    torch.save(checkpoint, file)
+                except RuntimeError as error:  # what torch makes of a full disk
+                    raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(unfinished, path)
@@ -200,8 +203,9 @@ class LogCsv(Checkpoint):
 class Checkpoints(Checkpoint):
     """Keeps ``last.ckpt``, to resume from, and ``best.ckpt``, the weights of the best epoch by validation.
 
-    The best epoch has the highest fused validation accuracy, and the lowest negative log-likelihood among
-    equals. It is found anew from the history each time, so it needs no state and survives a moved folder.
+    The best epoch has the lowest negative log-likelihood of the fused validation predictions: steadier than
+    their accuracy where validation is small. It is found anew from the history each time, so it needs no
+    state and survives a moved folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -216,5 +220,5 @@ class Checkpoints(Checkpoint):
 
 def best_epoch(history: list[dict[str, float]]) -> int:
     """Return the position of the epoch that validation prefers, the first among equals."""
-    keys = [(row["val/accuracy/fused"], -row["val/nll/fused"]) for row in history]
-    return keys.index(max(keys))
+    losses = [row["val/nll/fused"] for row in history]
+    return losses.index(min(losses))

@@ -75,9 +75,7 @@ def encode(picture: bytes) -> bytes:
     rgba = Image.open(io.BytesIO(picture)).convert("RGBA")
     flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     # Dither is noise to a codec and to a classifier.
-    small = flat.quantize(
-        COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE
-    )
+    small = flat.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     out = io.BytesIO()
     small.convert("RGB").save(out, "WEBP", lossless=True, quality=100, method=6)
     return out.getvalue()

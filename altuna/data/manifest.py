@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.json
 import pyarrow.parquet
 
 from altuna.errors import UserError
@@ -74,6 +74,7 @@ def read_manifest(
     path: str | Path,
     modalities: Mapping[str, Mapping[str, Any]] | None = None,
     *,
+    text: Sequence[str] = (),
     allow_shared_groups: bool = False,
 ) -> Manifest:
     """Read and check a CSV, Parquet or JSONL manifest.
@@ -82,16 +83,21 @@ def read_manifest(
         path: The manifest. Media paths in it are relative to its folder, or absolute.
         modalities: Name to ``{"type": ..., "column": ... | "columns": [...] | "prefix": ...}``, each key
             optional; inferred from the table when None.
+        text: Columns of a CSV to read as they are written, even if all their cells look like numbers.
         allow_shared_groups: Accept a group that stands in more than one split.
 
     Raises:
         UserError: Whatever is wrong with it, naming file, row and column.
     """
     path = Path(path)
-    table = _read_table(path)
+    for name, spec in (modalities or {}).items():
+        check_options(spec, _place, f"modalities.{name}")
+        if spec.get("type", "vector") != "vector":
+            text = [*text, spec.get("column", name)]
+    table = _read_table(path, [*RESERVED, *text])
     if table.num_rows == 0:
         raise UserError(f"{path}: the manifest has no rows")
-    ids = _strings(table, "id")
+    ids = _strings(path, table, "id")
     if "id" not in table.column_names:
         ids = pa.array([str(i + 1) for i in range(table.num_rows)])
     manifest = Manifest(
@@ -99,49 +105,124 @@ def read_manifest(
         table,
         _modalities(path, table, modalities),
         ids,
-        _strings(table, "label"),
-        _strings(table, "split"),
-        _strings(table, "group"),
+        _strings(path, table, "label"),
+        _strings(path, table, "split"),
+        _strings(path, table, "group"),
     )
     _check_ids(manifest)
     _check_splits(manifest, allow_shared_groups)
+    _check_finite(manifest)
     _check_empty_rows(manifest)
     return manifest
 
 
-def _read_table(path: Path) -> pa.Table:
+def _read_table(path: Path, text: Sequence[str]) -> pa.Table:
     if not path.exists():
         raise UserError(f"{path}: no such file")
     if path.is_dir():
         raise UserError(f"{path}: is a folder, not a manifest (CSV, Parquet or JSONL)")
     try:
         if path.suffix.lower() in {".parquet", ".pq"}:
-            return pyarrow.parquet.read_table(path)
+            return _plain(pyarrow.parquet.read_table(path))
         if path.suffix.lower() in {".jsonl", ".ndjson"}:
-            return pyarrow.json.read_json(path)
+            return _read_jsonl(path)
         if path.suffix.lower() in {".csv", ".tsv"}:
-            delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-            return pyarrow.csv.read_csv(
-                path,
-                parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    column_types={name: pa.string() for name in RESERVED},
-                    null_values=[""],
-                    strings_can_be_null=True,
-                ),
-            )
+            return _read_csv(path, text)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
     raise UserError(f"{path}: unknown kind of manifest; give .csv, .tsv, .parquet or .jsonl")
 
 
-def _strings(table: pa.Table, name: str) -> pa.Array:
+def _read_csv(path: Path, text: Sequence[str]) -> pa.Table:
+    """Read with the columns ``text`` as text, the others as their values look, dates and times as text."""
+    invalid = []
+
+    def skip(row: Any) -> str:
+        invalid.append(row)
+        return "skip"
+
+    table = pyarrow.csv.read_csv(
+        path,
+        read_options=pyarrow.csv.ReadOptions(use_threads=False),  # else errors do not know their row
+        parse_options=pyarrow.csv.ParseOptions(
+            delimiter="\t" if path.suffix.lower() == ".tsv" else ",",
+            newlines_in_values=True,
+            invalid_row_handler=skip,
+        ),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types={name: pa.string() for name in text},
+            null_values=[""],
+            strings_can_be_null=True,
+        ),
+    )
+    if invalid:
+        row = invalid[0]
+        raise UserError(
+            f"{path}, row {row.number - 1}: has {row.actual_columns} columns, not {row.expected_columns}: "
+            f"{' '.join(row.text.split())[:100]}"
+        )
+    for field in table.schema:
+        if pa.types.is_binary(field.type):
+            row = next(i for i, cell in enumerate(table[field.name].to_pylist()) if not _is_utf8(cell))
+            raise UserError(f"{path}, row {row + 1}, column {field.name!r}: the text is not in UTF-8")
+    dates = [field.name for field in table.schema if pa.types.is_temporal(field.type)]
+    return _read_csv(path, [*text, *dates]) if dates else table
+
+
+def _is_utf8(cell: bytes | None) -> bool:
+    try:
+        return cell is None or cell.decode() is not None
+    except UnicodeDecodeError:
+        return False
+
+
+def _read_jsonl(path: Path) -> pa.Table:
+    rows: list[dict[str, Any]] = []
+    with path.open(encoding="utf-8") as file:
+        for line in filter(str.strip, file):
+            where = f"{path}, row {len(rows) + 1}"
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise UserError(f"{where}: is not JSON: {error}") from None
+            if not isinstance(rows[-1], dict):
+                raise UserError(f"{where}: is not a JSON object")
+    columns = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        cells = [row.get(name) for row in rows]
+        if name in RESERVED:
+            cells = [c if isinstance(c, str | None) else json.dumps(c) for c in cells]
+        try:
+            columns[name] = pa.array(cells)
+        except (pa.ArrowException, OverflowError) as error:
+            kinds = [type(c) for c in cells if c is not None]
+            row = next((i for i, c in enumerate(cells) if c is not None and type(c) is not kinds[0]), 0)
+            raise UserError(f"{path}, row {row + 1}, column {name!r}: of another type: {error}") from None
+    return pa.table(columns)
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Return the table without the types that need not be told apart: categories, decimals, dates."""
+    for i, field in enumerate(table.schema):
+        kind = field.type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        elif pa.types.is_decimal(kind):
+            kind = pa.float64()
+        elif pa.types.is_temporal(kind):
+            kind = pa.string()
+        if kind != field.type:
+            table = table.set_column(i, field.name, table[i].cast(kind))
+    return table
+
+
+def _strings(path: Path, table: pa.Table, name: str) -> pa.Array:
     if name not in table.column_names:
         return pa.nulls(table.num_rows, pa.string())
     try:
         column = table[name].combine_chunks().cast(pa.string())
     except pa.ArrowException as error:
-        raise UserError(f"column {name!r}: cannot be read as text: {error}") from None
+        raise UserError(f"{path}, column {name!r}: cannot be read as text: {error}") from None
     return pc.if_else(pc.equal(column, ""), None, column)
 
 
@@ -154,7 +235,6 @@ def _modalities(
     columns = [name for name in table.column_names if name not in RESERVED]
     found = _infer(table, columns) if stated is None else {}
     for name, spec in (stated or {}).items():
-        check_options(spec, _place, f"modalities.{name}")
         found[name] = _state(path, table, columns, name, dict(spec))
     if not found:
         raise UserError(
@@ -198,7 +278,15 @@ def _state(path: Path, table: pa.Table, columns: list[str], name: str, spec: dic
     kind = "vector" if kind == "number" else kind
     if len(names) > 1 and kind != "vector":
         raise UserError(f"{path}: modality {name!r}: several columns form a vector, not {kind}")
+    check_numbers(path, table, names)
     return Modality(kind, (*names,))
+
+
+def check_numbers(path: Path, table: pa.Table, columns: Sequence[str]) -> None:
+    """Raise UserError unless columns that form a vector together are numeric."""
+    for column in columns:
+        if len(columns) > 1 and _column_type(table[column]) not in ("number", None):
+            raise UserError(f"{path}, column {column!r}: has cells that are not numbers")
 
 
 def _place(type: str, column: str, columns: Sequence[str], prefix: str) -> None:
@@ -211,7 +299,9 @@ def _column_type(column: pa.ChunkedArray) -> str | None:
         return "number"
     if pa.types.is_boolean(column.type):
         return "number"
-    if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        return "vector"
+    if pa.types.is_fixed_size_list(column.type):
         return "vector"
     values = column.drop_null().slice(0, 100).to_pylist()
     if not values:
@@ -221,6 +311,8 @@ def _column_type(column: pa.ChunkedArray) -> str | None:
 
 
 def _cell_type(value: object) -> str:
+    if isinstance(value, dict):
+        value = value.get("bytes")  # {"bytes", "path"}, as Hugging Face data sets have it
     if isinstance(value, bytes):
         if value[:4] == b"RIFF":
             return "image" if value[8:12] == b"WEBP" else "audio"
@@ -274,6 +366,17 @@ def _check_splits(manifest: Manifest, allow_shared_groups: bool) -> None:
                 f"{' and '.join(map(str, splits))} ({shared.num_rows} such groups); "
                 "--allow-shared-groups accepts that"
             )
+
+
+def _check_finite(manifest: Manifest) -> None:
+    for modality in manifest.modalities.values():
+        for name in modality.columns:
+            column = manifest.table[name]
+            if pa.types.is_floating(column.type):
+                wrong = np.flatnonzero(~np.asarray(pc.fill_null(pc.is_finite(column), True)))
+                if len(wrong):
+                    where = manifest.where(row := int(wrong[0]), name)
+                    raise UserError(f"{where}: is {column[row].as_py()}; leave it empty if it is missing")
 
 
 def _check_empty_rows(manifest: Manifest) -> None:

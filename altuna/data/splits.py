@@ -39,6 +39,8 @@ def split_rows(manifest: Manifest, seed: int = 0) -> dict[str, Rows]:
             raise UserError(f"{manifest.path}, column 'split': no row is train")
         if not len(val):
             train, val = _carve(train, labels, groups, VAL_SHARE, seed)
+    if not len(val):
+        raise UserError(f"{manifest.path}: too few samples (or groups) to carve val out of train")
     for name, part in (("val", val), ("test", test)):
         unseen = part[~np.isin(labels[part], labels[train])]
         if len(unseen):

@@ -22,7 +22,7 @@ from altuna.data.manifest import Manifest
 from altuna.data.readers import BadCellError, Reader
 
 # Part of the key: raise it when what a reader returns for the same settings changes.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def prepare_store(
         folder.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder))
         try:
-            _build(temporary, manifest, cells, reader, advance)
+            _build(temporary, cells, reader, advance)
             os.replace(temporary, final)
         except OSError:
             if not final.exists():  # else another process built the same store meanwhile
@@ -97,24 +97,19 @@ def prepare_store(
             shutil.rmtree(temporary, ignore_errors=True)
     else:
         advance(int(cells.filled.sum()))
-    problems = json.loads((final / "problems.json").read_text())
+    problems = []
+    for row, reason in json.loads((final / "problems.json").read_text()):
+        cell = cells[row] if isinstance(cells[row], str) else f"<{reader.type}>"
+        problems.append(Problem(row + 1, manifest.ids[row].as_py(), cells.column, cell[:200], reason))
     return Store(
-        np.load(final / "array.npy", mmap_mode="r"),
-        np.load(final / "position.npy"),
-        tuple(Problem(**problem) for problem in problems),
+        np.load(final / "array.npy", mmap_mode="r"), np.load(final / "position.npy"), tuple(problems)
     )
 
 
-def _build(
-    folder: Path,
-    manifest: Manifest,
-    cells: Cells,
-    reader: Reader,
-    advance: Callable[[int], None],
-) -> None:
+def _build(folder: Path, cells: Cells, reader: Reader, advance: Callable[[int], None]) -> None:
     rows = np.flatnonzero(cells.filled)
     array = _allocate(folder / "array.npy", (len(rows), *reader.shape), reader.dtype)
-    position = np.full(len(manifest), -1, dtype=np.int64)
+    position = np.full(len(cells), -1, dtype=np.int64)
     problems = []
 
     def decode(place: int) -> str | None:
@@ -135,14 +130,11 @@ def _build(
             if reason is None:
                 position[row] = place
             else:
-                cell = cells[row] if isinstance(cells[row], str) else f"<{reader.type}>"
-                identity = manifest.ids[row].as_py()
-                reason = " ".join(reason.split())
-                problems.append(Problem(row + 1, identity, cells.column, cell[:200], reason))
+                problems.append((row, " ".join(reason.split())))
     if isinstance(array, np.memmap):
         array.flush()
     np.save(folder / "position.npy", position)
-    (folder / "problems.json").write_text(json.dumps([asdict(p) for p in problems]))
+    (folder / "problems.json").write_text(json.dumps(problems))
 
 
 def _allocate(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:

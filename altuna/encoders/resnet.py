@@ -77,7 +77,7 @@ class ImageEncoder(nn.Sequential):
         flip: bool = False,
     ) -> None:
         size = reader.size
-        stem = 1 if size <= 32 else 2 if size <= 64 else 4
+        stem = 2 if size <= 64 else 4
         network = ResNet(3, name, width or (32 if size <= 64 else 64), stem)
         super().__init__(ImageFrontEnd(), RandomAffine(degrees, scale, shift, flip), network)
         self.out_features = network.out_features

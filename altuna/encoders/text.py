@@ -28,7 +28,7 @@ class TextSmall(nn.Module):
         *,
         out_features: int = 256,
         dimension: int = 256,
-        token_dropout: float = 0.3,
+        token_dropout: float = 0.5,
         dropout: float = 0.3,
     ) -> None:
         super().__init__()

@@ -33,7 +33,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     for _ in range(60):
         middle = (low + high) / 2
         expected = ((z / torch.tensor(middle).exp()).softmax(1) * z).sum(1).mean()
-        # Too little spread at this T: the true class would gain from a lower one.
+        # Overconfident at this T: the logit it expects is above the true class's.
         low, high = (middle, high) if expected > target else (low, middle)
     return float(torch.tensor((low + high) / 2).exp())
 

@@ -68,8 +68,8 @@ class Method(nn.Module):
     def __init_subclass__(cls) -> None:
         """Refuse a public function that the loop would never call."""
         hooks = [n for n in vars(Method) if not n.startswith("_") and callable(getattr(Method, n))]
-        for name, value in vars(cls).items():
-            if callable(value) and not name.startswith("_") and name not in hooks:
+        for name in vars(cls):
+            if callable(getattr(cls, name)) and not name.startswith("_") and name not in hooks:
                 raise TypeError(f"{cls.__name__}.{name} is not a hook{nearest(name, hooks)}")
 
     @classmethod

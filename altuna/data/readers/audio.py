@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -49,8 +50,9 @@ class AudioReader(Reader):
             with _open(cell) as file:
                 rate = file.samplerate
                 wave = file.read(int(np.ceil(self.seconds * rate)), "float32", always_2d=True)
+                _check_whole(file)
         except (soundfile.SoundFileError, RuntimeError) as error:
-            raise BadCellError(f"broken sound: {error}") from None
+            raise BadCellError(f"broken sound: {_reason(error)}") from None
         if not len(wave):
             raise BadCellError("no sound in it (0 samples)")
         mono = wave.mean(axis=1)
@@ -72,4 +74,15 @@ def _open(cell: Any) -> soundfile.SoundFile:
             cell = buffer.getvalue()
         return soundfile.SoundFile(io.BytesIO(cell) if isinstance(cell, bytes) else check_file(cell))
     except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError) as error:
-        raise BadCellError(f"not a sound that soundfile can read: {error}") from None
+        raise BadCellError(f"not a sound that soundfile can read: {_reason(error)}") from None
+
+
+def _check_whole(file: soundfile.SoundFile) -> None:
+    """Refuse a WAV cut short, which libsndfile reads as it is; a streamed one declares 2 GiB or more."""
+    found = re.search(r"data : (\d+) \(should be (\d+)\)", file.extra_info)
+    if found and int(found[2]) < int(found[1]) < 2**31 - 2**16:
+        raise BadCellError(f"broken sound: truncated, {found[2]} of {found[1]} bytes are there")
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "error_string", error))  # without the path or the object's address

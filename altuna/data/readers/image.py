@@ -48,6 +48,8 @@ class ImageReader(Reader):
         image = _open(cell)
         try:
             image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion would clip
+                image = Image.fromarray((np.asarray(image) / 257).round().clip(0, 255).astype(np.uint8))
             if "A" in image.getbands() or "transparency" in image.info:
                 image = image.convert("RGBA")
                 white = Image.new("RGBA", image.size, "white")

@@ -50,7 +50,7 @@ class TextReader(Reader):
         *,
         vocabulary: Sequence[str] | None = None,
         length: int | None = None,
-        min_count: int = 2,
+        min_count: int = 1,
     ) -> Self:
         """Learn the vocabulary: the tokens that stand in at least ``min_count`` training texts."""
         counts: Counter[str] = Counter()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,15 +30,14 @@ class VectorReader(Reader):
 
     @classmethod
     def fit(cls, cells: Sequence[Any], *, size: int | None = None) -> Self:
-        """Take the length of the first cells that can be read."""
+        """Take the most frequent length."""
         if size is None:
+            sizes: Counter[int] = Counter()
             for cell in sample(cells):
-                try:
-                    size = _load(cell).size
-                    break
-                except BadCellError:
-                    continue
-        return cls(size or 1)
+                with suppress(BadCellError):
+                    sizes[_load(cell).size] += 1
+            size = sizes.most_common(1)[0][0] if sizes else 1
+        return cls(size)
 
     def read(self, cell: Any) -> NDArray[Any]:  # noqa: D102
         vector = _load(cell)
@@ -52,10 +53,13 @@ class VectorReader(Reader):
 def _load(cell: Any) -> NDArray[Any]:
     """Load a path or bytes of .npy, or a sequence of numbers (None stands for a missing one)."""
     try:
+        if isinstance(cell, str):
+            cell = check_file(cell).read_bytes()
         if isinstance(cell, bytes):
+            if not cell.startswith(b"\x93NUMPY"):
+                raise BadCellError("not a .npy file")
             cell = np.load(io.BytesIO(cell), allow_pickle=False)
-        elif isinstance(cell, str):
-            cell = np.load(check_file(cell), allow_pickle=False)
-        return np.asarray(cell, dtype=np.float32).ravel()
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which ``read`` refuses
+            return np.asarray(cell, dtype=np.float32).ravel()
     except (ValueError, TypeError, OSError, EOFError) as error:
         raise BadCellError(f"not a vector: {' '.join(str(error).split())}") from None

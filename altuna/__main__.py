@@ -1,0 +1,5 @@
+"""``python -m altuna``."""
+
+from altuna.cli import main
+
+main()

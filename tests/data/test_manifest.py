@@ -1,0 +1,363 @@
+"""Manifests: what is read, what is inferred, and what every mistake is called."""
+
+import csv
+import datetime
+import decimal
+import io
+import json
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from altuna.data.cells import Cells
+from altuna.data.manifest import read_manifest
+from altuna.errors import UserError
+
+PNG = b"\x89PNG\r\n\x1a\n"
+WAV = b"RIFF\0\0\0\0WAVEfmt "
+
+
+def write(folder, text, name="m.csv", encoding="utf-8"):
+    path = folder / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def parquet(folder, **columns):
+    path = folder / "m.parquet"
+    pyarrow.parquet.write_table(pa.table(columns), path)
+    return path
+
+
+def cells(manifest, name):
+    return [*Cells(manifest, name)]
+
+
+def types(manifest):
+    return {name: modality.type for name, modality in manifest.modalities.items()}
+
+
+ROWS = [
+    {
+        "id": "a",
+        "split": "train",
+        "label": "x",
+        "group": "g",
+        "picture": "a.png",
+        "words": "one, two",
+        "v": 1,
+    },
+    {"id": "b", "split": "test", "label": "y", "group": "h", "picture": "b.png", "words": None, "v": 2},
+]
+
+
+def write_as(kind, folder):
+    if kind == "parquet":
+        return parquet(folder, **{name: [row[name] for row in ROWS] for name in ROWS[0]})
+    path = folder / f"m.{kind}"
+    if kind == "jsonl":
+        path.write_text("\n".join(map(json.dumps, ROWS)))
+    else:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ROWS[0], delimiter="\t" if kind == "tsv" else ",")
+            writer.writeheader()
+            writer.writerows(ROWS)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "parquet", "jsonl"])
+def test_every_format_says_the_same(kind, tmp_path):
+    manifest = read_manifest(write_as(kind, tmp_path))
+    assert types(manifest) == {"picture": "image", "words": "text", "v": "vector"}
+    for name in ("id", "split", "label", "group"):
+        assert getattr(manifest, f"{name}s").to_pylist() == [row[name] for row in ROWS]
+    assert cells(manifest, "picture") == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    assert cells(manifest, "words") == ["one, two", None]
+    assert np.array_equal(cells(manifest, "v"), [[1], [2]])
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind"),
+    [
+        *((f"f{suffix}", "image") for suffix in (".png", ".JPG", ".jpeg", ".webp", ".bmp", ".gif", ".tif")),
+        *((f"d.x/f{suffix}", "audio") for suffix in (".wav", ".flac", ".ogg", ".mp3")),
+        ("f.npy", "vector"),
+        ("7.5", "vector"),
+        ("true", "vector"),
+        ("a picture of a.png file", "text"),
+        ("2024-01-31", "text"),
+        ("12:30:00", "text"),
+        ("x" * 5000, "text"),
+    ],
+)
+def test_types_by_value(cell, kind, tmp_path):
+    assert types(read_manifest(write(tmp_path, f"label,m\na,{cell}\nb,{cell}\n"))) == {"m": kind}
+
+
+def test_the_usual_type_wins(tmp_path):
+    assert types(read_manifest(write(tmp_path, "m\na.png\nb.png\nwhat\n"))) == {"m": "image"}
+
+
+def test_types_of_binary_cells(tmp_path):
+    path = parquet(tmp_path, p=[PNG, None], s=[WAV, WAV], o=[b"OggS", b"OggS"], n=[b"\x93NUMPY", b""])
+    manifest = read_manifest(path)
+    assert types(manifest) == {"p": "image", "s": "audio", "o": "audio", "n": "vector"}
+    assert cells(manifest, "p") == [PNG, None]
+
+
+def test_pictures_of_hugging_face(tmp_path):
+    manifest = read_manifest(parquet(tmp_path, image=[{"bytes": PNG, "path": "a.png"}, None], t=["x", "y"]))
+    assert types(manifest)["image"] == "image"
+    assert cells(manifest, "image") == [PNG, None]
+
+
+def test_numeric_columns_with_one_prefix_form_a_vector(tmp_path):
+    path = write(tmp_path, "acc_x,acc_y,gyro.x,mfcc1,mfcc2,acc,age\n1,2,3,4,5,text,7\n1,,3,4,5,text,7\n")
+    manifest = read_manifest(path)
+    columns = {name: modality.columns for name, modality in manifest.modalities.items()}
+    assert columns == {
+        "acc": ("acc",),
+        "acc_numbers": ("acc_x", "acc_y"),
+        "gyro": ("gyro.x",),
+        "mfcc": ("mfcc1", "mfcc2"),
+        "age": ("age",),
+    }
+    first, second = cells(manifest, "acc_numbers")
+    assert first.tolist() == [1, 2]
+    assert second[0] == 1
+    assert np.isnan(second[1])
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_list_cells_are_vectors(large, tmp_path):
+    kind = (pa.large_list if large else pa.list_)(pa.float32())
+    manifest = read_manifest(parquet(tmp_path, v=pa.array([[1.0, 2.0], None], kind), t=["a", "b"]))
+    assert types(manifest)["v"] == "vector"
+    assert cells(manifest, "v") == [[1.0, 2.0], None]
+
+
+def test_arrow_types_that_need_not_be_told_apart(tmp_path):
+    path = parquet(
+        tmp_path,
+        label=pa.array(["x", "y"]).dictionary_encode(),
+        p=pa.array(["a.png", " "]).dictionary_encode(),
+        d=[decimal.Decimal("1.5"), decimal.Decimal("2.5")],
+        t=[datetime.date(2024, 1, 31), None],
+    )
+    manifest = read_manifest(path)
+    assert types(manifest) == {"p": "image", "d": "vector", "t": "text"}
+    assert manifest.labels.to_pylist() == ["x", "y"]
+    assert cells(manifest, "p") == [str(tmp_path / "a.png"), None]
+    assert np.array_equal(cells(manifest, "d"), [[1.5], [2.5]])
+    assert cells(manifest, "t") == ["2024-01-31", None]
+
+
+def test_stated_modalities(tmp_path):
+    path = write(tmp_path, "title,file,acc_x,acc_y,b,other\n5,a.bin,1,2,3,z\n6,b.bin,1,2,3,z\n")
+    stated = {
+        "title": {"type": "text"},
+        "image": {"type": "image", "column": "file"},
+        "motion": {"prefix": "acc_"},
+        "pair": {"columns": ["b", "acc_x"]},
+    }
+    manifest = read_manifest(path, stated)
+    assert types(manifest) == {"title": "text", "image": "image", "motion": "vector", "pair": "vector"}
+    assert cells(manifest, "title") == ["5", "6"]
+    assert cells(manifest, "image")[0] == str(tmp_path / "a.bin")
+    assert cells(manifest, "pair")[0].tolist() == [3, 1]
+    assert list(manifest.only(["pair"]).modalities) == ["pair"]
+
+
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        ({"m": {"column": "titel"}}, "modality 'm': no column 'titel'; did you mean 'title'?"),
+        ({"m": {"prefix": "gyro_"}}, "modality 'm': no column starts with 'gyro_'"),
+        ({"m": {"column": "title", "type": "imag"}}, "unknown type 'imag'; did you mean 'image'?"),
+        ({"m": {"columns": ["title", "v_x"], "type": "text"}}, "several columns form a vector, not text"),
+        ({"m": {"prefix": "v_"}}, "column 'v_note': has cells that are not numbers"),
+        ({"m": {"colum": "title"}}, "unknown option 'colum'; did you mean 'column'?"),
+        ({"m": {"column": 3}}, "modalities.m: column must be a text, got 3"),
+        ({"m": {"column": "label"}}, "no column 'label'"),
+        ({"m": "title"}, "modalities.m: must be options with their values, got 'title'"),
+        ({}, "no modality"),
+    ],
+)
+def test_stated_modalities_that_do_not_fit(stated, words, tmp_path):
+    path = write(tmp_path, "label,title,v_x,v_note\na,hi,1,x\nb,ho,2,y\n")
+    with pytest.raises(UserError, match=re.escape(words)) as error:
+        read_manifest(path, stated)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ": cannot be read: Empty CSV file"),
+        ("id,t\n", ": the manifest has no rows"),
+        ("id,t\na,x\nb,y,z\n", ", row 2: has 3 columns, not 2: b,y,z"),
+        ("id,t\na,x\n,y\n", ", row 2, column 'id': empty"),
+        ("id,t\na,x\nb,y\na,z\n", ", row 3 (id 'a'), column 'id': the id stands already in row 1"),
+        ("id,t,t\na,x,y\n", ": column 't' stands twice"),
+        ("id,label\na,x\n", ": no modality"),
+        ("id,t\na,\n", ": no modality"),
+        ("id,split,t\na,train,x\nb,trian,y\n", ", row 2 (id 'b'), column 'split': unknown split 'trian'"),
+        ("id,split,t\na,train,x\nb,,y\n", ", row 2 (id 'b'), column 'split': empty"),
+        (
+            "id,split,group,t\na,train,g,x\nb,test,g,y\nc,test,h,z\n",
+            ", row 1 (id 'a'), column 'group': group 'g' stands in train and test (1 such groups)",
+        ),
+        ("id,t,p\na,x,\nb,  ,\nc,,\n", ", row 2 (id 'b'), column 't': every modality is empty (and 1 more"),
+    ],
+)
+def test_mistakes_name_file_row_and_column(text, words, tmp_path):
+    path = write(tmp_path, text)
+    with pytest.raises(UserError) as error:
+        read_manifest(path)
+    assert str(error.value).startswith(f"{path}{words}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ": no modality|: the manifest has no rows"),
+        ('{"t": "a"}\n{"t": }\n', ", row 2: is not JSON"),
+        ('{"t": "a"}\n\n[1]\n', ", row 2: is not a JSON object"),
+        ('{"t": "a"}\n{"t": null}\n{"t": 5}\n', ", row 3, column 't': of another type"),
+        ('{"v": [1, 2]}\n{"v": [1, "b"]}\n', ", row \\d, column 'v': of another type"),
+    ],
+)
+def test_mistakes_in_jsonl(text, words, tmp_path):
+    path = write(tmp_path, text, "m.jsonl")
+    with pytest.raises(UserError, match=f"^{re.escape(str(path))}({words})") as error:
+        read_manifest(path)
+    assert "\n" not in str(error.value)
+
+
+def test_jsonl_keeps_dates_numbers_and_long_lines(tmp_path):
+    rows = [{"id": 1, "label": True, "t": "2024-01-31", "v": 1}, {"id": 2, "label": 5, "t": "x" * 3_000_000}]
+    manifest = read_manifest(write(tmp_path, "\n".join(map(json.dumps, rows)), "m.jsonl"))
+    assert manifest.ids.to_pylist() == ["1", "2"]
+    assert manifest.labels.to_pylist() == ["true", "5"]
+    assert cells(manifest, "t") == [row["t"] for row in rows]
+    assert cells(manifest, "v")[1] is None
+
+
+@pytest.mark.parametrize("name", ["absent.csv", "folder", "m.xlsx", "m.parquet", "plain"])
+def test_files_that_are_no_manifest(name, tmp_path):
+    (tmp_path / "folder").mkdir()
+    for other in ("m.xlsx", "m.parquet", "plain"):
+        (tmp_path / other).write_bytes(b"nonsense")
+    with pytest.raises(UserError, match=re.escape(str(tmp_path / name))) as error:
+        read_manifest(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+def test_text_that_is_not_utf8(tmp_path):
+    path = write(tmp_path, "id,t\na,x\nb,café\n", encoding="latin-1")
+    with pytest.raises(UserError, match="row 2, column 't': the text is not in UTF-8"):
+        read_manifest(path)
+    with pytest.raises(UserError, match=r"m\.csv.*UTF8"):
+        read_manifest(write(tmp_path, "label,t\ncafé,x\n", encoding="latin-1"))
+
+
+def test_columns_that_cannot_be_text(tmp_path):
+    with pytest.raises(UserError, match=r"m\.parquet, column 'label': cannot be read as text"):
+        read_manifest(parquet(tmp_path, label=[{"a": 1}], t=["x"]))
+
+
+def test_shared_groups_can_be_allowed(tmp_path):
+    path = write(tmp_path, "split,group,t\ntrain,g,x\ntest,g,y\ntest,,z\ntrain,,z\n")
+    assert read_manifest(path, allow_shared_groups=True).groups.to_pylist() == ["g", "g", None, None]
+
+
+def test_ids_are_row_numbers_where_there_are_none(tmp_path):
+    assert read_manifest(write(tmp_path, "t\nx\ny\n")).ids.to_pylist() == ["1", "2"]
+
+
+def test_ids_and_labels_stay_as_written(tmp_path):
+    manifest = read_manifest(write(tmp_path, "id,label,t\n007,01,x\n1.0,NA,y\n2024-01-31,true,z\n"))
+    assert manifest.ids.to_pylist() == ["007", "1.0", "2024-01-31"]
+    assert manifest.labels.to_pylist() == ["01", "NA", "true"]
+
+
+def test_digits_stay_as_written_where_text_is_wanted(tmp_path):
+    path = write(tmp_path, "t\n007\n1.50\n")
+    assert cells(read_manifest(path, {"t": {"type": "text"}}), "t") == ["007", "1.50"]
+    assert read_manifest(path, text=["t"]).table["t"].to_pylist() == ["007", "1.50"]
+
+
+def test_words_for_nothing_stay_text(tmp_path):
+    words = ["NA", "None", "null", "nan", "NULL", "N/A", "-", "hello"]
+    manifest = read_manifest(write(tmp_path, "t\n" + "\n".join(words)))
+    assert cells(manifest, "t") == words
+
+
+def test_unicode_quotes_and_newlines(tmp_path):
+    path = write(tmp_path, '\ufeffid,t\na,"first\nsecond, ""q"""\nü,日本語 🎉\n')
+    manifest = read_manifest(path)
+    assert manifest.ids.to_pylist() == ["a", "ü"]
+    assert cells(manifest, "t") == ['first\nsecond, "q"', "日本語 🎉"]
+
+
+def test_absolute_paths_and_spaces(tmp_path):
+    manifest = read_manifest(write(tmp_path, "p\n/abs/a.png\n ../b c.png \n"))
+    assert cells(manifest, "p") == ["/abs/a.png", str(tmp_path / "../b c.png")]
+
+
+def test_relative_to_the_manifest_not_to_the_caller(tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    Image.new("RGB", (2, 2)).save(tmp_path / "sub" / "a.png")
+    write(tmp_path / "sub", "p\na.png\n")
+    monkeypatch.chdir(tmp_path)
+    manifest = read_manifest("sub/m.csv")
+    assert cells(manifest, "p") == [str(tmp_path / "sub" / "a.png")]
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
+TABLES = st.lists(
+    st.tuples(WORDS, WORDS, st.none() | st.floats(width=32, allow_nan=False, allow_infinity=False)),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(TABLES, st.sampled_from(["csv", "tsv", "parquet", "jsonl"]))
+def test_any_table_comes_back_cell_by_cell(tmp_path_factory, rows, kind):
+    columns = {
+        "id": [str(i) for i in range(len(rows))],
+        "t": [f"<{t}>" for t, _, _ in rows],
+        "u": [u or None for _, u, _ in rows],
+        "x": [x for _, _, x in rows],
+    }
+    folder = tmp_path_factory.mktemp("table")
+    path = folder / f"m.{kind}"
+    if kind == "parquet":
+        pyarrow.parquet.write_table(pa.table(columns | {"x": pa.array(columns["x"], pa.float32())}), path)
+    elif kind == "jsonl":
+        path.write_text(
+            "\n".join(
+                json.dumps(dict(zip(columns, r, strict=True))) for r in zip(*columns.values(), strict=True)
+            )
+        )
+    else:
+        text = io.StringIO()
+        writer = csv.writer(text, delimiter="\t" if kind == "tsv" else ",", lineterminator="\n")
+        writer.writerows([[*columns], *zip(*columns.values(), strict=True)])
+        path.write_text(text.getvalue(), encoding="utf-8")
+    stated = {"t": {"type": "text"}, "u": {"type": "text"}, "x": {"type": "vector"}}
+    manifest = read_manifest(path, stated)
+    assert manifest.ids.to_pylist() == columns["id"]
+    assert cells(manifest, "t") == columns["t"]
+    for got, wanted in zip(cells(manifest, "u"), columns["u"], strict=True):
+        assert got == wanted if wanted and wanted.strip() else got is None
+    for got, wanted in zip(cells(manifest, "x"), columns["x"], strict=True):
+        assert got is None if wanted is None else np.array_equal(got, [np.float32(wanted)], equal_nan=True)

@@ -1,0 +1,51 @@
+"""Test-time fusion, one sample and one modality at a time, in float64."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def softmax(z):
+    e = [math.exp(v - max(z)) for v in z]
+    return [v / sum(e) for v in e]
+
+
+def log_softmax(z):
+    top = max(z)
+    log_sum = top + math.log(sum(math.exp(v - top) for v in z))
+    return [v - log_sum for v in z]
+
+
+def entropy(z):
+    return -sum(p * math.log(p) for p in softmax(z) if p > 0)
+
+
+def fuse(logits, present, rule, temperatures=None, fixed_weights=None):
+    """Fuse [M, B, C] into logits [B, C], probabilities [B, C] and weights [M, B]."""
+    modalities, samples, classes = logits.shape
+    fused, probabilities = np.zeros((samples, classes)), np.zeros((samples, classes))
+    weights = np.zeros((modalities, samples))
+    for b in range(samples):
+        has = [m for m in range(modalities) if present[m, b]]
+        t = {m: 1.0 if temperatures is None else float(temperatures[m]) for m in has}
+        z = {m: [float(v) / t[m] for v in logits[m, b]] for m in has}
+        e = {m: entropy(z[m]) for m in has}
+        if rule == "entropy":
+            share = {m: math.exp(max(e.values()) - e[m]) for m in has}
+        elif rule == "product":
+            share = {m: max(0.0, math.log(classes) - e[m]) for m in has}
+        elif rule == "mean":
+            share = dict.fromkeys(has, 1.0)
+        else:
+            share = {m: 1.0 if fixed_weights is None else float(fixed_weights[m]) for m in has}
+        if sum(share.values()) == 0:
+            share = dict.fromkeys(has, 1.0)
+        for m in has:
+            weights[m, b] = share[m] / sum(share.values())
+            scores, factor = (log_softmax(z[m]), 1.0) if rule == "product" else (z[m], weights[m, b])
+            for c in range(classes):
+                fused[b, c] += factor * scores[c]
+        probabilities[b] = softmax(fused[b].tolist())
+    return fused, probabilities, weights

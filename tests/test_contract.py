@@ -1,0 +1,160 @@
+"""One contract for every method: it trains, it says what it should, and the same seed repeats it."""
+
+import numpy as np
+import pytest
+import torch
+from pytorch_lightning import Trainer
+
+import altuna
+from altuna.data.dataset import MultimodalDataset, loader
+from altuna.methods.base import Method, Turn
+from altuna.training import Training
+
+CLASSES, SAMPLES = 3, 48
+
+
+def data(modalities, missing, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(CLASSES, size=SAMPLES)
+    arrays, position = {}, {}
+    keep = rng.integers(modalities, size=SAMPLES)
+    for i in range(modalities):
+        size = 4 + i
+        values = rng.normal(size=(SAMPLES, size)) + 2 * np.eye(CLASSES, size)[labels]
+        arrays[f"m{i}"] = values.astype(np.float32)
+        gone = (rng.random(SAMPLES) < 0.5) & (keep != i) & missing
+        position[f"m{i}"] = np.where(gone, -1, np.arange(SAMPLES))
+    return MultimodalDataset(arrays, position, labels)
+
+
+def method_for(name, dataset):
+    kind = altuna.methods.get(name)
+    torch.manual_seed(0)
+    chosen = kind.select([*dataset.arrays])
+    encoders = {
+        m: torch.nn.Sequential(torch.nn.Linear(dataset.arrays[m].shape[1], 8 + i), torch.nn.ReLU())
+        for i, m in enumerate(chosen)
+    }
+    return kind(altuna.MultimodalClassifier(encoders, CLASSES, head=kind.head))
+
+
+def trained(name, dataset, epochs=6):
+    method = method_for(name, dataset)
+    dataset = MultimodalDataset(
+        {m: dataset.arrays[m] for m in method.model.modalities},
+        {m: dataset.position[m] for m in method.model.modalities},
+        dataset.labels,
+    ).masked(np.ones((len(method.model.modalities), SAMPLES), dtype=bool))
+    training = Training(method, lr=0.03)
+    Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    ).fit(training, loader(dataset, 16, 0), loader(dataset, 16))
+    return training, dataset
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["complete", "missing"])
+@pytest.mark.parametrize("modalities", [1, 2, 3])
+@pytest.mark.parametrize("name", altuna.methods.list())
+def test_every_method_trains_predicts_saves_and_repeats(name, modalities, missing):
+    dataset = data(modalities, missing)
+    before = {k: v.clone() for k, v in method_for(name, dataset).model.state_dict().items()}
+    training, used = trained(name, dataset)
+    state = training.state_dict()
+    again = trained(name, dataset)[0].state_dict()
+    assert all(torch.equal(again[k], v) for k, v in state.items()), "same seed, another result"
+
+    model = training.method.model
+    for key, value in model.state_dict().items():
+        if key.startswith(("encoders", "head")):
+            assert not torch.equal(value, before[key]), f"{key} was never trained"
+
+    other = method_for(name, dataset)
+    other.load_state_dict({k.removeprefix("method."): v for k, v in state.items()})
+    batch = used[range(len(used))]
+    model.eval()
+    other.eval()
+    first, second = (m(batch.inputs, batch.rows, len(batch)) for m in (model, other.model))
+    assert torch.equal(first.logits, second.logits)
+    assert first.unimodal_logits.shape == (len(model.modalities), len(used), CLASSES)
+    torch.testing.assert_close(first.weights.sum(0), torch.ones(len(used)))
+    assert torch.equal(first.weights > 0, first.weights > 0 & first.present) or first.present.all()
+    assert (first.weights[~first.present] == 0).all()
+
+    row = training.history[-1]
+    for turn in {t.name for t in training.method.turns(batch)}:
+        assert np.isfinite(row[f"train/loss/{turn}"])
+    assert row["val/accuracy/fused"] > 1.2 / CLASSES
+
+
+def test_hooks_fire_in_order_for_every_turn():
+    dataset = data(2, False)
+    calls = []
+
+    class Spy(Method):
+        def turns(self, batch):
+            calls.append("turns")
+            return super().turns(batch)
+
+        def loss(self, turn, batch):
+            calls.append(f"loss {turn.name}")
+            assert all(p.grad is None for p in self.parameters())
+            self.before = self.model.head.linear.weight.detach().clone()
+            return super().loss(turn, batch)
+
+        def modify_gradients(self, turn, batch):
+            calls.append(f"modify_gradients {turn.name}")
+            trained = {
+                m
+                for m, e in zip(self.model.modalities, self.model.encoders, strict=True)
+                if e[0].weight.grad is not None
+            }
+            assert trained == set(turn.modalities)
+            assert torch.equal(self.before, self.model.head.linear.weight)
+
+        def after_step(self, turn, batch):
+            calls.append(f"after_step {turn.name}")
+            assert not torch.equal(self.before, self.model.head.linear.weight)
+
+        def after_epoch(self):
+            calls.append("after_epoch")
+
+    torch.manual_seed(0)
+    encoders = {m: torch.nn.Sequential(torch.nn.Linear(a.shape[1], 8)) for m, a in dataset.arrays.items()}
+    training = Training(Spy(altuna.MultimodalClassifier(encoders, CLASSES)))
+    Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    ).fit(training, loader(dataset, 24, 0), loader(dataset, 24))
+    turn = [f"{hook} {m}" for m in ("m0", "m1") for hook in ("loss", "modify_gradients", "after_step")]
+    assert calls == (["turns", *turn] * 2 + ["after_epoch"]) * 2
+
+
+def test_a_misspelled_hook_is_refused():
+    with pytest.raises(TypeError, match="did you mean 'after_step'"):
+        type("Wrong", (Method,), {"after_steps": lambda self, turn, batch: None})
+
+
+def test_only_the_modalities_of_a_turn_cost_anything():
+    dataset = data(2, False)
+    dataset.position["m1"][:] = -1
+    method = method_for("mla", dataset)
+    assert [t.name for t in method.turns(dataset[range(8)])] == ["m0"]
+    assert isinstance(next(iter(method.turns(dataset[range(8)]))), Turn)
+
+
+def test_late_fusion_makes_as_many_updates_as_mla():
+    dataset = data(3, True)
+    steps = {
+        name: len([*method_for(name, dataset).turns(dataset[range(16)])]) for name in ("mla", "late_fusion")
+    }
+    assert steps["mla"] == steps["late_fusion"] == 3
