@@ -11,15 +11,17 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
+from typer.exceptions import TyperException
 
 from altuna import __version__
 from altuna.errors import UserError
 from altuna.fitting import fit, run_directory
 
+INTERRUPTED = 130  # what typer makes of Ctrl-C, as shells do
+
 app = typer.Typer(
     name="altuna",
     help="Multimodal learning in which no modality gets lazy and none is required.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -32,12 +34,15 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _main(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
-) -> None: ...
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def _flags(function: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -212,17 +217,15 @@ def predict(
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
     try:
-        app()
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            typer.echo("altuna: interrupted; a training goes on with --resume", err=True)
+        sys.exit(code)
     except UserError as error:
-        typer.echo(f"altuna: {error}", err=True)
-        sys.exit(2)
-    except SystemExit as stop:
-        if stop.code == 130:  # how typer ends after Ctrl-C
-            typer.echo(
-                "altuna: interrupted; `altuna fit --resume` goes on after the last finished epoch", err=True
-            )
-        raise
+        message = str(error)
+    except TyperException as error:  # a mistake on the command line itself
+        message = f"{error.format_message()}; see --help"
     except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
-        typer.echo(f"altuna: {name}{error.strerror or error}", err=True)
-        sys.exit(2)
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    typer.echo(f"altuna: {message}", err=True)
+    sys.exit(2)

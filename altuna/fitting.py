@@ -28,7 +28,7 @@ def fit(
     ] = None,
     fusion: Annotated[str | None, "Test-time fusion (default: calibrated_product)"] = None,
     fixed_weights: Annotated[Mapping[str, float] | None, "Weights of the fusion 'fixed'"] = None,
-    epochs: Annotated[int, "Passes over the training split"] = 30,
+    epochs: Annotated[int, "Passes over the training split"] = 25,
     batch_size: Annotated[int, "Samples a batch"] = 64,
     lr: Annotated[float, "Highest learning rate"] = 1e-3,
     weight_decay: Annotated[float, "Weight decay"] = 0.01,

@@ -53,6 +53,12 @@ def test_certain_and_wrong_stays_finite():
     assert got["ece"] == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_certain_predictions_share_the_last_bin(dtype):
+    got = classification_metrics(torch.tensor([[1.0, 0.0], [0.95, 0.05]], dtype=dtype), torch.tensor([1, 0]))
+    assert got["ece"] == pytest.approx(0.975 - 0.5)
+
+
 def test_ece_is_zero_for_the_calibrated_and_large_for_the_boastful():
     g = torch.Generator().manual_seed(0)
     probabilities = torch.randn(50_000, 3, generator=g).softmax(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import ResNetConfig, ResNetModel
@@ -46,6 +47,7 @@ class ResNet(nn.Module):
             self.network.embedder = stem_layers  # type: ignore[assignment]
         # So that the last stage has at least 2 x 2 positions: batch normalisation of a single row needs them.
         self.least = 16 * stem
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         lack = [max(0, self.least - side) for side in x.shape[2:]]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from collections.abc import Iterator
+from itertools import combinations, islice
 
 import torch
 from torch import Tensor
@@ -43,21 +44,34 @@ def calibrate(model: MultimodalClassifier, outputs: Outputs, labels: Tensor) -> 
     """Fit the model's temperatures on validation outputs: one a modality, one a number of modalities present.
 
     A modality's temperature sees the rows that have it. The temperature for predictions that rest on k
-    modalities is fitted on what fusing subsets of k modalities gives on these rows.
+    modalities is fitted on what fusing subsets of k modalities gives on these rows; for joint fusion, whose
+    logits are known for the present modalities only, on the rows with exactly k (on all where there is none).
     """
     for i, mine in enumerate(outputs.present):
         model.temperatures[i] = fit_temperature(outputs.logits[i, mine], labels[mine])
-    count = len(model.modalities)
-    for k in range(1, count + 1):
+    views = _joint_views if model.fusion == "joint" else _subset_views
+    for k in range(1, len(model.modalities) + 1):
         logits, targets = [], []
-        for subset in [*combinations(range(count), k)][:MAX_SUBSETS]:
-            rows = outputs.present[list(subset)].all(0)
-            if rows.any():
-                present = torch.zeros_like(outputs.present[:, rows])
-                present[list(subset)] = True
-                joint = outputs.joint[rows] if outputs.joint is not None else None
-                some = Outputs(outputs.logits[:, rows], present, joint)
-                logits.append(model.fused(some, model.fusion).logits)
-                targets.append(labels[rows])
+        for rows, present in views(outputs, k):
+            joint = outputs.joint[rows] if outputs.joint is not None else None
+            some = Outputs(outputs.logits[:, rows], present[:, rows], joint)
+            logits.append(model.fused(some, model.fusion).logits)
+            targets.append(labels[rows])
         if logits:
             model.confidence_temperatures[k - 1] = fit_temperature(torch.cat(logits), torch.cat(targets))
+
+
+def _subset_views(outputs: Outputs, k: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield rows [N] bool that have k certain modalities, and presence [M, N] of these alone."""
+    for subset in islice(combinations(range(len(outputs.present)), k), MAX_SUBSETS):
+        present = torch.zeros_like(outputs.present)
+        present[list(subset)] = True
+        rows = outputs.present[list(subset)].all(0)
+        if rows.any():
+            yield rows, present
+
+
+def _joint_views(outputs: Outputs, k: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the rows [N] bool that have exactly k modalities, or all, and the presence [M, N] as it is."""
+    rows = outputs.present.sum(0) == k
+    yield (rows if rows.any() else torch.ones_like(rows)), outputs.present
