@@ -24,10 +24,11 @@ from altuna.data.splits import split_rows
 from altuna.data.store import cache_folder
 from altuna.errors import UserError
 from altuna.evaluation.metrics import evaluate
+from altuna.files import replacing
 from altuna.options import nearest
 from altuna.predictor import Predictor
 from altuna.recipes import find_manifest
-from altuna.run import read_config, replacing
+from altuna.run import read_config
 
 
 def evaluate_run(

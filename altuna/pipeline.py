@@ -33,12 +33,13 @@ from altuna.data.store import Problem, cache_folder, write_problems
 from altuna.encoders import Fitted
 from altuna.errors import UserError
 from altuna.evaluation.metrics import evaluate
+from altuna.files import replacing, write_json, write_text
 from altuna.methods.base import Method
 from altuna.options import check_options, nearest
 from altuna.predictor import Predictor
 from altuna.recipes import find_manifest
 from altuna.report import write_report
-from altuna.run import Description, read_config, replacing, save_model, write_json, write_text
+from altuna.run import Description, read_config, save_model
 from altuna.training import (
     OPTIMIZERS,
     AtomicCheckpointIO,

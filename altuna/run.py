@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from safetensors.torch import load_file, save
 from altuna.data.readers import READERS, Reader
 from altuna.encoders import build
 from altuna.errors import UserError
+from altuna.files import replacing, write_json
 from altuna.model import MultimodalClassifier
 
 FORMAT = 1
@@ -147,28 +146,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a mapping of options")
     return content
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write JSON so that the file is never half there."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that it is never half there."""
-    with replacing(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write to; it takes the place of ``path`` when all is written, or goes."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    try:
-        yield unfinished
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from altuna.batch import Batch
 from altuna.evaluation.calibration import calibrate
 from altuna.evaluation.metrics import classification_metrics
+from altuna.files import write_text
 from altuna.methods.base import Method
 from altuna.model import Outputs
-from altuna.run import write_text
 
 OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter], float, float], torch.optim.Optimizer]] = {
     "adamw": lambda parameters, lr, decay: torch.optim.AdamW(parameters, lr, weight_decay=decay),

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
@@ -20,6 +17,7 @@ from numpy.typing import NDArray
 from altuna.data.cells import Cells
 from altuna.data.manifest import Manifest
 from altuna.data.readers import BadCellError, Reader
+from altuna.files import making, write_csv
 
 # Part of the key: raise it when what a reader returns for the same settings changes.
 VERSION = 2
@@ -85,16 +83,8 @@ def prepare_store(
     ).hexdigest()[:24]
     final = folder / f"{reader.type}-{key}"
     if not final.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder))
-        try:
-            _build(temporary, cells, reader, advance)
-            os.replace(temporary, final)
-        except OSError:
-            if not final.exists():  # else another process built the same store meanwhile
-                raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with making(final) as unfinished:
+            _build(unfinished, cells, reader, advance)
     else:
         advance(int(cells.filled.sum()))
     problems = []
@@ -152,7 +142,5 @@ def _allocate(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> ND
 
 def write_problems(path: Path, problems: Sequence[Problem]) -> None:
     """Write problems as CSV; an empty list writes the header only."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(field.name for field in fields(Problem))
-        writer.writerows(asdict(problem).values() for problem in problems)
+    header = [field.name for field in fields(Problem)]
+    write_csv(path, [header, *(asdict(problem).values() for problem in problems)])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from altuna.errors import UserError
+from altuna.files import making
 from altuna.options import nearest
 
 NAMES = ("emoji", "htad", "av-digits", "av-digits-hard")
@@ -25,16 +29,29 @@ def find_manifest(data: str, root: Path | None = None, *, download: bool = False
 
     if data == "emoji":
         return Path(__file__).parent.parent / "data" / "emoji.parquet"
-    folder = cache_folder() / data
+    made = cache_folder() / "data"
     if data == "htad":
         from altuna.recipes import htad
 
-        return htad.prepare(folder)
+        return _once(made / data, htad.prepare)
     if data in ("av-digits", "av-digits-hard"):
         from altuna.recipes import av_digits
 
-        return av_digits.prepare(folder, root, hard=data.endswith("hard"), download=download)
+        raw = made / "av-digits-raw"
+        if root is None and (download or raw.exists()):
+            root = raw
+        key = hashlib.sha256(str(root and root.absolute()).encode()).hexdigest()[:12]
+        prepare = partial(av_digits.prepare, root=root, hard=data.endswith("hard"), download=download)
+        return _once(made / f"{data}-{key}", prepare)
     path = Path(data)
     if not path.exists() and not path.suffix:
         raise UserError(f"{data}: no such file, and no data of that name{nearest(data, NAMES)}")
     return path
+
+
+def _once(folder: Path, prepare: Callable[[Path], object]) -> Path:
+    """Return the manifest in ``folder``, which ``prepare`` fills if it is not there yet."""
+    if not folder.exists():
+        with making(folder) as unfinished:
+            prepare(unfinished)
+    return folder / "manifest.csv"

@@ -8,11 +8,9 @@ arXiv:1808.07275), so that neither modality suffices.
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
 import io
-import os
 import re
 import tarfile
 from pathlib import Path
@@ -23,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from altuna.errors import UserError
+from altuna.files import making, replacing, write_csv
 
 SPEAKERS = {
     "george": "train",
@@ -96,12 +95,7 @@ def prepare(
         Image.fromarray(picture).save(out / image)
         audio = path.relative_to(out) if path.is_relative_to(out) else path
         rows.append([path.stem, split, path.name[0], _speaker(path), audio.as_posix(), image])
-    partial = out / "manifest.csv.part"
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "split", "label", "group", "audio", "image"])
-        writer.writerows(rows)
-    os.replace(partial, manifest)
+    write_csv(manifest, [["id", "split", "label", "group", "audio", "image"], *rows])
     return manifest
 
 
@@ -180,9 +174,8 @@ def _download(root: Path) -> None:
         if not (root / name).exists():
             content = _get(MNIST + name)
             _check(MNIST + name, content, SHA256[name])
-            partial = root / f"{name}.part"
-            partial.write_bytes(content)
-            os.replace(partial, root / name)
+            with replacing(root / name) as unfinished:
+                unfinished.write_bytes(content)
     if not (root / "recordings").exists():
         files: dict[str, bytes] = {}
         with tarfile.open(fileobj=io.BytesIO(_get(FSDD))) as archive:
@@ -192,11 +185,9 @@ def _download(root: Path) -> None:
                     files[Path(member.name).name] = content_of.read()
         joined = b"".join(name.encode() + files[name] for name in sorted(files))
         _check(FSDD, joined, SHA256["recordings"])
-        partial = root / "recordings.part"
-        partial.mkdir(exist_ok=True)
-        for name, content in files.items():
-            (partial / name).write_bytes(content)
-        os.replace(partial, root / "recordings")
+        with making(root / "recordings") as folder:
+            for name, content in files.items():
+                (folder / name).write_bytes(content)
 
 
 def _get(url: str) -> bytes:

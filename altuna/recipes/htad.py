@@ -9,13 +9,13 @@ cut into one block a split, with val between train and test: inside a run those 
 from __future__ import annotations
 
 import csv
-import os
 import random
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
 
 from altuna.errors import UserError
+from altuna.files import write_csv
 
 SPLITS = {"train": 0.60, "val": 0.15, "test": 0.25}
 SENSORS = {"v1": "audio", "v2": "accelerometer"}
@@ -45,13 +45,11 @@ def prepare(out: Path, seed: int = 0) -> Path:
 
     out.mkdir(parents=True, exist_ok=True)
     manifest = out / "manifest.csv"
-    partial = out / "manifest.csv.part"
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "split", "label", "group", *map(_column, header[1:])])
-        for number, (row, (split, group)) in enumerate(zip(rows, blocks, strict=True)):
-            writer.writerow([f"window-{number:04d}", split, row[0], group, *row[1:]])
-    os.replace(partial, manifest)
+    table = [
+        [f"window-{number:04d}", split, row[0], group, *row[1:]]
+        for number, (row, (split, group)) in enumerate(zip(rows, blocks, strict=True))
+    ]
+    write_csv(manifest, [["id", "split", "label", "group", *map(_column, header[1:])], *table])
     return manifest
 
 
