@@ -36,7 +36,7 @@ class Training(LightningModule):
     A turn updates the parameters that its loss reaches, and no others: gradients are cleared to None before
     it, and optimizers leave parameters without gradient alone, momentum and weight decay included.
 
-    Everything random is seeded by ``(seed, epoch)`` when an epoch starts, so an epoch can be repeated
+    Everything random is seeded by (seed, epoch, batch) when a batch starts, so an epoch can be repeated
     exactly from the checkpoint before it.
 
     Args:
@@ -79,7 +79,6 @@ class Training(LightningModule):
 
     def on_train_epoch_start(self) -> None:  # noqa: D102
         self._started = time.perf_counter()
-        torch.manual_seed(self.seed * 100_003 + self.current_epoch)
         self.method.clock.epoch = self.current_epoch
         self.method.clock.epochs = self.trainer.max_epochs or 1
         self.method.clock.batches = int(self.trainer.num_training_batches)
@@ -87,6 +86,7 @@ class Training(LightningModule):
     def training_step(self, batch: Batch, number: int) -> None:  # noqa: D102
         optimizer: Any = self.optimizers()
         self.method.clock.batch = number
+        torch.manual_seed(hash((self.seed, self.current_epoch, number)))
         wants_log = number % self.log_every == 0
         for turn in self.method.turns(batch):
             turn.wants_log = wants_log

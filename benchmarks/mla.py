@@ -20,7 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 # Fewer passes than the default where that is enough; every variant gets the same.
-EPOCHS = {"av-digits": 15, "av-digits-hard": 15}
+EPOCHS = {"av-digits": 10, "av-digits-hard": 10}
 # Name to the options that differ from the defaults.
 VARIANTS = {
     "mla": {},

@@ -1,0 +1,133 @@
+"""A training that is killed goes on to the same weights, bit for bit."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+EPOCHS = 5
+OPTIONS = ["--epochs", str(EPOCHS), "--batch-size", "16", "--seed", "3", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "samples.csv"
+    rng = random.Random(0)
+    words = ("red fox", "blue sky", "green tea")
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "label", "text", *(f"a_{i}" for i in range(4))])
+        for i in range(120):
+            y = i % 3
+            numbers = [round(rng.gauss(y, 1), 3) for _ in range(4)]
+            text = words[y] if rng.random() < 0.8 else "nothing"
+            writer.writerow(
+                [i, f"class {y}", text if i % 5 else "", *(numbers if i % 7 or not i % 5 else [""] * 4)]
+            )
+    return path
+
+
+def fit(manifest, run, *more, method="mla"):
+    command = [sys.executable, "-m", "altuna", "fit", "--data", str(manifest), "--out", str(run), *OPTIONS]
+    if method == "mla":  # everything that has state: running losses, random order, the projector
+        command += ["--set", "method={name: mla, order: weakest, reset: never}"]
+    else:
+        command += ["--set", f"method={method}"]
+    return subprocess.Popen([*command, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def epochs_done(run):
+    try:
+        return len((run / "log.csv").read_text().splitlines()) - 1
+    except FileNotFoundError:
+        return 0
+
+
+def without_time(run):
+    rows = list(csv.DictReader((run / "log.csv").open()))
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+@pytest.mark.parametrize("method", ["mla", "{name: mla, order: random, project: step}", "concat"])
+def test_killed_and_resumed_is_bit_for_bit_the_same(manifest, tmp_path, method):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    process = fit(manifest, whole, method=method)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert out.strip() == str(whole)
+
+    kills = 0
+    delays = random.Random(method)
+    for target in (1, 3):
+        process = fit(manifest, broken, "--resume", method=method)
+        while process.poll() is None and epochs_done(broken) < target:
+            time.sleep(0.005)
+        time.sleep(delays.random() * 0.05)  # somewhere in the middle of the next epoch
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.communicate()
+    assert kills, "the training was never killed: the test shows nothing"
+    process = fit(manifest, broken, "--resume", method=method)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+
+    one, two = load_file(whole / "model.safetensors"), load_file(broken / "model.safetensors")
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    one, two = (
+        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for run in (whole, broken)
+    )
+    assert all(torch.equal(one[k], two[k]) for k in one), "the last epoch's state differs"
+    assert without_time(whole) == without_time(broken)
+    first, second = (json.loads((run / "metrics.json").read_text()) for run in (whole, broken))
+    for metrics in (first, second):
+        del metrics["cost"]["seconds"]
+    assert first == second
+
+
+def test_a_finished_run_is_resumed_for_nothing(manifest, tmp_path):
+    run = tmp_path / "run"
+    assert fit(manifest, run).wait(300) == 0
+    before = (run / "model.safetensors").read_bytes()
+    process = fit(manifest, run, "--resume")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert (run / "model.safetensors").read_bytes() == before
+    assert epochs_done(run) == EPOCHS
+
+
+def test_other_options_are_not_resumed(manifest, tmp_path):
+    run = tmp_path / "run"
+    assert fit(manifest, run).wait(300) == 0
+    process = fit(manifest, run, "--resume", "--lr", "0.5")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert "lr" in err
+    assert len(err.splitlines()) == 1
+    process = fit(manifest, run)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert "--resume" in err
+
+
+def test_epochs_draw_from_seed_and_epoch_alone():
+    from altuna.data.dataset import BatchSampler
+
+    sampler = BatchSampler(10, 4, shuffle_seed=1)
+    sampler.set_epoch(2)
+    assert [*sampler] == [*sampler]
+    first = [*sampler]
+    sampler.set_epoch(3)
+    assert first != [*sampler]
+    assert np.array_equal(np.sort(np.concatenate(first)), np.arange(10))
