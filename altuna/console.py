@@ -45,7 +45,7 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
     table.add_row(f"fused ({chosen})", *_figures(metrics["fused"]), f"{metrics['n']:,}", style="bold")
     entropy = metrics["fusion"]["rules"]["entropy"]
     if chosen != "entropy":
-        table.add_row("fused (entropy, the paper's rule)", *_figures(entropy), f"{metrics['n']:,}")
+        table.add_row("fused (entropy, the paper)", *_figures(entropy), f"{metrics['n']:,}")
     return table
 
 

@@ -13,7 +13,6 @@ import pyarrow.parquet
 import torch
 import yaml
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from altuna import console, methods
@@ -37,9 +36,10 @@ from altuna.files import replacing, write_json, write_text
 from altuna.methods.base import Method
 from altuna.options import check_options, nearest
 from altuna.predictor import Predictor
+from altuna.progress import TrainingProgress
 from altuna.recipes import find_manifest
-from altuna.report import write_report
-from altuna.run import Description, read_config, save_model
+from altuna.report import trust_by_class, write_report
+from altuna.run import Description, read_config, read_json, save_model
 from altuna.training import (
     OPTIMIZERS,
     AtomicCheckpointIO,
@@ -48,6 +48,8 @@ from altuna.training import (
     Training,
     best_epoch,
 )
+
+MOST_CLASSES_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -156,13 +158,14 @@ def prepare(options: Mapping[str, Any], path: Path, store: Path, quiet: bool) ->
 
 def show(run: Path) -> None:
     """Print a finished run's tables and where things are."""
-    import json
-
-    metrics = json.loads((run / "metrics.json").read_text())
+    metrics = read_json(run, "metrics.json")
     console.out.print(console.metrics_table(metrics))
+    trust = trust_by_class(pyarrow.parquet.read_table(run / "predictions.parquet"))
+    if len(trust) <= MOST_CLASSES_SHOWN:
+        console.out.print(console.trust_table(trust))
     problems = len((run / "problems.csv").read_text().splitlines()) - 1
     if problems:
-        console.out.print(f"{problems} cells could not be read: {run / 'problems.csv'}")
+        console.out.print(f"{problems} problems with cells: {run / 'problems.csv'}", soft_wrap=True)
     console.out.print(f"results in {run} (open {run / 'report.html'})", soft_wrap=True)
 
 
@@ -228,7 +231,13 @@ def _finish(
     )
     with replacing(run / "predictions.parquet") as unfinished:
         pyarrow.parquet.write_table(table, unfinished)
-    write_report(run / "report.html", metrics, history, table)
+    answers = {
+        name: [predictor.classes[c] if here else "" for c, here in zip(best, present, strict=True)]
+        for name, best, present in zip(
+            model.modalities, outputs.logits.argmax(-1).tolist(), outputs.present.tolist(), strict=True
+        )
+    }
+    write_report(run / "report.html", metrics, history, table, answers)
     write_json(run / "metrics.json", metrics)
 
 
@@ -258,7 +267,7 @@ def _imbalance(metrics: dict[str, Any], history: list[dict[str, float]]) -> dict
 def _trainer(run: Path, options: Mapping[str, Any], quiet: bool) -> Trainer:
     callbacks: list[Any] = [Checkpoints(run / "checkpoints"), LogCsv(run / "log.csv")]
     if not quiet:
-        callbacks.append(RichProgressBar())
+        callbacks.append(TrainingProgress())
     try:
         return Trainer(
             max_epochs=options["epochs"],
@@ -269,7 +278,7 @@ def _trainer(run: Path, options: Mapping[str, Any], quiet: bool) -> Trainer:
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
             enable_checkpointing=True,
-            enable_progress_bar=not quiet,
+            enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,

@@ -130,9 +130,7 @@ class Training(LightningModule):
             if mine.any():
                 right = outputs.logits[i, mine].argmax(-1) == labels[mine]
                 row[f"val/accuracy/{name}"] = right.float().mean().item()
-                self.log(f"val {name}", row[f"val/accuracy/{name}"], prog_bar=True, logger=False)
         self.history.append(row)
-        self.log("val fused", fused["accuracy"], prog_bar=True, logger=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:  # noqa: D102
         checkpoint["history"] = self.history

@@ -69,6 +69,15 @@ def test_no_rows_gives_one():
     assert fit_temperature(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)) == 1.0
 
 
+def test_a_surprise_is_a_sample_with_every_label_at_once():
+    logits, labels = torch.tensor([[4.0, 0.0, -1.0], [0.0, 3.0, 0.5]]), torch.tensor([0, 1])
+    # Every row three times with its own label and, at a third of the weight, once with each label.
+    everything = torch.cat([logits.repeat(3 * 2, 1), logits.repeat(3, 1)])
+    targets = torch.cat([labels.repeat(3 * 2), torch.arange(3).repeat_interleave(2)])
+    assert fit_temperature(logits, labels) == pytest.approx(LOWEST, rel=1e-5)
+    assert fit_temperature(logits, labels, surprise=1) == pytest.approx(fit_temperature(everything, targets))
+
+
 def model_of(count, fusion="calibrated_product", classes=5, head="separate"):
     encoders = {f"m{i}": nn.Linear(3, 4) for i in range(count)}
     return MultimodalClassifier(encoders, classes, head=head, fusion=fusion)
@@ -114,7 +123,7 @@ def test_a_modality_is_fitted_on_the_rows_that_have_it():
     model = model_of(3)
     calibrate(model, outputs, labels)
     for i, mine in enumerate(outputs.present):
-        want = reference.best_temperature(outputs.logits[i, mine].numpy(), labels[mine].numpy())
+        want = reference.best_temperature(outputs.logits[i, mine].numpy(), labels[mine].numpy(), surprise=1)
         assert model.temperatures[i].item() == pytest.approx(want, rel=1e-3)
     t = model.temperatures
     assert t[1] > 3 * t[0] > 9 * t[2]
@@ -155,7 +164,7 @@ def test_confidence_sees_every_subset_of_its_size():
         some = Outputs(outputs.logits[:, rows], present, None)
         pairs.append(model.fused(some, "calibrated_entropy").logits)
         targets.append(labels[rows])
-    want = reference.best_temperature(torch.cat(pairs).numpy(), torch.cat(targets).numpy())
+    want = reference.best_temperature(torch.cat(pairs).numpy(), torch.cat(targets).numpy(), surprise=1)
     assert model.confidence_temperatures[1].item() == pytest.approx(want, rel=1e-3)
 
 
@@ -179,7 +188,7 @@ def test_a_joint_head_gets_a_confidence_temperature():
     logits, _ = outputs_of([5.0], seed=0)
     outputs = outputs._replace(joint=logits.logits[0])
     calibrate(model, outputs, labels)
-    want = reference.best_temperature(outputs.joint.numpy(), labels.numpy())
+    want = reference.best_temperature(outputs.joint.numpy(), labels.numpy(), surprise=1)
     assert model.confidence_temperatures[1].item() == pytest.approx(want, rel=1e-3)
 
 

@@ -14,7 +14,7 @@ LOWEST, HIGHEST = 0.05, 1e4
 MAX_SUBSETS = 32
 
 
-def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+def fit_temperature(logits: Tensor, labels: Tensor, surprise: float = 0.0) -> float:
     r"""Return the temperature that minimises the cross-entropy of ``logits / T``.
 
     In :math:`\beta = 1 / T` the loss is convex with derivative
@@ -24,12 +24,15 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     Args:
         logits: [N, C]; 1 is returned when N = 0.
         labels: [N] class numbers.
+        surprise: Rows' worth of samples whose label was a toss-up, added to the N (label smoothing by
+            ``surprise / (N + surprise)``).
     """
     if not len(logits):
         return 1.0
     z = logits.detach().double().cpu()
     z = z - z.amax(1, keepdim=True)
-    target = z.gather(1, labels.cpu().unsqueeze(1)).mean()
+    smoothing = surprise / (len(z) + surprise)
+    target = (1 - smoothing) * z.gather(1, labels.cpu().unsqueeze(1)).mean() + smoothing * z.mean()
     low, high = torch.tensor(LOWEST).log().item(), torch.tensor(HIGHEST).log().item()
     for _ in range(60):
         middle = (low + high) / 2
@@ -46,9 +49,12 @@ def calibrate(model: MultimodalClassifier, outputs: Outputs, labels: Tensor) -> 
     A modality's temperature sees the rows that have it. The temperature for predictions that rest on k
     modalities is fitted on what fusing subsets of k modalities gives on these rows; for joint fusion, whose
     logits are known for the present modalities only, on the rows with exactly k (on all where there is none).
+
+    One toss-up is added to the rows: N validation samples without a mistake do not prove that the chance of
+    one is far below 1 / N, and without it they would ask for boundless confidence.
     """
     for i, mine in enumerate(outputs.present):
-        model.temperatures[i] = fit_temperature(outputs.logits[i, mine], labels[mine])
+        model.temperatures[i] = fit_temperature(outputs.logits[i, mine], labels[mine], surprise=1)
     views = _joint_views if model.fusion == "joint" else _subset_views
     for k in range(1, len(model.modalities) + 1):
         logits, targets = [], []
@@ -58,7 +64,9 @@ def calibrate(model: MultimodalClassifier, outputs: Outputs, labels: Tensor) -> 
             logits.append(model.fused(some, model.fusion).logits)
             targets.append(labels[rows])
         if logits:
-            model.confidence_temperatures[k - 1] = fit_temperature(torch.cat(logits), torch.cat(targets))
+            model.confidence_temperatures[k - 1] = fit_temperature(
+                torch.cat(logits), torch.cat(targets), surprise=1
+            )
 
 
 def _subset_views(outputs: Outputs, k: int) -> Iterator[tuple[Tensor, Tensor]]:

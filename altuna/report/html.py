@@ -17,14 +17,20 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: right; padding: .3rem .6rem; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; }
-tr.fused { font-weight: 700; } .scroll { overflow-x: auto; } figure { margin: 0; }
+tr.fused { font-weight: 700; } td.wrong { color: #c2453e; }
+.scroll { overflow-x: auto; } figure { margin: 0; }
 svg { width: 100%; height: auto; } svg text { fill: currentColor; font-size: 11px; }
 """
+MOST_SAMPLES = 50
 COLOURS = ("#3b7dd8", "#d9822b", "#2e9e6b", "#b4489b", "#8a7a1f", "#c2453e", "#5d6ad1", "#5a8a91")
 
 
 def write_report(
-    path: Path, metrics: dict[str, Any], history: list[dict[str, float]], table: pa.Table
+    path: Path,
+    metrics: dict[str, Any],
+    history: list[dict[str, float]],
+    table: pa.Table,
+    answers: dict[str, list[str]],
 ) -> None:
     """Write the report of a run.
 
@@ -33,6 +39,7 @@ def write_report(
         metrics: The contents of ``metrics.json``.
         history: The rows of ``log.csv``.
         table: The contents of ``predictions.parquet``.
+        answers: Modality to the class that it alone says, one a row of ``table``; empty where absent.
     """
     title = f"{metrics['method']} on {Path(metrics['data']).stem}"
     body = [
@@ -47,6 +54,10 @@ def write_report(
         "<h2>Whom does the model trust?</h2>",
         "<p>Mean fusion weight of each modality, by true class.</p>",
         _trust(table),
+        "<h2>What if they disagree?</h2>",
+        f"<p>Up to {MOST_SAMPLES} samples whose modalities disagree: what each says, how much it counts, and "
+        "the fused answer.</p>",
+        _disagreements(table, answers),
     ]
     write_text(
         path,
@@ -95,6 +106,25 @@ def _trust(table: pa.Table) -> str:
         f"<tr><td>{escape(label)}" + "".join(f"<td>{weights[n]:.2f}" for n in names)
         for label, weights in trust.items()
     ]
+    return f"<div class=scroll><table>{head}{''.join(lines)}</table></div>"
+
+
+def _disagreements(table: pa.Table, answers: dict[str, list[str]]) -> str:
+    head = "<tr><th>sample<th>truth" + "".join(f"<th>{escape(name)}" for name in answers) + "<th>fused"
+    lines: list[str] = []
+    for i, row in enumerate(table.to_pylist()):
+        said = {name: answer[i] for name, answer in answers.items() if answer[i]}
+        if len(set(said.values())) > 1 and len(lines) < MOST_SAMPLES:
+            cells = [
+                f"{escape(said[n])} <small>{row[f'weight_{n}']:.0%}</small>" if n in said else "-"
+                for n in answers
+            ]
+            right = "" if row["prediction"] == row["label"] else " class=wrong"
+            lines.append(
+                f"<tr><td>{escape(row['id'])}<td>{escape(row['label'])}"
+                + "".join(f"<td>{cell}" for cell in cells)
+                + f"<td{right}>{escape(row['prediction'])}"
+            )
     return f"<div class=scroll><table>{head}{''.join(lines)}</table></div>"
 
 

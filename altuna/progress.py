@@ -1,0 +1,55 @@
+"""The progress bar of a training: where it stands, and what validation said last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from altuna import console
+
+
+class TrainingProgress(Callback):
+    """One bar over all batches of all epochs, with the validation accuracies of the last epoch."""
+
+    bar: Progress | None = None
+    task: TaskID
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[accuracies]}"),
+            TimeRemainingColumn(),
+        )
+        self.bar = Progress(
+            *columns, console=console.err, transient=True, disable=not console.err.is_terminal
+        )
+        batches = int(trainer.num_training_batches)
+        self.task = self.bar.add_task(
+            "",
+            total=batches * (trainer.max_epochs or 1),
+            completed=batches * trainer.current_epoch,
+            accuracies="",
+        )
+        self.bar.start()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        assert self.bar is not None
+        self.bar.update(self.task, description=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
+
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: D102
+        assert self.bar is not None
+        self.bar.advance(self.task)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        assert self.bar is not None
+        start = "val/accuracy/"
+        row: dict[str, float] = pl_module.history[-1]  # type: ignore[assignment, index]
+        shown = [f"{k.removeprefix(start)} {v:.0%}" for k, v in row.items() if k.startswith(start)]
+        self.bar.update(self.task, accuracies=" ".join(["val:", *shown[1:], *shown[:1]]))
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+        if self.bar is not None:
+            self.bar.stop()
