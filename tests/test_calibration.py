@@ -148,7 +148,7 @@ def test_confidence_is_fitted_per_number_of_modalities():
     model = model_of(3)
     calibrate(model, again, labels)
     torch.testing.assert_close(
-        model.confidence_temperatures, torch.tensor([1.0, 2.0, 3.0]), rtol=1e-4, atol=0
+        model.confidence_temperatures, torch.tensor([1.0, 2.0, 3.0]), rtol=0.02, atol=0
     )
 
 

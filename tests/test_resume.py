@@ -116,7 +116,7 @@ def test_other_options_are_not_resumed(manifest, tmp_path):
     assert "lr" in err
     assert len(err.splitlines()) == 1
     process = fit(manifest, run)
-    out, err = process.communicate(timeout=300)
+    _out, err = process.communicate(timeout=300)
     assert process.returncode == 2
     assert "--resume" in err
 

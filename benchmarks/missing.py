@@ -1,0 +1,71 @@
+"""Does a missing cell cost anything? An epoch with half of the cells missing against a complete one.
+
+    python benchmarks/missing.py
+
+Emoji (picture and name), MLA, default encoders: one epoch of each in turn, in one process, five times.
+CPM-Nets masks leave every sample one of its two modalities. Written to ``benchmarks/results/missing.json``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import statistics
+import tempfile
+from pathlib import Path
+
+import torch
+from mla import HERE, environment
+from pytorch_lightning import Trainer
+
+from altuna.data.dataset import loader
+from altuna.data.missing import missing_mask
+from altuna.fitting import fit
+from altuna.pipeline import prepare
+from altuna.recipes import find_manifest
+from altuna.training import Training
+
+ROUNDS = 5
+
+
+def main() -> None:
+    options = {name: p.default for name, p in inspect.signature(fit).parameters.items()}
+    options["method"] = {"name": "mla"}
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = prepare(options, find_manifest("emoji"), Path(folder), quiet=True)
+        train, val = (prepared.splits[split].dataset for split in ("train", "val"))
+        data = {
+            "complete": (train, val),
+            "half missing": tuple(d.masked(missing_mask(2, len(d), 0.5)) for d in (train, val)),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in data}
+        for _ in range(ROUNDS):
+            for name, (some, few) in data.items():
+                training = Training(prepared.method)
+                trainer = Trainer(
+                    max_epochs=2,  # the first warms up
+                    precision="32-true",
+                    accelerator="cpu",
+                    logger=False,
+                    enable_checkpointing=False,
+                    enable_progress_bar=False,
+                    enable_model_summary=False,
+                    num_sanity_val_steps=0,
+                )
+                trainer.fit(training, loader(some, 64, 0), loader(few, 64))
+                seconds[name].append(training.history[-1]["seconds"])
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    ratio = median["half missing"] / median["complete"]
+    cells = {name: int(some.present.sum()) for name, (some, _) in data.items()}
+    print(f"{median}, cells {cells}, ratio {ratio:.2f}")
+    results = {
+        "environment": environment() | {"threads": torch.get_num_threads()},
+        "seconds": seconds,
+        "cells": cells,
+        "ratio_of_medians": ratio,
+    }
+    (HERE / "results" / "missing.json").write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
