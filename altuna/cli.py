@@ -17,6 +17,7 @@ from altuna import __version__
 from altuna.errors import UserError
 from altuna.fitting import fit, run_directory
 
+DEFAULT_METHOD = inspect.signature(fit).parameters["method"].default
 INTERRUPTED = 130  # what typer makes of Ctrl-C, as shells do
 
 app = typer.Typer(
@@ -101,7 +102,8 @@ def _options_of_resumed(given: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError("--resume needs --out, the run directory to go on with")
     run = run_directory(given["out"], "", resume=True)
     if not (run / "config.yaml").exists():
-        if run.exists() and any(run.iterdir()):
+        # A kill at the very start may leave a file that was being written.
+        if run.exists() and any(not path.name.endswith(".unfinished") for path in run.iterdir()):
             raise UserError(f"{run}: is not a run directory: no config.yaml")
         return {}
     from altuna.run import read_config
@@ -113,6 +115,8 @@ def _assign(options: dict[str, Any], assignment: str) -> None:
     """Carry out ``a.b=value`` on nested options; the value is YAML."""
     import yaml
 
+    from altuna.run import parse_yaml
+
     path, equals, value = assignment.partition("=")
     if not equals:
         raise UserError(f"--set {assignment}: write KEY=VALUE, as in method.alpha=0.05")
@@ -123,13 +127,13 @@ def _assign(options: dict[str, Any], assignment: str) -> None:
         if isinstance(child, str):  # `method: mla` and `encoder: resnet18` are short for a name
             child = {"name": child}
         elif child is None:
-            child = {"name": "mla"} if parent == "method" and place is options else {}
+            child = {"name": DEFAULT_METHOD} if parent == "method" and place is options else {}
         elif not isinstance(child, dict):
             raise UserError(f"--set {assignment}: {parent} has no options")
         place[parent] = child
         place = child
     try:
-        place[last] = yaml.safe_load(value)
+        place[last] = parse_yaml(value)
     except yaml.YAMLError:
         raise UserError(f"--set {assignment}: the value is not YAML") from None
 
@@ -166,7 +170,7 @@ def evaluate(
     data: Annotated[str | None, typer.Option(help="Other data than the run's")] = None,
     split: Annotated[str, typer.Option(help="train, val or test")] = "test",
     without: Annotated[
-        list[str] | None, typer.Option(metavar="MODALITY", help="Leave a modality out (repeatable)")
+        list[str] | None, typer.Option(metavar="MODALITY", help="Leave out a modality, or several: a,b")
     ] = None,
     missing_rate: Annotated[
         float, typer.Option(help="Share of cells taken away at random (CPM-Nets masks)")

@@ -66,14 +66,13 @@ def evaluate_run(
     model = predictor.model
     if split not in SPLITS:
         raise UserError(f"unknown split {split!r}{nearest(split, SPLITS)}")
+    # Several names at once, with commas, unless that is a name itself.
+    without = [n for w in without for n in ([w] if w in model.modalities else w.split(","))]
     for name in without:
         if name not in model.modalities:
             raise UserError(f"unknown modality {name!r}{nearest(name, model.modalities)}")
     if fusion is not None:
-        try:
-            model.fusion = model.check_fusion(fusion)
-        except ValueError as error:
-            raise UserError(str(error)) from None
+        model.check_fusion(fusion)
     root = root or (Path(config["root"]) if config.get("root") else None)
     own = data is None
     path = find_manifest(data or config["data"], root)
@@ -105,12 +104,11 @@ def evaluate_run(
         no_progress if quiet else console.reading,
     )
     dataset = samples_at(rows, stores, labels).dataset
-    here = [*manifest.modalities]
-    kept = np.array([name not in without for name in here])
-    mask = missing_mask(len(here), len(dataset), missing_rate, seed) & kept[:, None]
-    dataset = dataset.masked(mask)
+    kept = np.array([name not in without for name in manifest.modalities])
+    dataset = dataset.masked(np.broadcast_to(kept[:, None], dataset.present.shape))
     if not len(dataset):
         raise UserError(f"{path}, split {split}: no sample has a modality left to test")
+    dataset = dataset.masked(missing_mask(dataset.present, missing_rate, seed))
     outputs, targets = predictor.outputs(dataset)
     return {
         "data": data or str(config["data"]),
@@ -118,8 +116,8 @@ def evaluate_run(
         "seed": config["seed"],
         "split": split,
         "without": [*without],
-        "missing_rate": missing_rate,
-        **evaluate(model, outputs, targets),
+        "missing": {"rate": missing_rate, "seed": seed},
+        **evaluate(model, outputs, targets, fusion),
     }
 
 

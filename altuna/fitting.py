@@ -14,7 +14,7 @@ PRESENTATION = ("root", "download", "store", "workers", "out", "resume", "quiet"
 
 
 def fit(
-    data: Annotated[str, "emoji, htad, av-digits, av-digits-hard, or a manifest's path"] = "emoji",
+    data: Annotated[str | Path, "emoji, htad, av-digits, av-digits-hard, or a manifest's path"] = "emoji",
     *,
     root: Annotated[Path | None, "Folder of the raw files of av-digits"] = None,
     download: Annotated[bool, "Download the raw files of av-digits"] = False,
@@ -34,6 +34,7 @@ def fit(
     weight_decay: Annotated[float, "Weight decay"] = 0.01,
     optimizer: Annotated[str, "adamw or sgd"] = "adamw",
     seed: Annotated[int, "Of weights, order, transforms and carved splits"] = 0,
+    log_every: Annotated[int, "Batches between those whose turns are logged one by one"] = 1,
     precision: Annotated[
         str, "32-true, bf16-mixed, ... (Lightning's names); auto: bf16-mixed where the hardware has it"
     ] = "auto",
@@ -58,10 +59,10 @@ def fit(
     Raises:
         UserError: Something about the data or the options is wrong; nothing is written then.
     """
-    given = dict(locals())
+    given = dict(locals()) | {"data": str(data)}
     check_options(given, fit, "fit")
     given["method"] = {"name": method} if isinstance(method, str) else dict(method)
-    for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("workers", 0)):
+    for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("log_every", 1), ("workers", 0)):
         if given[name] < least:
             raise UserError(f"{name} must be at least {least}, got {given[name]}")
     for name in ("lr", "weight_decay"):
@@ -73,7 +74,7 @@ def fit(
 
     from altuna.pipeline import train
 
-    train(
+    return train(
         run,
         options,
         root=Path(root) if root else None,
@@ -81,21 +82,18 @@ def fit(
         store=Path(store) if store else None,
         workers=workers,
         quiet=quiet,
+        fresh=out is None and not resume,
     )
-    return run
 
 
 def run_directory(out: str | Path | None, default: str, resume: bool) -> Path:
-    """Return the run directory to write: ``out``, or the first free name after ``runs/DEFAULT``.
+    """Return the run directory to write: ``out``, or ``runs/DEFAULT``.
 
     Raises:
         UserError: ``out`` has something in it and is not to be resumed.
     """
     if out is None:
-        run, number = Path("runs") / default, 2
-        while run.exists() and not resume:
-            run, number = Path("runs") / f"{default}-{number}", number + 1
-        return run
+        return Path("runs") / default
     run = Path(out)
     if run.exists() and not run.is_dir():
         raise UserError(f"{run}: is a file, not a run directory")

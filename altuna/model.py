@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from altuna.batch import presence
+from altuna.errors import UserError
 from altuna.fusion import RULES, Fusion, Rule, fuse
 from altuna.heads import HEADS
 
@@ -93,16 +94,19 @@ class MultimodalClassifier(nn.Module):
         ones = torch.ones(len(encoders))
         self.register_buffer("temperatures", ones.clone())
         self.register_buffer("confidence_temperatures", ones.clone())
+        for name, weight in (fixed_weights or {}).items():
+            if not weight >= 0:
+                raise ValueError(f"fixed_weights: {name!r} must not be negative, got {weight}")
         self.register_buffer(
             "fixed_weights",
             torch.tensor([float((fixed_weights or {}).get(m, 1)) for m in self.modalities]),
         )
 
     def check_fusion(self, fusion: str) -> str:
-        """Return ``fusion`` if this model has it, else raise ValueError."""
+        """Return ``fusion`` if this model has it, else raise UserError (a ValueError)."""
         known = [f for f in FUSIONS if f != "joint" or self.head.is_joint]
         if fusion not in known:
-            raise ValueError(f"unknown fusion {fusion!r}; this model has {', '.join(known)}")
+            raise UserError(f"unknown fusion {fusion!r}; this model has {', '.join(known)}")
         return fusion
 
     def encode(self, modality: str, inputs: Tensor) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ from altuna.methods.base import Method
 from altuna.options import check_options, nearest
 from altuna.predictor import Predictor
 from altuna.progress import TrainingProgress
-from altuna.recipes import find_manifest
+from altuna.recipes import NAMES, find_manifest
 from altuna.report import trust_by_class, write_report
 from altuna.run import Description, read_config, read_json, save_model
 from altuna.training import (
@@ -72,8 +74,13 @@ def train(
     store: Path | None,
     workers: int,
     quiet: bool,
-) -> None:
-    """Carry out ``altuna.fit`` in the run directory ``run``; see there for the options."""
+    fresh: bool,
+) -> Path:
+    """Carry out ``altuna.fit``, see there for the options, and return the run directory.
+
+    ``options`` has everything that changes what is computed. With ``fresh``, ``run`` is a name that altuna
+    chose, and the first free one after it is taken.
+    """
     _calm()
     config = _config(options, root)
     if (run / "config.yaml").exists():
@@ -90,9 +97,16 @@ def train(
         lr=options["lr"],
         weight_decay=options["weight_decay"],
         seed=options["seed"],
+        log_every=options["log_every"],
     )
-    trainer = _trainer(run, options, quiet)
+    run = _claim(run) if fresh else run
     run.mkdir(parents=True, exist_ok=True)
+    try:
+        trainer = _trainer(run, options, quiet)
+    except UserError:
+        if not any(run.iterdir()):
+            run.rmdir()
+        raise
     write_text(run / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     write_problems(run / "problems.csv", prepared.problems)
     checkpoints = run / "checkpoints"
@@ -100,6 +114,19 @@ def train(
     _finish(run, options, prepared, training, checkpoints / "best.ckpt")
     if not quiet:
         show(run)
+    return run
+
+
+def _claim(run: Path) -> Path:
+    """Make the first folder of ``run``, ``run-2``, ``run-3`` ... that is not there, and return it."""
+    for number in count(1):
+        folder = run if number == 1 else run.with_name(f"{run.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("count() does not end")
 
 
 def prepare(options: Mapping[str, Any], path: Path, store: Path, quiet: bool) -> Prepared:
@@ -129,6 +156,9 @@ def prepare(options: Mapping[str, Any], path: Path, store: Path, quiet: bool) ->
     problems = problems_of(stores, manifest)
     if problems and options["strict"]:
         raise UserError(f"{manifest.path}, {problems[0]} ({len(problems)} problems; --strict)")
+    fatal = next((problem for problem in problems if problem.fatal), None)
+    if fatal:
+        raise UserError(f"{manifest.path}, {fatal}")
     labels = class_numbers(manifest.labels, classes)
     splits = {name: samples_at(part, stores, labels) for name, part in rows.items()}
     if not len(splits["val"].rows):
@@ -153,7 +183,11 @@ def prepare(options: Mapping[str, Any], path: Path, store: Path, quiet: bool) ->
             raise UserError(f"{manifest.path}: no train row has a {name!r} that can be read")
         if isinstance(encoder, Fitted):
             encoder.fit(dataset.arrays[name][here])
-    return Prepared(manifest, splits, problems, description, kind(model, **method_options))
+    try:
+        method = kind(model, **method_options)
+    except ValueError as error:
+        raise UserError(f"method {name!r}: {error}") from None
+    return Prepared(manifest, splits, problems, replace(description, fusion=model.fusion), method)
 
 
 def show(run: Path) -> None:
@@ -163,7 +197,8 @@ def show(run: Path) -> None:
     trust = trust_by_class(pyarrow.parquet.read_table(run / "predictions.parquet"))
     if len(trust) <= MOST_CLASSES_SHOWN:
         console.out.print(console.trust_table(trust))
-    problems = len((run / "problems.csv").read_text().splitlines()) - 1
+    with (run / "problems.csv").open(encoding="utf-8", newline="") as file:
+        problems = sum(1 for _ in csv.DictReader(file))
     if problems:
         console.out.print(f"{problems} problems with cells: {run / 'problems.csv'}", soft_wrap=True)
     console.out.print(f"results in {run} (open {run / 'report.html'})", soft_wrap=True)
@@ -184,7 +219,7 @@ def _fit(
             training,
             loader(prepared.splits["train"].dataset, size, seed, workers),
             loader(prepared.splits["val"].dataset, size),
-            ckpt_path=_ours(last) if last.exists() else None,
+            ckpt_path=_ours(last, training) if last.exists() else None,
             weights_only=True,
         )
     except SystemExit:  # how Lightning ends after Ctrl-C
@@ -201,7 +236,7 @@ def _finish(
     best: Path,
 ) -> None:
     """Take the best epoch's weights, save the model, and test what was saved."""
-    training.load_state_dict(torch.load(_ours(best), weights_only=True)["state_dict"])
+    training.load_state_dict(torch.load(_ours(best, training), weights_only=True)["state_dict"])
     model = training.method.model
     save_model(run, prepared.description, model)
     split = "test" if len(prepared.splits["test"].rows) else "val"
@@ -265,7 +300,7 @@ def _imbalance(metrics: dict[str, Any], history: list[dict[str, float]]) -> dict
 
 
 def _trainer(run: Path, options: Mapping[str, Any], quiet: bool) -> Trainer:
-    callbacks: list[Any] = [Checkpoints(run / "checkpoints"), LogCsv(run / "log.csv")]
+    callbacks: list[Any] = [LogCsv(run / "log.csv"), Checkpoints(run / "checkpoints")]
     if not quiet:
         callbacks.append(TrainingProgress())
     try:
@@ -311,7 +346,8 @@ def _precision(precision: str, accelerator: str) -> Any:
 def _config(options: Mapping[str, Any], root: Path | None) -> dict[str, Any]:
     """Return what ``config.yaml`` holds: every option, so that ``--config`` repeats the run."""
     config = {**options, "root": str(root.absolute()) if root else None}
-    if Path(config["data"]).exists():
+    config["precision"] = _precision(config["precision"], config["accelerator"])
+    if config["data"] not in NAMES and Path(config["data"]).exists():
         config["data"] = str(Path(config["data"]).absolute())
     return config
 
@@ -327,16 +363,20 @@ def _same(run: Path, config: Mapping[str, Any]) -> None:
             )
 
 
-def _ours(checkpoint: Path) -> Path:
-    """Return the checkpoint's path if altuna wrote it, without running any code it may carry."""
+def _ours(checkpoint: Path, training: Training) -> Path:
+    """Return the checkpoint's path if this training wrote it, without running any code it may carry."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = torch.load(checkpoint, weights_only=True, map_location="cpu")
     except Exception:  # torch raises many kinds for a foreign or damaged file
         content = None
-    if not isinstance(content, dict) or "history" not in content:
-        raise UserError(f"{checkpoint}: is damaged, or not a checkpoint of altuna (none of it was executed)")
+    shapes = {key: value.shape for key, value in training.state_dict().items()}
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(state, dict) or shapes != {k: getattr(v, "shape", None) for k, v in state.items()}:
+        raise UserError(
+            f"{checkpoint}: is damaged, or not a checkpoint of this run (none of it was executed)"
+        )
     return checkpoint
 
 

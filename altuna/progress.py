@@ -50,6 +50,10 @@ class TrainingProgress(Callback):
         shown = [f"{k.removeprefix(start)} {v:.0%}" for k, v in row.items() if k.startswith(start)]
         self.bar.update(self.task, accuracies=" ".join(["val:", *shown[1:], *shown[:1]]))
 
+    def on_exception(self, *args: Any) -> None:  # noqa: D102
+        if self.bar is not None:
+            self.bar.stop()  # gives a terminal its cursor back
+
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
         if self.bar is not None:
             self.bar.stop()

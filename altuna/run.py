@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,8 +72,10 @@ class Description:
 
     def build_model(self) -> MultimodalClassifier:
         """Return a new model with random weights."""
-        encoders = {name: build(name, reader, **self.encoders[name]) for name, reader in self.readers.items()}
         try:
+            encoders = {
+                name: build(name, reader, **self.encoders[name]) for name, reader in self.readers.items()
+            }
             return MultimodalClassifier(
                 encoders,
                 len(self.classes),
@@ -80,8 +83,8 @@ class Description:
                 fusion=self.fusion or None,
                 fixed_weights=self.fixed_weights,
             )
-        except ValueError as error:
-            raise UserError(str(error)) from None
+        except (ValueError, RuntimeError, ZeroDivisionError) as error:
+            raise UserError(f"cannot build the model: {error}") from None
 
 
 def save_model(run: Path, description: Description, model: MultimodalClassifier) -> None:
@@ -146,6 +149,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a mapping of options")
     return content
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which 1e-4 is a number, as everywhere but in YAML 1.1."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML; nothing is executed.
+
+    Raises:
+        yaml.YAMLError: The text is not YAML.
+    """
+    return yaml.load(text, _Loader)
 
 
 def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:

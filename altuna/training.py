@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import time
 from collections import defaultdict
@@ -42,10 +43,11 @@ class Training(LightningModule):
     Args:
         method: What to do in which turn; owns the model.
         optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
-        lr: Highest learning rate: a linear warm-up over a twentieth of all batches, then a cosine to 0.
+        lr: Highest learning rate: a linear warm-up over a twentieth of all batches, then a cosine towards 0.
         weight_decay: Of the optimizer.
         seed: Of dropout, transforms and whatever else draws numbers.
-        log_every: Batches between logged ones: figures beyond the loss cost time.
+        log_every: Batches between those whose turns are logged one by one, with what costs time: gradient
+            norms and interference.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class Training(LightningModule):
         lr: float = 1e-3,
         weight_decay: float = 0.01,
         seed: int = 0,
-        log_every: int = 5,
+        log_every: int = 1,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -219,4 +221,5 @@ class Checkpoints(Checkpoint):
 def best_epoch(history: list[dict[str, float]]) -> int:
     """Return the position of the epoch that validation prefers, the first among equals."""
     losses = [row["val/nll/fused"] for row in history]
-    return losses.index(min(losses))
+    finite = [loss if math.isfinite(loss) else math.inf for loss in losses]
+    return finite.index(min(finite))

@@ -36,7 +36,7 @@ def main() -> None:
         train, val = (prepared.splits[split].dataset for split in ("train", "val"))
         data = {
             "complete": (train, val),
-            "half missing": tuple(d.masked(missing_mask(2, len(d), 0.5)) for d in (train, val)),
+            "half missing": tuple(d.masked(missing_mask(d.present, 0.5)) for d in (train, val)),
         }
         seconds: dict[str, list[float]] = {name: [] for name in data}
         for _ in range(ROUNDS):

@@ -224,7 +224,11 @@ def evaluated(command, *arguments):
 def test_evaluate_without_modalities(run, command):
     metrics = evaluated(command, run, "--without=image", "--without=acc")
     assert metrics["without"] == ["image", "acc"]
-    assert metrics["modalities"]["image"] == metrics["modalities"]["acc"] == {"n": 0}
+    assert (
+        metrics["modalities"]["image"]
+        == metrics["modalities"]["acc"]
+        == {"accuracy": None, "macro_f1": None, "nll": None, "ece": None, "n": 0}
+    )
     assert metrics["modalities"]["text"]["n"] > 0
 
 
@@ -508,7 +512,7 @@ def test_broken_cells_count_as_missing(broken, command):
     for problem, (row, column, reason) in zip(problems, PROBLEMS, strict=True):
         assert (problem["row"], problem["column"]) == (row, column)
         assert reason in problem["reason"]
-    assert out.count("could not be read: run/problems.csv") == 1
+    assert out.count("problems with cells: run/problems.csv") == 1
     assert "Traceback" not in err
 
 
@@ -526,7 +530,7 @@ def test_strict_makes_them_fatal(broken, command):
         (["RUN", "--split=tset"], "unknown split 'tset'; did you mean 'test'?"),
         (["RUN", "--without=imag"], "unknown modality 'imag'; did you mean 'image'?"),
         (["RUN", *(f"--without={m}" for m in ("image", "audio", "text", "acc"))], "no sample has a modality"),
-        (["RUN", "--missing-rate=0.9"], "missing rate 0.9: must be between 0 and 1 - 1/M = 0.750"),
+        (["RUN", "--missing-rate=0.9"], "missing rate 0.9: must be between 0 and 0.714"),
         (["RUN", "--missing-rate=-1"], "missing rate -1.0"),
         (["RUN", "--fusion=joint"], "unknown fusion 'joint'"),
         (["RUN", "--data=absent.csv"], "absent.csv: no such file"),
@@ -673,3 +677,42 @@ def test_interrupt_and_full_disk_leave_the_checkpoint_whole(manifest, tmp_path):
     assert len(torch.load(last, weights_only=True)["history"]) == epochs
     torch.load(last.with_name("best.ckpt"), weights_only=True)
     assert not [*(tmp_path / "run").rglob("*.unfinished")]
+
+
+@pytest.mark.parametrize("rule", ["entropy", "calibrated_product", "mean"])
+def test_another_fusion_is_evaluated_as_in_the_training(rule, run, command):
+    metrics = evaluated(command, run, "--fusion", rule)
+    said = json.loads((run / "metrics.json").read_text())["fusion"]["rules"][rule]
+    assert metrics["fusion"]["rule"] == rule
+    assert metrics["fused"] == pytest.approx(said)
+
+
+def test_two_names_without_spaces_leave_out_two(run, command):
+    assert evaluated(command, run, "--without", "image,acc")["without"] == ["image", "acc"]
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("method.alpha=0", "alpha must be positive"),
+        ("encoders.text.dropout=2", "dropout probability"),
+        ("fixed_weights.text=-1", "must not be negative"),
+    ],
+)
+def test_impossible_values_are_one_line(assignment, words, command, manifest):
+    refused(command("fit", "--data", manifest, "--out", "new", "--set", assignment), words)
+    assert not Path("new").exists()
+
+
+def test_small_numbers_as_people_write_them(command, manifest):
+    mistake = "encoders.text.nothing=1"  # found after lr was accepted
+    refused(command("fit", "--data", manifest, "--set", "lr=1e-4", "--set", mistake), "nothing")
+
+
+def test_names_are_taken_one_after_the_other(command, manifest):
+    runs = []
+    for _ in range(2):
+        code, out, err = command("fit", "--data", manifest, "--epochs", 1, "--quiet", *FAST)
+        assert code == 0, err
+        runs.append(out.strip())
+    assert runs[1] == runs[0] + "-2"

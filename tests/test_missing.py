@@ -11,13 +11,17 @@ from altuna.data.missing import missing_mask
 from altuna.errors import UserError
 
 
+def complete(modalities, samples):
+    return np.ones((modalities, samples), dtype=bool)
+
+
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(
     modalities=st.integers(1, 6), samples=st.integers(1, 300), share=st.floats(0, 1), seed=st.integers(0, 999)
 )
 def test_share_is_exact_and_every_sample_keeps_one(modalities, samples, share, seed):
     rate = share * (1 - 1 / modalities)
-    mask = missing_mask(modalities, samples, rate, seed)
+    mask = missing_mask(complete(modalities, samples), rate, seed)
     assert mask.shape == (modalities, samples)
     assert mask.dtype == bool
     assert mask.any(0).all()
@@ -26,19 +30,19 @@ def test_share_is_exact_and_every_sample_keeps_one(modalities, samples, share, s
 
 @pytest.mark.parametrize("modalities", [2, 3, 5])
 def test_extremes(modalities):
-    assert missing_mask(modalities, 50, 0).all()
-    highest = missing_mask(modalities, 50, 1 - 1 / modalities)
+    assert missing_mask(complete(modalities, 50), 0).all()
+    highest = missing_mask(complete(modalities, 50), 1 - 1 / modalities)
     assert (highest.sum(0) == 1).all()
 
 
 def test_same_seed_same_mask():
-    assert (missing_mask(3, 100, 0.4, 7) == missing_mask(3, 100, 0.4, 7)).all()
-    assert (missing_mask(3, 100, 0.4, 7) != missing_mask(3, 100, 0.4, 8)).any()
-    assert (missing_mask(3, 100, 0.4) == missing_mask(3, 100, 0.4, 0)).all()
+    assert (missing_mask(complete(3, 100), 0.4, 7) == missing_mask(complete(3, 100), 0.4, 7)).all()
+    assert (missing_mask(complete(3, 100), 0.4, 7) != missing_mask(complete(3, 100), 0.4, 8)).any()
+    assert (missing_mask(complete(3, 100), 0.4) == missing_mask(complete(3, 100), 0.4, 0)).all()
 
 
 def test_modalities_and_samples_are_hit_alike():
-    mask = missing_mask(4, 20_000, 0.5)
+    mask = missing_mask(complete(4, 20_000), 0.5)
     assert np.abs(mask.mean(1) - 0.5).max() < 0.02
     for part in np.array_split(mask, 10, axis=1):
         assert abs(part.mean() - 0.5) < 0.02
@@ -48,7 +52,7 @@ def test_modalities_and_samples_are_hit_alike():
 
 
 def test_the_certain_one_is_uniform():
-    mask = missing_mask(4, 20_000, 0.75)
+    mask = missing_mask(complete(4, 20_000), 0.75)
     assert np.abs(mask.mean(1) - 0.25).max() < 0.015
 
 
@@ -56,5 +60,19 @@ def test_the_certain_one_is_uniform():
     ("modalities", "rate"), [(2, 0.51), (3, 0.7), (1, 0.1), (2, -0.1), (2, float("nan"))]
 )
 def test_refuses_a_rate(modalities, rate):
-    with pytest.raises(UserError, match=r"missing rate .* between 0 and 1 - 1/M"):
-        missing_mask(modalities, 10, rate)
+    with pytest.raises(UserError, match=r"missing rate .* between 0 and"):
+        missing_mask(complete(modalities, 10), rate)
+
+
+def test_cells_that_are_missing_already_count_for_nothing():
+    rng = np.random.default_rng(0)
+    present = rng.random((3, 1000)) < 0.5
+    present[rng.integers(3, size=1000), np.arange(1000)] = True
+    mask = missing_mask(present, 0.3, seed=1)
+    assert not (mask & ~present).any()
+    assert mask.any(0).all(), "a sample lost everything"
+    assert mask.sum() == round(0.7 * present.sum())
+    one = missing_mask(present, 1 - 1000 / present.sum(), seed=1)
+    assert (one.sum(0) == 1).all()
+    with pytest.raises(UserError, match=r"missing rate 0\.6"):
+        missing_mask(present, 0.6)

@@ -111,7 +111,7 @@ def test_other_options_are_not_resumed(manifest, tmp_path):
     run = tmp_path / "run"
     assert fit(manifest, run).wait(300) == 0
     process = fit(manifest, run, "--resume", "--lr", "0.5")
-    out, err = process.communicate(timeout=300)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 2
     assert "lr" in err
     assert len(err.splitlines()) == 1

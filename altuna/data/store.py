@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,23 @@ from numpy.typing import NDArray
 
 from altuna.data.cells import Cells
 from altuna.data.manifest import Manifest
-from altuna.data.readers import BadCellError, Reader
+from altuna.data.readers import BadCellError, NotFiniteError, Reader
 from altuna.files import making, write_csv
 
 # Part of the key: raise it when what a reader returns for the same settings changes.
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A cell that could not be read; ``row`` counts from 1."""
+    """A cell that could not be read; ``row`` counts from 1, ``fatal`` means an error in the data."""
 
     row: int
     id: str
     column: str
     cell: str
     reason: str
+    fatal: bool = False
 
     def __str__(self) -> str:
         return f"row {self.row} (id {self.id!r}), column {self.column!r}: {self.cell}: {self.reason}"
@@ -88,9 +89,9 @@ def prepare_store(
     else:
         advance(int(cells.filled.sum()))
     problems = []
-    for row, reason in json.loads((final / "problems.json").read_text()):
+    for row, reason, fatal in json.loads((final / "problems.json").read_text()):
         cell = cells[row] if isinstance(cells[row], str) else f"<{reader.type}>"
-        problems.append(Problem(row + 1, manifest.ids[row].as_py(), cells.column, cell[:200], reason))
+        problems.append(Problem(row + 1, manifest.ids[row].as_py(), cells.column, cell[:200], reason, fatal))
     return Store(
         np.load(final / "array.npy", mmap_mode="r"), np.load(final / "position.npy"), tuple(problems)
     )
@@ -102,25 +103,25 @@ def _build(folder: Path, cells: Cells, reader: Reader, advance: Callable[[int], 
     position = np.full(len(cells), -1, dtype=np.int64)
     problems = []
 
-    def decode(place: int) -> str | None:
-        reason = None
+    def decode(place: int) -> Exception | None:
         try:
             array[place] = reader.read(cells[rows[place]])
-        except BadCellError as error:
-            reason = str(error)
         except Exception as error:  # a library's surprise about one cell must not lose the others
-            reason = f"{type(error).__name__}: {error}"
-        advance(1)
-        return reason
+            return error
+        finally:
+            advance(1)
+        return None
 
     # Threads, not processes: the codecs release the GIL, and nothing has to be pickled.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for place, reason in enumerate(pool.map(decode, range(len(rows)))):
+        for place, error in enumerate(pool.map(decode, range(len(rows)))):
             row = int(rows[place])
-            if reason is None:
+            if error is None:
                 position[row] = place
             else:
-                problems.append((row, " ".join(reason.split())))
+                known = "" if isinstance(error, BadCellError) else f"{type(error).__name__}: "
+                reason = " ".join(f"{known}{error}".split())
+                problems.append((row, reason, isinstance(error, NotFiniteError)))
     if isinstance(array, np.memmap):
         array.flush()
     np.save(folder / "position.npy", position)
@@ -142,5 +143,5 @@ def _allocate(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> ND
 
 def write_problems(path: Path, problems: Sequence[Problem]) -> None:
     """Write problems as CSV; an empty list writes the header only."""
-    header = [field.name for field in fields(Problem)]
-    write_csv(path, [header, *(asdict(problem).values() for problem in problems)])
+    header = ("row", "id", "column", "cell", "reason")
+    write_csv(path, [header, *([getattr(problem, name) for name in header] for problem in problems)])

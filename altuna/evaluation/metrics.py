@@ -37,15 +37,22 @@ def classification_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, f
 
 
 @torch.no_grad()
-def evaluate(model: MultimodalClassifier, outputs: Outputs, labels: Tensor) -> dict[str, Any]:
+def evaluate(
+    model: MultimodalClassifier, outputs: Outputs, labels: Tensor, fusion: str | None = None
+) -> dict[str, Any]:
     """Return the figures of ``metrics.json``: ``n``, ``fused``, ``modalities`` and ``fusion``.
 
     A modality's figures are over the ``n`` rows that have it, with its temperature. ``fusion.rules`` has
-    the fused figures of every other rule on the same outputs.
+    the fused figures of every rule on the same outputs, ``fused`` those of ``fusion`` (the model's own when
+    None). The last temperature, for the confidence, belongs to the model's own rule and applies to no other.
+
+    Raises:
+        ValueError: The model has no such fusion.
     """
+    chosen = model.check_fusion(fusion or model.fusion)
     rules = [f for f in FUSIONS if f != "joint" or model.head.is_joint]
     fused = {rule: classification_metrics(model.fuse(outputs, rule).probabilities, labels) for rule in rules}
-    modalities = {}
+    modalities: dict[str, dict[str, float | None]] = {}
     for i, name in enumerate(model.modalities):
         mine = outputs.present[i]
         if mine.any():
@@ -55,13 +62,13 @@ def evaluate(model: MultimodalClassifier, outputs: Outputs, labels: Tensor) -> d
                 "n": int(mine.sum()),
             }
         else:
-            modalities[name] = {"n": 0}
+            modalities[name] = dict.fromkeys(("accuracy", "macro_f1", "nll", "ece")) | {"n": 0}
     return {
         "n": len(labels),
-        "fused": fused[model.fusion],
+        "fused": fused[chosen],
         "modalities": modalities,
         "fusion": {
-            "rule": model.fusion,
+            "rule": chosen,
             "temperatures": dict(zip(model.modalities, model.temperatures.tolist(), strict=True)),
             "rules": fused,
         },

@@ -54,14 +54,20 @@ class MLA(Method):
         project: Literal["gradient", "step", "off"] = "gradient",
     ) -> None:
         super().__init__(model)
-        assert isinstance(model.head, SharedHead)
-        self.weight = model.head.linear.weight
+        if not isinstance(model.head, SharedHead):
+            raise ValueError(f"MLA needs a shared head, got {type(model.head).__name__}")
+        self._head = (model.head,)  # in a tuple, lest it be registered twice
         self.order, self.alpha, self.reset, self.project = order, alpha, reset, project
         self.projector = OrthogonalProjector(
             model.head.linear.in_features, 0.1 if alpha == "schedule" else alpha
         )
         self.register_buffer("running_loss", torch.full((len(model.modalities),), torch.inf))
         self._previous: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def weight(self) -> Tensor:
+        """The shared head's weight [C, d]."""
+        return self._head[0].linear.weight
 
     def turns(self, batch: Batch) -> Iterable[Turn]:  # noqa: D102
         if self.reset == "batch" or (self.reset == "epoch" and self.clock.batch == 0):

@@ -11,6 +11,8 @@ from altuna.errors import UserError
 from altuna.files import making
 from altuna.options import nearest
 
+# Part of where built-in data lie: raise it when a recipe makes something else of the same files.
+VERSION = 1
 NAMES = ("emoji", "htad", "av-digits", "av-digits-hard")
 
 
@@ -29,7 +31,7 @@ def find_manifest(data: str, root: Path | None = None, *, download: bool = False
 
     if data == "emoji":
         return Path(__file__).parent.parent / "data" / "emoji.parquet"
-    made = cache_folder() / "data"
+    made = cache_folder() / f"data-{VERSION}"
     if data == "htad":
         from altuna.recipes import htad
 

@@ -112,19 +112,21 @@ def _trust(table: pa.Table) -> str:
 def _disagreements(table: pa.Table, answers: dict[str, list[str]]) -> str:
     head = "<tr><th>sample<th>truth" + "".join(f"<th>{escape(name)}" for name in answers) + "<th>fused"
     lines: list[str] = []
-    for i, row in enumerate(table.to_pylist()):
+    rows = [i for i, said in enumerate(zip(*answers.values(), strict=True)) if len({*said} - {""}) > 1]
+    shown = ["id", "label", "prediction", *(f"weight_{name}" for name in answers)]
+    for i in rows[:MOST_SAMPLES]:
+        (row,) = table.slice(i, 1).select(shown).to_pylist()
         said = {name: answer[i] for name, answer in answers.items() if answer[i]}
-        if len(set(said.values())) > 1 and len(lines) < MOST_SAMPLES:
-            cells = [
-                f"{escape(said[n])} <small>{row[f'weight_{n}']:.0%}</small>" if n in said else "-"
-                for n in answers
-            ]
-            right = "" if row["prediction"] == row["label"] else " class=wrong"
-            lines.append(
-                f"<tr><td>{escape(row['id'])}<td>{escape(row['label'])}"
-                + "".join(f"<td>{cell}" for cell in cells)
-                + f"<td{right}>{escape(row['prediction'])}"
-            )
+        cells = [
+            f"{escape(said[n])} <small>{row[f'weight_{n}']:.0%}</small>" if n in said else "-"
+            for n in answers
+        ]
+        right = "" if row["prediction"] == row["label"] else " class=wrong"
+        lines.append(
+            f"<tr><td>{escape(row['id'])}<td>{escape(row['label'])}"
+            + "".join(f"<td>{cell}" for cell in cells)
+            + f"<td{right}>{escape(row['prediction'])}"
+        )
     return f"<div class=scroll><table>{head}{''.join(lines)}</table></div>"
 
 

@@ -46,10 +46,10 @@ def test_masked():
 
 
 def test_the_mask_has_the_rate_and_leaves_no_sample_empty():
-    mask = missing_mask(3, 1000, 0.5, seed=1)
+    mask = missing_mask(np.ones((3, 1000), dtype=bool), 0.5, seed=1)
     assert mask.mean() == 0.5
     assert mask.any(axis=0).all()
-    assert np.array_equal(mask, missing_mask(3, 1000, 0.5, seed=1))
+    assert np.array_equal(mask, missing_mask(np.ones((3, 1000), dtype=bool), 0.5, seed=1))
 
 
 def order(seed, epoch, size=100):

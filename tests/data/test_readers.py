@@ -232,7 +232,7 @@ def test_vectors(tmp_path):
         (TextReader(("a",), 8), [1], "not a text but list"),
         (VectorReader(3), npy(1, 2), "a vector of 2 numbers, the others have 3"),
         (VectorReader(3), npy(1, np.nan, np.nan), "2 NaN"),
-        (VectorReader(3), [1, None, 2], "1 NaN or missing"),
+        (VectorReader(3), [1, None, 2], "1 NaN numbers"),
         (VectorReader(3), npy(1, -np.inf, 2), "infinite"),
         (VectorReader(3), npy(1, 1e300, 2), "infinite"),
         (VectorReader(3), npy(1, 2, 3)[:140], "not a vector"),

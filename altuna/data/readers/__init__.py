@@ -1,7 +1,7 @@
 """Readers by modality type."""
 
 from altuna.data.readers.audio import AudioReader
-from altuna.data.readers.base import BadCellError, Reader
+from altuna.data.readers.base import BadCellError, NotFiniteError, Reader
 from altuna.data.readers.image import ImageReader
 from altuna.data.readers.text import TextReader
 from altuna.data.readers.vector import VectorReader
@@ -10,4 +10,4 @@ READERS: dict[str, type[Reader]] = {
     reader.type: reader for reader in (ImageReader, AudioReader, TextReader, VectorReader)
 }
 
-__all__ = ["READERS", "BadCellError", "Reader"]
+__all__ = ["READERS", "BadCellError", "NotFiniteError", "Reader"]

@@ -14,6 +14,10 @@ class BadCellError(Exception):
     """A cell that cannot be read; the message says why and becomes a line of ``problems.csv``."""
 
 
+class NotFiniteError(BadCellError):
+    """A vector with NaN or infinite numbers: an error in the data rather than a cell to do without."""
+
+
 class Reader:
     """Turns a cell (a path, bytes, an array or a text) into an array of ``shape`` and ``dtype``.
 

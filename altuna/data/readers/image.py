@@ -14,6 +14,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from altuna.data.readers.base import BadCellError, Reader, check_file, sample
 
+# Pillow warns at half the size at which it refuses; ``_open`` refuses there already.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
 SIZES = (32, 48, 64, 96, 128, 160, 224)
 
 
@@ -70,12 +73,14 @@ def _open(cell: Any) -> Image.Image:
             if cell.dtype != np.uint8:
                 raise BadCellError(f"an image array must be uint8, got {cell.dtype}")
             return Image.fromarray(cell)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(cell) if isinstance(cell, bytes) else check_file(cell))
+        image = Image.open(io.BytesIO(cell) if isinstance(cell, bytes) else check_file(cell))
+        # Pillow itself only warns at this size, and warnings cannot be caught in threads.
+        if image.width * image.height > (Image.MAX_IMAGE_PIXELS or np.inf):
+            raise BadCellError(f"refused, too large: {image.width} x {image.height} pixels")
+        return image
     except UnidentifiedImageError:
         raise BadCellError("not an image that Pillow can read") from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
         raise BadCellError(f"refused, too large: {error}") from None
     except (OSError, SyntaxError, ValueError, TypeError) as error:
         raise BadCellError(f"broken image: {error}") from None

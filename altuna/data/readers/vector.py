@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from altuna.data.readers.base import BadCellError, Reader, check_file, sample
+from altuna.data.readers.base import BadCellError, NotFiniteError, Reader, check_file, sample
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,12 @@ class VectorReader(Reader):
         if vector.size != self.size:
             raise BadCellError(f"a vector of {vector.size} numbers, the others have {self.size}")
         if np.isnan(vector).any():
-            raise BadCellError(f"has {int(np.isnan(vector).sum())} NaN or missing numbers")
+            # In numeric columns NaN stands for an empty cell: one that is written there was refused before.
+            empty = isinstance(cell, np.ndarray)
+            kind = BadCellError if empty else NotFiniteError
+            raise kind(f"has {int(np.isnan(vector).sum())} {'empty' if empty else 'NaN'} numbers")
         if not np.isfinite(vector).all():
-            raise BadCellError("has infinite numbers")
+            raise NotFiniteError("has infinite numbers")
         return vector
 
 
