@@ -53,3 +53,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"altuna.{_HOME[name]}"), name)
     raise AttributeError(f"module 'altuna' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

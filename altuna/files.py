@@ -18,6 +18,8 @@ def replacing(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(f".{path.name}-{uuid4().hex[:8]}.unfinished")
     try:
         yield unfinished
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)

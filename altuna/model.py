@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -27,6 +27,19 @@ class Outputs(NamedTuple):
     logits: Tensor
     present: Tensor
     joint: Tensor | None
+
+
+def concatenate(parts: Sequence[tuple[Outputs, Tensor]]) -> tuple[Outputs, Tensor]:
+    """Join the outputs and labels of several batches."""
+    joint = [o.joint for o, _ in parts if o.joint is not None]
+    return (
+        Outputs(
+            torch.cat([o.logits for o, _ in parts], dim=1),
+            torch.cat([o.present for o, _ in parts], dim=1),
+            torch.cat(joint) if joint else None,
+        ),
+        torch.cat([labels for _, labels in parts]),
+    )
 
 
 class Prediction(NamedTuple):

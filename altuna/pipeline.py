@@ -33,6 +33,7 @@ from altuna.data.splits import split_rows
 from altuna.data.store import Problem, cache_folder, write_problems
 from altuna.encoders import Fitted
 from altuna.errors import UserError
+from altuna.evaluation.imbalance import imbalance
 from altuna.evaluation.metrics import evaluate
 from altuna.files import replacing, write_json, write_text
 from altuna.methods.base import Method
@@ -251,7 +252,7 @@ def _finish(
         "split": split,
         **evaluate(predictor.model, outputs, labels),
     }
-    metrics["imbalance"] = _imbalance(metrics, history)
+    metrics["imbalance"] = imbalance(metrics, history)
     metrics["cost"] = {
         "seconds": round(sum(row["seconds"] for row in history), 2),
         "epochs": len(history),
@@ -274,29 +275,6 @@ def _finish(
     }
     write_report(run / "report.html", metrics, history, table, answers)
     write_json(run / "metrics.json", metrics)
-
-
-def _imbalance(metrics: dict[str, Any], history: list[dict[str, float]]) -> dict[str, Any]:
-    """Say how far the modalities are apart, and what the turns did to the head.
-
-    ``gap``: best minus worst modality's accuracy. ``fusion_gain``: fused minus the best modality's.
-    ``interference``: mean change of the loss of the modality before by the head step of each one's turns.
-    ``gradient_kept``: norm of the projected head gradient over the norm before, likewise.
-    """
-    accuracy = [m["accuracy"] for m in metrics["modalities"].values() if m["n"]]
-
-    def mean(figure: str) -> dict[str, float]:
-        names = {key for row in history for key in row if key.startswith(f"train/{figure}/")}
-        values = {key: [row[key] for row in history if key in row] for key in sorted(names)}
-        return {key.split("/", 2)[2]: sum(v) / len(v) for key, v in values.items()}
-
-    before, after = mean("head_gradient"), mean("head_gradient_projected")
-    return {
-        "gap": max(accuracy) - min(accuracy),
-        "fusion_gain": metrics["fused"]["accuracy"] - max(accuracy),
-        "interference": mean("interference"),
-        "gradient_kept": {name: after[name] / before[name] for name in before if before[name]},
-    }
 
 
 def _trainer(run: Path, options: Mapping[str, Any], quiet: bool) -> Trainer:

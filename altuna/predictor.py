@@ -13,14 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from altuna.data.dataset import MultimodalDataset, loader
-from altuna.data.manifest import Manifest, Modality, check_numbers, read_manifest
+from altuna.data.manifest import RESERVED, Manifest, Modality, check_numbers, read_manifest
 from altuna.data.prepare import Progress, no_progress, prepare_stores, problems_of, samples_at
 from altuna.data.readers import BadCellError
 from altuna.data.store import cache_folder
 from altuna.errors import UserError
-from altuna.model import Outputs, Prediction
+from altuna.model import Outputs, Prediction, concatenate
 from altuna.run import load_model
-from altuna.training import concatenate
 
 
 class Predictor:
@@ -153,7 +152,7 @@ class Predictor:
         position = {name: np.full(len(samples), -1) for name in self.modalities}
         for row, sample in enumerate(samples):
             for name, cell in sample.items():
-                if name in ("id", "label"):
+                if name in RESERVED:
                     continue
                 if name not in cells:
                     known = ", ".join(self.modalities)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -21,9 +20,9 @@ from torch import Tensor, nn
 from altuna.batch import Batch
 from altuna.evaluation.calibration import calibrate
 from altuna.evaluation.metrics import classification_metrics
-from altuna.files import write_text
+from altuna.files import replacing, write_text
 from altuna.methods.base import Method
-from altuna.model import Outputs
+from altuna.model import Outputs, concatenate
 
 OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter], float, float], torch.optim.Optimizer]] = {
     "adamw": lambda parameters, lr, decay: torch.optim.AdamW(parameters, lr, weight_decay=decay),
@@ -141,22 +140,8 @@ class Training(LightningModule):
         self.history = list(checkpoint["history"])
 
 
-def concatenate(parts: list[tuple[Outputs, Tensor]]) -> tuple[Outputs, Tensor]:
-    """Join the outputs and labels of several batches."""
-    outputs = [o for o, _ in parts]
-    joint = None if outputs[0].joint is None else torch.cat([o.joint for o in outputs])  # type: ignore[misc]
-    return (
-        Outputs(
-            torch.cat([o.logits for o in outputs], dim=1),
-            torch.cat([o.present for o in outputs], dim=1),
-            joint,
-        ),
-        torch.cat([labels for _, labels in parts]),
-    )
-
-
 def _cosine(share: float) -> float:
-    return torch.cos(torch.tensor(torch.pi * min(1.0, max(0.0, share)))).item()
+    return math.cos(math.pi * min(1.0, max(0.0, share)))
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -167,18 +152,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".unfinished")
-        try:
-            with unfinished.open("wb") as file:
-                try:
-                    torch.save(checkpoint, file)
-                except RuntimeError as error:  # what torch makes of a full disk
-                    raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with replacing(path) as unfinished, unfinished.open("wb") as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # what torch makes of a full disk
+                raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
 class LogCsv(Checkpoint):

@@ -29,7 +29,10 @@ class MLA(Method):
     Source: Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707.
 
     Deviations from the authors' code, which follow the paper: the projection is executed (theirs looks
-    for a parameter that does not exist), and q divides by the scalar ``alpha + r' P r`` (theirs by a matrix).
+    for a parameter that does not exist), q divides by the scalar ``alpha + r' P r`` (theirs by a matrix), and
+    ``alpha`` is a constant unless asked for otherwise. P is kept by its square root, the same update without
+    its rounding. With AdamW, momentum or weight decay the step is not the projected gradient; ``project =
+    "step"`` projects the step itself.
 
     Args:
         model: A classifier with a shared head.

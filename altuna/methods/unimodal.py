@@ -25,6 +25,8 @@ class Unimodal(Method):
 
     def __init__(self, model: MultimodalClassifier, *, modality: str | None = None) -> None:
         super().__init__(model)
+        if modality is not None and model.modalities != (modality,):
+            raise ValueError(f"the model has {', '.join(model.modalities)}, not {modality!r} alone")
 
     @classmethod
     def select(cls, modalities: Sequence[str], **options: object) -> tuple[str, ...]:  # noqa: D102
