@@ -55,14 +55,15 @@ def run(job: tuple[str, str, int, str | None, int]) -> dict:
         metrics = json.loads((out / "metrics.json").read_text())
     finally:
         shutil.rmtree(folder)
-    return {"data": data, "variant": variant, "seed": seed, "threads": threads, "metrics": metrics}
+    said = {"data": data, "variant": variant, "seed": seed, "threads": threads}
+    return {**said, **environment(), "metrics": metrics}
 
 
 def environment() -> dict:
     import torch
 
     commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=HERE, capture_output=True, text=True, check=False
     ).stdout.strip()
     return {"commit": commit, "torch": torch.__version__, "cores": os.cpu_count()}
 
@@ -105,10 +106,8 @@ def main() -> None:
     parser.add_argument("--root", help="raw files of av-digits")
     parser.add_argument("--results", type=Path, default=HERE / "results" / "mla.json")
     arguments = parser.parse_args()
-    results = {"environment": environment(), "runs": []}
-    if arguments.results.exists():
-        results["runs"] = json.loads(arguments.results.read_text())["runs"]
-    done = {(r["data"], r["variant"], r["seed"]) for r in results["runs"]}
+    runs = json.loads(arguments.results.read_text()) if arguments.results.exists() else []
+    done = {(r["data"], r["variant"], r["seed"]) for r in runs}
     jobs = [
         (data, variant, seed, arguments.root if data.startswith("av") else None, arguments.threads)
         for data in arguments.data
@@ -118,13 +117,13 @@ def main() -> None:
     ]
     with ProcessPoolExecutor(arguments.jobs) as pool:
         for result in pool.map(run, jobs):
-            results["runs"].append(result)
+            runs.append(result)
             unfinished = arguments.results.with_suffix(".unfinished")
-            unfinished.write_text(json.dumps(results, indent=1))
+            unfinished.write_text(json.dumps(runs, indent=1))
             os.replace(unfinished, arguments.results)
             print(result["data"], result["variant"], result["seed"], result["metrics"]["fused"], flush=True)
-    for data in dict.fromkeys(r["data"] for r in results["runs"]):
-        print("\n" + summary(results["runs"], data))
+    for data in dict.fromkeys(r["data"] for r in runs):
+        print("\n" + summary(runs, data))
 
 
 if __name__ == "__main__":
