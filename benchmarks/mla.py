@@ -63,7 +63,11 @@ def environment() -> dict:
     import torch
 
     commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=HERE, capture_output=True, text=True, check=False
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        check=False,
     ).stdout.strip()
     return {"commit": commit, "torch": torch.__version__, "cores": os.cpu_count()}
 

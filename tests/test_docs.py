@@ -1,0 +1,55 @@
+"""What the documentation shows is true of the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import altuna
+from altuna.cli import fit
+from altuna.data.readers import READERS
+from altuna.encoders import ENCODERS
+from altuna.options import check_options
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(text, language):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_mathematics_of_the_readme_runs():
+    block = next(b for b in blocks(README, "python") if "altuna.fuse" in b)
+    names = {"altuna": altuna}
+    exec(block, names)
+    assert names["fusion"].weights.shape == (3, 8)
+
+
+def test_the_configuration_in_the_documentation_is_valid():
+    (block,) = blocks((ROOT / "docs" / "data.md").read_text(encoding="utf-8"), "yaml")
+    options = yaml.safe_load(block)
+    check_options(options, fit, "docs")
+    for name, settings in options["readers"].items():
+        kind = options["modalities"][name]["type"]
+        check_options(settings, READERS[kind].fit, name, beside=("cells",))
+        assert options["encoders"][name]["name"] in ENCODERS[kind]
+    method = dict(options["method"])
+    check_options(method, altuna.methods.get(method.pop("name")), "docs", beside=("model",))
+
+
+@pytest.mark.parametrize("name", altuna.methods.list())
+def test_every_method_stands_in_the_readme(name):
+    assert f"| `{name}` |" in README
+
+
+def test_links_lead_somewhere():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_nothing_is_left_to_fill_in():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        assert not re.search(r"^[A-Z_]{5,}$", page.read_text(encoding="utf-8"), re.MULTILINE), page.name
