@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from altuna import __version__
-from altuna.errors import UserError
+from altuna.errors import StoppedError, UserError
 from altuna.fitting import fit, run_directory
 
 DEFAULT_METHOD = inspect.signature(fit).parameters["method"].default
@@ -91,7 +91,11 @@ def _fit(config: Path | None, set_: list[str] | None, **flags: Any) -> None:
     from altuna.options import check_options
 
     check_options(options, fit, str(config or "fit"))
-    run = fit(**options)
+    try:
+        run = fit(**options)
+    except KeyboardInterrupt as stop:
+        where = f" --out {stop.args[0]}" if stop.args else ""
+        raise StoppedError(f"interrupted; go on with: altuna fit --resume{where}") from None
     if options.get("quiet"):
         typer.echo(run)
 
@@ -173,7 +177,7 @@ def evaluate(
         list[str] | None, typer.Option(metavar="MODALITY", help="Leave out a modality, or several: a,b")
     ] = None,
     missing_rate: Annotated[
-        float, typer.Option(help="Share of cells taken away at random (CPM-Nets masks)")
+        float, typer.Option(help="Share of cells taken away at random, at most 1 - 1/M (CPM-Nets masks)")
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the missing cells")] = 0,
     fusion: Annotated[str | None, typer.Option(help="Another fusion than the run's")] = None,
@@ -223,8 +227,11 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
         if code == INTERRUPTED:
-            typer.echo("altuna: interrupted; a training goes on with --resume", err=True)
+            typer.echo("altuna: interrupted", err=True)
         sys.exit(code)
+    except StoppedError as stop:
+        typer.echo(f"altuna: {stop}", err=True)
+        sys.exit(INTERRUPTED)
     except UserError as error:
         message = str(error)
     except TyperException as error:  # a mistake on the command line itself

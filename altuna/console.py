@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from altuna.data.manifest import Modality
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False)
@@ -24,23 +27,34 @@ def reading(modality: str, cells: int) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(f"reading {modality}", total=cells)
+        task = progress.add_task(escape(f"reading {modality}"), total=cells)
         yield lambda done: progress.advance(task, done)
+
+
+def inferred(modalities: Mapping[str, Modality]) -> str:
+    """Say which modalities there are, with their types, so that a wrong guess is seen."""
+    said = []
+    for name, modality in modalities.items():
+        columns = f" of {len(modality.columns)} columns" if len(modality.columns) > 1 else ""
+        said.append(f"{name} ({modality.type}{columns})")
+    return "modalities: " + ", ".join(said)
 
 
 def metrics_table(metrics: dict[str, Any]) -> Table:
     """Return the table that ends a training or an evaluation."""
     chosen = metrics["fusion"]["rule"]
     table = Table(
-        title=f"{metrics['data']}: {metrics['method']}, {metrics['split']} split, {metrics['n']:,} samples"
+        title=escape(
+            f"{metrics['data']}: {metrics['method']}, {metrics['split']} split, {metrics['n']:,} samples"
+        )
     )
     for name in ("", "accuracy", "macro-F1", "NLL", "ECE", "samples"):
         table.add_column(name, justify="left" if not name else "right")
     for name, figures in metrics["modalities"].items():
         if figures["n"]:
-            table.add_row(f"{name} alone", *_figures(figures), f"{figures['n']:,}")
+            table.add_row(escape(f"{name} alone"), *_figures(figures), f"{figures['n']:,}")
         else:
-            table.add_row(f"{name} alone", *["-"] * 4, "0")
+            table.add_row(escape(f"{name} alone"), *["-"] * 4, "0")
     table.add_section()
     table.add_row(f"fused ({chosen})", *_figures(metrics["fused"]), f"{metrics['n']:,}", style="bold")
     entropy = metrics["fusion"]["rules"]["entropy"]
@@ -55,9 +69,9 @@ def trust_table(trust: dict[str, dict[str, float]]) -> Table:
     table = Table(title="whom the model trusts: mean weight by true class")
     table.add_column("")
     for name in modalities:
-        table.add_column(name, justify="right")
+        table.add_column(escape(name), justify="right")
     for label, weights in trust.items():
-        table.add_row(label, *(f"{weights[m]:.2f}" for m in modalities))
+        table.add_row(escape(label), *(f"{weights[m]:.2f}" for m in modalities))
     return table
 
 

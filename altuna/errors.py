@@ -3,3 +3,7 @@
 
 class UserError(ValueError):
     """A mistake in what the user gave: one clear line, shown without a stack trace, exit code 2."""
+
+
+class StoppedError(Exception):
+    """Ctrl-C during a command, with what to say: exit code 130."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,8 +67,8 @@ def fit(
         if given[name] < least:
             raise UserError(f"{name} must be at least {least}, got {given[name]}")
     for name in ("lr", "weight_decay"):
-        if given[name] < 0:
-            raise UserError(f"{name} must not be negative, got {given[name]}")
+        if not 0 <= given[name] < math.inf:
+            raise UserError(f"{name} must be a number from 0 on, got {given[name]}")
     options = {k: v for k, v in given.items() if k not in PRESENTATION}
     name = given["method"].get("name", "")
     run = run_directory(out, f"{Path(data).stem}-{name}-{seed}", resume)

@@ -106,7 +106,8 @@ def _check(
     if not logits.is_floating_point():
         raise ValueError(f"logits must be floating point, got {logits.dtype}")
     if rule not in RULES:
-        raise ValueError(f"unknown fusion rule {rule!r}; the rules are {', '.join(RULES)}")
+        calibrated = "; calibrated rules are these with temperatures" if rule.startswith("calibrated") else ""
+        raise ValueError(f"unknown fusion rule {rule!r}; the rules are {', '.join(RULES)}{calibrated}")
     modalities = logits.shape[0]
     if present is None:
         present = torch.ones(logits.shape[:2], dtype=torch.bool, device=logits.device)

@@ -53,6 +53,7 @@ from altuna.training import (
 )
 
 MOST_CLASSES_SHOWN = 12
+MOST_PROBLEMS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,14 @@ def train(
     write_text(run / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     write_problems(run / "problems.csv", prepared.problems)
     checkpoints = run / "checkpoints"
-    _fit(trainer, training, prepared, checkpoints, options, workers)
+    checkpoint = _resumable(checkpoints, training)
+    if not quiet:
+        console.err.print(console.inferred(prepared.manifest.modalities), markup=False)
+        console.err.print(f"training in {run}", markup=False)
+    try:
+        _fit(trainer, training, prepared, options, workers, checkpoint)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(run) from None
     _finish(run, options, prepared, training, checkpoints / "best.ckpt")
     if not quiet:
         show(run)
@@ -199,9 +207,11 @@ def show(run: Path) -> None:
     if len(trust) <= MOST_CLASSES_SHOWN:
         console.out.print(console.trust_table(trust))
     with (run / "problems.csv").open(encoding="utf-8", newline="") as file:
-        problems = sum(1 for _ in csv.DictReader(file))
+        problems = [Problem(**row) for row in csv.DictReader(file)]  # type: ignore[arg-type]
     if problems:
-        console.out.print(f"{problems} problems with cells: {run / 'problems.csv'}", soft_wrap=True)
+        console.out.print(f"{len(problems)} problems with cells: {run / 'problems.csv'}", soft_wrap=True)
+    for problem in problems[:MOST_PROBLEMS_SHOWN]:
+        console.out.print(f"  {problem}", soft_wrap=True, markup=False)
     console.out.print(f"results in {run} (open {run / 'report.html'})", soft_wrap=True)
 
 
@@ -209,24 +219,30 @@ def _fit(
     trainer: Trainer,
     training: Training,
     prepared: Prepared,
-    checkpoints: Path,
     options: Mapping[str, Any],
     workers: int,
+    checkpoint: Path | None,
 ) -> None:
-    last = checkpoints / "last.ckpt"
     size, seed = options["batch_size"], options["seed"]
     try:
         trainer.fit(
             training,
             loader(prepared.splits["train"].dataset, size, seed, workers),
             loader(prepared.splits["val"].dataset, size),
-            ckpt_path=_ours(last, training) if last.exists() else None,
+            ckpt_path=checkpoint,
             weights_only=True,
         )
     except SystemExit:  # how Lightning ends after Ctrl-C
         raise KeyboardInterrupt from None
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+
+
+def _resumable(checkpoints: Path, training: Training) -> Path | None:
+    """Return the checkpoint to go on from, None where no epoch was finished yet."""
+    last = checkpoints / "last.ckpt"
+    if not last.exists():
+        return None
+    _ours(checkpoints / "best.ckpt", training)
+    return _ours(last, training)
 
 
 def _finish(
@@ -343,6 +359,8 @@ def _same(run: Path, config: Mapping[str, Any]) -> None:
 
 def _ours(checkpoint: Path, training: Training) -> Path:
     """Return the checkpoint's path if this training wrote it, without running any code it may carry."""
+    if not checkpoint.exists():
+        raise UserError(f"{checkpoint}: no such file: the training cannot go on, start it anew")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

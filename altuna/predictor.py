@@ -146,6 +146,8 @@ class Predictor:
 
     def _dataset(self, samples: Sequence[Mapping[str, Any]]) -> MultimodalDataset:
         """Read samples straight into memory."""
+        if isinstance(samples, Mapping) or not all(isinstance(sample, Mapping) for sample in samples):
+            raise UserError("give a manifest's path, or a list of dicts from modality to what it is")
         if not samples:
             raise UserError("there is no sample to predict")
         cells: dict[str, list[NDArray[Any]]] = {name: [] for name in self.modalities}
@@ -161,10 +163,12 @@ class Predictor:
                     continue
                 if isinstance(cell, Path):
                     cell = str(cell)
+                elif isinstance(cell, torch.Tensor):
+                    cell = cell.detach().cpu().numpy()
                 try:
                     array = self.description.readers[name].read(cell)
                 except BadCellError as error:
-                    shown = f" {cell}:" if isinstance(cell, str) else ""
+                    shown = f" {cell[:200]}:" if isinstance(cell, str) and cell else ""
                     raise UserError(f"sample {row}, {name!r}:{shown} {error}") from None
                 position[name][row] = len(cells[name])
                 cells[name].append(array)

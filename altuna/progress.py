@@ -20,7 +20,7 @@ class TrainingProgress(Callback):
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
-            TextColumn("{task.fields[accuracies]}"),
+            TextColumn("{task.fields[accuracies]}", markup=False),
             TimeRemainingColumn(),
         )
         self.bar = Progress(

@@ -240,6 +240,8 @@ def _modalities(
         raise UserError(
             f"{path}: no modality: besides {', '.join(RESERVED)} the manifest has no column with a value"
         )
+    if "fused" in found:
+        raise UserError(f"{path}: a modality cannot be called 'fused', which stands for all of them")
     for name, modality in found.items():
         if modality.type not in TYPES:
             raise UserError(

@@ -70,7 +70,13 @@ def _mel_filters(rate: int, n_fft: int, mels: int) -> Tensor:
 
 
 class Standardise(nn.Module):
-    """Subtract the training mean of each number and divide by its standard deviation; [n, size] both ways."""
+    """Subtract the training mean of each number and divide by its standard deviation; [n, size] both ways.
+
+    What is further than ``LIMIT`` deviations out is set there: squares of larger numbers overflow, and one
+    absurd number must not cost the other modalities of its sample their say.
+    """
+
+    LIMIT = 1e6
 
     mean: Tensor
     std: Tensor
@@ -88,4 +94,4 @@ class Standardise(nn.Module):
         self.std.copy_(torch.from_numpy(np.where(std > 1e-12, std, 1.0)))
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        return (x.to(self.mean.dtype) - self.mean) / self.std
+        return ((x.to(self.mean.dtype) - self.mean) / self.std).clamp(-self.LIMIT, self.LIMIT)

@@ -70,8 +70,9 @@ def _open(cell: Any) -> Image.Image:
         if isinstance(cell, Image.Image):
             return cell
         if isinstance(cell, np.ndarray):
-            if cell.dtype != np.uint8:
-                raise BadCellError(f"an image array must be uint8, got {cell.dtype}")
+            if cell.dtype != np.uint8 or not (cell.ndim == 2 or (cell.ndim == 3 and cell.shape[2] in (3, 4))):
+                got = f"{cell.dtype} {list(cell.shape)}"
+                raise BadCellError(f"an image array must be uint8 [H, W], [H, W, 3] or [H, W, 4], got {got}")
             return Image.fromarray(cell)
         image = Image.open(io.BytesIO(cell) if isinstance(cell, bytes) else check_file(cell))
         # Pillow itself only warns at this size, and warnings cannot be caught in threads.
