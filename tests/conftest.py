@@ -2,8 +2,8 @@
 
 import os
 
-# Before torch is imported: the threads of two processes at once would wait for each other, and sums of several
-# threads differ in their last digits.
+# Before torch is imported: the threads of two processes at once would wait for each other, and sums
+# of several threads differ in their last digits.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
