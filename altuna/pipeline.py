@@ -85,7 +85,7 @@ def train(
     """
     _calm()
     config = _config(options, root)
-    if (run / "config.yaml").exists():
+    if not fresh and (run / "config.yaml").exists():
         _same(run, config)
     prepared = prepare(
         options,

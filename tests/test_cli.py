@@ -711,8 +711,8 @@ def test_small_numbers_as_people_write_them(command, manifest):
 
 def test_names_are_taken_one_after_the_other(command, manifest):
     runs = []
-    for _ in range(2):
-        code, out, err = command("fit", "--data", manifest, "--epochs", 1, "--quiet", *FAST)
+    for lr in (0.01, 0.02):
+        code, out, err = command("fit", "--data", manifest, "--epochs", 1, "--lr", lr, "--quiet", *FAST)
         assert code == 0, err
         runs.append(out.strip())
     assert runs[1] == runs[0] + "-2"
