@@ -186,12 +186,12 @@ def prepare(options: Mapping[str, Any], path: Path, store: Path, quiet: bool) ->
     )
     model = description.build_model()
     dataset = splits["train"].dataset
-    for name, encoder in zip(model.modalities, model.encoders, strict=True):
-        here = dataset.position[name][dataset.position[name] >= 0]
+    for modality, encoder in zip(model.modalities, model.encoders, strict=True):
+        here = dataset.position[modality][dataset.position[modality] >= 0]
         if not len(here):
-            raise UserError(f"{manifest.path}: no train row has a {name!r} that can be read")
+            raise UserError(f"{manifest.path}: no train row has a {modality!r} that can be read")
         if isinstance(encoder, Fitted):
-            encoder.fit(dataset.arrays[name][here])
+            encoder.fit(dataset.arrays[modality][here])
     try:
         method = kind(model, **method_options)
     except ValueError as error:

@@ -694,7 +694,7 @@ def test_two_names_without_spaces_leave_out_two(run, command):
 @pytest.mark.parametrize(
     ("assignment", "words"),
     [
-        ("method.alpha=0", "alpha must be positive"),
+        ("method.alpha=0", "method 'mla': alpha must be positive"),
         ("encoders.text.dropout=2", "dropout probability"),
         ("fixed_weights.text=-1", "must not be negative"),
     ],
