@@ -33,11 +33,11 @@ def store_features(modality: str, encoder: Encoder, store: Store, folder: Path, 
     features = CellStore(folder / f"features-{_digest(encoder, store)}", (encoder.feature_size,), np.float32)
     rows = np.flatnonzero(store.position >= 0)
     keys = store.keys[rows]
-    if (features.find(keys) == UNKNOWN).any():
+    first = first_rows(keys)
+    if (features.find(keys[first]) == UNKNOWN).any():
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         encoder = encoder.to(device).eval()
         with features.writing() as writer:
-            first = first_rows(keys)
             todo = first[features.find(keys[first]) == UNKNOWN]
             with progress(f"encoding {modality}", len(todo)) as advance:
                 for start in range(0, len(todo), BATCH):

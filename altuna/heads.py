@@ -138,10 +138,9 @@ class ConfidenceHead(SumHead):
         return _total(weighed, rows, size, self.num_classes)
 
 
-class CosineHead(SeparateHeads):
+class CosineHead(SumHead):
     """Scaled cosines to the classes' weights: ``z = s sum_m cos(h_m, W_m)`` (MMCosine, arXiv 2303.05338)."""
 
-    is_joint = True
     scale = 10.0
 
     def __init__(self, sizes: Sequence[int], num_classes: int) -> None:
@@ -153,9 +152,6 @@ class CosineHead(SeparateHeads):
         assert isinstance(weight, Tensor)
         cosine = nn.functional.normalize(features, dim=1) @ nn.functional.normalize(weight, dim=1).T
         return self.scale * cosine
-
-    def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:  # noqa: D102
-        return _total({i: self(i, f) for i, f in features.items()}, rows, size, self.num_classes)
 
 
 class ConditionedHead(Head):

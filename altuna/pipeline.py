@@ -198,7 +198,10 @@ def _finish(
     split = "test" if len(prepared.splits["test"].rows) else "val"
     samples = prepared.splits[split]
     predictor = Predictor(run)
-    outputs, labels = predictor.outputs(samples.dataset, options["batch_size"])
+    features, rows = predictor.features(samples.dataset, options["batch_size"])
+    labels = torch.from_numpy(samples.dataset.labels)
+    with torch.inference_mode():
+        outputs = predictor.model.cpu().outputs_of(features, rows, len(labels))
     history = training.history
     metrics = {
         "data": str(options["data"]),
@@ -207,7 +210,6 @@ def _finish(
         "split": split,
         **evaluate(predictor.model, outputs, labels),
     }
-    features, rows = predictor.features(samples.dataset, options["batch_size"])
     metrics["imbalance"] = {
         **imbalance(metrics, history),
         "shapley": shapley_accuracy(predictor.model, features, rows, labels),

@@ -60,14 +60,15 @@ def prepare_store(
     store = CellStore(folder / _name(reader), reader.shape, reader.dtype)
     rows = np.flatnonzero(cells.filled)
     keys = cells.keys(rows)
+    first = first_rows(keys)
     passing: dict[bytes, Remark] = {}
-    if (store.find(keys) == UNKNOWN).any():
-        store.check_space(int((store.find(keys[first_rows(keys)]) == UNKNOWN).sum()))
+    if unknown := int((store.find(keys[first]) == UNKNOWN).sum()):
+        store.check_space(unknown)
         with store.writing() as writer:
             settings = store.folder / "reader.json"
             if not settings.exists():
                 write_text(settings, json.dumps(reader.settings()))
-            first = first_rows(keys)  # looked at again: another process may have been writing until now
+            # Looked at again: another process may have been writing until now.
             todo = first[store.find(keys[first]) == UNKNOWN]
             with progress(f"reading {name}", len(todo)) as advance:
                 for place, (cell, remark) in zip(todo, _read_all(cells, rows[todo], reader), strict=True):
@@ -77,13 +78,14 @@ def prepare_store(
                     else:
                         writer.add(key, cell, remark)
                     advance(1, cell is None)
+    places = store.find(keys)
     position = np.full(len(cells), -1, dtype=np.int64)
-    position[rows] = np.maximum(store.find(keys), -1)
+    position[rows] = np.maximum(places, -1)
     all_keys = np.zeros(len(cells), keys.dtype)
     all_keys[rows] = keys
     remarks = [*store.remarks(keys)]
     told = {place for place, _ in remarks}
-    lost = np.flatnonzero(store.find(keys) == UNREADABLE).tolist()
+    lost = np.flatnonzero(places == UNREADABLE).tolist()
     remarks += [(p, Remark("could not be read (why is lost)", "unread")) for p in lost if p not in told]
     if passing:
         remarks += [(p, passing[k]) for p, key in enumerate(keys) if (k := key.tobytes()) in passing]

@@ -20,7 +20,6 @@ from altuna.encoders.frontends import IMAGENET, Pixels, Tokens
 from altuna.errors import UserError
 
 PREFIX = "hf:"
-TUNINGS = ("frozen", "tuned", "lora")
 # Of models with several towers (CLIP, SigLIP, CLAP), the one that takes a modality.
 TOWERS = {"image": "vision_model", "video": "vision_model", "text": "text_model", "audio": "audio_model"}
 
@@ -31,7 +30,7 @@ class Backbone(nn.Module):
     Args:
         kind: ``image``, ``video``, ``audio`` or ``text``.
         model: As ``AutoModel`` gives it.
-        front_end: What the inputs come from; its ``shape`` is used to find the feature size.
+        shape: Of an input, to find the feature size by.
         pooling: ``cls``, the first position, or ``mean`` over all that are no padding.
         tuning: ``frozen``, ``tuned`` (all weights), or ``lora``: low-rank updates of all linear layers (Hu et
             al., 2022, arXiv 2106.09685), by peft.
@@ -39,7 +38,7 @@ class Backbone(nn.Module):
     """
 
     def __init__(
-        self, kind: str, model: Any, front_end: Any, *, pooling: str, tuning: str, rank: int
+        self, kind: str, model: Any, shape: tuple[int, ...], *, pooling: str, tuning: str, rank: int
     ) -> None:
         super().__init__()
         tower = getattr(model, TOWERS[kind], model)
@@ -60,7 +59,7 @@ class Backbone(nn.Module):
                 setattr(tower.config, name, off)
         self.model = tower
         with torch.no_grad():
-            example = torch.ones(1, *front_end.shape, dtype=torch.int64 if kind == "text" else torch.float32)
+            example = torch.ones(1, *shape, dtype=torch.int64 if kind == "text" else torch.float32)
             self.out_features: int = self.eval()(example).shape[-1]
         self.train()
 
@@ -227,7 +226,7 @@ def build(
         network = Backbone(
             "image" if over_time else kind,
             model.float(),
-            _Frame(front_end.shape[1:]) if over_time else front_end,
+            front_end.shape[1:] if over_time else front_end.shape,
             pooling=pooling,
             tuning=tuning,
             rank=rank,
@@ -241,11 +240,6 @@ def build(
     encoder.depends = f"{pooling} {tuning}"
     encoder.saved = {"saved": {"config": config, "preprocessor": preprocessor}}
     return encoder
-
-
-class _Frame:
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape = shape
 
 
 def _tail(size: int, dropout: float) -> nn.Sequential:

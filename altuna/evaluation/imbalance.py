@@ -56,7 +56,6 @@ def shapley_accuracy(
     """
     if len(features) > MOST_MODALITIES:
         return {}
-    model = model.cpu()
     guess = labels.bincount().argmax()
 
     def value(subset: tuple[str, ...]) -> Tensor:
