@@ -43,7 +43,8 @@ def write_comparison(
         left_out: ``data``, ``method`` and ``reason`` of what could not run.
     """
     done = [run for run in runs if run.folder not in failed]
-    metrics = {run.folder: read_json(run.folder, "metrics.json") for run in done}
+    metrics = {run.folder: figures(read_json(run.folder, "metrics.json")) for run in done}
+    _add_laziness(done, metrics)
     comparison: dict[str, Any] = {
         **said,
         "options": {name: _plain(value) for name, value in said["options"].items()},
@@ -77,7 +78,7 @@ def write_comparison(
                     "method": method,
                     "seeds": [run.seed for run in some],
                     "failed": sum(r.folder in failed for r in runs if (r.data, r.label) == (data, method)),
-                    "figures": summary([figures(metrics[run.folder]) for run in some]),
+                    "figures": summary([metrics[run.folder] for run in some]),
                     "versus": None,
                 }
             )
@@ -98,6 +99,25 @@ def figures(metrics: Mapping[str, Any]) -> dict[str, float]:
     found |= _flat(metrics["imbalance"], "imbalance/")
     found |= metrics["cost"]
     return {name: float(v) for name, v in found.items() if v is not None and np.isfinite(v)}
+
+
+def _add_laziness(runs: Sequence[Run], metrics: Mapping[Path, dict[str, float]]) -> None:
+    """Add by how much each modality is less accurate than trained alone with the same seed, and the most."""
+    alone = {
+        (run.data, run.seed, name): metrics[run.folder][f"{name}/accuracy"]
+        for run in runs
+        if (name := run.label.removeprefix("unimodal:")) != run.label
+    }
+    for run in runs:
+        mine = metrics[run.folder]
+        lazy = {
+            name: alone[run.data, run.seed, name] - mine[f"{name}/accuracy"]
+            for data, seed, name in alone
+            if (data, seed) == (run.data, run.seed) and f"{name}/accuracy" in mine
+        }
+        mine |= {f"imbalance/laziness/{name}": value for name, value in lazy.items()}
+        if lazy:
+            mine["imbalance/laziness"] = max(lazy.values())
 
 
 def _flat(content: Mapping[str, Any], start: str) -> dict[str, Any]:

@@ -135,6 +135,7 @@ def _quality() -> dict[str, Cell]:
 def _cost() -> dict[str, Cell]:
     return {
         "gap": _figure("imbalance/gap", 100, 1),
+        "laziness": _figure("imbalance/laziness", 100, 1),
         "epoch": _figure("best_epoch", 1, 0, sd=False),
         "updates": _figure("updates", 1, 0, sd=False),
         "seconds": _figure("seconds", 1, 0),

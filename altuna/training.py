@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from altuna.batch import Batch
 from altuna.errors import DivergedError, UserError
 from altuna.evaluation.calibration import calibrate
+from altuna.evaluation.imbalance import conflicts
 from altuna.evaluation.metrics import classification_metrics
 from altuna.features import weights_digest
 from altuna.files import replacing, write_text
@@ -176,10 +178,13 @@ class Training(LightningModule):
         self.method.clock.batch = number
         torch.manual_seed(hash((self.seed, self.current_epoch, number)))
         wants_log = number % self.log_every == 0
+        before: dict[nn.Parameter, Tensor] = {}
         for turn in self.method.turns(batch):
             turn.wants_log = wants_log
             optimizer.zero_grad()
             loss = self._backward(turn, batch)
+            if wants_log:
+                before = self._log_conflict(turn, before)
             self.method.modify_gradients(turn, batch)
             optimizer.step()
             self.updates += len(turn.modalities)
@@ -191,6 +196,14 @@ class Training(LightningModule):
                     self.logger.log_metrics({f"turn/{figure}/{turn.name}": value.item()}, self.global_step)
         schedule: Any = self.lr_schedulers()
         schedule.step()
+
+    def _log_conflict(self, turn: Turn, before: Mapping[nn.Parameter, Tensor]) -> dict[nn.Parameter, Tensor]:
+        """Log how a turn's gradients conflict, and the head's with that before; return the head's."""
+        head = {p: p.grad.clone() for p in self.method.model.head.parameters() if p.grad is not None}
+        share = conflicts([(before, head), *combinations(turn.gradients.values(), 2)])
+        if share is not None:
+            turn.log["conflict"] = share
+        return head
 
     def _backward(self, turn: Turn, batch: Batch) -> Tensor:
         """Leave the gradient of a turn's loss, or of the sum of several, in the parameters; return it."""

@@ -316,6 +316,14 @@ def test_all_methods_and_several_data(manifest, tmp_path, here, capsys):
     assert samples["unimodal:b"] < samples["unimodal:a"] == 18  # those that have the modality
     assert {r["figures"]["updates"]["mean"] for r in results} == {2 * 4 * 3}
     assert "mean rank" in capsys.readouterr().out
+    toy = {r["method"]: r["figures"] for r in said["results"] if Path(r["data"]).stem == "toy"}
+    for name in "ab":
+        alone, mine = (toy[method][f"{name}/accuracy"]["mean"] for method in (f"unimodal:{name}", "mla"))
+        assert toy["mla"][f"imbalance/laziness/{name}"]["mean"] == pytest.approx(alone - mine)
+    assert toy["unimodal:a"]["imbalance/laziness"]["mean"] == 0
+    assert 0 <= toy["mla"]["imbalance/conflict/b"]["mean"] <= 1
+    assert "imbalance/conflict/a" not in toy["mla"]  # the first turn has none before it
+    assert "imbalance/conflict/b" not in toy["late_fusion"]
 
 
 @pytest.mark.parametrize("budget", ["epochs", "time"])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from altuna.contribution import shapley
@@ -22,6 +23,7 @@ def imbalance(metrics: dict[str, Any], history: list[dict[str, float]]) -> dict[
     ``gap``: best minus worst modality's accuracy. ``fusion_gain``: fused minus the best modality's.
     ``interference``: mean change of the loss of the modality before by the head step of each one's turns.
     ``gradient_kept``: norm of the projected head gradient over the norm before, likewise.
+    ``conflict``: share of the turns in which gradients were in conflict (``conflicts``), likewise.
     """
     accuracy = [m["accuracy"] for m in metrics["modalities"].values() if m["n"]]
 
@@ -36,7 +38,25 @@ def imbalance(metrics: dict[str, Any], history: list[dict[str, float]]) -> dict[
         "fusion_gain": metrics["fused"]["accuracy"] - max(accuracy),
         "interference": mean("interference"),
         "gradient_kept": {name: after[name] / before[name] for name in before if before[name]},
+        "conflict": mean("conflict"),
     }
+
+
+Gradients = Mapping[nn.Parameter, Tensor]
+
+
+def conflicts(pairs: Iterable[tuple[Gradients, Gradients]]) -> Tensor | None:
+    """Return the share of pairs of gradients that are in conflict: whose inner product is negative.
+
+    A step by one then undoes something of the other's, to first order (Yu et al., 2020, arXiv 2001.06782).
+    Only parameters that both have count, and a pair without any does not; None if there is no other pair.
+    """
+    found = [
+        torch.stack([(one[p] * other[p]).sum() for p in both]).sum() < 0
+        for one, other in pairs
+        if (both := [p for p in one if p in other])
+    ]
+    return torch.stack(found).float().mean() if found else None
 
 
 @torch.no_grad()

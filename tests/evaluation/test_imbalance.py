@@ -8,7 +8,7 @@ import torch
 
 from altuna import MultimodalClassifier
 from altuna.contribution import dominance, scores, shapley
-from altuna.evaluation.imbalance import geometry, shapley_accuracy
+from altuna.evaluation.imbalance import conflicts, geometry, shapley_accuracy
 
 
 def by_orders(value, players):
@@ -86,3 +86,15 @@ def test_geometry_by_its_definitions():
     values = [np.exp(-2 * ((a[i] - a[j]) ** 2).sum()) for i in range(6) for j in range(i)]
     assert found["uniformity"]["a"] == pytest.approx(np.log(np.mean(values)))
     assert {*found["uniformity"]} == {"a", "b", "c"}
+
+
+def test_conflict_is_a_negative_product_over_what_both_have():
+    p, q, r = (torch.nn.Parameter(torch.zeros(2)) for _ in range(3))
+    one = {p: torch.tensor([1.0, 0.0]), q: torch.tensor([1.0, 1.0])}
+    against = {p: torch.tensor([-1.0, 9.0]), r: torch.tensor([5.0, 5.0])}
+    along = {p: torch.tensor([-1.0, 0.0]), q: torch.tensor([1.0, 1.0])}
+    apart = {r: torch.tensor([1.0, 1.0])}
+    assert conflicts([(one, against)]) == 1
+    assert conflicts([(one, along)]) == 0
+    assert conflicts([(one, against), (one, along), (one, apart)]) == 0.5
+    assert conflicts([(one, apart), ({}, one)]) is None
