@@ -15,6 +15,7 @@ import joblib
 import numpy as np
 import pytest
 import yaml
+from distributed import Client, LocalCluster
 
 import altuna
 from altuna import tables
@@ -258,10 +259,10 @@ def test_a_killed_process_does_not_sink_the_others(kills, jobs, manifest, tmp_pa
     assert not (out / "running").exists()
 
 
-def test_ctrl_c_says_how_to_go_on(manifest, tmp_path):
+def test_ctrl_c_says_how_to_go_on(manifest, tmp_path, here):
     out = tmp_path / "out"
     process = subprocess.Popen(
-        command(manifest, out, "--epochs=15"),
+        command(manifest, out, "--epochs=5"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -281,9 +282,21 @@ def test_ctrl_c_says_how_to_go_on(manifest, tmp_path):
         while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not Path(f"/proc/{pid}").exists()
-    done = shell(manifest, out, "--epochs=15")
-    assert done.returncode == 0, done.stderr
+    compare(manifest, methods="mla,concat", seeds=2, out=out, quiet=True, **FAST | {"epochs": 5})
     assert {*status(out).values()} == {"finished"}
+
+
+def test_dask_takes_over(manifest, tmp_path):
+    out = tmp_path / "out"
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster):
+        with joblib.parallel_config("dask"):
+            compare(manifest, methods="mla,concat", seeds=2, out=out, quiet=True, threads=1, **FAST)
+        workers = {str(worker.pid) for worker in cluster.workers.values()}
+    assert {*status(out).values()} == {"finished"}
+    assert read(out)["jobs"] == 2
+    events = [*out.glob("toy-*/events.out.tfevents.*")]  # TIME.HOST.PID.NUMBER
+    assert len(events) == 4
+    assert {event.name.split(".")[-2] for event in events} <= workers
 
 
 def test_all_methods_and_several_data(manifest, tmp_path, here, capsys):
