@@ -68,7 +68,7 @@ def lots(indices: Tensor) -> Tensor:
 
     Fibonacci hashing: consecutive samples fall far apart, so that any run of them is spread evenly.
     """
-    return (indices * 2654435761 % 2**32).double() / 2**32
+    return (indices * 2654435761 % 2**32 // 2**8).float() / 2**24  # exact in float32
 
 
 def presence(rows: dict[str, Tensor], modalities: Sequence[str], size: int) -> Tensor:

@@ -36,5 +36,5 @@ def clusters(points: Tensor, number: int, *, starts: int = 10, steps: int = 100)
 
 def purity(cluster: Tensor, labels: Tensor) -> Tensor:
     """Return the share of rows whose label is the most frequent one of their cluster."""
-    table = one_hot(cluster).T @ one_hot(labels)
+    table = one_hot(cluster).float().T @ one_hot(labels).float()  # CUDA multiplies no matrices of integers
     return table.amax(1).sum() / len(labels)

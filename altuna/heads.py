@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import ClassVar
 
 import torch
@@ -212,9 +213,10 @@ class GatedHead(ConditionedHead):
 
 def _total(parts: dict[int, Tensor], rows: dict[int, Tensor], size: int, width: int) -> Tensor:
     """Add what modalities have [n_m, width] at their rows of [size, width]."""
-    total = next(iter(parts.values())).new_zeros(size, width)
+    dtype, device = _common(parts)
+    total = torch.zeros(size, width, dtype=dtype, device=device)
     for i, part in parts.items():
-        total = total.index_add(0, rows[i], part.to(total.dtype))
+        total = total.index_add(0, rows[i], part.to(dtype))
     return total
 
 
@@ -222,11 +224,17 @@ def _side_by_side(
     features: dict[int, Tensor], rows: dict[int, Tensor], size: int, sizes: Sequence[int]
 ) -> Tensor:
     """Concatenate features [n_m, sizes[m]] at their rows to [size, sum of sizes], zeros where absent."""
-    empty = next(iter(features.values())).new_zeros
-    columns = [empty(size, d) for d in sizes]
+    dtype, device = _common(features)
+    columns = [torch.zeros(size, d, dtype=dtype, device=device) for d in sizes]
     for i, f in features.items():
-        columns[i] = columns[i].index_copy(0, rows[i], f)
+        columns[i] = columns[i].index_copy(0, rows[i], f.to(dtype))
     return torch.cat(columns, dim=1)
+
+
+def _common(parts: dict[int, Tensor]) -> tuple[torch.dtype, torch.device]:
+    """Return a type for all of them: under autocast one encoder may end in bf16 and another in float32."""
+    some = [*parts.values()]
+    return reduce(torch.promote_types, (part.dtype for part in some)), some[0].device
 
 
 HEADS: dict[str, type[Head]] = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, cast
 
 import torch
@@ -162,6 +163,18 @@ class MultimodalClassifier(nn.Module):
     def outputs(self, inputs: dict[str, Tensor], rows: dict[str, Tensor], size: int) -> Outputs:
         """Return what each modality says for ``size`` samples; ``inputs[m]`` are those of ``rows[m]``."""
         return self.outputs_of({m: self.encode(m, x) for m, x in inputs.items()}, rows, size)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Be as when predicting, without dropout and without gradients; afterwards every module as before."""
+        modes = {module: module.training for module in self.modules()}
+        self.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
 
     def outputs_of(self, features: dict[str, Tensor], rows: dict[str, Tensor], size: int) -> Outputs:
         """Return what each modality says from features [n_m, d_m], at ``rows[m]`` of ``size`` samples."""

@@ -223,15 +223,15 @@ class Training(LightningModule):
         return torch.stack([loss.detach() for loss in losses.values()]).sum()
 
     def on_train_epoch_end(self) -> None:  # noqa: D102
-        self.method.after_epoch()
-        seconds = time.perf_counter() - self._started
-        self._started = 0.0
-        self.history[-1] |= {"seconds": seconds, "updates": self.updates, "flops": self._flops}
         means = {name: torch.stack(s).mean().item() for name, s in self._sums.items()}
         self._sums.clear()
         for name, mean in means.items():
             if name.startswith("train/loss/") and not math.isfinite(mean):
                 raise DivergedError(f"diverged: {name} is {mean} in epoch {self.current_epoch}")
+        self.method.after_epoch()
+        seconds = time.perf_counter() - self._started
+        self._started = 0.0
+        self.history[-1] |= {"seconds": seconds, "updates": self.updates, "flops": self._flops}
         if self.max_updates is not None and self.updates == self._updates_before:
             raise UserError("a budget of encoder updates cannot be spent: the method makes none")
         self.history[-1] |= means

@@ -7,6 +7,7 @@ from pytorch_lightning import Trainer
 
 import altuna
 from altuna.data.dataset import MultimodalDataset, loader
+from altuna.errors import DivergedError
 from altuna.methods.base import Method, Turn
 from altuna.training import Training
 
@@ -27,7 +28,7 @@ def data(modalities, missing, seed=0):
     return MultimodalDataset(arrays, position, labels)
 
 
-def method_for(name, dataset):
+def method_for(name, dataset, frozen=0):
     kind = altuna.methods.get(name)
     torch.manual_seed(0)
     chosen = kind.select([*dataset.arrays])
@@ -35,11 +36,13 @@ def method_for(name, dataset):
         m: torch.nn.Sequential(torch.nn.Linear(dataset.arrays[m].shape[1], 8 + i), torch.nn.ReLU())
         for i, m in enumerate(chosen)
     }
+    for encoder in [*encoders.values()][:frozen]:
+        encoder.requires_grad_(requires_grad=False)
     return kind(altuna.MultimodalClassifier(encoders, CLASSES, head=kind.head))
 
 
-def trained(name, dataset, epochs=6, precision="32-true"):
-    method = method_for(name, dataset)
+def trained(name, dataset, epochs=6, precision="32-true", method=None):
+    method = method or method_for(name, dataset)
     dataset = MultimodalDataset(
         {m: dataset.arrays[m] for m in method.model.modalities},
         {m: dataset.position[m] for m in method.model.modalities},
@@ -102,6 +105,26 @@ def test_every_method_trains_in_bf16(name):
     training, _ = trained(name, data(2, True), epochs=8, precision="bf16-mixed")
     assert all(np.isfinite(row["val/nll/fused"]) for row in training.history)
     assert len(training.history) == 8
+
+
+@pytest.mark.parametrize("name", altuna.methods.list())
+def test_every_method_takes_a_frozen_encoder(name):
+    dataset = data(2, True)
+    method = method_for(name, dataset, frozen=1)
+    frozen = method.model.encoders[0]
+    before = [p.clone() for p in frozen.parameters()]
+    training, _ = trained(name, dataset, method=method)
+    assert all(torch.equal(p, b) for p, b in zip(frozen.parameters(), before, strict=True))
+    assert np.isfinite(training.history[-1]["val/nll/fused"])
+
+
+@pytest.mark.parametrize("name", altuna.methods.list())
+def test_every_method_says_that_it_diverged(name):
+    dataset = data(2, True)
+    for values in dataset.arrays.values():
+        values[:] = np.nan
+    with pytest.raises(DivergedError, match=r"diverged: .* is nan in epoch 0"):
+        trained(name, dataset)
 
 
 def test_hooks_fire_in_order_for_every_turn():

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from altuna import Batch, MultimodalClassifier, fuse
 from altuna.batch import presence
-from altuna.heads import HEADS, Head
+from altuna.heads import HEADS, Head, _side_by_side, _total
 from altuna.model import FUSIONS, UNIMODAL_FUSIONS, Outputs
 
 SIZES = {"audio": 6, "image": 9, "text": 4}
@@ -375,6 +375,28 @@ def test_half_precision(head):
         got = build(head)(draw())
     assert got.unimodal_logits.dtype == got.weights.dtype == torch.float32
     torch.testing.assert_close(got.probabilities.float(), exact.probabilities, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("types", [(torch.bfloat16, torch.float32), (torch.float32, torch.bfloat16)])
+def test_features_of_two_types(types):
+    """Under autocast one encoder may end in bf16, another in float32; a GPU's does not mix them by itself."""
+    parts = {i: torch.ones(2, 3, dtype=kind) for i, kind in enumerate(types)}
+    rows = {0: torch.tensor([0, 1]), 1: torch.tensor([1, 2])}
+    beside, total = _side_by_side(parts, rows, 3, [3, 3]), _total(parts, rows, 3, 3)
+    assert beside.dtype == total.dtype == torch.float32
+    assert beside.sum(1).tolist() == [3, 6, 3]
+    assert total[:, 0].tolist() == [1, 2, 1]
+
+
+def test_in_use_gives_back_every_module_as_it_was():
+    model = MultimodalClassifier({"a": torch.nn.Dropout()}, 2, feature_sizes={"a": 2})
+    model.train()
+    model.encoders[0].eval()
+    with model.in_use():
+        assert not any(module.training for module in model.modules())
+        assert not torch.is_grad_enabled()
+    assert model.training
+    assert not model.encoders[0].training
 
 
 def test_presence():

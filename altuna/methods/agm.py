@@ -40,7 +40,7 @@ class AGM(JointMethod):
     Deviations from the authors' code: an absent modality is zero features, not a zero input through its
     encoder; a mean starts with its first loss instead of 0; no gradient clipping, and no last epoch of
     modulation. A loss is over the rows that have the modality, M counts the modalities of the batch. As in
-    their code a loss per sample is at most ``-log 1e-8``; their cap is 7 or 10, by data set.
+    their code a loss per sample is at most ``-log 1e-8``; their cap is 7, 10 or none, by data set.
 
     Args:
         model: A classifier with a joint head.
@@ -66,10 +66,7 @@ class AGM(JointMethod):
 
         def answer(present: tuple[str, ...]) -> Tensor:
             assert turn.joint is not None
-            if not present:
-                return torch.zeros_like(turn.joint)
-            rows = {m: batch.rows[m] for m in present}
-            return self.model.joint({m: turn.features[m] for m in present}, rows, len(batch))
+            return self._joint(turn, batch, present) if present else torch.zeros_like(turn.joint)
 
         shares = shapley(answer, turn.modalities)
         with torch.no_grad():

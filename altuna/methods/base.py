@@ -147,3 +147,8 @@ class JointMethod(Method):
         self._forward(turn, batch)
         assert turn.joint is not None
         return cross_entropy(turn.joint, batch.labels)
+
+    def _joint(self, turn: Turn, batch: Batch, modalities: Sequence[str]) -> Tensor:
+        """Return the joint logits [B, C] of some of a turn's modalities, with nothing of the others."""
+        features = {m: turn.features[m] for m in modalities}
+        return self.model.joint(features, {m: batch.rows[m] for m in modalities}, len(batch))

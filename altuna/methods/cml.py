@@ -24,9 +24,10 @@ class CML(JointMethod):
     with ``A_i`` the modalities of sample i, S every non-empty smaller set of them, and p the softmax of the
     joint logits with the features outside S left out.
 
-    Deviations: all subsets are compared with the whole, where the authors' code removes one modality after
-    the other in a random order; every violation counts, where it skips some by whether the two predictions
-    are right; a mean over the batch, not a sum. Samples with one modality have nothing to compare.
+    Deviations: all subsets are compared with the whole, where the authors' code removes one modality
+    after the other in a random order; every violation counts, where it skips some by whether the two
+    predictions are right, and adds the cross-entropy of the subsets; a mean over the batch, not a sum.
+    Samples with one modality have nothing to compare.
 
     Args:
         model: A classifier with a joint head.
@@ -50,11 +51,11 @@ class CML(JointMethod):
             for subset in combinations(present, size):
                 has = torch.stack([present[m] for m in subset]).all(0) & (count > size)
                 if has.any():
-                    part = confidence(self._joint(turn, batch, subset, has))
+                    part = confidence(self._joint_of(turn, batch, subset, has))
                     loss = loss + self.calibration * excess(part, whole[has]).sum() / len(batch)
         return loss
 
-    def _joint(self, turn: Turn, batch: Batch, subset: tuple[str, ...], has: Tensor) -> Tensor:
+    def _joint_of(self, turn: Turn, batch: Batch, subset: tuple[str, ...], has: Tensor) -> Tensor:
         """Return the joint logits of a subset of modalities for the samples that ``has`` [B] marks."""
         features = {m: turn.features[m][has[batch.rows[m]]] for m in subset}
         number = int(has.sum())

@@ -37,11 +37,11 @@ class G2D(Taught):
 
     Source: Rakib, Bagavathi, ICCV 2025, arXiv 2506.21514.
 
-    Deviations: the teachers are trained in the first epochs of the same run (theirs are prepared beforehand;
-    needs two epochs or more). The authors' code is for two modalities; with M, the prioritised epochs fall
-    into M - 1 equal parts, and in part k the k weakest train. A held encoder has no gradient at all, so
-    momentum and weight decay leave it alone too; theirs holds convolutions only, by zeros. The terms of a
-    modality are over its rows.
+    Deviations: the teachers are trained in the first epochs of the same run (theirs are prepared
+    beforehand; needs two epochs or more) and start from the student's weights. The authors' code is for
+    two modalities; with M, the prioritised epochs fall into M - 1 equal parts, and in part k the k
+    weakest train. A held encoder has no gradient at all, so momentum and weight decay leave it alone too;
+    theirs holds convolutions only, by zeros. The terms of a modality are over its rows.
 
     Args:
         model: A classifier with a joint head.

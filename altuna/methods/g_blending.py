@@ -82,10 +82,8 @@ class GBlending(JointMethod):
         losses = self._losses(turn, batch.take(keep), 0)
         if not keep.all():
             held = batch.take(~keep)
-            self.model.eval()
-            with torch.no_grad():
+            with self.model.in_use():
                 self._losses(Turn(tuple(held.inputs)), held, 1)
-            self.model.train()
         return torch.stack([self.weights[k] * loss for k, loss in losses.items()]).sum()
 
     def _losses(self, turn: Turn, batch: Batch, row: int) -> dict[int, Tensor]:

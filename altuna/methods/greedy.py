@@ -28,11 +28,13 @@ class Greedy(JointMethod):
 
     Source: Wu, Jastrzebski, Cho, Geras, ICML 2022, arXiv 2202.05306.
 
-    Deviations: the paper fuses inside the encoders by MMTM layers, compares the speed of these with that of
-    the branch they feed, and fixes their gates at a running mean. With a late joint head nothing crosses
-    before it: ``theta_m`` is encoder m with its columns of the head, and features are what is fixed. Speeds
-    count the re-balancing steps too (the authors' code does not), in which only one modality moves here. For
-    M > 2 a modality stands against the mean of the others. A batch without rows of m is a regular step.
+    Deviations: the paper fuses inside the encoders by MMTM layers, compares the speed of these with that
+    of the branch they feed, and fixes their gates at a running mean. With a late joint head nothing
+    crosses before it: ``theta_m`` is encoder m with its columns of the head, and features are what is
+    fixed. Speeds count the re-balancing steps too (the authors' code does not), in which only one
+    modality moves here. For M > 2 a modality stands against the mean of the others. The others' columns
+    of the head stand still but for what momentum and weight decay do to a weight whose gradient is zero.
+    A batch without rows of m is a regular step.
 
     Args:
         model: A classifier with the ``concat`` head.

@@ -29,11 +29,13 @@ class LFM(JointMethod):
     and after each batch takes a gradient step on the cross-entropy that a step by L leaves behind, to first
     order: ``alpha <- alpha + rate * <g_CE, g_JS - g_CE>``, kept within [0.05, 0.95].
 
-    Deviations: the paper matches modalities contrastively; like the authors' code this matches predictions,
-    by the Jensen-Shannon divergence proper (there the arguments of KL are swapped). The authors' learned
-    schedule takes second derivatives on a validation batch, this takes inner products of the training batch's
-    two gradients. Logits are added, not averaged, and the loss is not doubled. Any number of modalities, as
-    the mean over the pairs that the batch has; a pair is over the rows with both.
+    Deviations: the paper matches modalities contrastively; like the authors' code this matches
+    predictions, by the Jensen-Shannon divergence proper (there the arguments of KL are swapped). The
+    authors' learned schedule takes second derivatives on held-out rows once an epoch, at a rate of 1e-4,
+    this takes inner products of each training batch's two gradients; their default run follows a
+    polynomial fitted to the learned schedule. Logits are added, not averaged, and the loss is not
+    doubled. Any number of modalities, as the mean over the pairs that the batch has; a pair is over the
+    rows with both, and a batch without pairs has the joint loss alone.
 
     Args:
         model: A classifier with the head ``sum``.
@@ -65,13 +67,17 @@ class LFM(JointMethod):
         if self.schedule == "heuristic":
             self.alpha.fill_(1 - math.exp(-1 / (self.clock.epoch + 1)))
         turn.log["alpha"] = alpha = self.alpha.clone()
-        losses = {"classification": (1 - alpha) * classification}
-        if gaps := [disagreement(u, v) for u, v, _ in pairs(turn.logits, batch.rows)]:
-            losses["alignment"] = alpha * torch.stack(gaps).mean()
+        gaps = [disagreement(u, v) for u, v, _ in pairs(turn.logits, batch.rows)]
+        if not gaps:
+            return classification
+        losses = {
+            "classification": (1 - alpha) * classification,
+            "alignment": alpha * torch.stack(gaps).mean(),
+        }
         return losses if self.schedule == "learned" else torch.stack([*losses.values()]).sum()
 
     def modify_gradients(self, turn: Turn, batch: Batch) -> None:  # noqa: D102
-        if "alignment" not in turn.gradients:
+        if not turn.gradients:
             return
         alpha, alignment = turn.log["alpha"], turn.gradients["alignment"]
         for p, gradient in turn.gradients["classification"].items():

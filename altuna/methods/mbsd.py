@@ -24,10 +24,12 @@ class MBSD(JointMethod):
     of a pair's two modalities s has the higher probability of the true class, w the lower, and
     ``w_i = p_s[y] - p_w[y]`` where either of them is right, else 0.
 
-    Deviations: the paper distils in the pre-training of one vision-and-language transformer; this is its form
-    for classification as GeWu-Lab's BalanceBenchmark has it, with the divergence of the whole distributions
-    (there of two numbers that are no distributions) and with the teacher and ``w_i`` constants. Any number of
-    modalities, as the mean over the pairs that the batch has; a pair is over the n rows with both.
+    Deviations: the paper distils in the pre-training of one vision-and-language transformer; this is its
+    form for classification as GeWu-Lab's BalanceBenchmark has it, with the divergence of the whole
+    distributions (there of two numbers that are no distributions), the distance of logits for any number
+    of modalities (there of probabilities where there are three) and with the teacher and ``w_i``
+    constants. Any number of modalities, as the mean over the pairs that the batch has; a pair is over the
+    n rows with both.
 
     Args:
         model: A classifier with a joint head.

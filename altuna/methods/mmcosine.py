@@ -14,7 +14,7 @@ class MMCosine(JointMethod):
     .. math:: z = s \sum_m \frac{W_m h_m}{\|W_m\| \|h_m\|}, \quad L = CE(z, y)
 
     with the norm of ``W_m`` taken class by class. The scale s belongs to the head, which predicts with it
-    too: 10, as the authors set it for CREMA-D.
+    too: 10.
 
     Deviations: any number of modalities; an absent one adds nothing to its sample's sum.
     """

@@ -64,6 +64,8 @@ class MMPareto(JointMethod):
     def modify_gradients(self, turn: Turn, batch: Batch) -> None:  # noqa: D102
         for m in turn.modalities:
             parameters = [p for p in self._encoder_parameters(m) if p.grad is not None]
+            if not parameters:  # a frozen encoder
+                continue
             joint, unimodal = (
                 torch.cat([turn.gradients[name].get(p, torch.zeros_like(p)).flatten() for p in parameters])
                 for name in ("joint", f"unimodal {m}")

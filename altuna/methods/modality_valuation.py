@@ -85,11 +85,6 @@ class ModalityValuation(JointMethod):
 
         return shapley(value, turn.modalities)
 
-    def _joint(self, turn: Turn, batch: Batch, coalition: tuple[str, ...]) -> Tensor:
-        """Return the joint logits [B, C] of some modalities, with zeros for the others."""
-        features = {m: turn.features[m] for m in coalition}
-        return self.model.joint(features, {m: batch.rows[m] for m in coalition}, len(batch))
-
 
 def repetitions(contributions: Tensor, rate: float) -> Tensor:
     """Return how often to resample, from contributions of any shape: never from a full one, 1, upwards."""

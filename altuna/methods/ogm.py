@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from altuna.batch import Batch
 from altuna.contribution import braked, brakes
 from altuna.methods.base import JointMethod, Turn
@@ -46,10 +48,13 @@ class OGM(JointMethod):
         self.alpha, self.modulated = alpha, range(modulation_starts, modulation_ends + 1)
 
     def modify_gradients(self, turn: Turn, batch: Batch) -> None:  # noqa: D102
-        if self.clock.epoch not in self.modulated:
+        if self.clock.epoch not in self.modulated or len(turn.modalities) < 2:
             return
         labels = {m: batch.labels_of(m) for m in turn.modalities}
         for m, factor in brakes(turn.logits, labels, self.alpha).items():
             for p in braked(self.model.encoder(m)):
                 if p.grad is not None:
-                    p.grad.mul_(factor)
+                    p.grad = self._modulated(p.grad, factor)
+
+    def _modulated(self, gradient: Tensor, factor: Tensor) -> Tensor:
+        return factor * gradient

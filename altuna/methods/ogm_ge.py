@@ -5,10 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from altuna.batch import Batch
-from altuna.contribution import braked, brakes
-from altuna.methods.base import JointMethod, Turn
-from altuna.model import MultimodalClassifier
+from altuna.methods.ogm import OGM
 
 
 def enhanced(gradient: Tensor, factor: Tensor) -> Tensor:
@@ -17,7 +14,7 @@ def enhanced(gradient: Tensor, factor: Tensor) -> Tensor:
     return factor * gradient + spread * torch.randn_like(gradient)
 
 
-class OGMGE(JointMethod):
+class OGMGE(OGM):
     r"""OGM, whose smaller steps are made up for by noise as large as the gradient was.
 
     The coefficient :math:`\kappa_m` is OGM's (see ``ogm``); every modulated gradient becomes
@@ -37,24 +34,5 @@ class OGMGE(JointMethod):
         modulation_ends: Last epoch with modulation.
     """
 
-    def __init__(
-        self,
-        model: MultimodalClassifier,
-        *,
-        alpha: float = 0.8,
-        modulation_starts: int = 0,
-        modulation_ends: int = 50,
-    ) -> None:
-        if not alpha >= 0:
-            raise ValueError(f"alpha must not be negative, got {alpha}")
-        super().__init__(model)
-        self.alpha = alpha
-        self.first, self.last = modulation_starts, modulation_ends
-
-    def modify_gradients(self, turn: Turn, batch: Batch) -> None:  # noqa: D102
-        if self.first <= self.clock.epoch <= self.last:
-            labels = {m: batch.labels_of(m) for m in turn.modalities}
-            for m, factor in brakes(turn.logits, labels, self.alpha).items():
-                for p in braked(self.model.encoder(m)):
-                    if p.grad is not None:
-                        p.grad = enhanced(p.grad, factor)
+    def _modulated(self, gradient: Tensor, factor: Tensor) -> Tensor:
+        return enhanced(gradient, factor)

@@ -7,16 +7,17 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div, mse_loss
+from torch.nn.functional import cross_entropy, mse_loss
 
 from altuna.batch import Batch, presence
 from altuna.methods.base import Method, Turn
 from altuna.model import MultimodalClassifier
 
 
-def reconcilement(logits: Tensor, others: Tensor) -> Tensor:
-    """Return ``KL(q || p)``, mean over rows, of a learner's p from the others' q, both logits [n, C]."""
-    return kl_div(logits.log_softmax(1), others.log_softmax(1), reduction="batchmean", log_target=True)
+def reconcilement(logits: Tensor, others: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean ``q_y log(q_y / p_y)`` of a learner's p and the others' q, both as logits [n, C]."""
+    p, q = (z.log_softmax(1).gather(1, labels.unsqueeze(1)) for z in (logits, others))
+    return (q.exp() * (q - p)).mean()
 
 
 class ReconBoost(Method):
@@ -26,19 +27,20 @@ class ReconBoost(Method):
     (encoder and classifier) trains alone, p being its probabilities, q those of the frozen sum of the others,
     and p' those of the learner of the stage before, from which it must not stray (memory consolidation):
 
-    .. math:: L = CE(z_m, y) - \lambda\, KL(q \,\|\, p) + \alpha\, MSE(p, p')
+    .. math:: L = CE(z_m, y) - \lambda\, q_y \log \frac{q_y}{p_y} + \alpha\, MSE(p, p')
 
-    whose gradient for the logits, :math:`(1 - \lambda) p - (y - \lambda q)` without the last term, is that of
-    a boosting learner fitted to the residual. In its last epochs (global rectification) all learners that
-    have had a stage train together, :math:`L = CE(\sum_m z_m, y)`.
+    whose gradient for the logits, :math:`(1 - \lambda q_y)(p - y)` without the last term, counts a sample
+    the less, the surer the others are of its class, as boosting does. In its last epochs (global
+    rectification) all learners that have had a stage train together, :math:`L = CE(\sum_m z_m, y)`.
 
     Source: Hua, Xu, Bao, Yang, Huang, ICML 2024, arXiv 2405.09321.
 
-    Deviations from the authors' code: KL is over all classes (theirs keeps the true one only);
-    the consolidation has a gradient (theirs is detached on both sides); classifiers are separate and the
-    ensemble has no learnt scale; one optimizer serves all stages; others are frozen as in use (no dropout).
-    Stages shrink in proportion where the run is too short to give every modality two. Each term is over the
-    rows that have all it compares; a batch without the stage's modality has no turn.
+    The reconcilement is KL(q || p) at the true class, as in the authors' code: over all classes the loss
+    would have no lower bound. Deviations from their code: the consolidation has a gradient (theirs is
+    detached on both sides); classifiers are separate and the ensemble has no learnt scale; one optimizer
+    serves all stages; others are frozen as in use (no dropout). Stages shrink in proportion where the run
+    is too short to give every modality two. Each term is over the rows that have all it compares; a batch
+    without the stage's modality has no turn.
 
     Args:
         model: A classifier whose joint logits are the sum of the unimodal ones.
@@ -97,21 +99,21 @@ class ReconBoost(Method):
         answers, mine = self._frozen(others, batch), batch.rows[modality]
         if (both := self._rows_with(others, batch)[mine]).any():
             ensemble = torch.stack([*answers.values()]).sum(0)[mine]
-            loss = loss - self.agreement * reconcilement(logits[both], ensemble[both])
+            loss = loss - self.agreement * reconcilement(
+                logits[both], ensemble[both], batch.labels_of(modality)[both]
+            )
         if (both := self._rows_with([self._before] if self._before in others else [], batch)[mine]).any():
             before = answers[self._before][mine]
             loss = loss + self.consolidation * mse_loss(logits[both].softmax(1), before[both].softmax(1))
         return loss
 
-    @torch.no_grad()
     def _frozen(self, modalities: Sequence[str], batch: Batch) -> dict[str, Tensor]:
         """Return the logits [B, C] of learners that do not train, 0 for rows without them."""
-        self.model.eval()
         answers = {}
-        for m in modalities:
-            z = self.model.classify(m, self.model.encode(m, batch.inputs[m]))
-            answers[m] = z.new_zeros(len(batch), z.shape[1]).index_copy(0, batch.rows[m], z)
-        self.model.train()
+        with self.model.in_use():
+            for m in modalities:
+                z = self.model.classify(m, self.model.encode(m, batch.inputs[m]))
+                answers[m] = z.new_zeros(len(batch), z.shape[1]).index_copy(0, batch.rows[m], z)
         return answers
 
     def _rows_with(self, modalities: Sequence[str], batch: Batch) -> Tensor:

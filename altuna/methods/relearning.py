@@ -78,17 +78,15 @@ class Relearning(JointMethod):
     def loss(self, turn: Turn, batch: Batch) -> Tensor | dict[str, Tensor]:  # noqa: D102
         return super().loss(turn, batch.take(lots(batch.indices) >= self.held))
 
-    @torch.no_grad()
     def after_step(self, turn: Turn, batch: Batch) -> None:  # noqa: D102
         if not self._diagnoses():
             return
-        lot, model, mode = lots(batch.indices), self.model, self.model.training
-        model.eval()
-        for held in (True, False):
-            part = batch.take(lot < self.held if held else (lot >= self.held) & (lot < 2 * self.held))
-            for m, x in part.inputs.items():
-                self._features[m, held].append((model.encode(m, x), part.labels_of(m)))
-        model.train(mode)
+        lot = lots(batch.indices)
+        with self.model.in_use():
+            for held in (True, False):
+                part = batch.take(lot < self.held if held else (lot >= self.held) & (lot < 2 * self.held))
+                for m, x in part.inputs.items():
+                    self._features[m, held].append((self.model.encode(m, x), part.labels_of(m)))
 
     def after_epoch(self) -> None:  # noqa: D102
         for i, m in enumerate(self.model.modalities if self._diagnoses() else ()):

@@ -7,7 +7,9 @@ import torch
 from methods.agreement import arrays_of, assert_agrees, assert_same, batch_for, cases, names, parameters_of
 from methods.driver import batch_of, converged, gradients, method_of, sgd, step
 from references import lfm as reference
+from torch.nn.functional import cross_entropy
 
+from altuna import Batch
 from altuna.methods.lfm import disagreement
 
 
@@ -82,3 +84,11 @@ def test_options_are_checked():
 @pytest.mark.parametrize("schedule", ["heuristic", "learned"])
 def test_learns_what_two_modalities_tell(schedule):
     assert converged("lfm", schedule=schedule) > 0.95
+
+
+def test_a_batch_without_pairs_is_learnt_in_full():
+    method, full = method_of("lfm"), batch_of(0)
+    half = {"sound": torch.arange(4), "picture": torch.arange(4, 8)}
+    batch = Batch({m: full.inputs[m][r] for m, r in half.items()}, half, full.labels, full.indices)
+    turn = next(iter(method.turns(batch)))
+    torch.testing.assert_close(method.loss(turn, batch), cross_entropy(turn.joint, batch.labels))

@@ -53,6 +53,12 @@ def test_noise_for_every_encoder_in_its_epochs_and_none_for_the_head():
     assert all(torch.equal(g, want[n]) for n, g in gradients(method, batch).items())
 
 
+def test_a_batch_with_one_modality_is_left_alone():
+    batch = batch_of(0, modalities=("sound",))
+    want, got = (gradients(method_of(name), batch) for name in ("concat", "ogm_ge"))
+    assert all(torch.equal(g, want[n]) for n, g in got.items())
+
+
 def test_same_seed_same_noise():
     method, batch, drawn = method_of("ogm_ge"), batch_of(0), []
     for seed in (1, 1, 2):

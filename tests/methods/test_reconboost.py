@@ -97,15 +97,24 @@ def test_a_boosting_turn_trains_one_learner():
 
 
 @pytest.mark.parametrize("agreement", [0.0, 0.2, 1.0])
-def test_the_gradient_is_a_boosting_residual(agreement):
+def test_what_the_others_know_counts_less(agreement):
     g = torch.Generator().manual_seed(0)
     z, others = (torch.randn(6, CLASSES, generator=g, dtype=torch.double) for _ in range(2))
     labels = torch.randint(CLASSES, (6,), generator=g)
     z.requires_grad_()
-    (cross_entropy(z, labels) - agreement * reconcilement(z, others)).backward()
+    (cross_entropy(z, labels) - agreement * reconcilement(z, others, labels)).backward()
     y = torch.eye(CLASSES, dtype=torch.double)[labels]
-    want = (1 - agreement) * z.detach().softmax(1) - (y - agreement * others.softmax(1))
-    torch.testing.assert_close(z.grad, want / 6)
+    left = 1 - agreement * (others.softmax(1) * y).sum(1, keepdim=True)
+    torch.testing.assert_close(z.grad, left * (z.detach().softmax(1) - y) / 6)
+
+
+def test_the_loss_has_a_lower_bound():
+    """However far a learner goes, it is not paid for contradicting the others."""
+    labels, others = torch.tensor([0]), torch.zeros(1, 3)
+    for far in (10.0, 100.0, 1000.0):
+        z = torch.tensor([[far, -far, -far]])
+        loss = cross_entropy(z, labels) - 0.2 * reconcilement(z, others, labels)
+        assert loss.item() == pytest.approx(0.2 / 3 * torch.tensor(3.0).log().item())
 
 
 def trained(steps=60, **options):
@@ -121,7 +130,7 @@ def trained(steps=60, **options):
 
 
 def test_a_learner_corrects_the_mistakes_of_the_others():
-    off, on = (trained(agreement=a, consolidation=0.0) for a in (0.0, 0.3))
+    off, on = (trained(agreement=a, consolidation=0.0) for a in (0.0, 0.6))
     wrong = off[2] != 1
     margin_off, margin_on = (
         (z.gather(1, y.unsqueeze(1)).squeeze(1) - z[:, 1])[wrong].mean() for z, _, y in (off, on)

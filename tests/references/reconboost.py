@@ -24,7 +24,8 @@ def boosting(p, frozen, inputs, labels, modality, members, before, agreement, co
                 others[i] = learner(frozen, i, mine)
         if others:
             log_q = log_softmax(sum(others.values()))[0]
-            reconcilement.append((np.exp(log_q) * (log_q - log_p)).sum())
+            y = labels[row]
+            reconcilement.append(np.exp(log_q[y]) * (log_q[y] - log_p[y]))
         if before in others:
             distance.append(((np.exp(log_p) - np.exp(log_softmax(others[before])[0])) ** 2).mean())
     total = cross_entropy(z, labels[rows])
