@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -44,6 +44,21 @@ class Batch:
             {m: place[self.rows[m][mine]] for m, mine in kept.items()},
             self.labels[keep],
             self.indices[keep],
+        )
+
+    def thinned(self, rate: float) -> Batch:
+        """Return the batch without the cells that random dropping takes, each with probability ``rate``.
+
+        Every sample keeps one of its cells at least. A modality that loses all of them is left out.
+        """
+        present = presence(self.rows, [*self.inputs], len(self))
+        lots = torch.rand(present.shape, device=present.device).masked_fill(~present, -1)
+        kept = (lots >= rate) | (lots == lots.amax(0, keepdim=True))
+        mine = {m: keep[self.rows[m]] for m, keep in zip(self.inputs, kept, strict=True)}
+        return replace(
+            self,
+            inputs={m: self.inputs[m][keep] for m, keep in mine.items() if keep.any()},
+            rows={m: self.rows[m][keep] for m, keep in mine.items() if keep.any()},
         )
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:

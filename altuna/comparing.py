@@ -113,9 +113,7 @@ def _methods(given: str | Sequence[str | Mapping[str, Any]]) -> list[tuple[str, 
             method = dict(one)
             stated = ", ".join(f"{key}={value}" for key, value in one.items() if key != "name")
             label = str(one.get("name", "")) + (f" ({stated})" if stated else "")
-        kind = methods.get(method.get("name", ""))
-        settings = {key: value for key, value in method.items() if key != "name"}
-        check_options(settings, kind, f"method {method['name']!r}", beside=("model",))
+        methods.check(method.get("name", ""), {key: value for key, value in method.items() if key != "name"})
         chosen.append((label, method))
     if not chosen:
         raise UserError("methods: name some, or all")
@@ -241,12 +239,14 @@ def _reason_against(method: Mapping[str, Any], prepared: Prepared) -> str:
     settings = {key: value for key, value in method.items() if key != "name"}
     kind = methods.get(method["name"])
     description = prepared.description
+    impute = settings.pop("impute", "zero")
     try:
         used = kind.select([*description.readers], **settings)
         description = replace(
             description,
             head=kind.head,
             fusion="",
+            impute=impute,
             readers={name: description.readers[name] for name in used},
             encoders={name: description.encoders[name] for name in used},
         )

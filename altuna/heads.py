@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from altuna.cascade import Cascade
 
 
 class Head(nn.Module):
@@ -16,11 +18,14 @@ class Head(nn.Module):
     ``forward(i, features)`` gives the unimodal logits [n, C] of modality number ``i``.
     A head with ``is_joint`` also has ``joint(features, rows, size)``, the joint logits [B, C]. With
     ``is_expert`` too, they are one more opinion beside the unimodal ones, where all modalities are present.
+    A head that ``is_whole`` has no ``forward``: a modality's logits are the joint ones of samples that have
+    nothing else.
     """
 
     needs_equal_sizes: ClassVar[bool] = False
     is_joint: ClassVar[bool] = False
     is_expert: ClassVar[bool] = False
+    is_whole: ClassVar[bool] = False
 
     def __init__(self, sizes: Sequence[int], num_classes: int) -> None:
         super().__init__()
@@ -156,22 +161,15 @@ class CosineHead(SumHead):
 
 
 class ConditionedHead(Head):
-    """A head in which each modality conditions the sum of the others; their mean is classified.
-
-    A modality's own logits are those of a sample that has nothing else.
-    """
+    """A head in which each modality conditions the sum of the others; their mean is classified."""
 
     needs_equal_sizes = True
     is_joint = True
+    is_whole = True
 
     def __init__(self, sizes: Sequence[int], num_classes: int) -> None:
         super().__init__(sizes, num_classes)
         self.linear = nn.Linear(sizes[0], num_classes)
-
-    def forward(self, i: int, features: Tensor) -> Tensor:  # noqa: D102
-        return self.joint(
-            {i: features}, {i: torch.arange(len(features), device=features.device)}, len(features)
-        )
 
     def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:  # noqa: D102
         d = self.sizes[0]
@@ -211,6 +209,79 @@ class GatedHead(ConditionedHead):
         return gated
 
 
+class Imagined(NamedTuple):
+    """What is given of B samples, and what a cascade makes of it, with d features of all modalities together.
+
+    ``given`` [B, d], zeros where absent; ``has`` [B, d] bool; ``features`` [B, d], imagined ones;
+    ``latents`` [B, latent_size].
+    """
+
+    given: Tensor
+    has: Tensor
+    features: Tensor
+    latents: Tensor
+
+
+class CascadeHead(Head):
+    """A head that imagines absent features from those present, by a cascade of autoencoders."""
+
+    is_joint = True
+    is_whole = True
+    blocks: ClassVar[int]
+
+    def __init__(self, sizes: Sequence[int], num_classes: int) -> None:
+        super().__init__(sizes, num_classes)
+        self.cascade = Cascade(sum(sizes), self.blocks)
+
+    def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:  # noqa: D102
+        return self.judge(self.imagine(features, rows, size))
+
+    def beside(
+        self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return all features side by side [size, d], and which of them [size, d] there are."""
+        ones = {i: torch.ones_like(f) for i, f in features.items()}
+        has = _side_by_side(ones, rows, size, self.sizes).bool()
+        return _side_by_side(features, rows, size, self.sizes), has
+
+    def imagine(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Imagined:
+        """Return what the cascade makes of features [n_m, d_m] at rows [n_m]."""
+        given, has = self.beside(features, rows, size)
+        return Imagined(given, has, *self.cascade(given))
+
+    def judge(self, view: Imagined) -> Tensor:
+        """Return the joint logits [B, C]."""
+        raise NotImplementedError
+
+
+class CRAHead(CascadeHead):
+    """A linear layer on the features, completed by three autoencoders (CRA, Tran et al., CVPR 2017)."""
+
+    blocks = 3
+
+    def __init__(self, sizes: Sequence[int], num_classes: int) -> None:
+        super().__init__(sizes, num_classes)
+        self.linear = nn.Linear(sum(sizes), num_classes)
+
+    def judge(self, view: Imagined) -> Tensor:  # noqa: D102
+        logits: Tensor = self.linear(torch.where(view.has, view.given, view.features))
+        return logits
+
+
+class MMINHead(CascadeHead):
+    """A linear layer on the latent vectors of five autoencoders (MMIN, Zhao et al., ACL 2021)."""
+
+    blocks = 5
+
+    def __init__(self, sizes: Sequence[int], num_classes: int) -> None:
+        super().__init__(sizes, num_classes)
+        self.linear = nn.Linear(self.cascade.latent_size, num_classes)
+
+    def judge(self, view: Imagined) -> Tensor:  # noqa: D102
+        logits: Tensor = self.linear(view.latents)
+        return logits
+
+
 def _total(parts: dict[int, Tensor], rows: dict[int, Tensor], size: int, width: int) -> Tensor:
     """Add what modalities have [n_m, width] at their rows of [size, width]."""
     dtype, device = _common(parts)
@@ -248,4 +319,6 @@ HEADS: dict[str, type[Head]] = {
     "film": FiLMHead,
     "gated": GatedHead,
     "shared_joint": SharedJointHead,
+    "cra": CRAHead,
+    "mmin": MMINHead,
 }

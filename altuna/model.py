@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from altuna.batch import presence
 from altuna.errors import UserError
 from altuna.fusion import RULES, Fusion, Rule, fuse
-from altuna.heads import HEADS
+from altuna.heads import HEADS, CascadeHead
 
 CALIBRATED = "calibrated_"
 UNIMODAL_FUSIONS: tuple[str, ...] = (*RULES, *(CALIBRATED + rule for rule in RULES))
 FUSIONS: tuple[str, ...] = (*UNIMODAL_FUSIONS, "joint", "experts")
+Impute = Literal["zero", "mean"]
+WINDOW = 1024  # rows that a running mean of features reaches back
 
 
 class Outputs(NamedTuple):
@@ -72,6 +74,9 @@ class MultimodalClassifier(nn.Module):
             modalities, of the joint ones (a head that is made for it). The head decides when None.
         fixed_weights: Modality name to its weight, for ``fixed``.
         feature_sizes: Modality name to d_m, for encoders that have no ``out_features``.
+        impute: What a joint head gets for features that are absent: ``zero``, or their running ``mean`` over
+            the training: exact until ``WINDOW`` rows were met, then exponential, since a mean of all would
+            keep the features of encoders that had learnt nothing. Samples count alike in any batch.
 
     The buffers ``temperatures`` [M] and ``confidence_temperatures`` [M] (entry k - 1 for predictions that
     rest on k modalities) start at 1 and are fitted by ``altuna.evaluation.calibrate``; likewise
@@ -82,6 +87,7 @@ class MultimodalClassifier(nn.Module):
     confidence_temperatures: Tensor
     joint_temperature: Tensor
     fixed_weights: Tensor
+    met: Tensor
 
     def __init__(
         self,
@@ -92,6 +98,7 @@ class MultimodalClassifier(nn.Module):
         fusion: str | None = None,
         fixed_weights: Mapping[str, float] | None = None,
         feature_sizes: Mapping[str, int] | None = None,
+        impute: Impute = "zero",
     ) -> None:
         super().__init__()
         if not encoders:
@@ -109,6 +116,16 @@ class MultimodalClassifier(nn.Module):
             nn.Identity() if common in (None, size) else nn.Linear(size, common) for size in sizes
         )
         self.head = HEADS[head]([common or size for size in sizes], num_classes)
+        if impute not in get_args(Impute):
+            raise ValueError(f"impute must be one of {', '.join(get_args(Impute))}, got {impute!r}")
+        if impute == "mean" and (not self.head.is_joint or isinstance(self.head, CascadeHead)):
+            reason = "imagines what is absent" if self.head.is_joint else "is not joint"
+            raise ValueError(f"impute: 'mean' cannot be, as the head {head!r} {reason}")
+        self.impute = impute
+        if impute == "mean":
+            self.register_buffer("met", torch.zeros(len(encoders)))
+            for i, size in enumerate(self.head.sizes):
+                self.register_buffer(f"mean{i}", torch.zeros(size))
         self.num_classes = num_classes
         usual = "experts" if self.head.is_expert else "joint" if self.head.is_joint else "calibrated_product"
         self.fusion = self.check_fusion(fusion or usual)
@@ -145,20 +162,38 @@ class MultimodalClassifier(nn.Module):
         """Return the features [n, d] that the head sees, from a modality's input [n, ...]."""
         i = self._number(modality)
         features: Tensor = self.adapters[i](self.encoders[i](inputs))
+        if self.impute == "mean" and self.training and len(features):
+            self.met[i] += len(features)
+            share = (len(features) / self.met[i].clamp_max(WINDOW)).clamp_max(1)
+            self.get_buffer(f"mean{i}").lerp_(features.detach().float().mean(0), share)
         return features
 
     def classify(self, modality: str, features: Tensor) -> Tensor:
         """Return a modality's logits [n, C] from its features [n, d]."""
+        if self.head.is_whole:
+            rows = torch.arange(len(features), device=features.device)
+            return self.joint({modality: features}, {modality: rows}, len(features))
         logits: Tensor = self.head(self._number(modality), features)
         return logits
 
     def joint(self, features: dict[str, Tensor], rows: dict[str, Tensor], size: int) -> Tensor:
         """Return a joint head's logits [size, C] from the features [n_m, d_m] at rows [n_m]."""
-        return self.head.joint(
-            {self._number(m): f for m, f in features.items()},
-            {self._number(m): r for m, r in rows.items()},
-            size,
-        )
+        numbered = {self._number(m): f for m, f in features.items()}
+        places = {self._number(m): r for m, r in rows.items()}
+        if self.impute == "mean":
+            numbered, places = self._with_means(numbered, places, size)
+        return self.head.joint(numbered, places, size)
+
+    def _with_means(
+        self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int
+    ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+        """Return features of all modalities for all samples, means where there are none."""
+        # Copies: a later forward pass changes the means, maybe before this one's backward.
+        filled = {i: self.get_buffer(f"mean{i}").repeat(size, 1) for i in range(len(self.modalities))}
+        for i, f in features.items():
+            filled[i] = filled[i].to(f).index_copy(0, rows[i], f)
+        everyone = torch.arange(size, device=filled[0].device)
+        return filled, dict.fromkeys(filled, everyone)
 
     def outputs(self, inputs: dict[str, Tensor], rows: dict[str, Tensor], size: int) -> Outputs:
         """Return what each modality says for ``size`` samples; ``inputs[m]`` are those of ``rows[m]``."""

@@ -24,6 +24,7 @@ def check_options(
     where: str,
     beside: Collection[str] = (),
     others: bool = False,
+    more: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> None:
     """Check names and values against a function's signature.
 
@@ -33,6 +34,7 @@ def check_options(
         where: Names the place for messages.
         beside: Parameters that are not options.
         others: Pass over the names that the function does not have.
+        more: Names of further options, with their types.
 
     Raises:
         UserError: An unknown name (the nearest one is given), or a value of the wrong type.
@@ -41,11 +43,11 @@ def check_options(
         raise UserError(f"{where}: must be options with their values, got {options!r}")
     signature = inspect.signature(function)
     source = getattr(function, "func", function)  # of a functools.partial
-    hints = get_type_hints(source.__init__ if inspect.isclass(source) else source)
+    hints = get_type_hints(source.__init__ if inspect.isclass(source) else source) | dict(more)
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     known = [
         n for n, parameter in signature.parameters.items() if parameter.kind in named and n not in beside
-    ]
+    ] + [*more]
     for name, value in options.items():
         if name not in known and others:
             continue

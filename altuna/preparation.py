@@ -47,6 +47,7 @@ class Prepared:
 def prepare(options: Mapping[str, Any], path: Path, store: Path, quiet: bool) -> Prepared:
     """Read the manifest, build the model, then read the cells: a mistake in the options is told before."""
     name, kind, method_options = _method(options)
+    impute = method_options.pop("impute", "zero")
     manifest = _manifest(options, path, quiet)
     settings = _settings(options, manifest)
     manifest = manifest.only(kind.select([*manifest.modalities], **method_options))
@@ -64,6 +65,7 @@ def prepare(options: Mapping[str, Any], path: Path, store: Path, quiet: bool) ->
         readers=readers,
         encoders=encoders,
         columns={n: m.columns for n, m in manifest.modalities.items()},
+        impute=impute,
     )
     torch.manual_seed(options["seed"])
     model = description.build_model()
@@ -101,8 +103,7 @@ def _method(options: Mapping[str, Any]) -> tuple[str, type[Method], dict[str, An
     name = method_options.pop("name", None)
     if name is None:
         raise UserError("method: needs a name, one of " + ", ".join(methods.list()))
-    kind = methods.get(name)
-    check_options(method_options, kind, f"method {name!r}", beside=("model",))
+    kind = methods.check(name, method_options)
     if options["optimizer"] not in OPTIMIZERS:
         raise UserError(f"optimizer: no {options['optimizer']!r}{nearest(options['optimizer'], OPTIMIZERS)}")
     return name, kind, method_options

@@ -17,7 +17,7 @@ from altuna.data.readers import READERS, Reader
 from altuna.encoders import build
 from altuna.errors import UserError
 from altuna.files import replacing, write_json
-from altuna.model import MultimodalClassifier
+from altuna.model import Impute, MultimodalClassifier
 
 FORMAT = 2
 
@@ -34,6 +34,7 @@ class Description:
     readers: dict[str, Reader]
     encoders: dict[str, dict[str, Any]]
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    impute: Impute = "zero"
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``config.json`` holds."""
@@ -44,6 +45,7 @@ class Description:
             "head": self.head,
             "fusion": self.fusion,
             "fixed_weights": self.fixed_weights,
+            "impute": self.impute,
             "modalities": {
                 name: {
                     "type": reader.type,
@@ -68,6 +70,7 @@ class Description:
             {n: _reader(**m["reader"]) for n, m in modalities.items()},
             {n: m["encoder"] for n, m in modalities.items()},
             {n: tuple(m.get("columns", ())) for n, m in modalities.items()},
+            config.get("impute", "zero"),
         )
 
     def build_model(self) -> MultimodalClassifier:
@@ -82,6 +85,7 @@ class Description:
                 head=self.head,
                 fusion=self.fusion or None,
                 fixed_weights=self.fixed_weights,
+                impute=self.impute,
             )
         except UserError:
             raise

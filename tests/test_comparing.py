@@ -360,10 +360,13 @@ def test_other_budgets(budget, manifest, tmp_path, here):
 
 
 def test_methods_with_options(manifest, tmp_path, here):
-    some = ["mla", {"name": "mla", "project": "off"}]
+    some = ["mla", {"name": "mla", "project": "off"}, {"name": "concat", "impute": "mean"}]
     compare(manifest, methods=some, seeds=1, out=tmp_path / "out", quiet=True, **FAST)
-    assert [*status(tmp_path / "out")] == ["toy-mla-0", "toy-mla-project=off-0"]
-    assert [r["method"] for r in read(tmp_path / "out")["results"]] == ["mla", "mla (project=off)"]
+    folders = ["toy-mla-0", "toy-mla-project=off-0", "toy-concat-impute=mean-0"]
+    assert [*status(tmp_path / "out")] == folders
+    labels = ["mla", "mla (project=off)", "concat (impute=mean)"]
+    assert [r["method"] for r in read(tmp_path / "out")["results"]] == labels
+    assert json.loads((tmp_path / "out" / folders[2] / "config.json").read_text())["impute"] == "mean"
 
 
 @pytest.mark.parametrize(
@@ -373,6 +376,11 @@ def test_methods_with_options(manifest, tmp_path, here):
         ({"methods": "mla,mla"}, "'mla' stands there twice"),
         ({"methods": "mla:a"}, "unknown option 'modality'"),
         ({"methods": [{"name": "mla", "alfa": 1}]}, "did you mean 'alpha'"),
+        (
+            {"methods": [{"name": "concat", "impute": "median"}]},
+            "impute must be 'zero' or 'mean', got 'median'",
+        ),
+        ({"methods": [{"name": "mla", "impute": "mean"}]}, "the head 'shared' is not joint"),
         ({"methods": "unimodal:c"}, "no modality 'c'"),
         ({"data": "htda"}, "htda: .*did you mean 'htad'"),
         ({"data": "MANIFEST,absent.csv"}, "absent.csv: no such file"),

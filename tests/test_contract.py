@@ -8,6 +8,7 @@ from pytorch_lightning import Trainer
 import altuna
 from altuna.data.dataset import MultimodalDataset, loader
 from altuna.errors import DivergedError
+from altuna.heads import HEADS, CascadeHead
 from altuna.methods.base import Method, Turn
 from altuna.training import Training
 
@@ -28,7 +29,7 @@ def data(modalities, missing, seed=0):
     return MultimodalDataset(arrays, position, labels)
 
 
-def method_for(name, dataset, frozen=0):
+def method_for(name, dataset, frozen=0, **options):
     kind = altuna.methods.get(name)
     torch.manual_seed(0)
     chosen = kind.select([*dataset.arrays])
@@ -38,7 +39,7 @@ def method_for(name, dataset, frozen=0):
     }
     for encoder in [*encoders.values()][:frozen]:
         encoder.requires_grad_(requires_grad=False)
-    return kind(altuna.MultimodalClassifier(encoders, CLASSES, head=kind.head))
+    return kind(altuna.MultimodalClassifier(encoders, CLASSES, head=kind.head, **options))
 
 
 def trained(name, dataset, epochs=6, precision="32-true", method=None):
@@ -116,6 +117,25 @@ def test_every_method_takes_a_frozen_encoder(name):
     training, _ = trained(name, dataset, method=method)
     assert all(torch.equal(p, b) for p, b in zip(frozen.parameters(), before, strict=True))
     assert np.isfinite(training.history[-1]["val/nll/fused"])
+
+
+HEADS_OF = {name: HEADS[altuna.methods.get(name).head] for name in altuna.methods.list()}
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, head in HEADS_OF.items() if head.is_joint and not issubclass(head, CascadeHead)]
+)
+def test_every_joint_method_imputes_means(name):
+    dataset = data(3, True)
+    method = method_for(name, dataset, impute="mean")
+    training, used = trained(name, dataset, epochs=8, method=method)
+    other = method_for(name, dataset, impute="mean")
+    other.load_state_dict({k.removeprefix("method."): v for k, v in training.state_dict().items()})
+    batch = used[range(len(used))]
+    first, second = (m.model.eval()(batch.inputs, batch.rows, len(batch)) for m in (method, other))
+    assert torch.equal(first.logits, second.logits)
+    assert (method.model.met > SAMPLES).all()
+    assert training.history[-1]["val/accuracy/fused"] > 1.2 / CLASSES
 
 
 @pytest.mark.parametrize("name", altuna.methods.list())

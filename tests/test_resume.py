@@ -57,7 +57,9 @@ def without_time(run):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
-@pytest.mark.parametrize("method", ["mla", "{name: mla, order: random, project: step}", "concat"])
+@pytest.mark.parametrize(
+    "method", ["mla", "{name: mla, order: random, project: step}", "{name: concat, impute: mean}"]
+)
 def test_killed_and_resumed_is_bit_for_bit_the_same(manifest, tmp_path, method):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     process = fit(manifest, whole, method=method)

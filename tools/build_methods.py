@@ -41,6 +41,8 @@ def page() -> str:
         "What each method computes, from the docstrings of [altuna/methods](../altuna/methods). All are\n"
         "evaluated alike: unimodal logits of every modality, fused by the method's own rule and, for\n"
         "comparison, by every other. Options are given as `--set method.NAME=VALUE`.",
+        "Every method with a joint head also has `impute`: features that a sample lacks are zeros (`zero`)\n"
+        "or the running mean of that modality's training features (`mean`), in training and in use.",
     ]
     for name in methods.list():
         kind = methods.get(name)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from altuna.errors import UserError
-from altuna.options import nearest
+from altuna.options import check_options, nearest
 
 if TYPE_CHECKING:
     from altuna.methods.base import Method
@@ -41,6 +42,9 @@ REGISTRY = {
     "relearning": "Relearning",
     "modality_valuation": "ModalityValuation",
     "g2d": "G2D",
+    "modality_dropout": "ModalityDropout",
+    "cra": "CRA",
+    "mmin": "MMIN",
 }
 
 
@@ -59,3 +63,16 @@ def get(name: str) -> type[Method]:
         raise UserError(f"unknown method {name!r}{nearest(name, REGISTRY)}")
     method: type[Method] = getattr(import_module(f"altuna.methods.{name}"), REGISTRY[name])
     return method
+
+
+def check(name: str, options: Mapping[str, Any]) -> type[Method]:
+    """Return a method's class, having checked options: its own, and ``impute``, which any may have.
+
+    Raises:
+        UserError: There is no such method, or it has no such option or value.
+    """
+    from altuna.model import Impute
+
+    kind = get(name)
+    check_options(options, kind, f"method {name!r}", beside=("model",), more={"impute": Impute})
+    return kind

@@ -50,7 +50,7 @@ def cosine(p, i, h):
 def joint(head, p, h, modalities):
     """Joint logits [C] from the features {number: [d]} of a sample that has some of so many modalities."""
     bias = p.get("head.linear.bias")
-    if head == "concat":
+    if head in ("concat", "multitask"):
         return p["head.linear.weight"] @ _filled(p, h, modalities) + bias
     if head == "shared_joint":
         hidden = np.maximum(0, linear(p, "head.network.0", _filled(p, h, modalities)))

@@ -1,0 +1,41 @@
+"""Modality dropout: joint training on random subsets of what each sample has."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from altuna.batch import Batch
+from altuna.methods.base import JointMethod, Turn
+from altuna.model import MultimodalClassifier
+
+
+class ModalityDropout(JointMethod):
+    r"""Train jointly with modalities dropped from samples at random, so that none is relied on.
+
+    .. math:: L = \tfrac1B \sum_i CE(z(S_i), y_i)
+
+    where :math:`S_i` are the modalities that are left of sample i: each that it has is dropped with
+    probability p; if all would be, one drawn uniformly stays. What is dropped is not encoded.
+
+    Source: ModDrop, Neverova, Wolf, Taylor, Nebout, TPAMI 2016, arXiv 1501.00102.
+
+    Deviations: all is trained together from the start, without the paper's stage in which each modality
+    is trained alone; one rate for all modalities; no sample loses everything.
+
+    Args:
+        model: A classifier with a joint head.
+        p: How likely a modality of a sample is dropped.
+    """
+
+    def __init__(self, model: MultimodalClassifier, *, p: float = 0.5) -> None:
+        super().__init__(model)
+        if not 0 <= p <= 1:
+            raise ValueError(f"p must be between 0 and 1, got {p}")
+        self.p = p
+
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:  # noqa: D102
+        left = batch.thinned(self.p)
+        turn.modalities = tuple(m for m in turn.modalities if m in left.inputs)
+        loss = super().loss(turn, left)
+        assert isinstance(loss, Tensor)
+        return loss
