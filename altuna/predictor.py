@@ -56,8 +56,8 @@ class Predictor:
 
         Returns:
             A table with ``id``, ``prediction``, ``confidence``, ``p_<class>``, ``weight_<modality>`` and
-            ``present_<modality>``; ``label`` too if the manifest has it. A row of a manifest of which
-            nothing could be read has nulls.
+            ``present_<modality>``, and ``n_modalities``; ``label`` too if the manifest has it. A row of a
+            manifest of which nothing could be read has nulls.
 
         Raises:
             UserError: A sample without any modality, an unknown modality, or a cell that cannot be read.

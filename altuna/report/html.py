@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,9 @@ def write_report(
         _headline(metrics),
         "<h2>How did validation accuracy grow?</h2>",
         _curves(history),
+        "<h2>What if modalities are gone?</h2>",
+        "<p>Fused, with nothing but these, on the samples that have all of them.</p>",
+        _figures({name.replace("+", " + "): f for name, f in metrics["subsets"].items()}),
         "<h2>Whom does the model trust?</h2>",
         "<p>Mean fusion weight of each modality, by true class.</p>",
         _trust(table),
@@ -83,21 +86,26 @@ def trust_by_class(table: pa.Table) -> dict[str, dict[str, float]]:
 
 def _headline(metrics: dict[str, Any]) -> str:
     rule = metrics["fusion"]["rule"]
-    rows = [(f"{name} alone", m, m["n"]) for name, m in metrics["modalities"].items()]
-    rows.append((f"fused ({rule})", metrics["fused"], metrics["n"]))
+    rows = {f"{name} alone": figures for name, figures in metrics["modalities"].items()}
+    chosen = f"fused ({rule})"
+    rows[chosen] = {**metrics["fused"], "n": metrics["n"]}
     for other, figures in metrics["fusion"]["rules"].items():
         if other != rule:
-            rows.append((f"fused ({other})", figures, metrics["n"]))
+            rows[f"fused ({other})"] = {**figures, "n": metrics["n"]}
+    return _figures(rows, chosen)
+
+
+def _figures(rows: Mapping[str, Mapping[str, Any]], chosen: str = "") -> str:
     lines = []
-    for name, figures, n in rows:
-        chosen = " class=fused" if figures is metrics["fused"] else ""
+    for name, figures in rows.items():
+        style = " class=fused" if name == chosen else ""
         cells = "<td>-" * 4
-        if n:
+        if figures["n"]:
             cells = (
                 f"<td>{figures['accuracy']:.1%}<td>{figures['macro_f1']:.3f}"
                 f"<td>{figures['nll']:.3f}<td>{figures['ece']:.3f}"
             )
-        lines.append(f"<tr{chosen}><td>{escape(name)}{cells}<td>{n:,}")
+        lines.append(f"<tr{style}><td>{escape(name)}{cells}<td>{figures['n']:,}")
     head = "<tr><th><th>accuracy<th>macro-F1<th>NLL<th>ECE<th>samples"
     return f"<div class=scroll><table>{head}{''.join(lines)}</table></div>"
 
