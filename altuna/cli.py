@@ -239,8 +239,14 @@ def evaluate(
         list[str] | None, typer.Option(metavar="MODALITY", help="Leave out a modality, or several: a,b")
     ] = None,
     missing_rate: Annotated[
-        float, typer.Option(help="Share of cells taken away at random, at most 1 - 1/M (CPM-Nets masks)")
-    ] = 0.0,
+        float | None, typer.Option(help="Share of cells to do without, at most 1 - 1/M (CPM-Nets masks)")
+    ] = None,
+    missing_pattern: Annotated[
+        str, typer.Option(help="Which: random, group, label, only:NAME or never:NAME")
+    ] = "random",
+    missing_mask: Annotated[
+        Path | None, typer.Option(help="File of the cells that stay: missing.parquet of a run")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the missing cells")] = 0,
     fusion: Annotated[str | None, typer.Option(help="Another fusion than the run's")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the raw files of av-digits")] = None,
@@ -258,6 +264,8 @@ def evaluate(
         split=split,
         without=without or [],
         missing_rate=missing_rate,
+        missing_pattern=missing_pattern,
+        missing_mask=missing_mask,
         seed=seed,
         fusion=fusion,
         root=root,
@@ -268,6 +276,56 @@ def evaluate(
         typer.echo(json.dumps(metrics, indent=2))
     else:
         console.out.print(console.metrics_table(metrics))
+
+
+@app.command()
+def robustness(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories")],
+    data: Annotated[str | None, typer.Option(help="Other data than the runs'")] = None,
+    split: Annotated[str, typer.Option(help="train, val or test")] = "test",
+    rates: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Missing rates (default: 0,0.1 .. 0.7, if they can be)"),
+    ] = None,
+    pattern: Annotated[
+        str, typer.Option(help="Which cells: random, group, label, only:NAME or never:NAME")
+    ] = "random",
+    masks: Annotated[int, typer.Option(help="Masks drawn at each rate")] = 5,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder (default: the run's, or runs/robustness for several)")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the raw files of av-digits")] = None,
+    store: Annotated[Path | None, typer.Option(help="Folder for decoded data")] = None,
+    quiet: Annotated[bool, typer.Option(help="Print the folder and nothing else")] = False,
+) -> None:
+    """Test runs at missing rates and with every subset of modalities, side by side."""
+    given = _numbers("rates", rates)
+
+    from altuna.robustness import robustness as test
+
+    folder = test(
+        runs,
+        data=data,
+        split=split,
+        rates=given,
+        pattern=pattern,
+        masks=masks,
+        out=out,
+        root=root,
+        store=store,
+        quiet=quiet,
+    )
+    if quiet:
+        typer.echo(folder)
+
+
+def _numbers(name: str, text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        raise UserError(f"{name}: write numbers with commas, got {text!r}") from None
 
 
 @app.command()

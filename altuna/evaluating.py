@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,9 @@ import pyarrow.parquet
 
 from altuna import console
 from altuna.data.decode import no_progress
-from altuna.data.manifest import SPLITS
-from altuna.data.missing import missing_mask
-from altuna.data.prepare import (
-    class_numbers,
-    prepare_stores,
-    samples_at,
-)
+from altuna.data.manifest import SPLITS, Manifest
+from altuna.data.masking import Missing, cells
+from altuna.data.prepare import Samples, class_numbers, prepare_stores, samples_at
 from altuna.data.splits import split_rows
 from altuna.data.store import cache_folder
 from altuna.errors import UserError
@@ -37,7 +33,9 @@ def evaluate_run(
     *,
     split: str = "test",
     without: Sequence[str] = (),
-    missing_rate: float = 0.0,
+    missing_rate: float | None = None,
+    missing_pattern: str = "random",
+    missing_mask: Path | None = None,
     seed: int = 0,
     fusion: str | None = None,
     root: Path | None = None,
@@ -51,7 +49,9 @@ def evaluate_run(
         data: Other data than the run's: a name or a manifest. A manifest without splits is tested whole.
         split: ``train``, ``val`` or ``test``.
         without: Modalities to leave out.
-        missing_rate: Share of the (sample, modality) cells to take away at random.
+        missing_rate: Share of the (sample, modality) cells to take away.
+        missing_pattern: Which ones, see ``pattern_mask``.
+        missing_mask: File of the cells that stay, instead: ``missing.parquet`` of a run.
         seed: Of what is taken away.
         fusion: Another fusion than the run's.
         root: Raw files of av-digits, if they are not where the run found them.
@@ -64,8 +64,6 @@ def evaluate_run(
     predictor = Predictor(run)
     config = read_config(run)
     model = predictor.model
-    if split not in SPLITS:
-        raise UserError(f"unknown split {split!r}{nearest(split, SPLITS)}")
     # Several names at once, with commas, unless that is a name itself.
     without = [n for w in without for n in ([w] if w in model.modalities else w.split(","))]
     for name in without:
@@ -73,6 +71,49 @@ def evaluate_run(
             raise UserError(f"unknown modality {name!r}{nearest(name, model.modalities)}")
     if fusion is not None:
         model.check_fusion(fusion)
+    if missing_mask and missing_rate is not None:
+        raise UserError("missing_rate: missing_mask says already which cells stay")
+    manifest, samples = open_split(predictor, config, data, split, root, store, quiet)
+    kept = np.array([name not in without for name in manifest.modalities])[:, None]
+    left = samples.dataset.present & kept
+    dataset, rows = samples.dataset.masked(left), samples.rows[left.any(axis=0)]
+    if what := Missing(missing_rate, missing_pattern, missing_mask):
+        dataset = dataset.masked(cells(what, manifest, rows, dataset.present, dataset.labels, seed))
+    if not len(dataset):
+        raise UserError(f"{manifest.path}, split {split}: no sample has a modality left to test")
+    outputs, targets = predictor.outputs(dataset)
+    return {
+        "data": data or str(config["data"]),
+        "method": predictor.description.method,
+        "seed": config["seed"],
+        "split": split,
+        "without": [*without],
+        "missing": {
+            "rate": missing_rate or 0.0,
+            "pattern": missing_pattern,
+            "mask": str(missing_mask) if missing_mask else None,
+            "seed": seed,
+        },
+        **evaluate(model, outputs, targets, fusion),
+    }
+
+
+def open_split(
+    predictor: Predictor,
+    config: Mapping[str, Any],
+    data: str | None = None,
+    split: str = "test",
+    root: Path | None = None,
+    store: Path | None = None,
+    quiet: bool = False,
+) -> tuple[Manifest, Samples]:
+    """Return a manifest and the labelled samples of one of its splits, for a run with the options ``config``.
+
+    Raises:
+        UserError: Unknown or empty split, or labels that the run does not know.
+    """
+    if split not in SPLITS:
+        raise UserError(f"unknown split {split!r}{nearest(split, SPLITS)}")
     root = root or (Path(config["root"]) if config.get("root") else None)
     own = data is None
     path = find_manifest(data or config["data"], root)
@@ -97,28 +138,9 @@ def evaluate_run(
             + (f"label {label!r} is unknown to this run" if label else "empty")
         )
     readers = {name: predictor.description.readers[name] for name in manifest.modalities}
-    stores = prepare_stores(
-        manifest,
-        readers,
-        store or cache_folder() / "store",
-        no_progress if quiet else console.reading,
-    )
-    dataset = samples_at(rows, stores, labels).dataset
-    kept = np.array([name not in without for name in manifest.modalities])
-    dataset = dataset.masked(np.broadcast_to(kept[:, None], dataset.present.shape))
-    if not len(dataset):
-        raise UserError(f"{path}, split {split}: no sample has a modality left to test")
-    dataset = dataset.masked(missing_mask(dataset.present, missing_rate, seed))
-    outputs, targets = predictor.outputs(dataset)
-    return {
-        "data": data or str(config["data"]),
-        "method": predictor.description.method,
-        "seed": config["seed"],
-        "split": split,
-        "without": [*without],
-        "missing": {"rate": missing_rate, "seed": seed},
-        **evaluate(model, outputs, targets, fusion),
-    }
+    progress = no_progress if quiet else console.reading
+    stores = prepare_stores(manifest, readers, store or cache_folder() / "store", progress)
+    return manifest, samples_at(rows, stores, labels)
 
 
 def predict_to_file(

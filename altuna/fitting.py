@@ -37,6 +37,13 @@ def fit(
     transforms: Annotated[
         Mapping[str, Mapping[str, Any] | None] | None, "Modality to its training transforms and their options"
     ] = None,
+    missing_rate: Annotated[
+        float | None, "Share of the cells to do without, at most 1 - 1/M (CPM-Nets masks)"
+    ] = None,
+    missing_pattern: Annotated[str, "Which cells: random, group, label, only:NAME or never:NAME"] = "random",
+    test_missing_rate: Annotated[float | None, "The rate of the test split (default: the same)"] = None,
+    test_missing_pattern: Annotated[str | None, "The pattern of the test split (default: the same)"] = None,
+    missing_mask: Annotated[Path | None, "File of the cells that stay: missing.parquet of a run"] = None,
     fusion: Annotated[str | None, "Test-time fusion (default: calibrated_product)"] = None,
     fixed_weights: Annotated[Mapping[str, float] | None, "Weights of the fusion 'fixed'"] = None,
     epochs: Annotated[int, "Passes over the training split"] = 25,
@@ -140,6 +147,11 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
         if not 0 <= given[name] < math.inf:
             raise UserError(f"{name} must be a number from 0 on, got {given[name]}")
     _check_budget(given["budget"])
+    if given["missing_mask"] is not None:
+        given["missing_mask"] = str(Path(given["missing_mask"]).absolute())
+        for name in ("missing_rate", "test_missing_rate", "test_missing_pattern"):
+            if given[name] is not None:
+                raise UserError(f"{name}: missing_mask says already which cells stay")
     return {name: value for name, value in given.items() if name not in PRESENTATION}
 
 

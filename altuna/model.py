@@ -21,6 +21,34 @@ Impute = Literal["zero", "mean"]
 WINDOW = 1024  # rows that a running mean of features reaches back
 
 
+class Features(NamedTuple):
+    """What encoders make of N labelled samples: once, to be met with any modalities left out.
+
+    ``of`` and ``rows`` have the features [n_m, d_m] of a modality and the samples [n_m], ascending, that have
+    it; ``labels`` is [N].
+    """
+
+    of: dict[str, Tensor]
+    rows: dict[str, Tensor]
+    labels: Tensor
+
+    def present(self, modalities: Sequence[str]) -> Tensor:
+        """Return [M, N] bool: which of some modalities each sample has."""
+        return presence(self.rows, modalities, len(self.labels))
+
+    def restricted(self, modalities: Sequence[str], present: Tensor) -> tuple[Features, Tensor]:
+        """Return the features of the cells ``present`` [M, N], and the samples [n] that still have one."""
+        present = present & self.present(modalities)
+        kept = present.any(0)
+        place = kept.cumsum(0) - 1
+        of, rows = {}, {}
+        for m, mine in zip(modalities, present, strict=True):
+            if mine.any():
+                stays = mine[self.rows[m]]
+                of[m], rows[m] = self.of[m][stays], place[self.rows[m][stays]]
+        return Features(of, rows, self.labels[kept]), kept.nonzero().flatten()
+
+
 class Outputs(NamedTuple):
     """What the modalities of B samples say, before fusion.
 

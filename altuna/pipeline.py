@@ -17,11 +17,15 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from altuna import console
+from altuna.data.balance import class_balance, rarities
 from altuna.data.dataset import loader
+from altuna.data.masking import write_mask
 from altuna.data.store import Problem, Store, cache_folder, write_problems
 from altuna.errors import UserError
+from altuna.evaluation.calibration import LEAST_ROWS, too_few
 from altuna.evaluation.imbalance import geometry, imbalance, shapley_accuracy
 from altuna.evaluation.metrics import evaluate
+from altuna.evaluation.robustness import by_subset
 from altuna.files import replacing, write_json, write_text
 from altuna.peak import peak_memory, reset_peak_memory
 from altuna.predictor import Predictor
@@ -38,6 +42,7 @@ from altuna.training import (
     best_epoch,
 )
 
+MASK = "missing.parquet"
 MOST_CLASSES_SHOWN = 12
 MOST_PROBLEMS_SHOWN = 5
 
@@ -89,10 +94,15 @@ def train(
         raise
     write_text(run / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     write_problems(run / "problems.csv", prepared.problems)
+    if prepared.manifest.kept:
+        write_mask(run / MASK, prepared.manifest)
     checkpoints = run / "checkpoints"
     checkpoint = _resumable(checkpoints, training)
+    balance = class_balance(prepared.splits["train"].dataset, prepared.description.classes)
     if not quiet:
         console.err.print(console.inferred(prepared.manifest.modalities), markup=False)
+        for remark in rarities(balance, len(prepared.splits["train"].dataset)):
+            console.err.print(remark, markup=False)
         console.err.print(f"training in {run}", markup=False)
     reset_peak_memory()
     try:
@@ -137,6 +147,11 @@ def show(run: Path) -> None:
     """Print a finished run's tables and where things are."""
     metrics = read_json(run, "metrics.json")
     console.out.print(console.metrics_table(metrics))
+    for name in metrics["training"]["shared_temperature"]:
+        console.out.print(
+            f"{name}: fewer than {LEAST_ROWS} validation rows have it, so it shares a temperature",
+            markup=False,
+        )
     trust = trust_by_class(pyarrow.parquet.read_table(run / "predictions.parquet"))
     if len(trust) <= MOST_CLASSES_SHOWN:
         console.out.print(console.trust_table(trust))
@@ -198,22 +213,28 @@ def _finish(
     split = "test" if len(prepared.splits["test"].rows) else "val"
     samples = prepared.splits[split]
     predictor = Predictor(run)
-    features, rows = predictor.features(samples.dataset, options["batch_size"])
-    labels = torch.from_numpy(samples.dataset.labels)
+    features = predictor.features(samples.dataset, options["batch_size"])
     with torch.inference_mode():
-        outputs = predictor.model.cpu().outputs_of(features, rows, len(labels))
+        outputs = predictor.model.cpu().outputs_of(features.of, features.rows, len(features.labels))
     history = training.history
     metrics = {
         "data": str(options["data"]),
         "method": prepared.description.method,
         "seed": options["seed"],
         "split": split,
-        **evaluate(predictor.model, outputs, labels),
+        **evaluate(predictor.model, outputs, features.labels),
     }
+    metrics["subsets"] = by_subset(predictor.model, features)
     metrics["imbalance"] = {
         **imbalance(metrics, history),
-        "shapley": shapley_accuracy(predictor.model, features, rows, labels),
-        **geometry(features, rows),
+        "shapley": shapley_accuracy(predictor.model, features),
+        **geometry(features),
+    }
+    train, val = (prepared.splits[name].dataset for name in ("train", "val"))
+    metrics["training"] = {
+        "n": len(train),
+        "classes": class_balance(train, prepared.description.classes),
+        "shared_temperature": [model.modalities[i] for i in too_few(torch.from_numpy(val.present))],
     }
     metrics["cost"] = {
         "seconds": round(sum(row["seconds"] for row in history), 2),

@@ -18,7 +18,7 @@ from altuna.data.manifest import RESERVED, Manifest, check_numbers, modality_of,
 from altuna.data.prepare import prepare_stores, problems_of, samples_at
 from altuna.data.store import cache_folder
 from altuna.errors import UserError
-from altuna.model import Outputs, Prediction, concatenate
+from altuna.model import Features, Outputs, Prediction, concatenate
 from altuna.run import load_model
 
 
@@ -56,8 +56,8 @@ class Predictor:
 
         Returns:
             A table with ``id``, ``prediction``, ``confidence``, ``p_<class>``, ``weight_<modality>`` and
-            ``present_<modality>``; ``label`` too if the manifest has it. A row of a manifest of which
-            nothing could be read has nulls.
+            ``present_<modality>``, and ``n_modalities``; ``label`` too if the manifest has it. A row of a
+            manifest of which nothing could be read has nulls.
 
         Raises:
             UserError: A sample without any modality, an unknown modality, or a cell that cannot be read.
@@ -141,10 +141,8 @@ class Predictor:
         return concatenate(parts)
 
     @torch.inference_mode()
-    def features(
-        self, dataset: MultimodalDataset, batch_size: int = 64
-    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """Return each modality's features [n_m, d_m] and the samples [n_m] that have it, on the CPU."""
+    def features(self, dataset: MultimodalDataset, batch_size: int = 64) -> Features:
+        """Return what the encoders make of every sample, on the CPU."""
         self.model.eval()
         features: dict[str, list[torch.Tensor]] = {}
         rows: dict[str, list[torch.Tensor]] = {}
@@ -152,7 +150,11 @@ class Predictor:
             for m, inputs in batch.inputs.items():
                 features.setdefault(m, []).append(self.model.encode(m, inputs.to(self.device)).float().cpu())
                 rows.setdefault(m, []).append(batch.indices[batch.rows[m]])
-        return {m: torch.cat(f) for m, f in features.items()}, {m: torch.cat(r) for m, r in rows.items()}
+        return Features(
+            {m: torch.cat(f) for m, f in features.items()},
+            {m: torch.cat(r) for m, r in rows.items()},
+            torch.from_numpy(dataset.labels),
+        )
 
     def table(self, prediction: Prediction, ids: pa.Array, labels: pa.Array | None = None) -> pa.Table:
         """Return a prediction as the table of ``predictions.parquet``."""
@@ -168,6 +170,7 @@ class Predictor:
             columns[f"weight_{name}"] = prediction.weights[i].numpy()
         for i, name in enumerate(self.modalities):
             columns[f"present_{name}"] = prediction.present[i].numpy()
+        columns["n_modalities"] = prediction.present.sum(0).numpy()
         return pa.table(columns)
 
     def _dataset(self, samples: Sequence[Mapping[str, Any]]) -> MultimodalDataset:

@@ -12,6 +12,7 @@ import torch
 from altuna import console, methods
 from altuna.data.decode import no_progress
 from altuna.data.manifest import Manifest, read_manifest
+from altuna.data.masking import Missing, masked
 from altuna.data.prepare import (
     Samples,
     class_numbers,
@@ -20,7 +21,7 @@ from altuna.data.prepare import (
     problems_of,
     samples_at,
 )
-from altuna.data.splits import split_rows
+from altuna.data.splits import Rows, split_rows
 from altuna.data.store import Problem, Store
 from altuna.encoders import Encoder, Fitted, reader_of
 from altuna.errors import UserError
@@ -50,8 +51,9 @@ def prepare(options: Mapping[str, Any], path: Path, store: Path, quiet: bool) ->
     impute = method_options.pop("impute", "zero")
     manifest = _manifest(options, path, quiet)
     settings = _settings(options, manifest)
-    manifest = manifest.only(kind.select([*manifest.modalities], **method_options))
     rows = split_rows(manifest, options["seed"])
+    manifest = _masked(manifest, rows, options)
+    manifest = manifest.only(kind.select([*manifest.modalities], **method_options))
     encoders = _encoders(manifest.modalities, settings["encoders"], settings["transforms"])
     readers = fit_readers(
         manifest, rows["train"], settings["readers"], lambda name, kind: reader_of(kind, encoders[name])
@@ -127,6 +129,16 @@ def _manifest(options: Mapping[str, Any], path: Path, quiet: bool) -> Manifest:
         for note in manifest.notes:
             console.err.print(note, markup=False)
     return manifest
+
+
+def _masked(manifest: Manifest, rows: Mapping[str, Rows], options: Mapping[str, Any]) -> Manifest:
+    """Return the manifest without the cells that the options take away."""
+    file = Path(options["missing_mask"]) if options["missing_mask"] else None
+    train = Missing(options["missing_rate"], options["missing_pattern"], file)
+    rate, pattern = options["test_missing_rate"], options["test_missing_pattern"]
+    test = Missing(train.rate if rate is None else rate, pattern or train.pattern, file)
+    missing = {"train": train, "val": train, "test": test}
+    return masked(manifest, rows, missing, options["seed"]) if any(missing.values()) else manifest
 
 
 def _settings(options: Mapping[str, Any], manifest: Manifest) -> dict[str, dict[str, Any]]:

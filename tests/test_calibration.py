@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from altuna import MultimodalClassifier
-from altuna.evaluation.calibration import HIGHEST, LOWEST, calibrate, fit_temperature
+from altuna.evaluation.calibration import HIGHEST, LEAST_ROWS, LOWEST, calibrate, fit_temperature, too_few
 from altuna.model import UNIMODAL_FUSIONS, Outputs
 
 
@@ -129,16 +129,21 @@ def test_a_modality_is_fitted_on_the_rows_that_have_it():
     assert t[1] > 3 * t[0] > 9 * t[2]
 
 
-def test_a_modality_without_rows_keeps_one():
+@pytest.mark.parametrize("rows", [0, LEAST_ROWS - 1])
+def test_a_modality_with_too_few_rows_shares_a_temperature(rows):
     present = masked()
-    present[1] = False
+    present[1, rows:] = False
     present[0] = True
     outputs, labels = outputs_of([3.0, 3.0, 3.0], present)
     model = model_of(3)
     calibrate(model, outputs, labels)
-    assert model.temperatures[1] == 1
-    assert model.temperatures[0] != 1
-    assert model.confidence_temperatures[2] == 1  # no sample has all three
+    each = labels.expand_as(present)[present]
+    want = reference.best_temperature(outputs.logits[present].numpy(), each.numpy(), surprise=1)
+    assert model.temperatures[1].item() == pytest.approx(want, rel=1e-3)
+    assert model.temperatures[0] != model.temperatures[1] != model.temperatures[2]
+    assert too_few(present) == [1]
+    if not rows:
+        assert model.confidence_temperatures[2] == 1  # no sample has all three
 
 
 def test_confidence_is_fitted_per_number_of_modalities():

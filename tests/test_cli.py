@@ -158,8 +158,9 @@ def test_the_run_directory(run):
 
 def test_metrics(run, manifest):
     metrics = json.loads((run / "metrics.json").read_text())
-    assert {"data", "method", "seed", "split", "n", "fused", "modalities", "fusion", "imbalance", "cost"} == {
-        *metrics
+    about = {"data", "method", "seed", "split", "n"}
+    assert {*metrics} == about | {
+        *("fused", "modalities", "subsets", "fusion", "imbalance", "training", "cost"),
     }
     assert (metrics["data"], metrics["method"], metrics["seed"]) == (str(manifest), "mla", 0)
     assert metrics["split"] == "test"
@@ -173,6 +174,15 @@ def test_metrics(run, manifest):
     assert metrics["fusion"]["rule"] == "calibrated_product"
     assert {*metrics["fusion"]["temperatures"]} == {*metrics["modalities"]}
     assert metrics["cost"]["epochs"] == 2
+    train = [row for row in read(manifest) if row["split"] == "train"]
+    assert metrics["training"]["n"] == len(train)
+    for name, counts in metrics["training"]["classes"].items():
+        have = [row["label"] for row in train if row.get(name, "there")]
+        assert counts == {c: have.count(c) for c in COLOURS}
+    assert metrics["training"]["shared_temperature"] == ["image", "audio", "text", "acc"]  # val has 15 rows
+    assert len(metrics["subsets"]) == 15
+    whole = metrics["subsets"]["image+audio+text+acc"]
+    assert whole["n"] == sum(bool(row["image"] and row["audio"] and row["text"]) for row in test)
 
 
 def check_predictions(table, rows, labels):
@@ -184,6 +194,7 @@ def check_predictions(table, rows, labels):
         *(f"p_{name}" for name in COLOURS),
         *(f"weight_{name}" for name in modalities),
         *(f"present_{name}" for name in modalities),
+        "n_modalities",
     ]
     cells = table.to_pydict()
     assert cells["id"] == [row["id"] for row in rows]
@@ -196,6 +207,7 @@ def check_predictions(table, rows, labels):
     present = np.stack([cells[f"present_{name}"] for name in modalities])
     assert np.allclose(weights.sum(0), 1, atol=1e-5)
     assert not weights[~present].any()
+    assert cells["n_modalities"] == present.sum(0).tolist()
     for name in modalities:
         assert cells[f"present_{name}"] == [bool(row.get(name, "there")) for row in rows]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from altuna.data.missing import missing_mask
+from altuna.data.missing import missing_mask, pattern_mask
 from altuna.errors import UserError
 
 
@@ -76,3 +76,71 @@ def test_cells_that_are_missing_already_count_for_nothing():
     assert (one.sum(0) == 1).all()
     with pytest.raises(UserError, match=r"missing rate 0\.6"):
         missing_mask(present, 0.6)
+
+
+NAMES = ["a", "b", "c"]
+
+
+def mask_of(pattern, rate=None, present=None, groups=None, seed=0):
+    present = complete(3, 300) if present is None else present
+    labels = np.arange(present.shape[1]) % 4
+    groups = np.arange(present.shape[1]) if groups is None else groups
+    return pattern_mask(pattern, rate, present, NAMES, labels, groups, seed)
+
+
+def test_random_is_the_protocol():
+    assert np.array_equal(mask_of("random", 0.4, seed=3), missing_mask(complete(3, 300), 0.4, 3))
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
+def test_named_patterns(rate):
+    only, never = mask_of("only:b", rate), mask_of("never:b", rate)
+    assert only[1].all()
+    assert (~only[0]).sum() == (~only[2]).sum() == round(rate * 300)
+    assert np.array_equal(only[0], only[2])
+    assert never[0].all()
+    assert never[2].all()
+    assert (~never[1]).sum() == round(rate * 300)
+    assert np.array_equal(mask_of("only:b"), mask_of("only:b", 1.0))
+
+
+def test_a_group_is_missing_as_one():
+    groups = np.repeat(np.arange(30), 10)
+    stays = mask_of("group", 0.5, groups=groups).reshape(3, 30, 10)
+    assert (stays == stays[:, :, :1]).all()
+    assert (~stays[:, :, 0]).sum() == 45
+    present = complete(3, 300)
+    present[0, ::10] = False
+    present[1:, 1::10] = False  # has nothing but what its group may lose
+    stays = mask_of("group", 0.6, present, groups)
+    assert stays.any(0).all()
+    assert not (stays & ~present).any()
+
+
+def test_absence_tells_the_class():
+    stays = mask_of("label", 0.3)
+    labels = np.arange(300) % 4
+    assert (~stays).sum() == 270
+    for c in range(4):
+        gone = (~stays[:, labels == c]).mean(1)
+        victim = c % 3
+        assert gone[victim] > 0.8
+        assert np.delete(gone, victim).max() < 0.1
+    assert mask_of("label", 2 / 3).sum() == 300
+
+
+@pytest.mark.parametrize(
+    ("pattern", "rate", "words"),
+    [
+        ("only:x", None, "no modality 'x'"),
+        ("never:bb", None, "no modality 'bb'; did you mean 'b'"),
+        ("rndom", 0.1, "no 'rndom'; did you mean 'random'"),
+        ("only", 0.1, "no 'only'"),
+        ("group", None, "needs a missing rate"),
+        ("label", 0.7, "must be between 0 and 0.667"),
+        ("never:a", 1.5, "from 0 to 1"),
+    ],
+)
+def test_patterns_refuse(pattern, rate, words):
+    with pytest.raises(UserError, match=words):
+        mask_of(pattern, rate)

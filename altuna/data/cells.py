@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from altuna.data.manifest import Manifest, filled_cells
+from altuna.data.manifest import Manifest
 from altuna.data.readers.base import BadCellError, split_fragment
 
 KEY = np.dtype("V16")  # 128 bits: two cells that differ never share one in practice
@@ -31,7 +31,7 @@ class Cells(Sequence[Any]):
     def __init__(self, manifest: Manifest, name: str) -> None:
         modality = manifest.modalities[name]
         self.column = modality.columns[0] if len(modality.columns) == 1 else name
-        self.filled = filled_cells(manifest.table, modality.columns)
+        self.filled = manifest.filled(name)
         self.numbers: NDArray[np.float32] | None = None
         self._cells = manifest.table[modality.columns[0]]
         self._files = modality.files

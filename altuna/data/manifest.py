@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from altuna.data.inference import (
     TYPES,
@@ -47,7 +48,8 @@ class Manifest:
 
     ``ids``, ``labels``, ``splits``, ``groups`` are one string a row (None where the file has none).
     ``columns`` tells which columns they are, of those that the file has, ``declared`` which types the file
-    itself gives its columns. ``notes`` are lines for the user.
+    itself gives its columns. ``notes`` are lines for the user. ``kept`` says of some modalities which rows'
+    cells [rows] are not to be taken for missing.
     """
 
     path: Path
@@ -60,6 +62,7 @@ class Manifest:
     columns: dict[str, str] = field(default_factory=dict)
     declared: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    kept: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -67,6 +70,15 @@ class Manifest:
     def only(self, modalities: Sequence[str]) -> Manifest:
         """Return the manifest with some of its modalities."""
         return replace(self, modalities={name: self.modalities[name] for name in modalities})
+
+    def keeping(self, kept: Mapping[str, NDArray[np.bool_]]) -> Manifest:
+        """Return the manifest with some cells taken away: those that are not True in ``kept`` [rows]."""
+        return replace(self, kept={**self.kept, **kept})
+
+    def filled(self, modality: str) -> NDArray[np.bool_]:
+        """Return which rows [rows] have a cell of a modality."""
+        filled = filled_cells(self.table, self.modalities[modality].columns)
+        return filled & self.kept.get(modality, True)
 
     def where(self, row: int, column: str = "") -> str:
         """Name a place for an error message: file, row (1 is the first sample), id and column."""
@@ -233,8 +245,8 @@ def _check_finite(manifest: Manifest) -> None:
 def _check_empty_rows(manifest: Manifest, stated: bool) -> Manifest:
     """Refuse rows without any modality; where modalities were chosen, they are only left out, with a note."""
     filled = np.zeros(len(manifest), dtype=bool)
-    for modality in manifest.modalities.values():
-        filled |= filled_cells(manifest.table, modality.columns)
+    for name in manifest.modalities:
+        filled |= manifest.filled(name)
     empty = np.flatnonzero(~filled)
     if not len(empty):
         return manifest

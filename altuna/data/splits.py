@@ -28,7 +28,7 @@ def split_rows(manifest: Manifest, seed: int = 0) -> dict[str, Rows]:
     """
     _check_labels(manifest)
     labels = np.asarray(manifest.labels.dictionary_encode().indices, dtype=np.int64)
-    groups = _groups(manifest)
+    groups = group_codes(manifest)
     rows = np.arange(len(manifest))
     if manifest.splits.null_count == len(manifest):
         remaining, test = _carve(rows, labels, groups, TEST_SHARE, seed)
@@ -70,7 +70,7 @@ def _check_labels(manifest: Manifest) -> None:
         raise UserError(f"{manifest.path}, column {manifest.columns['label']!r}: only one class")
 
 
-def _groups(manifest: Manifest) -> Rows:
+def group_codes(manifest: Manifest) -> Rows:
     """Return a group code per row; a row without a group is its own."""
     codes = np.asarray(manifest.groups.dictionary_encode().indices.cast(pa.int64()).fill_null(-1))
     own = len(manifest) + np.arange(len(manifest))

@@ -12,6 +12,7 @@ from altuna.model import MultimodalClassifier, Outputs
 
 LOWEST, HIGHEST = 0.05, 1e4
 MAX_SUBSETS = 32
+LEAST_ROWS = 20  # from which a modality has a temperature of its own
 
 
 def fit_temperature(logits: Tensor, labels: Tensor, surprise: float = 0.0) -> float:
@@ -46,7 +47,8 @@ def fit_temperature(logits: Tensor, labels: Tensor, surprise: float = 0.0) -> fl
 def calibrate(model: MultimodalClassifier, outputs: Outputs, labels: Tensor) -> None:
     """Fit the model's temperatures on validation outputs: one a modality, one a number of modalities present.
 
-    A modality's temperature sees the rows that have it, a joint expert's those that have all. The
+    A modality's temperature sees the rows that have it, a joint expert's those that have all. Modalities
+    that ``too_few`` rows have share one, fitted on what every modality says of every row. The
     temperature for predictions that rest on k modalities is fitted on what fusing subsets of k modalities
     gives on these rows; for joint fusion, whose logits are known for the present modalities only, on the
     rows with exactly k (on all where there is none).
@@ -56,6 +58,9 @@ def calibrate(model: MultimodalClassifier, outputs: Outputs, labels: Tensor) -> 
     """
     for i, mine in enumerate(outputs.present):
         model.temperatures[i] = fit_temperature(outputs.logits[i, mine], labels[mine], surprise=1)
+    if few := too_few(outputs.present):
+        everything = labels.expand_as(outputs.present)[outputs.present]
+        model.temperatures[few] = fit_temperature(outputs.logits[outputs.present], everything, surprise=1)
     if model.head.is_expert:
         assert outputs.joint is not None
         whole = outputs.present.all(0)
@@ -72,6 +77,11 @@ def calibrate(model: MultimodalClassifier, outputs: Outputs, labels: Tensor) -> 
             model.confidence_temperatures[k - 1] = fit_temperature(
                 torch.cat(logits), torch.cat(targets), surprise=1
             )
+
+
+def too_few(present: Tensor) -> list[int]:
+    """Return the modalities of [M, N] bool that fewer than ``LEAST_ROWS`` rows have."""
+    return [i for i, mine in enumerate(present) if int(mine.sum()) < LEAST_ROWS]
 
 
 def _subset_views(outputs: Outputs, k: int) -> Iterator[tuple[Tensor, Tensor]]:

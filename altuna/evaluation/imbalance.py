@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from altuna.contribution import shapley
-from altuna.model import MultimodalClassifier
+from altuna.model import Features, MultimodalClassifier
 
 MOST_MODALITIES = 8  # of which all subsets are tried
 MOST_SAMPLES = 2000  # whose pairs are compared
@@ -60,53 +60,40 @@ def conflicts(pairs: Iterable[tuple[Gradients, Gradients]]) -> Tensor | None:
 
 
 @torch.no_grad()
-def shapley_accuracy(
-    model: MultimodalClassifier, features: dict[str, Tensor], rows: dict[str, Tensor], labels: Tensor
-) -> dict[str, float]:
+def shapley_accuracy(model: MultimodalClassifier, features: Features) -> dict[str, float]:
     """Return the Shapley value of every modality for the fused accuracy (above that of guessing).
 
     The value of a subset is the accuracy with the other modalities absent; a sample that has none of it is
     guessed to be of the most frequent class. Empty for more modalities than ``MOST_MODALITIES``.
 
-    Args:
-        model: The classifier.
-        features: Modality to its features [n_m, d_m].
-        rows: Modality to the samples [n_m] that have it.
-        labels: [N] class numbers.
     """
-    if len(features) > MOST_MODALITIES:
+    if len(features.of) > MOST_MODALITIES:
         return {}
+    labels = features.labels
     guess = labels.bincount().argmax()
 
     def value(subset: tuple[str, ...]) -> Tensor:
         predicted = guess.expand(len(labels)).clone()
-        if subset:
-            own = {m: rows[m] for m in subset}
-            there = torch.isin(torch.arange(len(labels)), torch.cat([*own.values()])).nonzero().flatten()
-            place = torch.full_like(labels, -1)
-            place[there] = torch.arange(len(there))
-            packed = {m: place[r] for m, r in own.items()}
-            outputs = model.outputs_of({m: features[m] for m in subset}, packed, len(there))
+        some, there = features.restricted(subset, features.present(subset))
+        if len(there):
+            outputs = model.outputs_of(some.of, some.rows, len(there))
             predicted[there] = model.fuse(outputs).logits.argmax(1)
         return (predicted == labels).double().mean()
 
-    return {m: phi.item() for m, phi in shapley(value, [*features]).items()}
+    return {m: phi.item() for m, phi in shapley(value, [*features.of]).items()}
 
 
 @torch.no_grad()
-def geometry(features: dict[str, Tensor], rows: dict[str, Tensor]) -> dict[str, dict[str, float]]:
+def geometry(features: Features) -> dict[str, dict[str, float]]:
     r"""Return where the modalities' features lie on the unit sphere.
 
     ``modality_gap``: distance of the mean features of a pair (Liang et al., 2022, arXiv 2203.02053);
     ``alignment``: mean squared distance of a pair's features of one sample; ``uniformity``: of a modality,
     :math:`\log E\, e^{-2 |f(x) - f(y)|^2}` over pairs of samples (both Wang and Isola, 2020, arXiv
     2005.10242). Pairs of modalities whose features differ in size are left out.
-
-    Args:
-        features: Modality to its features [n_m, d_m].
-        rows: Modality to the samples [n_m] that have it.
     """
-    unit = {m: normalize(f[:MOST_SAMPLES].double(), dim=1) for m, f in features.items()}
+    unit = {m: normalize(f[:MOST_SAMPLES].double(), dim=1) for m, f in features.of.items()}
+    rows = features.rows
     found: dict[str, dict[str, float]] = {"modality_gap": {}, "alignment": {}, "uniformity": {}}
     for m, f in unit.items():
         if len(f) > 1:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from altuna.files import write_text
+from altuna.report.svg import line_chart
 
 STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 22%, transparent); }
@@ -22,7 +23,6 @@ tr.fused { font-weight: 700; } td.wrong { color: #c2453e; }
 svg { width: 100%; height: auto; } svg text { fill: currentColor; font-size: 11px; }
 """
 MOST_SAMPLES = 50
-COLOURS = ("#3b7dd8", "#d9822b", "#2e9e6b", "#b4489b", "#8a7a1f", "#c2453e", "#5d6ad1", "#5a8a91")
 
 
 def write_report(
@@ -51,6 +51,9 @@ def write_report(
         _headline(metrics),
         "<h2>How did validation accuracy grow?</h2>",
         _curves(history),
+        "<h2>What if modalities are gone?</h2>",
+        "<p>Fused, with nothing but these, on the samples that have all of them.</p>",
+        _figures({name.replace("+", " + "): f for name, f in metrics["subsets"].items()}),
         "<h2>Whom does the model trust?</h2>",
         "<p>Mean fusion weight of each modality, by true class.</p>",
         _trust(table),
@@ -59,11 +62,15 @@ def write_report(
         "the fused answer.</p>",
         _disagreements(table, answers),
     ]
-    write_text(
-        path,
+    write_text(path, page(title, body))
+
+
+def page(title: str, body: Iterable[str]) -> str:
+    """Return a self-contained page."""
+    return (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(title)}</title><style>{STYLE}</style>{''.join(body)}</html>\n",
+        f"<title>{escape(title)}</title><style>{STYLE}</style>{''.join(body)}</html>\n"
     )
 
 
@@ -79,21 +86,26 @@ def trust_by_class(table: pa.Table) -> dict[str, dict[str, float]]:
 
 def _headline(metrics: dict[str, Any]) -> str:
     rule = metrics["fusion"]["rule"]
-    rows = [(f"{name} alone", m, m["n"]) for name, m in metrics["modalities"].items()]
-    rows.append((f"fused ({rule})", metrics["fused"], metrics["n"]))
+    rows = {f"{name} alone": figures for name, figures in metrics["modalities"].items()}
+    chosen = f"fused ({rule})"
+    rows[chosen] = {**metrics["fused"], "n": metrics["n"]}
     for other, figures in metrics["fusion"]["rules"].items():
         if other != rule:
-            rows.append((f"fused ({other})", figures, metrics["n"]))
+            rows[f"fused ({other})"] = {**figures, "n": metrics["n"]}
+    return _figures(rows, chosen)
+
+
+def _figures(rows: Mapping[str, Mapping[str, Any]], chosen: str = "") -> str:
     lines = []
-    for name, figures, n in rows:
-        chosen = " class=fused" if figures is metrics["fused"] else ""
+    for name, figures in rows.items():
+        style = " class=fused" if name == chosen else ""
         cells = "<td>-" * 4
-        if n:
+        if figures["n"]:
             cells = (
                 f"<td>{figures['accuracy']:.1%}<td>{figures['macro_f1']:.3f}"
                 f"<td>{figures['nll']:.3f}<td>{figures['ece']:.3f}"
             )
-        lines.append(f"<tr{chosen}><td>{escape(name)}{cells}<td>{n:,}")
+        lines.append(f"<tr{style}><td>{escape(name)}{cells}<td>{figures['n']:,}")
     head = "<tr><th><th>accuracy<th>macro-F1<th>NLL<th>ECE<th>samples"
     return f"<div class=scroll><table>{head}{''.join(lines)}</table></div>"
 
@@ -130,36 +142,13 @@ def _disagreements(table: pa.Table, answers: dict[str, list[str]]) -> str:
     return f"<div class=scroll><table>{head}{''.join(lines)}</table></div>"
 
 
-def _curves(history: list[dict[str, float]], width: int = 720, height: int = 280) -> str:
+def _curves(history: list[dict[str, float]]) -> str:
     """Draw validation accuracy by epoch, a line a modality and one for the fusion."""
     start = "val/accuracy/"
-    names = [key for key in history[-1] if key.startswith(start)]
-    left, bottom, right = 40, 24, 130
-    x = np.linspace(left, width - right, max(2, len(history)))
-    marks = []
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        y = _y(share, height, bottom)
-        marks.append(f"<line x1={left} x2={width - right} y1={y} y2={y} stroke='var(--line)'/>")
-        marks.append(f"<text x={left - 6} y={y + 4} text-anchor=end>{share:.0%}</text>")
-    marks.append(f"<text x={left} y={height - 4}>epoch 1</text>")
-    marks.append(f"<text x={width - right} y={height - 4} text-anchor=end>{len(history)}</text>")
-    for i, key in enumerate(names):
-        colour = COLOURS[i % len(COLOURS)]
-        points = " ".join(
-            f"{x[e]:.1f},{_y(row[key], height, bottom):.1f}" for e, row in enumerate(history) if key in row
-        )
-        thick = 3 if key == start + "fused" else 1.5
-        name = escape(key.removeprefix(start))
-        legend = 20 + 18 * i
-        marks.append(f"<polyline points='{points}' fill=none stroke='{colour}' stroke-width={thick} />")
-        marks.append(f"<rect x={width - right + 12} y={legend - 9} width=10 height=10 fill='{colour}'/>")
-        marks.append(f"<text x={width - right + 28} y={legend}>{name}</text>")
-    label = "validation accuracy by epoch: " + ", ".join(
-        f"{key.removeprefix(start)} ends at {history[-1][key]:.0%}" for key in names
-    )
-    svg = f"<svg viewBox='0 0 {width} {height}' role=img aria-label='{escape(label)}'>{''.join(marks)}</svg>"
-    return f"<figure>{svg}</figure>"
-
-
-def _y(share: float, height: int, bottom: int) -> float:
-    return 10 + (1 - share) * (height - bottom - 10)
+    series = {
+        key.removeprefix(start): [(e, row[key]) for e, row in enumerate(history) if key in row]
+        for key in history[-1]
+        if key.startswith(start)
+    }
+    ends = ("epoch 1", str(len(history)))
+    return line_chart("validation accuracy by epoch", series, ends, (0, max(1, len(history) - 1)), {"fused"})

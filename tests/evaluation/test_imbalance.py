@@ -9,6 +9,7 @@ import torch
 from altuna import MultimodalClassifier
 from altuna.contribution import dominance, scores, shapley
 from altuna.evaluation.imbalance import conflicts, geometry, shapley_accuracy
+from altuna.model import Features
 
 
 def by_orders(value, players):
@@ -61,7 +62,7 @@ def test_what_each_modality_is_worth(head):
     labels = torch.randint(3, (300,))
     rows = {"tells": torch.arange(0, 240), "noise": torch.arange(60, 300)}
     features = {"tells": torch.eye(3)[labels[:240]], "noise": torch.randn(240, 3)}
-    found = shapley_accuracy(model.eval(), features, rows, labels)
+    found = shapley_accuracy(model.eval(), Features(features, rows, labels))
     guess = labels.bincount().max().item() / 300
     whole = model(features, rows, 300).logits.argmax(1)
     accuracy = (whole == labels).double().mean().item()
@@ -75,8 +76,11 @@ def test_geometry_by_its_definitions():
     a, b, c = random.normal(size=(6, 4)), random.normal(size=(5, 4)), random.normal(size=(3, 2))
     rows = {"a": [0, 1, 2, 3, 4, 5], "b": [1, 2, 4, 6, 7], "c": [0, 1, 2]}
     found = geometry(
-        {m: torch.from_numpy(x) for m, x in {"a": a, "b": b, "c": c}.items()},
-        {m: torch.tensor(r) for m, r in rows.items()},
+        Features(
+            {m: torch.from_numpy(x) for m, x in {"a": a, "b": b, "c": c}.items()},
+            {m: torch.tensor(r) for m, r in rows.items()},
+            torch.zeros(8, dtype=torch.long),
+        )
     )
     a, b, c = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b, c))
     assert found["modality_gap"] == {"a+b": pytest.approx(np.linalg.norm(a.mean(0) - b.mean(0)))}

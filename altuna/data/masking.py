@@ -1,0 +1,105 @@
+"""Cells of a manifest that a training does without, and the file that says which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from altuna.data.manifest import SPLITS, Manifest
+from altuna.data.missing import Mask, pattern_mask
+from altuna.data.splits import Rows, group_codes
+from altuna.errors import UserError
+from altuna.files import replacing
+from altuna.options import nearest
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What to take away of a split: a pattern and its rate, or a file of the cells that stay."""
+
+    rate: float | None = None
+    pattern: str = "random"
+    file: Path | None = None
+
+    def __bool__(self) -> bool:
+        return self.file is not None or bool(self.rate) or self.pattern != "random"
+
+
+def masked(
+    manifest: Manifest, rows: Mapping[str, Rows], missing: Mapping[str, Missing], seed: int
+) -> Manifest:
+    """Return the manifest without the cells that splits are to do without.
+
+    Args:
+        manifest: The samples; their own gaps stay.
+        rows: Split to its rows.
+        missing: Split to what to take away of it.
+        seed: Of the draws.
+
+    Raises:
+        UserError: See ``pattern_mask`` and ``read_mask``; or no train row is left with a modality.
+    """
+    names = [*manifest.modalities]
+    filled = np.stack([manifest.filled(name) for name in names])
+    labels = np.asarray(manifest.labels.dictionary_encode().indices.fill_null(-1), dtype=np.int64)
+    stays = filled.copy()
+    for number, split in enumerate(SPLITS):
+        what, mine = missing[split], rows[split]
+        if what and len(mine):
+            stays[:, mine] = cells(what, manifest, mine, filled[:, mine], labels[mine], [seed, number])
+    for name, before, after in zip(names, filled, stays, strict=True):
+        if before[rows["train"]].any() and not after[rows["train"]].any():
+            raise UserError(f"{manifest.path}: with these cells missing no train row has a {name!r}")
+    return manifest.keeping(dict(zip(names, stays, strict=True)))
+
+
+def cells(
+    what: Missing, manifest: Manifest, rows: Rows, present: Mask, labels: Rows, seed: int | list[int]
+) -> Mask:
+    """Return which cells [M, n] of some manifest rows [n] stay, of those present [M, n]."""
+    if what.file:
+        return present & read_mask(what.file, manifest, rows)
+    if what.pattern == "group" and manifest.groups.null_count == len(manifest):
+        raise UserError(f"{manifest.path}: the missing pattern 'group' needs a column of groups")
+    names = [*manifest.modalities]
+    return pattern_mask(what.pattern, what.rate, present, names, labels, group_codes(manifest)[rows], seed)
+
+
+def write_mask(path: Path, manifest: Manifest) -> None:
+    """Write which cells a masked manifest keeps: ``id``, and a column of true and false a modality."""
+    with replacing(path) as unfinished:
+        pyarrow.parquet.write_table(pa.table({"id": manifest.ids, **manifest.kept}), unfinished)
+
+
+def read_mask(path: Path, manifest: Manifest, rows: Rows) -> Mask:
+    """Return which cells [M, n] of a manifest's rows [n] stay, by the file that ``write_mask`` made.
+
+    Raises:
+        UserError: Not such a file, or one of other data.
+    """
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path}: not a Parquet file of missing cells: {error}") from None
+    for name in ("id", *manifest.modalities):
+        if name not in table.column_names:
+            known = nearest(name, table.column_names)
+            raise UserError(f"{path}: of other data: it has no column {name!r}{known}")
+        kind = table[name].type
+        if not (pa.types.is_string(kind) if name == "id" else pa.types.is_boolean(kind)):
+            raise UserError(f"{path}: not a file of missing cells: column {name!r} holds {kind}")
+    ids = manifest.ids.take(pa.array(rows))
+    place = pc.index_in(ids, table["id"].combine_chunks())
+    if place.null_count:
+        row = int(rows[np.flatnonzero(place.is_null())[0]])
+        raise UserError(f"{path}: of other data: it lacks {manifest.where(row, 'id')}")
+    chosen = table.take(place)
+    return np.stack([np.asarray(chosen[name].fill_null(False)) for name in manifest.modalities])

@@ -1,0 +1,72 @@
+"""What a trained model is worth with fewer modalities than it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+
+from altuna.data.missing import Mask
+from altuna.evaluation.metrics import classification_metrics
+from altuna.model import Features, MultimodalClassifier
+
+MOST_MODALITIES = 6  # of which all subsets are tested
+
+
+def subsets(modalities: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the non-empty subsets, small ones first; of many modalities those of one, all but one, all."""
+    number = len(modalities)
+    sizes = range(1, number + 1) if number <= MOST_MODALITIES else (1, number - 1, number)
+    for size in sizes:
+        yield from combinations(modalities, size)
+
+
+@torch.no_grad()
+def by_subset(model: MultimodalClassifier, features: Features) -> dict[str, dict[str, Any]]:
+    """Return the fused figures where nothing but a subset of modalities is given, by its names with a plus.
+
+    Each is over the ``n`` samples that have all of the subset; subsets that no sample has are left out.
+    """
+    found = {}
+    for subset in subsets(model.modalities):
+        here = features.present(subset).all(0)
+        present = torch.stack([here & (m in subset) for m in model.modalities])
+        if here.any():
+            found["+".join(subset)] = figures(model, features, present)
+    return found
+
+
+def by_rate(
+    model: MultimodalClassifier,
+    features: Features,
+    rates: Sequence[float],
+    masks: int,
+    draw: Callable[[float, Mask, int], Mask],
+) -> list[list[dict[str, Any]]]:
+    """Return the fused figures for each missing rate, one for each of several masks.
+
+    Args:
+        model: The classifier.
+        features: Of the samples, as complete as they are.
+        rates: To take away.
+        masks: How many to draw at each rate; at 0 all are the same, and one is enough.
+        draw: Returns what stays of [M, N] at a rate, by a seed.
+    """
+    present = features.present(model.modalities)
+
+    def at(rate: float, seed: int) -> dict[str, Any]:
+        stays = torch.from_numpy(draw(rate, np.asarray(present), seed))
+        return figures(model, features, stays)
+
+    return [[at(rate, seed) for seed in range(masks if rate else 1)] for rate in rates]
+
+
+@torch.no_grad()
+def figures(model: MultimodalClassifier, features: Features, present: torch.Tensor) -> dict[str, Any]:
+    """Return the fused figures, and ``n`` samples, where only the cells ``present`` [M, N] are given."""
+    some, _ = features.restricted(model.modalities, present)
+    prediction = model.fuse(model.outputs_of(some.of, some.rows, len(some.labels)))
+    return {**classification_metrics(prediction.probabilities, some.labels), "n": len(some.labels)}

@@ -1,0 +1,229 @@
+"""``altuna robustness``: runs met with ever fewer modalities, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from itertools import groupby
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from rich.markup import escape as escape_markup
+from rich.table import Table
+
+from altuna import console
+from altuna.data.masking import Missing, cells
+from altuna.data.missing import Mask
+from altuna.errors import UserError
+from altuna.evaluating import open_split
+from altuna.evaluation.robustness import by_rate, by_subset
+from altuna.files import write_csv, write_json, write_text
+from altuna.predictor import Predictor
+from altuna.report.html import page
+from altuna.report.svg import line_chart
+from altuna.run import read_config
+
+RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+FIGURES = ("accuracy", "macro_f1", "nll", "ece")
+
+
+def robustness(
+    runs: Sequence[Path],
+    *,
+    data: str | None = None,
+    split: str = "test",
+    rates: Sequence[float] | None = None,
+    pattern: str = "random",
+    masks: int = 5,
+    out: Path | None = None,
+    root: Path | None = None,
+    store: Path | None = None,
+    quiet: bool = False,
+) -> Path:
+    """Test runs at missing rates and with every subset of modalities; return the folder of the result.
+
+    Runs of one method with several seeds are one line. ``OUT/robustness.json`` has everything, ``.csv`` the
+    same as a table, ``.md`` and ``.html`` (with the curves) are to be read.
+
+    Args:
+        runs: Run directories.
+        data: Other data than each run's own.
+        split: ``train``, ``val`` or ``test``.
+        rates: Shares of the cells to take away; None: 0, 0.1 .. 0.7, as far as every sample keeps a modality.
+        pattern: Which cells, see ``altuna.data.missing.pattern_mask``.
+        masks: How many masks are drawn at each rate.
+        out: Folder; None: that of the run, or ``runs/robustness`` for several.
+        root: Raw files of av-digits.
+        store: Folder for decoded data.
+        quiet: No progress bar.
+
+    Raises:
+        UserError: Not a run, unknown split or pattern, or a rate outside its range.
+    """
+    if not runs:
+        raise UserError("name a run")
+    if masks < 1:
+        raise UserError(f"masks must be at least 1, got {masks}")
+    out = out or (runs[0] if len(runs) == 1 else Path("runs") / "robustness")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file, not a folder")
+    tested = []
+    for run in runs:
+        predictor = Predictor(run)
+        config = read_config(run)
+        manifest, samples = open_split(predictor, config, data, split, root, store, quiet)
+        present = samples.dataset.present
+        highest = 1 - present.shape[1] / present.sum()
+        mine = rates if rates is not None else [rate for rate in RATES if rate <= highest + 1e-9]
+
+        def draw(
+            rate: float, there: Mask, seed: int, manifest: Any = manifest, samples: Any = samples
+        ) -> Mask:
+            what = Missing(rate, pattern)
+            return cells(what, manifest, samples.rows, there, samples.dataset.labels, seed)
+
+        features = predictor.features(samples.dataset)
+        model = predictor.model.cpu()
+        tested.append(
+            {
+                "run": str(run),
+                "data": data or str(config["data"]),
+                "label": _label(config),
+                "seed": config["seed"],
+                "rates": dict(zip(map(str, mine), by_rate(model, features, mine, masks, draw), strict=True)),
+                "subsets": by_subset(model, features),
+            }
+        )
+    result = {
+        "split": split,
+        "pattern": pattern,
+        "masks": masks,
+        "results": [*_joined(tested)],
+        "runs": tested,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "robustness.json", result)
+    write_csv(out / "robustness.csv", _rows(result))
+    write_text(out / "robustness.md", _markdown(result))
+    write_text(out / "robustness.html", _html(result))
+    if not quiet:
+        for title, header, lines in _tables(result):
+            table = Table(title=escape_markup(title))
+            for i, name in enumerate(header):
+                table.add_column(escape_markup(name), justify="right" if i else "left")
+            for line in lines:
+                table.add_row(*map(escape_markup, line))
+            console.out.print(table)
+        console.out.print(f"results in {out} (open {out / 'robustness.html'})", soft_wrap=True)
+    return out
+
+
+def _label(config: Mapping[str, Any]) -> str:
+    """Name what a run has trained: its method, the method's options, and what it did without."""
+    method = config["method"]
+    stated = {name: value for name, value in method.items() if name != "name"}
+    for name in ("missing_rate", "missing_pattern"):
+        if config.get(name) not in (None, "random"):
+            stated[name] = config[name]
+    more = ", ".join(f"{name}={value}" for name, value in stated.items())
+    return str(method["name"]) + (f" ({more})" if more else "")
+
+
+def _joined(runs: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield what the seeds of each method on each data set give together."""
+    order = [*dict.fromkeys((run["data"], run["label"]) for run in runs)]
+    for data, label in order:
+        mine = [run for run in runs if (run["data"], run["label"]) == (data, label)]
+        yield {
+            "data": data,
+            "label": label,
+            "seeds": [run["seed"] for run in mine],
+            "rates": _together([run["rates"] for run in mine]),
+            "subsets": _together([{s: [f] for s, f in run["subsets"].items()} for run in mine]),
+        }
+
+
+def _together(runs: Sequence[Mapping[str, Sequence[Mapping[str, float]]]]) -> dict[str, dict[str, Any]]:
+    """Return mean and standard deviation of every figure: over runs or, of a single one, over its masks."""
+    found: dict[str, dict[str, Any]] = {}
+    for key in dict.fromkeys(key for run in runs for key in run):
+        some = [run[key] for run in runs if key in run]
+        found[key] = {"n": some[0][0]["n"]}
+        for figure in FIGURES:
+            each = [mean(mask[figure] for mask in masks) for masks in some]
+            spread = each if len(some) > 1 else [mask[figure] for mask in some[0]]
+            found[key][figure] = {"mean": mean(each), "sd": stdev(spread) if len(spread) > 1 else None}
+    return found
+
+
+def _rows(result: Mapping[str, Any]) -> Iterator[list[Any]]:
+    """Yield the rows of ``robustness.csv``."""
+    yield [
+        "data",
+        "method",
+        "what",
+        "value",
+        "n",
+        *(f"{f} {part}" for f in FIGURES for part in ("mean", "sd")),
+    ]
+    for one in result["results"]:
+        for what, part in (("rate", "rates"), ("subset", "subsets")):
+            for value, figures in one[part].items():
+                numbers = [figures[f][part] for f in FIGURES for part in ("mean", "sd")]
+                yield [one["data"], one["label"], what, value, figures["n"], *numbers]
+
+
+def _tables(result: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Yield title, header and rows of what there is to read."""
+    for data, results in _by_data(result):
+        columns = {
+            f"accuracy in % by missing rate ({result['pattern']})": ("rates", "accuracy"),
+            "accuracy in % of each subset of modalities": ("subsets", "accuracy"),
+            "ECE of each subset of modalities": ("subsets", "ece"),
+        }
+        for title, (part, figure) in columns.items():
+            values = [*dict.fromkeys(value for one in results for value in one[part])]
+            lines = [[value, *(_cell(one[part].get(value), figure) for one in results)] for value in values]
+            yield f"{data}: {title}", ["", *(one["label"] for one in results)], lines
+
+
+def _cell(figures: Mapping[str, Any] | None, figure: str) -> str:
+    if figures is None:
+        return "-"
+    times, digits = (1, 3) if figure == "ece" else (100, 1)
+    value, sd = figures[figure]["mean"], figures[figure]["sd"]
+    return f"{times * value:.{digits}f}" + (f" ± {times * sd:.{digits}f}" if sd is not None else "")
+
+
+def _by_data(result: Mapping[str, Any]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    for data, results in groupby(result["results"], key=lambda one: one["data"]):
+        yield Path(data).name, [*results]
+
+
+def _markdown(result: Mapping[str, Any]) -> str:
+    lines = [f"# Robustness, {result['split']} split", ""]
+    for title, header, body in _tables(result):
+        lines += [f"## {title}", "", "| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in body] + [""]
+    return "\n".join(lines)
+
+
+def _html(result: Mapping[str, Any]) -> str:
+    body = [f"<h1>What if modalities are missing?</h1><p>{escape(result['split'])} split.</p>"]
+    for data, results in _by_data(result):
+        rates = [float(rate) for one in results for rate in one["rates"]]
+        series = {
+            one["label"]: [
+                (float(rate), figures["accuracy"]["mean"]) for rate, figures in one["rates"].items()
+            ]
+            for one in results
+        }
+        ends = (f"{min(rates):.0%} missing", f"{max(rates):.0%} missing")
+        body.append(f"<h2>{escape(data)}: accuracy by missing rate ({escape(result['pattern'])})</h2>")
+        body.append(line_chart("accuracy by missing rate", series, ends, (min(rates), max(rates) or 1.0)))
+    for title, header, lines in _tables(result):
+        head = "<tr>" + "".join(f"<th>{escape(name)}" for name in header)
+        cells = ("<tr>" + "".join(f"<td>{escape(cell)}" for cell in line) for line in lines)
+        body.append(f"<h2>{escape(title)}</h2><div class=scroll><table>{head}{''.join(cells)}</table></div>")
+    return page("Robustness", body)

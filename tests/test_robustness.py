@@ -1,0 +1,236 @@
+"""Runs with ever fewer modalities."""
+
+import json
+import math
+import sys
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import torch
+from test_comparing import write
+
+import altuna
+from altuna.cli import main
+from altuna.data.missing import missing_mask
+from altuna.evaluation.robustness import by_rate, by_subset, subsets
+from altuna.model import Features, MultimodalClassifier
+
+FAST = {"epochs": 3, "batch_size": 16, "accelerator": "cpu", "quiet": True}
+
+
+def model_of(modalities, head="shared", seed=0):
+    torch.manual_seed(seed)
+    sizes = dict.fromkeys(modalities, 4)
+    model = MultimodalClassifier(
+        {m: torch.nn.Identity() for m in modalities}, 3, head=head, feature_sizes=sizes
+    )
+    model.temperatures.copy_(torch.linspace(0.5, 2, len(modalities)))
+    return model.eval()
+
+
+def features_of(modalities, samples=40, keep=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    present = rng.random((len(modalities), samples)) < keep
+    present[rng.integers(len(modalities), size=samples), np.arange(samples)] = True
+    rows = {m: torch.from_numpy(np.flatnonzero(p)) for m, p in zip(modalities, present, strict=True)}
+    of = {m: torch.from_numpy(rng.normal(size=(len(r), 4))).float() for m, r in rows.items()}
+    return Features(of, rows, torch.from_numpy(rng.integers(3, size=samples)))
+
+
+def test_subsets():
+    assert [*subsets("ab")] == [("a",), ("b",), ("a", "b")]
+    assert len([*subsets("abcdef")]) == 63
+    assert len([*subsets("abcdefg")]) == 7 + 7 + 1
+
+
+def test_restricting_keeps_each_sample_its_own():
+    names = ["a", "b", "c"]
+    features = features_of(names, keep=0.6)
+    present = torch.rand(3, 40, generator=torch.Generator().manual_seed(0)) < 0.5
+    some, there = features.restricted(names, present)
+    left = features.present(names) & present
+    assert torch.equal(there, left.any(0).nonzero().flatten())
+    assert torch.equal(some.labels, features.labels[there])
+    for i, m in enumerate(names):
+        for f, row in zip(some.of[m], some.rows[m], strict=True):
+            sample = there[row]
+            assert left[i, sample]
+            assert torch.equal(f, features.of[m][features.rows[m] == sample][0])
+        assert len(some.rows[m]) == left[i].sum()
+    none, there = features.restricted(names, torch.zeros(3, 40, dtype=torch.bool))
+    assert (len(none.labels), len(there), none.of) == (0, 0, {})
+
+
+@pytest.mark.parametrize("head", ["shared", "concat"])
+def test_a_subset_is_the_model_given_nothing_else(head):
+    names = ["a", "b", "c"]
+    model, features = model_of(names, head), features_of(names, keep=0.7)
+    found = by_subset(model, features)
+    assert [*found] == ["a", "b", "c", "a+b", "a+c", "b+c", "a+b+c"]
+    for subset, figures in found.items():
+        some = subset.split("+")
+        have = features.present(some).all(0).nonzero().flatten()
+        inputs = {m: torch.stack([features.of[m][features.rows[m] == row][0] for row in have]) for m in some}
+        right = model(inputs).probabilities.argmax(1) == features.labels[have]
+        assert figures["n"] == len(have)
+        assert figures["accuracy"] == pytest.approx(right.float().mean().item())
+
+
+def test_rates_take_away_what_the_mask_says():
+    names = ["a", "b"]
+    model, features = model_of(names), features_of(names)
+    drawn = []
+
+    def draw(rate, present, seed):
+        drawn.append((rate, seed))
+        return missing_mask(present, rate, seed)
+
+    found = by_rate(model, features, [0.0, 0.5], 3, draw)
+    assert drawn == [(0.0, 0), (0.5, 0), (0.5, 1), (0.5, 2)]
+    assert found[0][0]["accuracy"] == by_subset(model, features)["a+b"]["accuracy"]
+    alone = [by_subset(model, features)[m]["accuracy"] for m in names]
+    for mask in found[1]:
+        assert mask["n"] == 40
+        assert min(alone) - 0.5 <= mask["accuracy"] <= max(alone) + 0.5
+
+
+@pytest.mark.parametrize("head", ["shared", "separate"])
+def test_of_two_modalities_one_is_exactly_itself(head):
+    """No hidden dependence: with the other absent from all rows, fused is what this one says alone."""
+    model, features = model_of(["a", "b"], head), features_of(["a", "b"])
+    for i, name in enumerate(["a", "b"]):
+        present = torch.zeros(2, 40, dtype=torch.bool)
+        present[i] = True
+        some, _ = features.restricted(["a", "b"], present)
+        fused = model.fuse(model.outputs_of(some.of, some.rows, 40))
+        alone = (model.classify(name, features.of[name]) / model.temperatures[i]).argmax(1)
+        assert torch.equal(fused.probabilities.argmax(1), alone)
+        assert torch.equal(fused.weights[i], torch.ones(40))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    data = write(folder / "toy.csv", modalities="abc", empty=0.2)
+    one = {"data": data, **FAST}
+    return [
+        altuna.fit(**one, out=folder / "mla-0"),
+        altuna.fit(**one, out=folder / "mla-1", seed=1),
+        altuna.fit(**one, out=folder / "concat", method="concat"),
+        altuna.fit(**one, out=folder / "thin", missing_rate=0.3, test_missing_rate=0.1),
+    ]
+
+
+def test_a_training_with_missing_cells(runs, capsys):
+    mask = pyarrow.parquet.read_table(runs[3] / "missing.parquet")
+    assert mask.column_names == ["id", "a", "b", "c"]
+    metrics = json.loads((runs[3] / "metrics.json").read_text())
+    seen = sum(sum(counts.values()) for counts in metrics["training"]["classes"].values())
+    whole = json.loads((runs[0] / "metrics.json").read_text())["training"]["classes"]
+    assert seen == round(0.7 * sum(sum(counts.values()) for counts in whole.values()))
+    table = pyarrow.parquet.read_table(runs[3] / "predictions.parquet")
+    stays = {row.pop("id"): row for row in mask.to_pylist()}
+    for row in table.to_pylist():
+        assert {m: row[f"present_{m}"] for m in "abc"} == stays[row["id"]]
+        assert row["n_modalities"] == sum(stays[row["id"]].values())
+    capsys.readouterr()
+    assert main_code("evaluate", runs[3], "--missing-mask", runs[3] / "missing.parquet", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["fused"] == pytest.approx(metrics["fused"])
+    assert not (runs[0] / "missing.parquet").exists()
+
+
+def main_code(*arguments):
+    with patch.object(sys, "argv", ["altuna", *map(str, arguments)]):
+        try:
+            main()
+        except SystemExit as end:
+            return end.code or 0
+    return 0
+
+
+def test_side_by_side(runs, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main_code("robustness", *runs, "--masks=2", "--out", out) == 0
+    said = capsys.readouterr().out
+    result = json.loads((out / "robustness.json").read_text())
+    assert [one["label"] for one in result["results"]] == ["mla", "concat", "mla (missing_rate=0.3)"]
+    mla, concat, _ = result["results"]
+    assert mla["seeds"] == [0, 1]
+    assert [*mla["rates"]] == ["0.0", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6"]
+    each = [json.loads((run / "metrics.json").read_text())["fused"]["accuracy"] for run in runs[:2]]
+    assert mla["rates"]["0.0"]["accuracy"]["mean"] == pytest.approx(np.mean(each))
+    assert mla["rates"]["0.0"]["accuracy"]["sd"] == pytest.approx(np.std(each, ddof=1))
+    assert concat["rates"]["0.0"]["accuracy"]["sd"] is None  # one run, one mask
+    assert concat["rates"]["0.5"]["accuracy"]["sd"] is not None
+    assert concat["subsets"] == {
+        name: {k: v if k == "n" else {"mean": pytest.approx(v), "sd": None} for k, v in figures.items()}
+        for name, figures in json.loads((runs[2] / "metrics.json").read_text())["subsets"].items()
+    }
+    assert "accuracy in % by missing rate" in said
+    lines = (out / "robustness.csv").read_text().splitlines()
+    assert len(lines) == 1 + 3 * (7 + 7)
+    page = (out / "robustness.html").read_text()
+    assert page.count("<polyline") == 3
+    assert "mla (missing_rate=0.3)" in page
+    assert "| a+b+c |" in (out / "robustness.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--rates=0.1,x"], "rates: write numbers with commas, got '0.1,x'"),
+        (["--rates=0.9"], "missing rate 0.9: must be between 0 and"),
+        (["--pattern=only:z"], "no modality 'z'"),
+        (["--pattern=group", "--rates=0.2"], "needs a column of groups"),
+        (["--masks=0"], "masks must be at least 1, got 0"),
+        (["--split=tset"], "unknown split 'tset'; did you mean 'test'?"),
+    ],
+)
+def test_mistakes(arguments, words, runs, tmp_path, capsys):
+    assert main_code("robustness", runs[0], "--out", tmp_path / "out", *arguments) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"missing_rate": 0.9}, "missing rate 0.9: must be between 0 and"),
+        ({"missing_rate": -0.1}, "missing rate -0.1"),
+        ({"missing_pattern": "never:q"}, "no modality 'q'"),
+        ({"missing_pattern": "only:a"}, "no train row has a 'b'"),
+        ({"missing_mask": "m.parquet", "missing_rate": 0.1}, "missing_rate: missing_mask says already"),
+        ({"missing_mask": "nowhere.parquet"}, "nowhere.parquet: no such file"),
+    ],
+)
+def test_mistakes_before_training(options, words, tmp_path):
+    data = write(tmp_path / "toy.csv", modalities="ab")
+    with pytest.raises(altuna.UserError, match=words):
+        altuna.fit(data, out=tmp_path / "run", **FAST, **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_rare_modality_is_named(tmp_path, capsys):
+    data = write(tmp_path / "toy.csv", modalities="ab", empty=0.96)
+    altuna.fit(data, out=tmp_path / "run", **FAST | {"quiet": False})
+    err = " ".join(capsys.readouterr().err.split())
+    assert "of the training samples have 'b' (under 10%)" in err
+    assert math.isfinite(json.loads(Path(tmp_path / "run" / "metrics.json").read_text())["fused"]["nll"])
+
+
+def test_a_modality_of_noise_is_distrusted(tmp_path):
+    """Calibrated fusion does not pay for a modality that knows nothing."""
+    rng = np.random.default_rng(0)
+    rows = (tmp_path / "noise.csv").open("w")
+    rows.write("label,good_x,good_y,noise_x,noise_y,noise_z\n")
+    for i in range(600):
+        good = 1.2 * (np.arange(2) == i % 3) + rng.normal(size=2) * 0.7
+        rows.write(",".join([f"c{i % 3}", *(f"{v:.4f}" for v in [*good, *rng.normal(size=3)])]) + "\n")
+    rows.close()
+    run = altuna.fit(tmp_path / "noise.csv", out=tmp_path / "run", **FAST | {"epochs": 15})
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["modalities"]["noise"]["accuracy"] < 0.45
+    assert metrics["fused"]["accuracy"] > metrics["modalities"]["good"]["accuracy"] - 0.02
