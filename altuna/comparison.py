@@ -84,7 +84,7 @@ def write_comparison(
             )
         _test(results, mine, said["reference"])
         comparison["results"] += results
-    comparison["ranking"] = _ranking(comparison["results"])
+    comparison["ranking"] = ranking(comparison["results"])
     write_json(out / "compare.json", comparison)
     write_csv(out / "compare.csv", tables.rows(comparison))
     write_text(out / "compare.md", tables.markdown(comparison))
@@ -171,7 +171,7 @@ def _cells(right: Sequence[Mapping[str, bool]], ids: Sequence[str]) -> NDArray[n
     return np.array([[float(one.get(i, np.nan)) for i in ids] for one in right])
 
 
-def _ranking(results: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def ranking(results: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """Rank methods by accuracy over data sets, if there are several."""
     scores = {
         data: {r["method"]: r["figures"]["accuracy"]["mean"] for r in some if r["figures"]}

@@ -1,0 +1,61 @@
+"""All methods on three data sets with five seeds: what researchers compare with.
+
+    python benchmarks/grid.py --runs FOLDER --root AV_DIGITS [--seeds 5] [--jobs 2]
+
+One ``altuna compare`` a data set, with as many encoder updates for every method; the ResNets are 16 channels
+wide and emoji and AV-Digits hard have 10 epochs, so that two cores can do it in two hours. Started again
+with the same folder it goes on. Written to ``benchmarks/results/grid.json`` and ``grid.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from mla import HERE
+
+import altuna
+from altuna import tables
+from altuna.comparison import ranking
+from altuna.files import write_json, write_text
+
+WIDTH = 16
+DATA: dict[str, dict[str, Any]] = {
+    "htad": {},
+    "emoji": {"epochs": 10, "encoders": {"image": {"width": WIDTH}}},
+    "av-digits-hard": {"epochs": 10, "encoders": {"image": {"width": WIDTH}, "audio": {"width": WIDTH}}},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--runs", type=Path, required=True, help="where the runs go")
+    parser.add_argument("--root", type=Path, required=True, help="raw files of AV-Digits")
+    parser.add_argument("--data", nargs="+", default=[*DATA], choices=[*DATA])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=2)
+    given = parser.parse_args()
+    parts = []
+    for name in given.data:
+        options = DATA[name] | ({"root": given.root} if name.startswith("av-") else {})
+        out = given.runs / name
+        altuna.compare(name, seeds=given.seeds, jobs=given.jobs, threads=1, out=out, quiet=True, **options)
+        parts.append(json.loads((out / "compare.json").read_text()))
+        print(tables.markdown(parts[-1]), flush=True)
+    together = {
+        **parts[0],
+        "options": {name: DATA[name] for name in given.data},
+        "environment": {name: part["environment"] for name, part in zip(given.data, parts, strict=True)},
+        "results": [result for part in parts for result in part["results"]],
+        "runs": [run for part in parts for run in part["runs"]],
+        "left_out": [],
+    }
+    together["ranking"] = ranking(together["results"])
+    write_json(HERE / "results" / "grid.json", together)
+    write_text(HERE / "results" / "grid.md", tables.markdown(together))
+
+
+if __name__ == "__main__":
+    main()
