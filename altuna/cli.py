@@ -191,7 +191,7 @@ def _command(run: Callable[..., None], flags: Sequence[inspect.Parameter]) -> Ca
         "config": Annotated[Path | None, typer.Option(help="YAML file with any of these options by name")],
         "set_": Annotated[
             list[str] | None,
-            typer.Option("--set", metavar="KEY=VALUE", help="One option, dotted: method.alpha=0.05"),
+            typer.Option("--set", metavar="KEY=VALUE", help="One option, dotted: encoders.image.width=32"),
         ],
     }
     parameters = [*flags] + [

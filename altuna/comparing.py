@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,7 +78,7 @@ def compare(
     said = {"budget": budget, "reference": reference, "seeds": seeds, "options": options, **pool.said}
     comparison = write_comparison(out, said, runs, failed, pool.resumed, left_out)
     if not quiet:
-        console.out.print(*tables.terminal(comparison), sep="\n")
+        console.out.print(*tables.terminal(comparison, console.out.width), sep="\n")
         console.out.print(f"compared in {out} (compare.json, compare.csv, compare.md)", soft_wrap=True)
     if len(failed) == len(runs):
         raise UserError(f"every run failed, as in {runs[0].folder}: {failed[runs[0].folder]}")
@@ -104,11 +105,17 @@ def _methods(given: str | Sequence[str | Mapping[str, Any]]) -> list[tuple[str, 
         given = methods.list()
     elif isinstance(given, str):
         given = [name.strip() for name in given.split(",")]
+    if not isinstance(given, Sequence):
+        raise UserError(f"methods: write a list of names, or of options with a name each, got {given!r}")
     chosen = []
     for one in given:
         if isinstance(one, str):
             name, colon, modality = one.partition(":")
             label, method = one, {"name": name} | ({"modality": modality} if colon else {})
+        elif not isinstance(one, Mapping) or "name" not in one:
+            raise UserError(
+                f"methods: {one!r} is neither a name nor a mapping like {{name: mla, alpha: 0.05}}"
+            )
         else:
             method = dict(one)
             stated = ", ".join(f"{key}={value}" for key, value in one.items() if key != "name")
@@ -131,7 +138,8 @@ def _check(options: Mapping[str, Any], *, budget: str, seeds: int, **numbers: in
     own = [name for name in inspect.signature(compare).parameters if name != "options"]
     for name in options:
         if name in OWN:
-            raise UserError(f"{name}: the comparison itself says what it is for each run")
+            more = "; write methods: [{name: mla, alpha: 0.05}] in --config" if name == "method" else ""
+            raise UserError(f"{name}: the comparison itself says what it is for each run{more}")
         if name not in OPTIONS:
             raise UserError(f"compare: unknown option {name!r}{nearest(name, [*own, *OPTIONS])}")
     check_options(options, fit, "compare")
@@ -175,6 +183,7 @@ def _grid(
     quiet: bool,
 ) -> tuple[list[Run], list[dict[str, str]]]:
     """Prepare the data and return all runs, and which methods were left out on which data and why."""
+    from altuna import console
     from altuna.data.manifest import read_manifest
     from altuna.data.store import cache_folder
     from altuna.preparation import prepare
@@ -190,11 +199,14 @@ def _grid(
             read_manifest(path, modalities, columns=columns, allow_shared_groups=shared)
     runs: list[Run] = []
     left_out: list[dict[str, str]] = []
+    stems = _stems(names)
     for name in names:
         settled: list[tuple[str, dict[str, Any]]] = []
         for seed in range(seeds):
             arguments = checked(given[name] | {"seed": seed})
             prepared = prepare(arguments, paths[name], store or cache_folder() / "store", quiet or seed > 0)
+            if seed == 0 and not quiet:
+                console.err.print(f"{name}: {console.inferred(prepared.manifest.modalities)}", markup=False)
             if seed == 0:
                 for label, method in chosen:
                     if reason := _reason_against(method, prepared):
@@ -206,16 +218,13 @@ def _grid(
             more = dict(options)
             if budget == "updates":
                 more["budget"] = {"updates": _standard_updates(prepared, arguments)}
+            labels = _stems([label for label, _ in settled])
             for label, method in settled:
-                folder = out / f"{_stem(name)}-{_stem(label)}-{seed}"
+                folder = out / f"{stems[name]}-{labels[label]}-{seed}"
                 stated = {"data": name, "method": method, "seed": seed, **more}
                 runs.append(Run(name, label, seed, folder, stated))
     if not runs:
         raise UserError("no method can run on the data: " + "; ".join(one["reason"] for one in left_out))
-    folders = [str(run.folder).lower() for run in runs]  # which some file systems do not tell apart
-    for i, (run, folder_name) in enumerate(zip(runs, folders, strict=True)):
-        if folders.index(folder_name) < i:
-            runs[i] = replace(run, folder=Path(f"{run.folder}-{i}"))
     return sorted(runs, key=lambda run: run.seed), left_out
 
 
@@ -269,8 +278,17 @@ def _standard_updates(prepared: Prepared, options: Mapping[str, Any]) -> int:
     return total
 
 
+def _stems(names: Sequence[str]) -> dict[str, str]:
+    """Return for each name its part of a folder's name; where some would be the same, a digest tells."""
+    stems = {name: _stem(name) for name in names}
+    alike = [stem.lower() for stem in stems.values()]  # some file systems do not tell them apart
+    return {
+        name: stem if alike.count(stem.lower()) == 1 else f"{stem}-{sha256(name.encode()).hexdigest()[:6]}"
+        for name, stem in stems.items()
+    }
+
+
 def _stem(name: str) -> str:
-    """Return a part of a folder's name."""
     path = Path(name)
     stem = path.stem if path.suffix.lstrip(".").isalpha() else name
     return re.sub(r"[^\w.=+-]+", "-", stem).strip("-.") or "run"

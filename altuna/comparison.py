@@ -22,6 +22,7 @@ from altuna.pool import Run
 from altuna.run import read_json
 
 LEVEL = 0.05
+COMMON_RULE = "calibrated_product"  # which every method is fused by beside its own
 
 
 def write_comparison(
@@ -43,7 +44,8 @@ def write_comparison(
         left_out: ``data``, ``method`` and ``reason`` of what could not run.
     """
     done = [run for run in runs if run.folder not in failed]
-    metrics = {run.folder: figures(read_json(run.folder, "metrics.json")) for run in done}
+    said_by = {run.folder: read_json(run.folder, "metrics.json") for run in done}
+    metrics = {folder: figures(content) for folder, content in said_by.items()}
     _add_laziness(done, metrics)
     comparison: dict[str, Any] = {
         **said,
@@ -76,6 +78,7 @@ def write_comparison(
                 {
                     "data": data,
                     "method": method,
+                    "split": said_by[some[0].folder]["split"] if some else None,
                     "seeds": [run.seed for run in some],
                     "failed": sum(r.folder in failed for r in runs if (r.data, r.label) == (data, method)),
                     "figures": summary([metrics[run.folder] for run in some]),
@@ -97,7 +100,8 @@ def figures(metrics: Mapping[str, Any]) -> dict[str, float]:
     for name, alone in metrics["modalities"].items():
         found |= _flat(alone, f"{name}/")
     found |= _flat(metrics["imbalance"], "imbalance/")
-    found |= metrics["cost"]
+    found |= _flat(metrics["fusion"]["rules"][COMMON_RULE], f"fusion/{COMMON_RULE}/")
+    found |= metrics["cost"] | {"samples": metrics["n"]}
     return {name: float(v) for name, v in found.items() if v is not None and np.isfinite(v)}
 
 
@@ -172,10 +176,10 @@ def _cells(right: Sequence[Mapping[str, bool]], ids: Sequence[str]) -> NDArray[n
 
 
 def ranking(results: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Rank methods by accuracy over data sets, if there are several."""
+    """Rank methods by accuracy over data sets, if there are several: those tested on all samples."""
     scores = {
-        data: {r["method"]: r["figures"]["accuracy"]["mean"] for r in some if r["figures"]}
-        for data, some in groupby(results, lambda r: r["data"])
+        data: {r["method"]: r["figures"]["accuracy"]["mean"] for r in some if tables.is_whole(r, results)}
+        for data, some in groupby((r for r in results if r["figures"]), lambda r: r["data"])
     }
     everywhere = [
         m for m in dict.fromkeys(r["method"] for r in results) if all(m in s for s in scores.values())

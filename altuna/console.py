@@ -109,9 +109,10 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
             table.add_row(escape(f"{name} alone"), *["-"] * 4, "0")
     table.add_section()
     table.add_row(f"fused ({chosen})", *_figures(metrics["fused"]), f"{metrics['n']:,}", style="bold")
-    entropy = metrics["fusion"]["rules"]["entropy"]
-    if chosen != "entropy":
-        table.add_row("fused (entropy, the paper)", *_figures(entropy), f"{metrics['n']:,}")
+    for rule in ("calibrated_product", "entropy"):  # ours and the paper's, to compare with
+        if chosen != rule:
+            figures = metrics["fusion"]["rules"][rule]
+            table.add_row(f"fused ({rule})", *_figures(figures), f"{metrics['n']:,}")
     return table
 
 

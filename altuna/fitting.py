@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+from altuna import methods
 from altuna.errors import UserError
 from altuna.options import check_options, nearest
 
@@ -23,7 +24,7 @@ def fit(
     *,
     root: Annotated[Path | None, "Folder of the raw files of av-digits"] = None,
     download: Annotated[bool, "Download the raw files of av-digits"] = False,
-    method: Annotated[str | Mapping[str, Any], "mla, late_fusion, concat or unimodal"] = "mla",
+    method: Annotated[str | Mapping[str, Any], "One of " + ", ".join(methods.list())] = "mla",
     columns: Annotated[
         Mapping[str, str] | None, "Which columns are id, split, label, group, if they have other names"
     ] = None,

@@ -8,7 +8,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from altuna.errors import UserError
 from altuna.fitting import fit
 
 RUNNING = "running"  # folder of a file for each run in progress
+LOCK = ".lock"  # held by the process that leads the comparison
 ERROR = "error.txt"
 KILLED = "its process was killed (was there enough memory?)"
 
@@ -64,7 +65,7 @@ class Pool:
 
         self.out.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.out / ".lock", timeout=0):
+            with FileLock(self.out / LOCK, timeout=0):
                 yield
                 shutil.rmtree(self.out / RUNNING, ignore_errors=True)
         except Timeout:
@@ -125,6 +126,14 @@ class Pool:
         return self.out / RUNNING / run.folder.name
 
 
+def _stop_if_orphaned(out: Path) -> None:
+    """Raise UserError if nobody leads the comparison any more: who does holds its lock."""
+    from filelock import FileLock, Timeout
+
+    with suppress(Timeout), FileLock(out / LOCK, timeout=0):
+        raise UserError("the comparison was killed before this run began")
+
+
 def train(run: Run, note: Path, threads: int, boss: int) -> tuple[Path, str]:
     """Carry out one run, in a process of the pool; return its folder and why it failed."""
     import torch
@@ -140,6 +149,7 @@ def train(run: Run, note: Path, threads: int, boss: int) -> tuple[Path, str]:
     with FileLock(f"{note}.lock"):
         note.write_text(f"{os.getpid()}\n")
         try:
+            _stop_if_orphaned(run.folder.parent)
             fit(**run.options, out=run.folder, resume=True, quiet=True)
             (run.folder / ERROR).unlink(missing_ok=True)
         except UserError as error:

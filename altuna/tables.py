@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from textwrap import wrap
@@ -15,6 +16,7 @@ from rich.text import Text
 
 Cell = Callable[[Mapping[str, Any]], str]
 LONGEST_HEADING = 8
+GAP = 2  # between the terminal's columns
 BUDGETS = {
     "updates": "as many encoder updates",
     "epochs": "as many epochs",
@@ -43,9 +45,9 @@ def markdown(comparison: Mapping[str, Any]) -> str:
     lines = ["# Comparison", "", said(comparison)]
     for data, results in by_data(comparison):
         columns = {**_accuracies(results), **_quality(), **_cost(), **_versus(comparison)}
-        lines += ["", f"## {_plain(Path(data).name)}", "", *_table(["method", *columns])]
+        lines += ["", f"## {_plain(data)}", "", *_table(["method", *columns])]
         for result in results:
-            cells = [result["method"], *(cell(result) for cell in columns.values())]
+            cells = [_method(result, results), *(cell(result) for cell in columns.values())]
             lines.append("| " + " | ".join(map(_plain, cells)) + " |")
     if ranking := comparison["ranking"]:
         lines += ["", "## Ranks", "", *_table(["method", "mean rank"])]
@@ -56,20 +58,31 @@ def markdown(comparison: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def terminal(comparison: Mapping[str, Any]) -> Iterator[Table | str]:
-    """Yield what the terminal shows: the columns that most look at."""
+def terminal(comparison: Mapping[str, Any], width: int = 80) -> Iterator[Table | str]:
+    """Yield what the terminal shows: the columns that most look at, as many as its width has room for."""
     for data, results in by_data(comparison):
-        quality = {name.removeprefix("macro-"): cell for name, cell in _quality().items()}
-        seconds = {"s": _figure("seconds", 1, 0, sd=False)}
-        columns = _accuracies(results, sd=False) | quality | seconds | _versus(comparison)
-        table = Table(title=escape(Path(data).name), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        table.add_column("method", overflow="fold")
-        for name in columns:
-            table.add_column(Text("\n".join(wrap(name, LONGEST_HEADING))), justify="right", no_wrap=True)
-        for result in results:
+        columns: dict[str, Cell] = {
+            "method": partial(_method, results=results),
+            **_accuracies(results, sd=False),
+            **{name.removeprefix("macro-"): cell for name, cell in _quality(sd=False).items()},
+            "s": _figure("seconds", 1, 0, sd=False),
+            **_versus(comparison),
+        }
+        texts = {
+            name: [*wrap(name, LONGEST_HEADING), *(cell(r).replace(" ± ", "±") for r in results)]
+            for name, cell in columns.items()
+        }
+        least = ["method", "accuracy", *_versus(comparison)]
+        for name in [n for n in reversed(columns) if n not in least]:
+            if sum(GAP + max(map(len, lines)) for lines in texts.values()) > width - 1:
+                del texts[name]
+        table = Table(title=escape(data), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        for name, lines in texts.items():
+            head = Text("\n".join(lines[: -len(results)]))
+            table.add_column(head, justify="left" if name == "method" else "right", no_wrap=True)
+        for i, result in enumerate(results, -len(results)):
             style = "bold" if result["method"] == comparison["reference"] else None
-            cells = [result["method"], *(cell(result).replace(" ± ", "±") for cell in columns.values())]
-            table.add_row(*map(escape, cells), style=style)
+            table.add_row(*(escape(lines[i]) for lines in texts.values()), style=style)
         yield table
     yield escape(said(comparison))
     if ranking := comparison["ranking"]:
@@ -82,18 +95,44 @@ def terminal(comparison: Mapping[str, Any]) -> Iterator[Table | str]:
 
 
 def by_data(comparison: Mapping[str, Any]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    """Yield each data set's results, the best method first."""
-    for data, results in groupby(comparison["results"], lambda result: result["data"]):
-        yield data, sorted(results, key=lambda result: -_mean(result, "accuracy", -1.0))
+    """Yield each data set's name and results, the best method first, those tested on fewer samples last."""
+    paths = [*dict.fromkeys(result["data"] for result in comparison["results"])]
+    names = [Path(path).name for path in paths]
+    for data, group in groupby(comparison["results"], lambda result: result["data"]):
+        name, results = Path(data).name, [*group]
+        ordered = sorted(results, key=lambda one: (not is_whole(one, results), -_mean(one, "accuracy", -1.0)))
+        yield data if names.count(name) > 1 else name, ordered
+
+
+def is_whole(result: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a method was tested on as many samples as any of ``results`` on the same data."""
+    others = (_mean(one, "samples", 0.0) for one in results if one["data"] == result["data"])
+    return _mean(result, "samples", 0.0) == max(others)
+
+
+def _method(result: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> str:
+    """Return a method's name, and on how many samples it was tested if not on all."""
+    name = str(result["method"])
+    if not result["figures"] or is_whole(result, results):
+        return name
+    most = max(_mean(one, "samples", 0.0) for one in results)
+    return f"{name} ({_mean(result, 'samples', 0.0):,.0f} of {most:,.0f} samples)"
 
 
 def said(comparison: Mapping[str, Any]) -> str:
     """Say what the figures are."""
-    seeds = f"{comparison['seeds']} seed{'s' if comparison['seeds'] > 1 else ''}"
+    several = comparison["seeds"] > 1
+    splits = {result["split"] for result in comparison["results"]} - {None, "test"}
+    where = "test split" + " (or, where there is none, validation split)" * bool(splits)
     return (
-        f"Test accuracy in %, mean ± standard deviation over {seeds}; every method has "
-        f"{BUDGETS[comparison['budget']]}. vs: difference from {comparison['reference']} in points; p: of a "
-        "paired bootstrap over samples and seeds, Holm-corrected for the number of methods."
+        f"Accuracy in % on the {where}"
+        + (f", mean ± standard deviation over {comparison['seeds']} seeds" if several else ", one seed")
+        + f"; every method has {BUDGETS[comparison['budget']]}. "
+        + "Without a test split the figures flatter: the same samples chose epochs and temperatures. "
+        * bool(splits)
+        + f"vs: difference from {comparison['reference']} in points; p: of a paired bootstrap over samples"
+        + (" and seeds" if several else " (one seed: it compares two trained networks, not two methods)")
+        + ", Holm-corrected for the number of methods."
     )
 
 
@@ -111,29 +150,38 @@ def notes(comparison: Mapping[str, Any]) -> list[str]:
     runs = comparison["runs"]
     found = [f"failed: {run['folder']}: {run['reason']}" for run in runs if run["reason"]]
     found += [f"killed once, resumed: {run['folder']}" for run in runs if run["killed_once"]]
-    return found + [f"left out: {o['method']} on {o['data']}: {o['reason']}" for o in comparison["left_out"]]
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for one in comparison["left_out"]:
+        reasons.setdefault((one["data"], one["reason"]), []).append(one["method"])
+    return found + [
+        f"left out on {data}: {', '.join(methods)}: {reason}" for (data, reason), methods in reasons.items()
+    ]
 
 
 def _accuracies(results: Sequence[Mapping[str, Any]], *, sd: bool = True) -> dict[str, Cell]:
     """Return the columns of the fused accuracy and of each modality's (with its ``sd``)."""
     end = "/accuracy"
-    names = dict.fromkeys(n for r in results for n in r["figures"] if n.endswith(end) and n.count("/") == 1)
+    ordered = sorted(
+        results, key=lambda r: -len(r["figures"])
+    )  # those with all modalities have the data's order
+    names = dict.fromkeys(n for r in ordered for n in r["figures"] if n.endswith(end) and n.count("/") == 1)
     return {
         "accuracy": _figure("accuracy", 100, 1),
         **{name.removesuffix(end): _figure(name, 100, 1, sd=sd) for name in names},
     }
 
 
-def _quality() -> dict[str, Cell]:
+def _quality(*, sd: bool = True) -> dict[str, Cell]:
     return {
-        "macro-F1": _figure("macro_f1", 1, 3, sd=False),
-        "NLL": _figure("nll", 1, 3, sd=False),
-        "ECE": _figure("ece", 1, 3, sd=False),
+        "macro-F1": _figure("macro_f1", 1, 3, sd=sd),
+        "NLL": _figure("nll", 1, 3, sd=sd),
+        "ECE": _figure("ece", 1, 3, sd=sd),
     }
 
 
 def _cost() -> dict[str, Cell]:
     return {
+        "calibrated": _figure("fusion/calibrated_product/accuracy", 100, 1),
         "gap": _figure("imbalance/gap", 100, 1),
         "laziness": _figure("imbalance/laziness", 100, 1),
         "epoch": _figure("best_epoch", 1, 0, sd=False),

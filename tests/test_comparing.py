@@ -1,6 +1,7 @@
 """Comparisons: what is run, skipped, resumed and reported, and the tables."""
 
 import csv
+import io
 import json
 import os
 import random
@@ -16,13 +17,14 @@ import numpy as np
 import pytest
 import yaml
 from distributed import Client, LocalCluster
+from rich.console import Console
 
 import altuna
 from altuna import tables
 from altuna.comparing import compare
-from altuna.comparison import figures, summary
+from altuna.comparison import figures, ranking, summary
 from altuna.errors import DivergedError, UserError
-from altuna.pool import KILLED
+from altuna.pool import KILLED, Run, train
 
 FAST = {"epochs": 2, "batch_size": 16, "accelerator": "cpu"}
 TRAIN = 54
@@ -321,7 +323,7 @@ def test_all_methods_and_several_data(manifest, tmp_path, here, capsys):
     assert {*methods["third"]} == {*methods["toy"], "unimodal:c"}
     ranks = said["ranking"]["mean_rank"]
     assert [*ranks.values()] == sorted(ranks.values())
-    assert {*ranks} == {*methods["one"]}
+    assert {*ranks} == {*methods["one"]}  # all are tested on all samples
     assert sum(ranks.values()) == pytest.approx(len(ranks) * (len(ranks) + 1) / 2)
     assert said["ranking"]["critical_difference"] > 0
     results = [r for r in said["results"] if Path(r["data"]) == third]
@@ -375,6 +377,12 @@ def test_methods_with_options(manifest, tmp_path, here):
         ({"methods": "mla,late_fuson"}, "unknown method 'late_fuson'; did you mean 'late_fusion'"),
         ({"methods": "mla,mla"}, "'mla' stands there twice"),
         ({"methods": "mla:a"}, "unknown option 'modality'"),
+        ({"methods": 3}, "methods: write a list of names, .* got 3"),
+        ({"methods": None}, "methods: write a list of names"),
+        ({"methods": {"name": "mla"}}, "methods: write a list of names"),
+        ({"methods": ["mla", 4]}, "methods: 4 is neither a name nor a mapping"),
+        ({"methods": [["mla"]]}, "is neither a name nor a mapping"),
+        ({"methods": [{"nam": "mla"}]}, "is neither a name nor a mapping"),
         ({"methods": [{"name": "mla", "alfa": 1}]}, "did you mean 'alpha'"),
         (
             {"methods": [{"name": "concat", "impute": "median"}]},
@@ -423,8 +431,10 @@ def test_two_comparisons_do_not_share_a_folder(manifest, tmp_path, here):
 def test_numbers_that_are_none_do_not_count():
     """An absent modality has no accuracy; a loss may be infinite."""
     metrics = {
+        "n": 7,
         "fused": {"accuracy": 0.5, "nll": float("inf")},
         "modalities": {"a": {"accuracy": None, "n": 0}},
+        "fusion": {"rules": {"calibrated_product": {"accuracy": 0.4}, "mean": {"accuracy": 0.3}}},
         "imbalance": {"gap": 0.1, "deep": {"x": 1, "said": "no"}},
         "cost": {"seconds": 2.0, "best_epoch": 3},
     }
@@ -434,6 +444,8 @@ def test_numbers_that_are_none_do_not_count():
         "a/n": 0,
         "imbalance/gap": 0.1,
         "imbalance/deep/x": 1,
+        "fusion/calibrated_product/accuracy": 0.4,
+        "samples": 7,
         "seconds": 2,
         "best_epoch": 3,
     }
@@ -441,7 +453,7 @@ def test_numbers_that_are_none_do_not_count():
 
 
 def test_markdown_and_terminal_show_names_as_they_are():
-    result = {"data": "[x]", "method": "a|b", "figures": {}, "versus": None, "seeds": [], "failed": 1}
+    result = {"data": "[x]", "method": "a|b", "split": None, "figures": {}, "versus": None, "failed": 1}
     run = {"folder": "r", "reason": "[red]no", "killed_once": False}
     comparison = {
         "results": [result], "ranking": None, "left_out": [], "runs": [run],
@@ -449,3 +461,82 @@ def test_markdown_and_terminal_show_names_as_they_are():
     }  # fmt: skip
     assert "| a\\|b |" in tables.markdown(comparison)
     assert [*tables.terminal(comparison)][-1] == "failed: r: \\[red]no"
+
+
+def result_of(method, accuracy=0.8, samples=100.0, data="d.csv", split="test"):
+    figures = {name: {"mean": 0.5, "sd": 0.1} for name in ("macro_f1", "nll", "ece", "seconds")}
+    for name in ("a_long_modality", "another_modality", "one_more_modality"):
+        figures[f"{name}/accuracy"] = {"mean": 0.5, "sd": 0.1}
+    figures |= {"accuracy": {"mean": accuracy, "sd": 0.1}, "samples": {"mean": samples, "sd": 0.0}}
+    versus = {"mean": -0.1, "p_holm": 0.012}
+    return {"data": data, "method": method, "split": split, "figures": figures, "versus": versus}
+
+
+def comparison_of(*results, seeds=3):
+    shared = {"ranking": None, "left_out": [], "runs": [], "budget": "updates", "reference": "mla"}
+    return {"results": [*results], "seeds": seeds, **shared}
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_a_narrow_terminal_loses_columns_and_no_name(width):
+    results = result_of("mla"), result_of("modality_valuation"), result_of("unimodal:a_long_modality")
+    table, *_ = tables.terminal(comparison_of(*results), width)
+    console = Console(width=width, file=io.StringIO())
+    console.print(table)
+    said = console.file.getvalue()
+    for name in ("mla", "modality_valuation", "unimodal:a_long_modality", "0.012", "-10.0"):
+        assert name in said
+    assert "…" not in said
+    assert max(map(len, said.splitlines())) <= width
+    assert (said.count("50.0") == 3 * 3) == (width >= 120)  # three methods, three modalities
+
+
+def test_methods_tested_on_fewer_samples_stand_apart():
+    results = result_of("mla", 0.7), result_of("unimodal:a", 0.9, samples=60.0), result_of("sum", 0.8)
+    (_, ordered), *_ = tables.by_data(comparison_of(*results))
+    assert [r["method"] for r in ordered] == ["sum", "mla", "unimodal:a"]
+    assert "unimodal:a (60 of 100 samples)" in tables.markdown(comparison_of(*results))
+    more = [result_of(m, data="e.csv") for m in ("mla", "unimodal:a", "sum")]
+    assert {*ranking([*results, *more])["mean_rank"]} == {"mla", "sum"}
+
+
+def test_what_the_figures_are_is_said():
+    test, val = result_of("mla"), result_of("mla", split="val")
+    assert "on the test split, mean ± standard deviation over 3 seeds" in tables.said(comparison_of(test))
+    assert "flatter" not in tables.said(comparison_of(test))
+    assert "validation split" in tables.said(comparison_of(val))
+    assert "flatter" in tables.said(comparison_of(val))
+    one = tables.said(comparison_of(test, seeds=1))
+    assert "±" not in one
+    assert "not two methods" in one
+    titles = [
+        name
+        for name, _ in tables.by_data(
+            comparison_of(result_of("mla", data="a/d.csv"), result_of("mla", data="b/d.csv"))
+        )
+    ]
+    assert titles == ["a/d.csv", "b/d.csv"]
+
+
+def test_data_of_one_name_keep_their_folders(tmp_path, here, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "d.csv")
+    given = {"methods": "mla", "out": tmp_path / "out", "quiet": True, **FAST}
+    compare("a/d.csv,b/d.csv", seeds=1, **given)
+    first = times(tmp_path / "out")
+    assert len(first) == 2
+    compare("b/d.csv,a/d.csv", seeds=2, **given)
+    assert len(times(tmp_path / "out")) == 4
+    assert first.items() <= times(tmp_path / "out").items()
+
+
+def test_a_worker_whose_comparison_was_killed_begins_nothing(manifest, tmp_path):
+    run = Run(
+        str(manifest), "mla", 0, tmp_path / "out" / "r", {"data": str(manifest), "method": "mla", **FAST}
+    )
+    (tmp_path / "out").mkdir()
+    _, reason = train(run, tmp_path / "out" / "running" / "r", 1, 0)
+    assert reason == "the comparison was killed before this run began"
+    assert not run.folder.exists()
