@@ -1,0 +1,108 @@
+"""Accuracy with cells missing in training and test alike: MLA against the baselines.
+
+    python benchmarks/robustness.py --runs FOLDER [--data htad emoji av-digits-hard] [--root AV_DIGITS]
+        [--rates 0 0.1 0.2 0.3 0.4 0.5] [--seeds 5] [--jobs 2]
+
+One ``altuna compare`` a data set and rate, sizes and epochs as in ``grid.py``. Started again with the same
+folder it goes on. For each rate: every method's mean and standard error, and whether MLA is the best or within
+one standard error of the best (that of their difference over seeds). Written to
+``benchmarks/results/robustness.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from grid import DATA
+from mla import HERE, environment
+
+import altuna
+from altuna.run import read_json
+
+METHODS: list[Any] = [
+    "mla",
+    "mla_joint",
+    "late_fusion",
+    "sum",
+    "concat",
+    {"name": "concat", "impute": "mean"},
+    "ogm_ge",
+    "qmf",
+    "modality_dropout",
+    "cra",
+    "mmin",
+]
+
+
+def accuracies(out: Path) -> dict[str, list[float]]:
+    """Return each method's fused accuracy by seed."""
+    runs = json.loads((out / "compare.json").read_text())["runs"]
+    found: dict[str, list[float]] = {}
+    for run in runs:
+        if run["status"] == "finished":
+            metrics = read_json(out / run["folder"], "metrics.json")
+            found.setdefault(run["method"], []).append(metrics["fused"]["accuracy"])
+    return found
+
+
+def verdict(scores: dict[str, list[float]]) -> dict[str, Any]:
+    """Compare MLA with the best method, seed by seed."""
+    best = max(scores, key=lambda method: mean(scores[method]))
+    behind = [100 * (b - m) for b, m in zip(scores[best], scores["mla"], strict=True)]
+    error = stdev(behind) / len(behind) ** 0.5 if len(behind) > 1 else None
+    return {
+        "best": best,
+        "behind": mean(behind),
+        "standard_error": error,
+        "within_one": best == "mla" or (error is not None and mean(behind) <= error),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--data", nargs="+", default=["htad"], choices=[*DATA])
+    parser.add_argument("--root", type=Path, help="raw files of AV-Digits")
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=2)
+    given = parser.parse_args()
+    path = HERE / "results" / "robustness.json"
+    results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    for name in given.data:
+        rates: dict[str, Any] = {}
+        for rate in given.rates:
+            options = DATA[name] | ({"root": given.root} if name.startswith("av-") else {})
+            out = given.runs / f"{name}-{rate}"
+            altuna.compare(
+                name, methods=METHODS, seeds=given.seeds, jobs=given.jobs, threads=1, missing_rate=rate,
+                out=out, quiet=True, **options,
+            )  # fmt: skip
+            scores = accuracies(out)
+            rates[str(rate)] = {
+                "accuracy": {m: {"mean": mean(a), "seeds": a} for m, a in scores.items()},
+                "mla": verdict(scores),
+            }
+            print(name, rate, rates[str(rate)]["mla"], flush=True)
+        first, last = str(given.rates[0]), str(given.rates[-1])
+        lost = {
+            method: 1 - rates[last]["accuracy"][method]["mean"] / figures["mean"]
+            for method, figures in rates[first]["accuracy"].items()
+        }
+        print(name, f"relative loss from rate {first} to {last}:", lost, flush=True)
+        results[name] = {
+            "seeds": given.seeds,
+            "options": DATA[name],
+            "rates": rates,
+            "relative_loss": lost,
+            "environment": environment(),
+        }
+        path.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
