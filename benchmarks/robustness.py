@@ -4,8 +4,8 @@
         [--rates 0 0.1 0.2 0.3 0.4 0.5] [--seeds 5] [--jobs 2]
 
 One ``altuna compare`` a data set and rate, sizes and epochs as in ``grid.py``. Started again with the same
-folder it goes on. For each rate: every method's mean and standard error, and whether MLA is the best or within
-one standard error of the best (that of their difference over seeds). Written to
+folder it goes on. For each rate: every method's accuracies, and whether MLA is the best or within
+one standard error of the best (of their difference over seeds). Written to
 ``benchmarks/results/robustness.json``.
 """
 
