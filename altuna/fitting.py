@@ -52,6 +52,10 @@ def fit(
         Mapping[str, float] | None, "What ends the training instead of epochs: updates or seconds"
     ] = None,
     batch_size: Annotated[int, "Samples a batch"] = 64,
+    micro_batch: Annotated[
+        int | None, "Rows encoded at once: memory of so many, gradients of the batch, a forward pass more"
+    ] = None,
+    clip: Annotated[float | None, "Largest norm of a turn's gradient"] = None,
     lr: Annotated[float, "Highest learning rate"] = 1e-3,
     weight_decay: Annotated[float, "Weight decay"] = 0.01,
     optimizer: Annotated[str, "adamw or sgd"] = "adamw",
@@ -144,6 +148,10 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
     for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("log_every", 1), ("workers", 0)):
         if not least <= given[name] < 2**63:
             raise UserError(f"{name} must be at least {least}, and no giant: got {given[name]}")
+    if given["micro_batch"] is not None and given["micro_batch"] < 1:
+        raise UserError(f"micro_batch must be at least 1, got {given['micro_batch']}")
+    if given["clip"] is not None and not 0 < given["clip"] < math.inf:
+        raise UserError(f"clip must be a number above 0, got {given['clip']}")
     for name in ("lr", "weight_decay"):
         if not 0 <= given[name] < math.inf:
             raise UserError(f"{name} must be a number from 0 on, got {given[name]}")

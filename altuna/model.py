@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from altuna.batch import presence
 from altuna.errors import UserError
@@ -106,6 +107,9 @@ class MultimodalClassifier(nn.Module):
             the training: exact until ``WINDOW`` rows were met, then exponential, since a mean of all would
             keep the features of encoders that had learnt nothing. Samples count alike in any batch.
 
+    With ``micro_batch`` set, no more rows than that are encoded at once: gradients are those of the whole
+    batch and memory that of a part, for a forward pass more. Batch normalisation sees the parts.
+
     The buffers ``temperatures`` [M] and ``confidence_temperatures`` [M] (entry k - 1 for predictions that
     rest on k modalities) start at 1 and are fitted by ``altuna.evaluation.calibrate``; likewise
     ``joint_temperature`` [], which only a model with a joint expert has.
@@ -150,6 +154,7 @@ class MultimodalClassifier(nn.Module):
             reason = "imagines what is absent" if self.head.is_joint else "is not joint"
             raise ValueError(f"impute: 'mean' cannot be, as the head {head!r} {reason}")
         self.impute = impute
+        self.micro_batch: int | None = None
         if impute == "mean":
             self.register_buffer("met", torch.zeros(len(encoders)))
             for i, size in enumerate(self.head.sizes):
@@ -189,12 +194,21 @@ class MultimodalClassifier(nn.Module):
     def encode(self, modality: str, inputs: Tensor) -> Tensor:
         """Return the features [n, d] that the head sees, from a modality's input [n, ...]."""
         i = self._number(modality)
-        features: Tensor = self.adapters[i](self.encoders[i](inputs))
+        features = self._in_parts(i, inputs) if self.micro_batch else self._features(i, inputs)
         if self.impute == "mean" and self.training and len(features):
             self.met[i] += len(features)
             share = (len(features) / self.met[i].clamp_max(WINDOW)).clamp_max(1)
             self.get_buffer(f"mean{i}").lerp_(features.detach().float().mean(0), share)
         return features
+
+    def _features(self, i: int, inputs: Tensor) -> Tensor:
+        features: Tensor = self.adapters[i](self.encoders[i](inputs))
+        return features
+
+    def _in_parts(self, i: int, inputs: Tensor) -> Tensor:
+        """Encode a part at a time; of each the features are kept, and the rest is made again for backward."""
+        parts = torch.split(inputs, self.micro_batch or len(inputs))
+        return torch.cat([checkpoint(self._features, i, part, use_reentrant=False) for part in parts])
 
     def classify(self, modality: str, features: Tensor) -> Tensor:
         """Return a modality's logits [n, C] from its features [n, d]."""

@@ -73,6 +73,7 @@ def train(
         store or cache_folder() / "store",
         quiet,
     )
+    prepared.method.model.micro_batch = options["micro_batch"]
     training = Training(
         prepared.method,
         optimizer=options["optimizer"],
@@ -80,6 +81,7 @@ def train(
         weight_decay=options["weight_decay"],
         seed=options["seed"],
         log_every=options["log_every"],
+        clip=options["clip"],
         max_updates=(options["budget"] or {}).get("updates"),
         max_seconds=(options["budget"] or {}).get("seconds"),
         epochs=options["epochs"],

@@ -7,8 +7,8 @@ import io
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ class Training(LightningModule):
         seed: Of dropout, transforms and whatever else draws numbers.
         log_every: Batches between those whose turns are logged one by one, with what costs time: gradient
             norms and interference.
+        clip: Largest norm of a turn's gradient, as the method leaves it; None: any.
         max_updates: Budget of encoder updates.
         max_seconds: Budget of training seconds.
         epochs: Epochs to expect of a budget of seconds until the first one has ended.
@@ -72,6 +73,7 @@ class Training(LightningModule):
         weight_decay: float = 0.01,
         seed: int = 0,
         log_every: int = 1,
+        clip: float | None = None,
         max_updates: int | None = None,
         max_seconds: float | None = None,
         epochs: int = 1,
@@ -81,7 +83,7 @@ class Training(LightningModule):
         self.strict_loading = False  # see state_dict
         self.method = method
         self.optimizer, self.lr, self.weight_decay = optimizer, lr, weight_decay
-        self.seed, self.log_every = seed, log_every
+        self.seed, self.log_every, self.clip = seed, log_every, clip
         self.max_updates, self.max_seconds, self.epochs = max_updates, max_seconds, epochs
         self.updates, self._flops, self._started = 0, 0, 0.0
         self.history: list[dict[str, float]] = []
@@ -182,10 +184,13 @@ class Training(LightningModule):
         for turn in self.method.turns(batch):
             turn.wants_log = wants_log
             optimizer.zero_grad()
-            loss = self._backward(turn, batch)
+            with _memory_watched(turn, len(batch)):
+                loss = self._backward(turn, batch)
             if wants_log:
                 before = self._log_conflict(turn, before)
             self.method.modify_gradients(turn, batch)
+            if self.clip is not None:
+                turn.log["gradient"] = nn.utils.clip_grad_norm_(self.parameters(), self.clip)
             optimizer.step()
             self.updates += len(turn.modalities)
             self.method.after_step(turn, batch)
@@ -266,6 +271,21 @@ class Training(LightningModule):
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:  # noqa: D102
         self.history = list(checkpoint["history"])
         self.updates = checkpoint.get("updates", 0)
+
+
+@contextmanager
+def _memory_watched(turn: Turn, rows: int) -> Iterator[None]:
+    """Make of an allocation that fails an error that says in whose turn, and what to lower."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # that of the CPU's allocator has no class of its own
+        told = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+        if not told:
+            raise
+        raise UserError(
+            f"out of memory in the turn of {turn.name}, with a batch of {rows} rows: lower batch_size, set "
+            "micro_batch (rows encoded at once), or take a smaller encoder"
+        ) from error
 
 
 def _cosine(share: float) -> float:

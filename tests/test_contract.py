@@ -7,7 +7,7 @@ from pytorch_lightning import Trainer
 
 import altuna
 from altuna.data.dataset import MultimodalDataset, loader
-from altuna.errors import DivergedError
+from altuna.errors import DivergedError, UserError
 from altuna.heads import HEADS, CascadeHead
 from altuna.methods.base import Method, Turn
 from altuna.training import Training
@@ -42,14 +42,14 @@ def method_for(name, dataset, frozen=0, **options):
     return kind(altuna.MultimodalClassifier(encoders, CLASSES, head=kind.head, **options))
 
 
-def trained(name, dataset, epochs=6, precision="32-true", method=None):
+def trained(name, dataset, epochs=6, precision="32-true", method=None, clip=None):
     method = method or method_for(name, dataset)
     dataset = MultimodalDataset(
         {m: dataset.arrays[m] for m in method.model.modalities},
         {m: dataset.position[m] for m in method.model.modalities},
         dataset.labels,
     ).masked(np.ones((len(method.model.modalities), SAMPLES), dtype=bool))
-    training = Training(method, lr=0.03)
+    training = Training(method, lr=0.03, clip=clip)
     Trainer(
         max_epochs=epochs,
         precision=precision,
@@ -213,3 +213,70 @@ def test_late_fusion_makes_as_many_updates_as_mla():
         name: len([*method_for(name, dataset).turns(dataset[range(16)])]) for name in ("mla", "late_fusion")
     }
     assert steps["mla"] == steps["late_fusion"] == 3
+
+
+@pytest.mark.parametrize("name", altuna.methods.list())
+def test_encoding_in_parts_changes_nothing_but_memory(name):
+    dataset = data(2, True)
+    whole = trained(name, dataset, epochs=2)[0].method.model.state_dict()
+    method = method_for(name, dataset)
+    method.model.micro_batch = 5
+    parts = trained(name, dataset, epochs=2, method=method)[0].method.model.state_dict()
+    for key, value in whole.items():
+        torch.testing.assert_close(parts[key], value, rtol=1e-4, atol=1e-5)
+
+
+def test_encoding_in_parts_never_encodes_more():
+    seen = []
+
+    class Spy(torch.nn.Linear):
+        def forward(self, x):
+            seen.append(len(x))
+            return super().forward(x)
+
+    model = altuna.MultimodalClassifier({"a": torch.nn.Sequential(Spy(4, 3), torch.nn.Dropout(0.5))}, 2,
+                                        feature_sizes={"a": 3})  # fmt: skip
+    model.micro_batch = 8
+    x = torch.randn(20, 4)
+    torch.manual_seed(0)
+    features = model.encode("a", x)
+    features.sum().backward()
+    assert sorted(seen) == [4, 4, 8, 8, 8, 8]  # once forward and once for backward
+    kept = (features != 0).float() * 2  # dropout fell the same way both times
+    expected = kept.T @ x
+    torch.testing.assert_close(model.encoders[0][0].weight.grad, expected)
+    seen.clear()
+    with torch.no_grad():
+        model.encode("a", x)
+    assert seen == [8, 8, 4]
+
+
+@pytest.mark.parametrize("clip", [None, 0.01])
+def test_clipping_bounds_the_gradient_of_a_turn(clip):
+    norms = []
+
+    class Spy(altuna.methods.get("mla")):
+        def after_step(self, turn, batch):
+            gradients = [p.grad.norm() for p in self.parameters() if p.grad is not None]
+            norms.append(torch.stack(gradients).norm().item())
+            super().after_step(turn, batch)
+
+    dataset = data(2, False)
+    trained("mla", dataset, epochs=1, method=Spy(method_for("mla", dataset).model), clip=clip)
+    assert max(norms) <= 0.01001 if clip else max(norms) > 0.1
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_out_of_memory_says_whose_turn(error, monkeypatch):
+    dataset = data(2, False)
+    method = method_for("mla", dataset)
+    real = method.model.encode
+
+    def encode(modality, inputs):
+        if modality == "m1":
+            raise error
+        return real(modality, inputs)
+
+    monkeypatch.setattr(method.model, "encode", encode)
+    with pytest.raises(UserError, match="out of memory in the turn of m1, with a batch of 16 rows: lower"):
+        trained("mla", dataset, method=method)
