@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ class OrthogonalProjector(nn.Module):
     The step is taken on a square root, :math:`P = S S^\top` (Potter, 1963): with :math:`f = S^\top r` and
     :math:`t = \alpha + f^\top f` it is :math:`S \leftarrow S - S f f^\top / (t + \sqrt{\alpha t})`, the
     same update. On ``P`` itself rounding turns eigenvalues negative, and large features blow those up.
+    An update and a projection take O(d^2); ``P`` itself, O(d^3), is made when it is looked at or saved.
 
     Source: MLA, arXiv 2311.10707, eq. 5-7, after orthogonal weights modification (Zeng et al., 2019,
     arXiv 1810.01256).
@@ -49,27 +50,38 @@ class OrthogonalProjector(nn.Module):
     def project(self, grad: Tensor) -> Tensor:
         """Return ``grad @ P`` [C, dim] in the gradient's dtype; ``P`` is untouched."""
         with torch.autocast(grad.device.type, enabled=False):
-            return (grad.to(self.P.dtype) @ self.P).to(grad.dtype)
+            return (grad.to(self.root.dtype) @ self.root @ self.root.T).to(grad.dtype)
 
     @torch.no_grad()
     def update(self, features: Tensor) -> None:
         """Take one recursive-least-squares step on the mean of ``features`` [N, dim]; none on N = 0."""
-        if features.ndim != 2 or features.shape[1] != self.P.shape[0]:
-            raise ValueError(f"features must be [N, {self.P.shape[0]}], got {list(features.shape)}")
+        if features.ndim != 2 or features.shape[1] != len(self.root):
+            raise ValueError(f"features must be [N, {len(self.root)}], got {list(features.shape)}")
         if features.shape[0] == 0:
             return
         with torch.autocast(features.device.type, enabled=False):
-            r = features.to(self.P.dtype).mean(dim=0)
+            r = features.to(self.root.dtype).mean(dim=0)
             f = self.root.T @ r
             total = self.alpha + f @ f
-            self.root -= torch.outer(self.root @ f, f) / (total + (self.alpha * total).sqrt())
-            self.P.copy_(self.root @ self.root.T)
+            self.root.addr_(self.root @ (f / (total + (self.alpha * total).sqrt())), f, alpha=-1)
 
     @torch.no_grad()
     def reset(self) -> None:
         """Start afresh: ``P = I``."""
-        nn.init.eye_(self.P)
         nn.init.eye_(self.root)
+
+    @torch.no_grad()
+    def __getattr__(self, name: str) -> Any:  # how a module's buffers are found
+        value: Any = super().__getattr__(name)
+        if name == "P":
+            root = self.root
+            with torch.autocast(root.device.type, enabled=False):
+                value.copy_(root @ root.T)
+        return value
+
+    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        _ = self.P
+        super()._save_to_state_dict(*args, **kwargs)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # Half-precision training casts modules; P would lose its small eigenvalues.

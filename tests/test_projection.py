@@ -266,3 +266,14 @@ def test_many_updates_with_large_features_stay_sound(dim, scale, alpha):
     assert eigenvalues.max() <= 1 + 1e-5
     for r in usual:
         assert (projector.P @ r).norm() < 1e-2 * r.norm()
+
+
+def test_a_projection_is_by_what_an_update_left():
+    """P is made when it is looked at: not to have looked changes nothing."""
+    looked, unseen, grad = updated(), updated(), torch.randn(3, 12)
+    for features in batches(5, 12, 4):
+        looked.update(features)
+        unseen.update(features)
+        torch.testing.assert_close(looked.project(grad), grad @ looked.P)
+    assert torch.equal(looked.project(grad), unseen.project(grad))
+    assert torch.equal(unseen.state_dict()["P"], looked.P)
