@@ -245,7 +245,7 @@ def evaluate(
         str, typer.Option(help="Which: random, group, label, only:NAME or never:NAME")
     ] = "random",
     missing_mask: Annotated[
-        Path | None, typer.Option(help="File of the cells that stay: missing.parquet of a run")
+        Path | None, typer.Option(help="File of the cells that stay: present.parquet of a run")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the missing cells")] = 0,
     fusion: Annotated[str | None, typer.Option(help="Another fusion than the run's")] = None,

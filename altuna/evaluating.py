@@ -14,13 +14,14 @@ import pyarrow.parquet
 from altuna import console
 from altuna.data.decode import no_progress
 from altuna.data.manifest import SPLITS, Manifest
-from altuna.data.masking import Missing, cells
+from altuna.data.masking import Missing, staying
 from altuna.data.prepare import Samples, class_numbers, prepare_stores, samples_at
 from altuna.data.splits import split_rows
 from altuna.data.store import cache_folder
 from altuna.errors import UserError
 from altuna.evaluation.metrics import evaluate
 from altuna.files import replacing
+from altuna.fitting import check_mask
 from altuna.options import nearest
 from altuna.predictor import Predictor
 from altuna.recipes import find_manifest
@@ -51,7 +52,7 @@ def evaluate_run(
         without: Modalities to leave out.
         missing_rate: Share of the (sample, modality) cells to take away.
         missing_pattern: Which ones, see ``pattern_mask``.
-        missing_mask: File of the cells that stay, instead: ``missing.parquet`` of a run.
+        missing_mask: File of the cells that stay, instead: ``present.parquet`` of a run.
         seed: Of what is taken away.
         fusion: Another fusion than the run's.
         root: Raw files of av-digits, if they are not where the run found them.
@@ -71,14 +72,14 @@ def evaluate_run(
             raise UserError(f"unknown modality {name!r}{nearest(name, model.modalities)}")
     if fusion is not None:
         model.check_fusion(fusion)
-    if missing_mask and missing_rate is not None:
-        raise UserError("missing_rate: missing_mask says already which cells stay")
+    check_mask(missing_mask, missing_rate, missing_pattern)
     manifest, samples = open_split(predictor, config, data, split, root, store, quiet)
     kept = np.array([name not in without for name in manifest.modalities])[:, None]
     left = samples.dataset.present & kept
     dataset, rows = samples.dataset.masked(left), samples.rows[left.any(axis=0)]
-    if what := Missing(missing_rate, missing_pattern, missing_mask):
-        dataset = dataset.masked(cells(what, manifest, rows, dataset.present, dataset.labels, seed))
+    what = Missing(missing_rate, missing_pattern, missing_mask)
+    if what and len(dataset):
+        dataset = dataset.masked(staying(what, manifest, rows, dataset.present, dataset.labels, seed))
     if not len(dataset):
         raise UserError(f"{manifest.path}, split {split}: no sample has a modality left to test")
     outputs, targets = predictor.outputs(dataset)

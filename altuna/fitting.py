@@ -44,7 +44,7 @@ def fit(
     missing_pattern: Annotated[str, "Which cells: random, group, label, only:NAME or never:NAME"] = "random",
     test_missing_rate: Annotated[float | None, "The rate of the test split (default: the same)"] = None,
     test_missing_pattern: Annotated[str | None, "The pattern of the test split (default: the same)"] = None,
-    missing_mask: Annotated[Path | None, "File of the cells that stay: missing.parquet of a run"] = None,
+    missing_mask: Annotated[Path | None, "File of the cells that stay: present.parquet of a run"] = None,
     fusion: Annotated[str | None, "Test-time fusion (default: calibrated_product)"] = None,
     fixed_weights: Annotated[Mapping[str, float] | None, "Weights of the fusion 'fixed'"] = None,
     epochs: Annotated[int, "Passes over the training split"] = 25,
@@ -59,7 +59,7 @@ def fit(
     lr: Annotated[float, "Highest learning rate"] = 1e-3,
     weight_decay: Annotated[float, "Weight decay"] = 0.01,
     optimizer: Annotated[str, "adamw or sgd"] = "adamw",
-    seed: Annotated[int, "Of weights, order, transforms and carved splits"] = 0,
+    seed: Annotated[int, "Of weights, order, transforms, carved splits and missing cells"] = 0,
     log_every: Annotated[int, "Batches between those whose turns are logged one by one"] = 1,
     precision: Annotated[
         str, "32-true, bf16-mixed, ... (Lightning's names); auto: bf16-mixed where the hardware has it"
@@ -156,12 +156,21 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
         if not 0 <= given[name] < math.inf:
             raise UserError(f"{name} must be a number from 0 on, got {given[name]}")
     _check_budget(given["budget"])
+    check_mask(given["missing_mask"], given["missing_rate"], given["missing_pattern"])
     if given["missing_mask"] is not None:
+        check_mask(
+            given["missing_mask"], given["test_missing_rate"], given["test_missing_pattern"] or "random"
+        )
         given["missing_mask"] = str(Path(given["missing_mask"]).absolute())
-        for name in ("missing_rate", "test_missing_rate", "test_missing_pattern"):
-            if given[name] is not None:
-                raise UserError(f"{name}: missing_mask says already which cells stay")
     return {name: value for name, value in given.items() if name not in PRESENTATION}
+
+
+def check_mask(mask: str | Path | None, rate: float | None, pattern: str) -> None:
+    """Raise UserError if there is more than one thing that says which cells are to be done without."""
+    if mask is not None and (rate is not None or pattern != "random"):
+        raise UserError(
+            "missing_mask says already which cells stay: give no missing rate or pattern beside it"
+        )
 
 
 def _check_budget(budget: Mapping[str, Any] | None) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
 from altuna.batch import presence
@@ -208,7 +209,13 @@ class MultimodalClassifier(nn.Module):
     def _in_parts(self, i: int, inputs: Tensor) -> Tensor:
         """Encode a part at a time; of each the features are kept, and the rest is made again for backward."""
         parts = torch.split(inputs, self.micro_batch or len(inputs))
-        return torch.cat([checkpoint(self._features, i, part, use_reentrant=False) for part in parts])
+
+        def again() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+            return nullcontext(), _statistics_kept(self.encoders[i])
+
+        return torch.cat(
+            [checkpoint(self._features, i, p, use_reentrant=False, context_fn=again) for p in parts]
+        )
 
     def classify(self, modality: str, features: Tensor) -> Tensor:
         """Return a modality's logits [n, C] from its features [n, d]."""
@@ -336,6 +343,19 @@ class MultimodalClassifier(nn.Module):
         except ValueError:
             known = ", ".join(self.modalities)
             raise ValueError(f"unknown modality {modality!r}; this model has {known}") from None
+
+
+@contextmanager
+def _statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Leave running statistics alone: a part that is encoded again for backward was counted already."""
+    norms = [m for m in module.modules() if isinstance(m, _NormBase) and m.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 def _size(modality: str, encoder: nn.Module) -> int:

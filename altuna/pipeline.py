@@ -42,7 +42,7 @@ from altuna.training import (
     best_epoch,
 )
 
-MASK = "missing.parquet"
+MASK = "present.parquet"
 MOST_CLASSES_SHOWN = 12
 MOST_PROBLEMS_SHOWN = 5
 
@@ -215,7 +215,7 @@ def _finish(
     split = "test" if len(prepared.splits["test"].rows) else "val"
     samples = prepared.splits[split]
     predictor = Predictor(run)
-    features = predictor.features(samples.dataset, options["batch_size"])
+    features = predictor.features(samples.dataset, options["micro_batch"] or options["batch_size"])
     with torch.inference_mode():
         outputs = predictor.model.cpu().outputs_of(features.of, features.rows, len(features.labels))
     history = training.history
@@ -233,9 +233,11 @@ def _finish(
         **geometry(features),
     }
     train, val = (prepared.splits[name].dataset for name in ("train", "val"))
+    balance = class_balance(train, prepared.description.classes)
     metrics["training"] = {
         "n": len(train),
-        "classes": class_balance(train, prepared.description.classes),
+        "classes": balance,
+        "remarks": [*rarities(balance, len(train))],
         "shared_temperature": [model.modalities[i] for i in too_few(torch.from_numpy(val.present))],
     }
     metrics["cost"] = {

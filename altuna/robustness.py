@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from itertools import groupby
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -13,8 +12,11 @@ from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from altuna import console
-from altuna.data.masking import Missing, cells
-from altuna.data.missing import Mask
+from altuna.data.manifest import Manifest
+from altuna.data.masking import Missing, staying
+from altuna.data.missing import Codes, Mask, by_group, highest_rate
+from altuna.data.prepare import Samples
+from altuna.data.splits import group_codes
 from altuna.errors import UserError
 from altuna.evaluating import open_split
 from altuna.evaluation.robustness import by_rate, by_subset
@@ -63,6 +65,8 @@ def robustness(
     """
     if not runs:
         raise UserError("name a run")
+    if repeated := next((run for run in runs if [*runs].count(run) > 1), None):
+        raise UserError(f"{repeated}: stands there twice")
     if masks < 1:
         raise UserError(f"masks must be at least 1, got {masks}")
     out = out or (runs[0] if len(runs) == 1 else Path("runs") / "robustness")
@@ -70,30 +74,12 @@ def robustness(
         raise UserError(f"{out}: is a file, not a folder")
     tested = []
     for run in runs:
-        predictor = Predictor(run)
-        config = read_config(run)
+        predictor, config = Predictor(run), read_config(run)
         manifest, samples = open_split(predictor, config, data, split, root, store, quiet)
-        present = samples.dataset.present
-        highest = 1 - present.shape[1] / present.sum()
-        mine = rates if rates is not None else [rate for rate in RATES if rate <= highest + 1e-9]
-
-        def draw(
-            rate: float, there: Mask, seed: int, manifest: Any = manifest, samples: Any = samples
-        ) -> Mask:
-            what = Missing(rate, pattern)
-            return cells(what, manifest, samples.rows, there, samples.dataset.labels, seed)
-
-        features = predictor.features(samples.dataset)
-        model = predictor.model.cpu()
+        lenient = len(runs) > 1
+        figures = _figures(predictor, manifest, samples, pattern, rates, masks, lenient=lenient)
         tested.append(
-            {
-                "run": str(run),
-                "data": data or str(config["data"]),
-                "label": _label(config),
-                "seed": config["seed"],
-                "rates": dict(zip(map(str, mine), by_rate(model, features, mine, masks, draw), strict=True)),
-                "subsets": by_subset(model, features),
-            }
+            {"run": str(run), "data": data or str(config["data"]), **_label(config, runs), **figures}
         )
     result = {
         "split": split,
@@ -115,25 +101,69 @@ def robustness(
             for line in lines:
                 table.add_row(*map(escape_markup, line))
             console.out.print(table)
+        console.out.print(_said(result), markup=False)
         console.out.print(f"results in {out} (open {out / 'robustness.html'})", soft_wrap=True)
     return out
 
 
-def _label(config: Mapping[str, Any]) -> str:
-    """Name what a run has trained: its method, the method's options, and what it did without."""
-    method = config["method"]
-    stated = {name: value for name, value in method.items() if name != "name"}
-    for name in ("missing_rate", "missing_pattern"):
-        if config.get(name) not in (None, "random"):
-            stated[name] = config[name]
-    more = ", ".join(f"{name}={value}" for name, value in stated.items())
-    return str(method["name"]) + (f" ({more})" if more else "")
+def _figures(
+    predictor: Predictor,
+    manifest: Manifest,
+    samples: Samples,
+    pattern: str,
+    rates: Sequence[float] | None,
+    masks: int,
+    *,
+    lenient: bool,
+) -> dict[str, Any]:
+    """Return a run's figures by rate and by subset.
+
+    With ``lenient`` a run without the modality that the pattern names has none by rate.
+    """
+    names, present, rows = [*manifest.modalities], samples.dataset.present, samples.rows
+    kind, _, named = pattern.partition(":")
+    if lenient and named and named not in names:
+        rates = []
+    elif rates is None:
+        rates = _rates(kind, present, group_codes(manifest)[rows])
+
+    def draw(rate: float, seed: int) -> Mask:
+        return staying(Missing(rate, pattern), manifest, rows, present, samples.dataset.labels, seed)
+
+    features = predictor.features(samples.dataset)
+    model = predictor.model.cpu()
+    each = by_rate(model, features, names, rates, masks, draw)
+    return {
+        "rates": {str(rate): one for rate, one in zip(rates, each, strict=True) if one},
+        "subsets": by_subset(model, features),
+    }
+
+
+def _rates(pattern: str, present: Mask, groups: Codes) -> list[float]:
+    """Return the usual rates, as far as a pattern leaves every sample a modality."""
+    if pattern in ("only", "never"):
+        return [*RATES, 1.0]
+    have = by_group(present, groups)[0] if pattern == "group" else present
+    return [rate for rate in RATES if rate <= highest_rate(have) + 1e-9]
+
+
+def _label(config: Mapping[str, Any], runs: Sequence[Path]) -> dict[str, Any]:
+    """Name what a run has trained: its method, and whatever tells it from some other run but its seed."""
+    mine, *others = (_options(one) for one in (config, *map(read_config, runs)))
+    told = {name: value for name, value in mine.items() if any(o.get(name) != value for o in others)}
+    more = ", ".join(f"{name}={value}" for name, value in told.items() if value is not None)
+    return {"label": config["method"]["name"] + (f" ({more})" if more else ""), "seed": config["seed"]}
+
+
+def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's options, those of its method among them, without what it is called by."""
+    own = {name: value for name, value in config["method"].items() if name != "name"}
+    return {n: v for n, v in config.items() if n not in ("data", "root", "seed", "method")} | own
 
 
 def _joined(runs: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield what the seeds of each method on each data set give together."""
-    order = [*dict.fromkeys((run["data"], run["label"]) for run in runs)]
-    for data, label in order:
+    for data, label in dict.fromkeys((run["data"], run["label"]) for run in runs):
         mine = [run for run in runs if (run["data"], run["label"]) == (data, label)]
         yield {
             "data": data,
@@ -197,12 +227,25 @@ def _cell(figures: Mapping[str, Any] | None, figure: str) -> str:
 
 
 def _by_data(result: Mapping[str, Any]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    for data, results in groupby(result["results"], key=lambda one: one["data"]):
-        yield Path(data).name, [*results]
+    paths = [*dict.fromkeys(one["data"] for one in result["results"])]
+    names = [Path(path).name for path in paths]
+    for path, name in zip(paths, names, strict=True):
+        yield (
+            path if names.count(name) > 1 else name,
+            [one for one in result["results"] if one["data"] == path],
+        )
+
+
+def _said(result: Mapping[str, Any]) -> str:
+    """Say what the figures are."""
+    return (
+        f"Of the {result['split']} split. ±: standard deviation over the runs of a line (their seeds) or, "
+        f"if it is one run, over {result['masks']} masks."
+    )
 
 
 def _markdown(result: Mapping[str, Any]) -> str:
-    lines = [f"# Robustness, {result['split']} split", ""]
+    lines = ["# Robustness", "", _said(result), ""]
     for title, header, body in _tables(result):
         lines += [f"## {title}", "", "| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
         lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in body] + [""]
@@ -210,18 +253,18 @@ def _markdown(result: Mapping[str, Any]) -> str:
 
 
 def _html(result: Mapping[str, Any]) -> str:
-    body = [f"<h1>What if modalities are missing?</h1><p>{escape(result['split'])} split.</p>"]
+    body = [f"<h1>What if modalities are missing?</h1><p>{escape(_said(result))}</p>"]
     for data, results in _by_data(result):
-        rates = [float(rate) for one in results for rate in one["rates"]]
+        last = max((float(rate) for one in results for rate in one["rates"]), default=0.0) or 1.0
         series = {
             one["label"]: [
                 (float(rate), figures["accuracy"]["mean"]) for rate, figures in one["rates"].items()
             ]
             for one in results
         }
-        ends = (f"{min(rates):.0%} missing", f"{max(rates):.0%} missing")
+        ends = ("none missing", f"{last:.0%} missing")
         body.append(f"<h2>{escape(data)}: accuracy by missing rate ({escape(result['pattern'])})</h2>")
-        body.append(line_chart("accuracy by missing rate", series, ends, (min(rates), max(rates) or 1.0)))
+        body.append(line_chart("accuracy by missing rate", series, ends, (0.0, last)))
     for title, header, lines in _tables(result):
         head = "<tr>" + "".join(f"<th>{escape(name)}" for name in header)
         cells = ("<tr>" + "".join(f"<td>{escape(cell)}" for cell in line) for line in lines)

@@ -52,7 +52,7 @@ def accuracies(out: Path) -> dict[str, list[float]]:
 def verdict(scores: dict[str, list[float]]) -> dict[str, Any]:
     """Compare MLA with the best method, seed by seed."""
     best = max(scores, key=lambda method: mean(scores[method]))
-    behind = [100 * (b - m) for b, m in zip(scores[best], scores["mla"], strict=True)]
+    behind = [100 * (b - m) for b, m in zip(scores[best], scores["mla"], strict=False)]
     error = stdev(behind) / len(behind) ** 0.5 if len(behind) > 1 else None
     return {
         "best": best,

@@ -137,7 +137,7 @@ def test_absence_tells_the_class():
         ("rndom", 0.1, "no 'rndom'; did you mean 'random'"),
         ("only", 0.1, "no 'only'"),
         ("group", None, "needs a missing rate"),
-        ("label", 0.7, "must be between 0 and 0.667"),
+        ("label", 0.7, "must be between 0 and 0.666"),
         ("never:a", 1.5, "from 0 to 1"),
     ],
 )

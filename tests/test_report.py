@@ -15,6 +15,7 @@ def metrics(name):
         "n": 2,
         "fused": figures,
         "modalities": {name: {**figures, "n": 2}, "absent": {"n": 0}},
+        "training": {"remarks": [f"no sample has {name}"]},
         "subsets": {name: {**figures, "n": 2}},
         "fusion": {"rule": "mean", "rules": {"mean": figures, "entropy": figures}},
         "cost": {"best_epoch": 0, "epochs": 1, "seconds": 1.0},

@@ -82,19 +82,26 @@ def test_a_subset_is_the_model_given_nothing_else(head):
 def test_rates_take_away_what_the_mask_says():
     names = ["a", "b"]
     model, features = model_of(names), features_of(names)
-    drawn = []
+    drawn = {}
 
-    def draw(rate, present, seed):
-        drawn.append((rate, seed))
-        return missing_mask(present, rate, seed)
+    def draw(rate, seed):
+        drawn[rate, seed] = missing_mask(np.ones((2, 40), dtype=bool), rate, seed)
+        return drawn[rate, seed]
 
-    found = by_rate(model, features, [0.0, 0.5], 3, draw)
-    assert drawn == [(0.0, 0), (0.5, 0), (0.5, 1), (0.5, 2)]
+    found = by_rate(model, features, names, [0.0, 0.5], 3, draw)
+    assert [*drawn] == [(0.0, 0), (0.5, 0), (0.5, 1), (0.5, 2)]
     assert found[0][0]["accuracy"] == by_subset(model, features)["a+b"]["accuracy"]
-    alone = [by_subset(model, features)[m]["accuracy"] for m in names]
-    for mask in found[1]:
-        assert mask["n"] == 40
-        assert min(alone) - 0.5 <= mask["accuracy"] <= max(alone) + 0.5
+    for seed, figures in enumerate(found[1]):
+        assert figures["n"] == 40
+        right = []
+        for i in range(40):  # every sample has one modality left
+            name = names[int(np.flatnonzero(drawn[0.5, seed][:, i])[0])]
+            right.append(
+                int(model({name: features.of[name][i : i + 1]}).logits.argmax()) == features.labels[i]
+            )
+        assert figures["accuracy"] == pytest.approx(np.mean(right))
+    nothing = by_rate(model, features, names, [0.5], 1, lambda rate, seed: np.zeros((2, 40), dtype=bool))
+    assert nothing == [[]]
 
 
 @pytest.mark.parametrize("head", ["shared", "separate"])
@@ -125,7 +132,7 @@ def runs(tmp_path_factory):
 
 
 def test_a_training_with_missing_cells(runs, capsys):
-    mask = pyarrow.parquet.read_table(runs[3] / "missing.parquet")
+    mask = pyarrow.parquet.read_table(runs[3] / "present.parquet")
     assert mask.column_names == ["id", "a", "b", "c"]
     metrics = json.loads((runs[3] / "metrics.json").read_text())
     seen = sum(sum(counts.values()) for counts in metrics["training"]["classes"].values())
@@ -137,9 +144,9 @@ def test_a_training_with_missing_cells(runs, capsys):
         assert {m: row[f"present_{m}"] for m in "abc"} == stays[row["id"]]
         assert row["n_modalities"] == sum(stays[row["id"]].values())
     capsys.readouterr()
-    assert main_code("evaluate", runs[3], "--missing-mask", runs[3] / "missing.parquet", "--json") == 0
+    assert main_code("evaluate", runs[3], "--missing-mask", runs[3] / "present.parquet", "--json") == 0
     assert json.loads(capsys.readouterr().out)["fused"] == pytest.approx(metrics["fused"])
-    assert not (runs[0] / "missing.parquet").exists()
+    assert not (runs[0] / "present.parquet").exists()
 
 
 def main_code(*arguments):
@@ -156,7 +163,8 @@ def test_side_by_side(runs, tmp_path, capsys):
     assert main_code("robustness", *runs, "--masks=2", "--out", out) == 0
     said = capsys.readouterr().out
     result = json.loads((out / "robustness.json").read_text())
-    assert [one["label"] for one in result["results"]] == ["mla", "concat", "mla (missing_rate=0.3)"]
+    thin = "mla (missing_rate=0.3, test_missing_rate=0.1)"
+    assert [one["label"] for one in result["results"]] == ["mla", "concat", thin]
     mla, concat, _ = result["results"]
     assert mla["seeds"] == [0, 1]
     assert [*mla["rates"]] == ["0.0", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6"]
@@ -174,7 +182,7 @@ def test_side_by_side(runs, tmp_path, capsys):
     assert len(lines) == 1 + 3 * (7 + 7)
     page = (out / "robustness.html").read_text()
     assert page.count("<polyline") == 3
-    assert "mla (missing_rate=0.3)" in page
+    assert thin in page
     assert "| a+b+c |" in (out / "robustness.md").read_text()
 
 
@@ -202,7 +210,7 @@ def test_mistakes(arguments, words, runs, tmp_path, capsys):
         ({"missing_rate": -0.1}, "missing rate -0.1"),
         ({"missing_pattern": "never:q"}, "no modality 'q'"),
         ({"missing_pattern": "only:a"}, "no train row has a 'b'"),
-        ({"missing_mask": "m.parquet", "missing_rate": 0.1}, "missing_rate: missing_mask says already"),
+        ({"missing_mask": "m.parquet", "missing_rate": 0.1}, "missing_mask says already which cells stay"),
         ({"missing_mask": "nowhere.parquet"}, "nowhere.parquet: no such file"),
     ],
 )
@@ -234,3 +242,97 @@ def test_a_modality_of_noise_is_distrusted(tmp_path):
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["modalities"]["noise"]["accuracy"] < 0.45
     assert metrics["fused"]["accuracy"] > metrics["modalities"]["good"]["accuracy"] - 0.02
+
+
+def test_a_single_rate_and_a_pattern_that_not_all_can(runs, tmp_path, capsys):
+    alone = altuna.fit(runs[0].parent / "toy.csv", method="unimodal", out=tmp_path / "alone", **FAST)
+    out = tmp_path / "out"
+    assert (
+        main_code("robustness", runs[0], alone, "--pattern=never:b", "--rates=0.4", "--masks=2", "--out", out)
+        == 0
+    )
+    mla, unimodal = json.loads((out / "robustness.json").read_text())["results"]
+    assert [*mla["rates"]] == ["0.4"]
+    assert unimodal["rates"] == {}
+    assert [*unimodal["subsets"]] == ["a"]
+    assert "<polyline" in (out / "robustness.html").read_text()
+    assert main_code("robustness", runs[0], "--pattern=never:b", "--masks=1", "--out", out) == 0
+    (mla,) = json.loads((out / "robustness.json").read_text())["results"]
+    assert [*mla["rates"]][-1] == "1.0"
+    capsys.readouterr()
+    assert main_code("robustness", runs[0], runs[0]) == 2
+    assert "stands there twice" in capsys.readouterr().err
+
+
+def test_other_data_that_lack_a_modality(runs, tmp_path):
+    data = write(tmp_path / "ab.csv", seed=5, modalities="ab")
+    for pattern in ("random", "label", "never:a"):
+        given = ["--data", data, "--masks=1", "--out", tmp_path / "out", f"--pattern={pattern}"]
+        assert main_code("robustness", runs[0], *given) == 0
+    result = json.loads((tmp_path / "out" / "robustness.json").read_text())
+    assert [*result["results"][0]["subsets"]] == ["a", "b", "a+b"]
+
+
+def test_tables_are_by_data_whatever_the_order(runs, tmp_path):
+    (tmp_path / "other").mkdir()
+    data = write(tmp_path / "other" / "toy.csv", seed=3, modalities="abc")
+    other = altuna.fit(data, out=tmp_path / "run", **FAST)
+    out = tmp_path / "out"
+    assert main_code("robustness", runs[0], other, runs[2], "--masks=1", "--out", out) == 0
+    said = (out / "robustness.md").read_text()
+    assert said.count("accuracy in % by missing rate") == 2
+    assert f"## {data}: " in said  # both are called toy.csv
+
+
+def test_nothing_left(runs, capsys):
+    assert main_code("evaluate", runs[0], "--without=a,b,c", "--missing-rate=0.1") == 2
+    assert "no sample has a modality left to test" in capsys.readouterr().err
+
+
+def test_absence_tells_the_same_class_in_training_and_after(tmp_path):
+    """Modality by the number of the class in the model, not by the order in the file."""
+    data = tmp_path / "toy.csv"
+    rng = np.random.default_rng(0)
+    with data.open("w") as file:
+        file.write("split,label,a_x,a_y,b_x,b_y\n")
+        for i in range(300):
+            label, split = ["walk", "eat", "sit"][i % 3], ["train", "train", "val", "test"][i // 3 % 4]
+            file.write(",".join([split, label, *(f"{v:.3f}" for v in rng.normal(size=4) + i % 3)]) + "\n")
+    run = altuna.fit(data, out=tmp_path / "run", missing_pattern="label", missing_rate=0.3, **FAST)
+    table = pyarrow.parquet.read_table(run / "predictions.parquet").to_pylist()
+    gone = {
+        c: np.mean([not row["present_a"] for row in table if row["label"] == c])
+        for c in ("eat", "sit", "walk")
+    }
+    assert min(gone["eat"], gone["walk"]) > 0.5  # classes 0 and 2
+    assert gone["sit"] < 0.1
+
+
+def test_rows_with_none_of_the_chosen_modalities_do_not_count(tmp_path):
+    data = tmp_path / "toy.csv"
+    rng = np.random.default_rng(0)
+    with data.open("w") as file:
+        file.write("id,label,a_x,b_x,c_x\n")
+        for i in range(200):
+            cells = ["", ""] if i % 2 else [f"{v:.3f}" for v in rng.normal(size=2) + i % 4]
+            file.write(",".join([f"s{i}", f"c{i % 4 // 2}", *cells, "1.0"]) + "\n")
+    chosen = {m: {"type": "vector", "columns": [f"{m}_x"]} for m in "ab"}
+    run = altuna.fit(data, out=tmp_path / "run", modalities=chosen, missing_rate=0.25, **FAST)
+    classes = json.loads((run / "metrics.json").read_text())["training"]["classes"]
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert sum(sum(c.values()) for c in classes.values()) == round(0.75 * 2 * metrics["training"]["n"])
+
+
+@pytest.mark.parametrize(("method", "exact"), [("mla", True), ("late_fusion", True), ("concat", False)])
+def test_evaluating_without_the_other_is_the_modality_alone(method, exact, tmp_path, capsys):
+    """Concat's own logits of a modality have a share of the bias, its joint ones all of it: see the docs."""
+    data = write(tmp_path / "toy.csv", modalities="ab")
+    run = altuna.fit(data, out=tmp_path / "run", method=method, **FAST)
+    whole = json.loads((run / "metrics.json").read_text())
+    for name, other in ("ab", "ba"):
+        assert main_code("evaluate", run, "--without", other, "--json") == 0
+        left = json.loads(capsys.readouterr().out)
+        assert left["modalities"][name]["accuracy"] == whole["modalities"][name]["accuracy"]
+        assert {**left["fused"], "n": left["n"]} == pytest.approx(whole["subsets"][name])
+        if exact:
+            assert left["fused"]["accuracy"] == whole["modalities"][name]["accuracy"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ import pyarrow.parquet
 
 from altuna.data.manifest import SPLITS, Manifest
 from altuna.data.missing import Mask, pattern_mask
+from altuna.data.prepare import class_numbers
 from altuna.data.splits import Rows, group_codes
 from altuna.errors import UserError
 from altuna.files import replacing
 from altuna.options import nearest
+
+DATA = b"altuna.data"  # key of the digest of the samples that a mask is of
 
 
 @dataclass(frozen=True)
@@ -47,22 +51,33 @@ def masked(
     """
     names = [*manifest.modalities]
     filled = np.stack([manifest.filled(name) for name in names])
-    labels = np.asarray(manifest.labels.dictionary_encode().indices.fill_null(-1), dtype=np.int64)
+    classes = tuple(sorted(set(manifest.labels.take(rows["train"]).to_pylist())))
+    labels = class_numbers(manifest.labels, classes)
     stays = filled.copy()
     for number, split in enumerate(SPLITS):
         what, mine = missing[split], rows[split]
+        mine = mine[filled[:, mine].any(axis=0)]
         if what and len(mine):
-            stays[:, mine] = cells(what, manifest, mine, filled[:, mine], labels[mine], [seed, number])
+            try:
+                kept = staying(what, manifest, mine, filled[:, mine], labels[mine], [seed, number])
+            except UserError as error:
+                raise UserError(f"{split} split: {error}") from None
+            if not kept.any():
+                raise UserError(f"{manifest.path}: with these cells missing no {split} row is left")
+            stays[:, mine] = kept
     for name, before, after in zip(names, filled, stays, strict=True):
         if before[rows["train"]].any() and not after[rows["train"]].any():
             raise UserError(f"{manifest.path}: with these cells missing no train row has a {name!r}")
     return manifest.keeping(dict(zip(names, stays, strict=True)))
 
 
-def cells(
+def staying(
     what: Missing, manifest: Manifest, rows: Rows, present: Mask, labels: Rows, seed: int | list[int]
 ) -> Mask:
-    """Return which cells [M, n] of some manifest rows [n] stay, of those present [M, n]."""
+    """Return which cells [M, n] of some manifest rows [n] stay, of those present [M, n].
+
+    ``labels`` [n] are the model's class numbers.
+    """
     if what.file:
         return present & read_mask(what.file, manifest, rows)
     if what.pattern == "group" and manifest.groups.null_count == len(manifest):
@@ -73,8 +88,18 @@ def cells(
 
 def write_mask(path: Path, manifest: Manifest) -> None:
     """Write which cells a masked manifest keeps: ``id``, and a column of true and false a modality."""
+    names = ["id", *manifest.kept]
+    table = pa.table([manifest.ids, *map(pa.array, manifest.kept.values())], names)
     with replacing(path) as unfinished:
-        pyarrow.parquet.write_table(pa.table({"id": manifest.ids, **manifest.kept}), unfinished)
+        pyarrow.parquet.write_table(table.replace_schema_metadata({DATA: _digest(manifest)}), unfinished)
+
+
+def _digest(manifest: Manifest) -> bytes:
+    """Identify a manifest's samples by their ids and labels."""
+    said = sha256()
+    for column in (manifest.ids, manifest.labels):
+        said.update("\0".join(f"{value}" for value in column.to_pylist()).encode() + b"\1")
+    return said.hexdigest().encode()
 
 
 def read_mask(path: Path, manifest: Manifest, rows: Rows) -> Mask:
@@ -89,15 +114,18 @@ def read_mask(path: Path, manifest: Manifest, rows: Rows) -> Mask:
         raise UserError(f"{path}: no such file") from None
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path}: not a Parquet file of missing cells: {error}") from None
+    stated = (table.schema.metadata or {}).get(DATA)
+    if stated and stated != _digest(manifest) and "id" not in manifest.columns:
+        raise UserError(f"{path}: of other data than {manifest.path}")
     for name in ("id", *manifest.modalities):
         if name not in table.column_names:
             known = nearest(name, table.column_names)
             raise UserError(f"{path}: of other data: it has no column {name!r}{known}")
         kind = table[name].type
-        if not (pa.types.is_string(kind) if name == "id" else pa.types.is_boolean(kind)):
+        if name != "id" and not pa.types.is_boolean(kind):
             raise UserError(f"{path}: not a file of missing cells: column {name!r} holds {kind}")
     ids = manifest.ids.take(pa.array(rows))
-    place = pc.index_in(ids, table["id"].combine_chunks())
+    place = pc.index_in(ids, table["id"].cast(pa.string()).combine_chunks())
     if place.null_count:
         row = int(rows[np.flatnonzero(place.is_null())[0]])
         raise UserError(f"{path}: of other data: it lacks {manifest.where(row, 'id')}")

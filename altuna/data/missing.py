@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,11 @@ PATTERNS = ("random", "group", "label", "only:MODALITY", "never:MODALITY")
 Mask = NDArray[np.bool_]
 Codes = NDArray[np.int64]
 Seed = int | Sequence[int]
+
+
+def highest_rate(present: Mask) -> float:
+    """Return the share of the cells of [M, N] bool that can go while every sample keeps one."""
+    return float(1 - present.shape[1] / max(1, present.sum()))
 
 
 def missing_mask(present: Mask, rate: float, seed: Seed = 0, first: Mask | None = None) -> Mask:
@@ -33,11 +39,10 @@ def missing_mask(present: Mask, rate: float, seed: Seed = 0, first: Mask | None 
     Raises:
         UserError: The rate is outside its range.
     """
-    samples, cells = present.shape[1], int(present.sum())
-    highest = 1 - samples / cells
+    samples, cells, highest = present.shape[1], int(present.sum()), highest_rate(present)
     if not 0 <= rate <= highest + 1e-9:
         raise UserError(
-            f"missing rate {rate}: must be between 0 and {highest:.3f}, "
+            f"missing rate {rate}: must be between 0 and {floor(1000 * highest + 1e-6) / 1000}, "
             "where every sample is left with one modality (1 - 1/M if none was missing before)"
         )
     rng = np.random.default_rng(seed)
@@ -93,12 +98,18 @@ def pattern_mask(
     if pattern == "label":
         first = labels % len(modalities) == np.arange(len(modalities))[:, None]
         return missing_mask(present, rate, seed, first)
-    _, codes = np.unique(groups, return_inverse=True)
-    have = np.zeros((len(modalities), codes.max(initial=-1) + 1), dtype=bool)
-    for modality, there in zip(have, present, strict=True):
-        modality[codes[there]] = True
+    have, codes = by_group(present, groups)
     stays = present & missing_mask(have, rate, seed)[:, codes]
     return np.where(stays.any(axis=0), stays, present)
+
+
+def by_group(present: Mask, groups: Codes) -> tuple[Mask, Codes]:
+    """Return which modalities each group has [M, G], of [M, N] bool, and each sample's group [N]."""
+    _, codes = np.unique(groups, return_inverse=True)
+    have = np.zeros((len(present), codes.max(initial=-1) + 1), dtype=bool)
+    for modality, there in zip(have, present, strict=True):
+        modality[codes[there]] = True
+    return have, codes
 
 
 def _named(

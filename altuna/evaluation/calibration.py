@@ -80,8 +80,8 @@ def calibrate(model: MultimodalClassifier, outputs: Outputs, labels: Tensor) -> 
 
 
 def too_few(present: Tensor) -> list[int]:
-    """Return the modalities of [M, N] bool that fewer than ``LEAST_ROWS`` rows have."""
-    return [i for i, mine in enumerate(present) if int(mine.sum()) < LEAST_ROWS]
+    """Return the modalities of [M, N] bool that fewer than ``LEAST_ROWS`` rows have; of one modality none."""
+    return [] if len(present) == 1 else [i for i, mine in enumerate(present) if int(mine.sum()) < LEAST_ROWS]
 
 
 def _subset_views(outputs: Outputs, k: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
-import numpy as np
 import torch
 
 from altuna.data.missing import Mask
@@ -33,40 +32,42 @@ def by_subset(model: MultimodalClassifier, features: Features) -> dict[str, dict
     found = {}
     for subset in subsets(model.modalities):
         here = features.present(subset).all(0)
-        present = torch.stack([here & (m in subset) for m in model.modalities])
         if here.any():
-            found["+".join(subset)] = figures(model, features, present)
+            found["+".join(subset)] = figures(model, features, subset, here.expand(len(subset), -1))
     return found
 
 
 def by_rate(
     model: MultimodalClassifier,
     features: Features,
+    modalities: Sequence[str],
     rates: Sequence[float],
     masks: int,
-    draw: Callable[[float, Mask, int], Mask],
+    draw: Callable[[float, int], Mask],
 ) -> list[list[dict[str, Any]]]:
     """Return the fused figures for each missing rate, one for each of several masks.
 
     Args:
         model: The classifier.
-        features: Of the samples, as complete as they are.
+        features: Of the N samples, as complete as they are.
+        modalities: M of the model's, which the data have.
         rates: To take away.
         masks: How many to draw at each rate; at 0 all are the same, and one is enough.
-        draw: Returns what stays of [M, N] at a rate, by a seed.
+        draw: Returns which cells [M, N] stay at a rate, by a seed. A rate that leaves none has no figures.
     """
-    present = features.present(model.modalities)
 
-    def at(rate: float, seed: int) -> dict[str, Any]:
-        stays = torch.from_numpy(draw(rate, np.asarray(present), seed))
-        return figures(model, features, stays)
+    def at(rate: float, seed: int) -> list[dict[str, Any]]:
+        stays = torch.from_numpy(draw(rate, seed))
+        return [figures(model, features, modalities, stays)] if stays.any() else []
 
-    return [[at(rate, seed) for seed in range(masks if rate else 1)] for rate in rates]
+    return [[f for seed in range(masks if rate else 1) for f in at(rate, seed)] for rate in rates]
 
 
 @torch.no_grad()
-def figures(model: MultimodalClassifier, features: Features, present: torch.Tensor) -> dict[str, Any]:
+def figures(
+    model: MultimodalClassifier, features: Features, modalities: Sequence[str], present: torch.Tensor
+) -> dict[str, Any]:
     """Return the fused figures, and ``n`` samples, where only the cells ``present`` [M, N] are given."""
-    some, _ = features.restricted(model.modalities, present)
+    some, _ = features.restricted(modalities, present)
     prediction = model.fuse(model.outputs_of(some.of, some.rows, len(some.labels)))
     return {**classification_metrics(prediction.probabilities, some.labels), "n": len(some.labels)}

@@ -32,9 +32,11 @@ class MMIN(Imagining):
 
     Deviations from the authors' code: the features to imagine come from the encoders in training, held
     constant, where theirs come from encoders trained before on all modalities; what is absent is zero
-    features, there the features of zero input, and the distances leave it out; cells are hidden one by one,
-    there one of the incomplete combinations is drawn, and complete samples never seen; a linear classifier,
-    no layers after a cascade, no clipping of gradients.
+    features, there the features of zero input; the distance of what is imagined is over hidden cells, there
+    over all, the features of zero input where something was seen; the cycle takes what was imagined alone,
+    there all that the cascade gives; cells are hidden one by one, there one of the incomplete combinations
+    is drawn, and complete samples never seen; ReLUs for leaky ones, a linear classifier, no layers after a
+    cascade, no clipping of gradients.
 
     Args:
         model: A classifier with a head ``mmin``.

@@ -54,6 +54,7 @@ def write_report(
         "<h2>What if modalities are gone?</h2>",
         "<p>Fused, with nothing but these, on the samples that have all of them.</p>",
         _figures({name.replace("+", " + "): f for name, f in metrics["subsets"].items()}),
+        *(f"<p>{escape(remark)}</p>" for remark in metrics["training"]["remarks"]),
         "<h2>Whom does the model trust?</h2>",
         "<p>Mean fusion weight of each modality, by true class.</p>",
         _trust(table),

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from html import escape
 
 COLOURS = ("#3b7dd8", "#d9822b", "#2e9e6b", "#b4489b", "#8a7a1f", "#c2453e", "#5d6ad1", "#5a8a91")
-WIDTH, LEFT, TOP, BOTTOM, LEGEND, LINE = 720, 40, 10, 24, 190, 18
+WIDTH, LEFT, TOP, BOTTOM, LEGEND, LINE = 820, 40, 10, 24, 290, 18
 
 
 def line_chart(
@@ -44,6 +44,7 @@ def line_chart(
         dashes = "" if i < len(COLOURS) else " stroke-dasharray='5 3'"
         width = 3 if name in thick else 1.5
         marks.append(f"<polyline points='{path}' fill=none stroke='{colour}' stroke-width={width}{dashes} />")
+        marks += [f"<circle cx={at(*p).replace(',', ' cy=')} r={width} fill='{colour}'/>" for p in points]
         marks.append(f"<rect x={right + 12} y={legend - 9} width=10 height=10 fill='{colour}'/>")
         marks.append(f"<text x={right + 28} y={legend}>{escape(name)}</text>")
     said = ", ".join(f"{name} ends at {points[-1][1]:.0%}" for name, points in series.items() if points)
