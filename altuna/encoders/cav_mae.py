@@ -34,7 +34,7 @@ class CAVMAE(nn.Module):
     """Spectrograms [n, 1, bands, frames], cut into patches of 16 x 16, to features [n, dimension].
 
     The audio branch, then the block that audio and video share, with the normalisations of audio
-    (arXiv 2210.07839, section 2.3), and the mean over the patches. Positions start as sines and cosines and
+    (arXiv 2210.07839), and the mean over the patches. Positions start as sines and cosines and
     are trained, as when the authors fine-tune. The released weights are those of 128 bands and 1024 frames.
 
     Args:
