@@ -11,7 +11,7 @@ import yaml
 import altuna
 from altuna.cli import fit
 from altuna.data.readers import READERS
-from altuna.encoders import build, hf
+from altuna.encoders import ENCODERS, build, hf, reader_of
 from altuna.options import check_options
 from altuna.run import parse_yaml
 
@@ -37,9 +37,8 @@ def test_the_configuration_in_the_documentation_is_valid():
     kinds = {name: spec.get("type", "text") for name, spec in options["modalities"].items()}
     for name, settings in options["readers"].items():
         check_options(settings, READERS[kinds[name]].fit, name, beside=("cells",))
-    for page in ("data.md", "encoders.md"):
-        (block,) = blocks((ROOT / "docs" / page).read_text(encoding="utf-8"), "yaml")
-        shown = parse_yaml(block)
+    encoders, pretrained = blocks((ROOT / "docs" / "encoders.md").read_text(encoding="utf-8"), "yaml")
+    for shown in (parse_yaml(block), parse_yaml(encoders)):
         for name, transforms in shown["transforms"].items():
             encoder = shown["encoders"][name]
             encoder = {"name": encoder} if isinstance(encoder, str) else dict(encoder)
@@ -48,6 +47,12 @@ def test_the_configuration_in_the_documentation_is_valid():
                 build(name, reader, **{**encoder, "width": 4, "transforms": transforms})
             else:
                 check_options(encoder, hf.build, name, beside=("kind", "reader"))
+    shown = parse_yaml(pretrained)
+    for name, encoder in shown["encoders"].items():
+        stated = {k: v for k, v in encoder.items() if k != "name"}
+        check_options(stated, ENCODERS[kinds[name]][encoder["name"]], name, beside=("front_end",))
+        reader, _ = reader_of(kinds[name], encoder)
+        check_options(shown["readers"].get(name, {}), reader.fit, name, beside=("cells",))
     method = dict(options["method"])
     check_options(method, altuna.methods.get(method.pop("name")), "docs", beside=("model",))
 

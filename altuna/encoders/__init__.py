@@ -12,7 +12,9 @@ from torch import nn
 from altuna.data.readers import READERS, Reader
 from altuna.encoders import hf
 from altuna.encoders.base import Encoder, Fitted, FrontEnd, OverTime, Transform
-from altuna.encoders.frontends import LogMel, LogSTFT, Pixels, Standardise, Tokens
+from altuna.encoders.cav_mae import CAVMAE
+from altuna.encoders.frontends import KaldiFbank, LogMel, LogSTFT, Pixels, Standardise, Tokens
+from altuna.encoders.m3ae import SIZES, M3AEImage, M3AEText
 from altuna.encoders.mlp import MLP
 from altuna.encoders.resnet import DEPTHS, ResNet
 from altuna.encoders.text import TextSmall
@@ -36,16 +38,19 @@ Maker = Callable[..., nn.Module]
 FRONT_ENDS: dict[str, dict[str, Maker]] = {
     "image": {"pixels": Pixels},
     "video": {"pixels": Pixels},
-    "audio": {"log_mel": LogMel, "log_stft": LogSTFT},
+    "audio": {"log_mel": LogMel, "log_stft": LogSTFT, "kaldi_fbank": KaldiFbank},
     "text": {"tokens": Tokens},
     "vector": {"standardise": Standardise},
 }
 _PICTURES: dict[str, Maker] = {name: partial(ResNet, name=name) for name in DEPTHS} | {"vit": ViT}
+_M3AE: dict[str, Maker] = {name: partial(M3AEImage, **size) for name, size in SIZES.items()}
+_TEXTS: dict[str, Maker] = {name: partial(M3AEText, **size) for name, size in SIZES.items()}
+# A network's class says with ``reader`` and ``front_end`` what it wants in place of its type's default.
 ENCODERS: dict[str, dict[str, Maker]] = {
-    "image": _PICTURES,
-    "video": _PICTURES,
-    "audio": _PICTURES,
-    "text": {"text_small": TextSmall},
+    "image": _PICTURES | _M3AE,
+    "video": _PICTURES | _M3AE,
+    "audio": _PICTURES | {"cav_mae": CAVMAE},
+    "text": {"text_small": TextSmall, **_TEXTS},
     "vector": {"mlp": MLP},
 }
 _OF_PICTURES: dict[str, type[Transform]] = {
@@ -67,10 +72,16 @@ TRANSFORMS: dict[str, dict[str, type[Transform]]] = {
 def reader_of(kind: str, encoder: Mapping[str, Any]) -> tuple[type[Reader], dict[str, Any]]:
     """Return the reader that a modality's type and encoder want, and the options that the encoder states."""
     name = encoder.get("name") or ""
-    if not name.startswith(hf.PREFIX) or kind not in hf.TOWERS:
-        return READERS[kind], {}
-    reader, options = hf.reader_options(kind, name)
-    return READERS[reader], options
+    if name.startswith(hf.PREFIX) and kind in hf.TOWERS:
+        reader, options = hf.reader_options(kind, name)
+        return READERS[reader], options
+    options = dict(_wish(ENCODERS[kind].get(name), "reader", {}))
+    return READERS[options.pop("name", kind)], options
+
+
+def _wish(make: Maker | None, what: str, default: Any) -> Any:
+    """Return what a network's class wants."""
+    return getattr(getattr(make, "func", make), what, default)
 
 
 def build(
@@ -90,8 +101,8 @@ def build(
         reader: Says the type and shape of the cells.
         name: The network, or ``hf:`` and a hub id or local folder; the type's default when None.
         transforms: Names of transforms to their options; those of cells come first, else in their order. The
-            type's default when None, or none for a Hugging Face encoder.
-        front_end: Its name, or a mapping of ``name`` and options; the type's default when None.
+            type's default when None, or none for a pretrained encoder.
+        front_end: Its name, or a mapping of ``name`` and options; the network's or type's default when None.
         lr: The encoder's own highest learning rate.
         options: Keyword arguments of the network.
 
@@ -103,7 +114,7 @@ def build(
     if lr is not None and not 0 < lr < math.inf:
         raise UserError(f"{where}: lr must be more than 0, got {lr}")
     if transforms is None:
-        transforms = {} if is_hf else {next(iter(TRANSFORMS[kind])): {}}
+        transforms = {} if is_hf or options.get("weights") else {next(iter(TRANSFORMS[kind])): {}}
     apply = partial(_transforms, kind, transforms, f"{where}, transforms")
     if is_hf:
         if kind not in hf.TOWERS:
@@ -115,15 +126,18 @@ def build(
         return hf.build(kind, reader, str(name), apply, lr, saved=saved, **options)
     steps, shape = apply(reader.shape)
     front_end = {"name": front_end} if isinstance(front_end, str) else dict(front_end or {})
-    front_name = front_end.pop("name", next(iter(FRONT_ENDS[kind])))
+    name = name or next(iter(ENCODERS[kind]))
+    network_of = _known(ENCODERS[kind], name, f"{where}: no encoder {name!r} for {kind}")
+    check_options(options, network_of, f"{where}, encoder {name!r}", _GIVEN)
+    front_name = front_end.pop("name", _wish(network_of, "front_end", next(iter(FRONT_ENDS[kind]))))
     make = _known(FRONT_ENDS[kind], front_name, f"{where}: no front end {front_name!r} for {kind}")
     check_options(front_end, make, f"{where}, front end {front_name!r}", _GIVEN)
     front: Any = _made(lambda: make(reader, shape, **front_end), f"{where}, front end {front_name!r}")
-    name = name or next(iter(ENCODERS[kind]))
-    make = _known(ENCODERS[kind], name, f"{where}: no encoder {name!r} for {kind}")
-    check_options(options, make, f"{where}, encoder {name!r}", _GIVEN)
-    network = _made(lambda: make(front, **options), f"{where}, encoder {name!r}")
-    return Encoder(front, OverTime(network) if len(front.shape) == 4 else network, steps, lr=lr)
+    network = _made(lambda: network_of(front, **options), f"{where}, encoder {name!r}")
+    encoder = Encoder(front, OverTime(network) if len(front.shape) == 4 else network, steps, lr=lr)
+    if options.get("weights"):  # a saved run has them itself
+        encoder.saved = {"weights": None}
+    return encoder
 
 
 # What ``build`` gives to what it builds, beside their options.

@@ -125,15 +125,101 @@ class LogSTFT(Spectrogram):
         shape: Of a cell.
         n_fft: Samples a window.
         hop: Samples between windows; half a window when None.
+        tile: Repeat a shorter sound instead of the silence that it is padded with.
     """
 
     def __init__(
-        self, reader: AudioReader, shape: tuple[int, ...], *, n_fft: int = 512, hop: int | None = None
+        self,
+        reader: AudioReader,
+        shape: tuple[int, ...],
+        *,
+        n_fft: int = 512,
+        hop: int | None = None,
+        tile: bool = False,
     ) -> None:
         super().__init__(reader, shape, n_fft // 2 + 1, n_fft, n_fft, hop or n_fft // 2)
+        self.tile = tile
+
+    def forward(self, wave: Tensor) -> Tensor:  # noqa: D102
+        if self.tile:
+            lengths = until_end(wave).sum(1, keepdim=True).clamp_min(1)
+            wave = wave.gather(1, torch.arange(wave.shape[1], device=wave.device) % lengths)
+        return super().forward(wave)
 
     def scale(self, magnitudes: Tensor) -> Tensor:  # noqa: D102
         return (magnitudes + 1e-7).log()
+
+
+class KaldiFbank(nn.Module):
+    """int16 waveforms [n, T] to Kaldi's log-mel energies [n, 1, mels, frames], standardised.
+
+    Of windows of 25 ms every 10 ms, of samples from -1 to 1: less their mean, pre-emphasis 0.97, Hann, power,
+    mel filters from 20 Hz to half the rate, ``log(max(x, 1.19e-7))``: what torchaudio's
+    ``compliance.kaldi.fbank`` computes with ``window_type="hanning"``. Frames after a sound's end are 0
+    before the standardisation, as in CAV-MAE. Computed in float32 whatever the training precision.
+
+    Args:
+        reader: The reader whose recordings come.
+        shape: Of a cell.
+        mels: Mel bands.
+        frames: How many there are; the rest of a sound is left out.
+        mean, std: Of the energies; those of AudioSet, which CAV-MAE was trained with, by default.
+    """
+
+    window: Tensor
+    filters: Tensor
+    small = False
+    stem = 4
+
+    def __init__(
+        self,
+        reader: AudioReader,
+        shape: tuple[int, ...],
+        *,
+        mels: int = 128,
+        frames: int = 1024,
+        mean: float = -5.081,
+        std: float = 4.4849,
+    ) -> None:
+        super().__init__()
+        length, self.hop = int(0.025 * reader.rate), int(0.010 * reader.rate)
+        if min(length - 1, self.hop, mels, frames) < 1 or std <= 0:
+            raise ValueError(
+                f"rate, {reader.rate}, mels, {mels}, frames, {frames}, or std, {std}, is too low"
+            )
+        self.n_fft = 1 << (length - 1).bit_length()
+        self.mean, self.std, self.shape = mean, std, (1, mels, frames)
+        self.register_buffer("window", torch.hann_window(length, periodic=False), persistent=False)
+        self.register_buffer("filters", _kaldi_filters(reader.rate, self.n_fft, mels), persistent=False)
+
+    def forward(self, wave: Tensor) -> Tensor:  # noqa: D102
+        length, frames = len(self.window), self.shape[-1]
+        last = length + (frames - 1) * self.hop
+        whole = (until_end(wave).sum(1) - length) // self.hop + 1
+        with torch.autocast(wave.device.type, enabled=False):
+            wave = nn.functional.pad(wave.to(self.window.dtype) / 32768, (0, last - wave.shape[1]))
+            framed = wave.unfold(1, length, self.hop)
+            framed = framed - framed.mean(-1, keepdim=True)
+            before = torch.cat([framed[..., :1], framed[..., :-1]], -1)
+            spectrum = torch.fft.rfft((framed - 0.97 * before) * self.window, self.n_fft)
+            energies = (spectrum.abs().square() @ self.filters.T).clamp_min(torch.finfo(torch.float32).eps)
+            there = torch.arange(frames, device=wave.device) < whole[:, None]
+            bands: Tensor = (energies.log() * there.unsqueeze(-1)).transpose(1, 2).unsqueeze(1)
+        return (bands - self.mean) / self.std
+
+
+def until_end(waves: Tensor) -> Tensor:
+    """Return [n, T] bool: up to a waveform's last sample that is not 0; the reader pads with zeros."""
+    return waves.ne(0).int().flip(1).cummax(1).values.flip(1).bool()
+
+
+def _kaldi_filters(rate: int, n_fft: int, mels: int) -> Tensor:
+    """Kaldi's filters [mels, n_fft // 2 + 1] from 20 Hz to half the rate: triangles on the mel scale."""
+    low, high = (1127 * math.log(1 + hertz / 700) for hertz in (20, rate / 2))
+    edges = torch.linspace(low, high, mels + 2, dtype=torch.float64)[:, None]
+    bins = 1127 * (torch.linspace(0, rate / 2, n_fft // 2 + 1, dtype=torch.float64) / 700).log1p()
+    step = (high - low) / (mels + 1)
+    return (torch.minimum(bins - edges[:-2], edges[2:] - bins) / step).clamp_min(0).float()
 
 
 def _mel_filters(rate: int, n_fft: int, mels: int) -> Tensor:

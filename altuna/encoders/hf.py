@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from altuna.data.readers import Reader
 from altuna.data.readers.tokens import TokenReader
 from altuna.encoders.base import Encoder, OverTime, Transform
-from altuna.encoders.frontends import IMAGENET, Pixels, Tokens
+from altuna.encoders.frontends import IMAGENET, Pixels, Tokens, until_end
 from altuna.errors import UserError
 
 PREFIX = "hf:"
-# Of models with several towers (CLIP, SigLIP, CLAP), the one that takes a modality.
+# Of models with several towers (CLIP, SigLIP, CLAP), the one that takes a modality, and what leads from its
+# pooled features to those that the towers have in common.
 TOWERS = {"image": "vision_model", "video": "vision_model", "text": "text_model", "audio": "audio_model"}
+PROJECTIONS = {"image": "visual_projection", "text": "text_projection", "audio": "audio_projection"}
 
 
 class Backbone(nn.Module):
@@ -31,7 +33,8 @@ class Backbone(nn.Module):
         kind: ``image``, ``video``, ``audio`` or ``text``.
         model: As ``AutoModel`` gives it.
         shape: Of an input, to find the feature size by.
-        pooling: ``cls``, the first position, or ``mean`` over all that are no padding.
+        pooling: ``cls``, the first position; ``mean`` over all that are no padding; ``pooled``, as the model
+            itself pools; or ``projected``, those by CLIP's or CLAP's projection.
         tuning: ``frozen``, ``tuned`` (all weights), or ``lora``: low-rank updates of all linear layers (Hu et
             al., 2022, arXiv 2106.09685), by peft.
         rank: Of the low-rank updates.
@@ -46,12 +49,19 @@ class Backbone(nn.Module):
             tower = tower.get_encoder()
         self.kind, self.pooling, self.frozen = kind, pooling, tuning == "frozen"
         self.argument = "input_ids" if kind == "text" else tower.main_input_name
+        self.projection: nn.Module | None = None
+        if pooling == "projected":
+            self.projection = getattr(model, PROJECTIONS.get(kind, ""), None)
+            if self.projection is None:
+                raise ValueError("it has no projection")
+            self.projection.requires_grad_(tuning == "tuned")
         if tuning == "lora":
             tower = _lora(tower, rank)
         elif self.frozen:
             tower.requires_grad_(False)
         for name, parameter in tower.named_parameters():
-            if ".pooler." in f".{name}":  # a head over the features, which are pooled here
+            # A head over the features, which are pooled here.
+            if ".pooler." in f".{name}" and pooling in ("mean", "cls"):
                 parameter.requires_grad_(False)
         # Augmentations of NumPy's randomness, which a seed of torch's does not repeat.
         for name, off in {"apply_spec_augment": False, "layerdrop": 0.0}.items():
@@ -72,24 +82,32 @@ class Backbone(nn.Module):
             if self.kind == "audio" and inputs.dim() == 2:
                 return self._of_waves(inputs)
             if self.kind != "text":
-                return self._pool(self.model(**{self.argument: inputs}).last_hidden_state)
+                return self._pool(self.model(**{self.argument: inputs}))
             mask = inputs > 0
             longest = int(mask.any(0).nonzero().max()) + 1
             inputs, mask = inputs[:, :longest], mask[:, :longest]
-            hidden = self.model(input_ids=(inputs - 1).clamp_min(0).long(), attention_mask=mask.long())
-            return self._pool(hidden.last_hidden_state, mask)
+            given = self.model(input_ids=(inputs - 1).clamp_min(0).long(), attention_mask=mask.long())
+            return self._pool(given, mask)
 
     def _of_waves(self, waves: Tensor) -> Tensor:
         """Pool over the frames of the sound itself, not of the silence that it is padded with."""
-        mask = _until_end(waves).long()
+        mask = until_end(waves).long()
         takes_mask = getattr(self.model.config, "feat_extract_norm", "") == "layer"
         given = {"attention_mask": mask} if takes_mask else {}
-        hidden = self.model(**{self.argument: waves}, **given).last_hidden_state
+        output = self.model(**{self.argument: waves}, **given)
         # Convolutions have made fewer frames of the samples; the first is always there.
-        ends = (mask.sum(1, keepdim=True) * hidden.shape[1] / waves.shape[1]).ceil().clamp_min(1)
-        return self._pool(hidden, torch.arange(hidden.shape[1], device=waves.device) < ends)
+        frames = output.last_hidden_state.shape[1]
+        ends = (mask.sum(1, keepdim=True) * frames / waves.shape[1]).ceil().clamp_min(1)
+        return self._pool(output, torch.arange(frames, device=waves.device) < ends)
 
-    def _pool(self, hidden: Tensor, mask: Tensor | None = None) -> Tensor:
+    def _pool(self, output: Any, mask: Tensor | None = None) -> Tensor:
+        if self.pooling in ("pooled", "projected"):
+            pooled: Tensor | None = getattr(output, "pooler_output", None)
+            if pooled is None:
+                raise ValueError("it does not pool its features itself")
+            pooled = pooled.flatten(1)
+            return pooled if self.projection is None else self.projection(pooled)
+        hidden: Tensor = output.last_hidden_state
         if hidden.dim() == 4:  # of a convolutional network
             return hidden.mean((2, 3))
         if self.pooling == "cls":
@@ -121,7 +139,7 @@ class Waves(nn.Module):
         self.normalise, self.shape = normalise, shape
 
     def forward(self, wave: Tensor) -> Tensor:  # noqa: D102
-        there = _until_end(wave)
+        there = until_end(wave)
         x = wave.float() / 32768
         if not self.normalise:
             return x
@@ -129,11 +147,6 @@ class Waves(nn.Module):
         mean = x.sum(1, keepdim=True) / number
         variance = ((x - mean).square() * there).sum(1, keepdim=True) / number
         return (x - mean) * (variance + 1e-7).rsqrt() * there
-
-
-def _until_end(waves: Tensor) -> Tensor:
-    """Return [n, T] bool: up to a waveform's last sample that is not 0; the reader pads with zeros."""
-    return waves.ne(0).int().flip(1).cummax(1).values.flip(1).bool()
 
 
 class Extracted(nn.Module):
@@ -187,7 +200,7 @@ def build(
     transforms: Callable[[tuple[int, ...]], tuple[list[Transform], tuple[int, ...]]],
     lr: float | None,
     *,
-    pooling: Literal["mean", "cls"] = "mean",
+    pooling: Literal["mean", "cls", "pooled", "projected"] = "mean",
     tuning: Literal["frozen", "tuned", "lora"] = "frozen",
     rank: int = 8,
     dropout: float = 0.5,

@@ -17,6 +17,8 @@ READERS_OF = {
     "vector": READERS["vector"](size=3),
 }
 ALL = [(kind, name) for kind, table in ENCODERS.items() for name in table]
+# Of those that are large at any size of input.
+SMALL = {"m3ae_base": {}, "m3ae_large": {}, "cav_mae": {"front_end": {"mels": 32, "frames": 32}}}
 
 
 def cells_of(reader, n=3):
@@ -29,7 +31,8 @@ def cells_of(reader, n=3):
 @pytest.mark.parametrize(("kind", "name"), ALL)
 def test_cells_to_features(kind, name):
     reader = READERS_OF[kind]
-    encoder = build("m", reader, name)
+    small = {"dimension": 16, "depth": 2, "heads": 2, **SMALL[name]} if name in SMALL else {}
+    encoder = build("m", reader, name, **small)
     cells = cells_of(reader)
     features = encoder.train()(cells)
     assert features.shape == (3, encoder.out_features)
@@ -75,6 +78,25 @@ def test_front_ends_by_name():
     assert build("m", reader, front_end="log_stft").front_end.shape[1] == 257
     assert build("m", reader, front_end={"name": "log_stft", "n_fft": 128}).front_end.shape[1] == 65
     assert build("m", reader, front_end={"mels": 20}).front_end.shape[1] == 20
+
+
+@pytest.mark.parametrize(
+    ("reader", "front_end", "channels"),
+    [
+        (READERS["video"](frames=3, size=224), None, 3),
+        (READERS["audio"](rate=16_000, seconds=5.0), "log_stft", 1),
+    ],
+)
+def test_resnet18_is_the_papers(reader, front_end, channels):
+    """Of 224 x 224 frames and of spectrograms of 5 s: its parameters counted, but for the classifier."""
+    encoder = build("m", reader, "resnet18", front_end=front_end)
+    convolutions = 64 * channels * 49 + 4 * 64 * 64 * 9
+    batch_norms = 5 * 2 * 64
+    for c in (128, 256, 512):
+        convolutions += 9 * c * c // 2 + 3 * 9 * c * c + c * c // 2
+        batch_norms += 5 * 2 * c
+    assert sum(p.numel() for p in encoder.parameters()) == convolutions + batch_norms
+    assert encoder.out_features == 512
 
 
 def test_a_deeper_network_is_wider():

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from transformers import audio_utils
 
 from altuna.data.readers import READERS
-from altuna.encoders.frontends import LogMel, LogSTFT, Pixels, Standardise
+from altuna.encoders.frontends import KaldiFbank, LogMel, LogSTFT, Pixels, Standardise
 
 AUDIO = READERS["audio"](rate=8000, seconds=0.5)
 WAVES = torch.from_numpy(np.random.default_rng(0).integers(-9000, 9000, (3, 4000)).astype(np.int16))
@@ -59,6 +60,70 @@ def test_log_stft():
         np.testing.assert_allclose(spectrogram[0], standardised(logs, module), atol=2e-3)
 
 
+def test_log_stft_of_the_paper():
+    """257 bins of 5 s of 16 kHz, a shorter sound repeated."""
+    reader = READERS["audio"](rate=16_000, seconds=5.0)
+    module = LogSTFT(reader, reader.shape, tile=True)
+    assert module.shape == (1, 257, 313)
+    sound = torch.randint(-9000, 9000, (2, 30_000), dtype=torch.int16)
+    padded = torch.nn.functional.pad(sound, (0, 50_000))
+    tiled = torch.cat([sound, sound, sound[:, :20_000]], 1)
+    assert torch.equal(module.eval()(padded), LogSTFT(reader, reader.shape).eval()(tiled))
+    assert module(torch.zeros_like(padded)).isfinite().all()
+
+
+def fbank(wave, rate, length, n_fft, mels):
+    """Kaldi's energies [frames, mels] by transformers, as its AST does without torchaudio."""
+    filters = audio_utils.mel_filter_bank(
+        n_fft // 2 + 1, mels, 20, rate / 2, rate, None, "kaldi", triangularize_in_mel_space=True
+    )
+    return audio_utils.spectrogram(
+        wave,
+        audio_utils.window_function(length, "hann", periodic=False),
+        length,
+        rate // 100,
+        n_fft,
+        power=2.0,
+        center=False,
+        preemphasis=0.97,
+        mel_filters=filters,
+        log_mel="log",
+        mel_floor=1.192092955078125e-07,
+        remove_dc_offset=True,
+    ).T
+
+
+@pytest.mark.filterwarnings("ignore:At least one mel filter")
+@pytest.mark.parametrize(("rate", "n_fft", "mels"), [(16_000, 512, 128), (8000, 256, 40)])
+def test_kaldi_fbank(rate, n_fft, mels):
+    reader = READERS["audio"](rate=rate, seconds=0.5)
+    time = np.arange(rate // 2) / rate
+    random = np.random.default_rng(0)
+    loud = [
+        9000 * np.sin(2 * np.pi * 440 * time) + 500 * random.normal(size=len(time)),
+        3000 + 2000 * random.normal(size=len(time)),
+        30 * random.normal(size=len(time)) * (time < 0.3),
+    ]
+    waves = np.stack(loud).astype(np.int16)
+    module = KaldiFbank(reader, reader.shape, mels=mels, frames=64, mean=-5.0, std=2.0)
+    found = module(torch.from_numpy(waves))
+    assert found.shape == (3, *module.shape) == (3, 1, mels, 64)
+    for wave, one in zip(waves, found[:, 0], strict=True):
+        sound = wave[: np.flatnonzero(wave)[-1] + 1] / 32768
+        expected = fbank(sound.astype(np.float64), rate, rate // 40, n_fft, mels)
+        # After the end 0, as CAV-MAE pads.
+        expected = np.pad(expected, ((0, 64 - len(expected)), (0, 0)))
+        np.testing.assert_allclose(2.0 * one.T - 5.0, expected, atol=1e-3)
+    cut = KaldiFbank(reader, reader.shape, mels=mels, frames=16, mean=-5.0, std=2.0)(torch.from_numpy(waves))
+    torch.testing.assert_close(cut, found[..., :16])
+
+
+def test_pictures_by_the_statistics_of_imagenet():
+    found = Pixels(None, (1, 1, 3))(torch.tensor([[[[0, 128, 255]]]], dtype=torch.uint8)).flatten()
+    expected = [(0 - 0.485) / 0.229, (128 / 255 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(5, 6, 3), (2, 5, 6, 3)])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_pixels(shape, dtype):
@@ -95,6 +160,8 @@ def test_a_number_that_training_never_had_counts_for_nothing():
         (Pixels(None, (8, 8, 3)), torch.zeros(2, 8, 8, 3, dtype=torch.uint8)),
         (LogMel(AUDIO, AUDIO.shape), WAVES),
         (LogSTFT(AUDIO, AUDIO.shape), WAVES),
+        (LogSTFT(AUDIO, AUDIO.shape, tile=True), WAVES),
+        (KaldiFbank(AUDIO, AUDIO.shape, mels=32, frames=64), WAVES),
         (Standardise(None, (4,)), torch.zeros(2, 4)),
     ],
     ids=lambda x: type(x).__name__,

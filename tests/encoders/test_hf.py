@@ -151,6 +151,44 @@ def test_pictures_are_what_transformers_computes(folders):
         )
 
 
+@pytest.mark.parametrize("tuning", ["frozen", "tuned", "lora"])
+@pytest.mark.parametrize("pooling", ["pooled", "projected"])
+def test_clip(folders, pooling, tuning):
+    """What its towers pool themselves, and their common features."""
+    model = transformers.CLIPModel.from_pretrained(folders / "clip").eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folders / "clip")
+    projected = pooling == "projected"
+    encoder, cells, reader = prepared("image", folders / "clip", pooling=pooling, tuning=tuning)
+    with torch.no_grad():
+        pooled = model.vision_model(pixel_values=encoder.front_end(cells)).pooler_output
+        expected = model.visual_projection(pooled) if projected else pooled
+        torch.testing.assert_close(encoder.eval().features(cells), expected)
+    again = build("m", reader, "hf:gone", tuning=tuning, pooling=pooling, **encoder.saved)
+    again.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(again.eval()(cells), encoder(cells))
+    trained = {name for name, p in encoder.network.named_parameters() if p.requires_grad}
+    assert ("projection.weight" in trained) == (projected and tuning == "tuned")
+
+    encoder, cells, _ = prepared("text", folders / "clip", pooling=pooling, tuning=tuning)
+    for text, cell in zip(TEXTS, cells, strict=True):
+        with torch.no_grad():
+            pooled = model.text_model(**tokenizer(text, return_tensors="pt")).pooler_output
+            expected = model.text_projection(pooled) if projected else pooled
+            torch.testing.assert_close(encoder.eval().features(cell[None]), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "pooling", "message"),
+    [
+        ("image", "projected", "it has no projection"),
+        ("video", "pooled", "it does not pool its features itself"),
+    ],
+)
+def test_no_pooling_of_its_own(folders, name, pooling, message):
+    with pytest.raises(UserError, match=f"cannot be used as an encoder of {name}: {message}"):
+        prepared(name, folders / name, pooling=pooling)
+
+
 def test_sound_is_what_transformers_computes(folders):
     encoder, cells, reader = prepared("audio", folders / "audio")
     assert reader.rate == 8000

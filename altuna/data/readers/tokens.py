@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -44,9 +46,29 @@ class TokenReader(Reader):
         return _load(self.tokenizer)
 
     @classmethod
-    def fit(cls, cells: Sequence[Any], *, tokenizer: str, most: int = 512, length: int | None = None) -> Self:
-        """Choose the length that holds 99 % of the training texts whole, at most ``most`` tokens."""
+    def fit(
+        cls,
+        cells: Sequence[Any],
+        *,
+        tokenizer: str,
+        most: int = 512,
+        length: int | None = None,
+        marks: bool = True,
+    ) -> Self:
+        """Choose the length that holds 99 % of the training texts whole, at most ``most`` tokens.
+
+        Args:
+            cells: The training texts.
+            tokenizer: The JSON of the tokenizers library, or a local folder or hub id that has a tokenizer.
+            most: Tokens at most.
+            length: Tokens, if stated.
+            marks: Keep the tokens that the tokenizer puts at the beginning and the end of a text.
+        """
         check_positive(length=length)
+        if not tokenizer.lstrip().startswith("{"):
+            tokenizer = _found(tokenizer)
+        if not marks:
+            tokenizer = json.dumps({**json.loads(tokenizer), "post_processor": None})
         if length is None:
             loaded, lengths = _load(tokenizer), []
             for cell in sample(cells, 10_000):
@@ -61,11 +83,29 @@ class TokenReader(Reader):
         numbers = self._tokenizer.encode(text_of(cell, note)).ids
         if not numbers:
             raise BadCellError("empty text")
-        if len(numbers) > self.length:  # keep the last one, which often marks the end
-            numbers = [*numbers[: self.length - 1], numbers[-1]]
+        if len(numbers) > self.length:  # keep the last one if it marks the end
+            last = numbers[-1] if self._tokenizer.post_processor else numbers[self.length - 1]
+            numbers = [*numbers[: self.length - 1], last]
         padded = np.zeros(self.length, dtype=np.int32)
         padded[: len(numbers)] = np.asarray(numbers) + 1
         return padded
+
+
+def _found(source: str) -> str:
+    """Return the JSON of the tokenizer in a local folder or on the hub."""
+    import transformers  # takes seconds
+
+    folder = Path(source)
+    vocabulary = folder / "vocab.txt"
+    try:
+        if vocabulary.is_file() and not (folder / "tokenizer.json").is_file():  # BERT's own release
+            loaded: Any = transformers.BertTokenizerFast.from_pretrained(source)  # type: ignore[attr-defined]
+        else:
+            loaded = transformers.AutoTokenizer.from_pretrained(source)
+        return str(loaded.backend_tokenizer.to_str())
+    except (OSError, ValueError, AttributeError, ImportError):
+        what = "no tokenizer in this folder" if folder.is_dir() else "neither a local folder nor on the hub"
+        raise UserError(f"tokenizer {source!r}: {what}; state a folder with one") from None
 
 
 def _load(tokenizer: str) -> Tokenizer:

@@ -1,0 +1,204 @@
+"""M3AE, the multimodal masked autoencoder of pictures and texts (Geng et al., 2022, arXiv 2205.14204)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from altuna.encoders.base import FrontEnd
+from altuna.encoders.frontends import Tokens
+from altuna.encoders.transformer import Transformer, grid_of, grid_positions, positions
+from altuna.encoders.weights import Weights, load_weights
+
+PATCH = 16
+SIZES: dict[str, dict[str, Any]] = {
+    "m3ae_base": {"dimension": 768, "depth": 12, "heads": 12},
+    "m3ae_large": {"dimension": 1024, "depth": 24, "heads": 16},
+}
+# From this module's names, part by part, to those of the PyTorch port of the released weights.
+_NAMES = {
+    "transformer": "encoder",
+    "norm": "layer_norm",
+    "norm1": "layer_norm1",
+    "norm2": "layer_norm2",
+    "qkv": "attention.qkv_linear",
+    "proj": "attention.fc",
+    "fc1": "transformer_mlp.fc1",
+    "fc2": "transformer_mlp.fc2",
+}
+# The other modality and the decoder.
+_BESIDE = r"(encoder_)?(image|text)_\w*embedding|decoder[._]"
+# From the names of the release itself, whose matrices are transposed, to those of the port.
+_FLAX = {
+    "encoder.LayerNorm_0": "encoder.layer_norm",
+    "Block_": "blocks.",
+    "LayerNorm_0": "layer_norm1",
+    "LayerNorm_1": "layer_norm2",
+    "Attention_0.Dense_0": "attention.qkv_linear",
+    "Attention_0.Dense_1": "attention.fc",
+    "TransformerMLP_0": "transformer_mlp",
+    ".kernel": ".weight",
+    ".scale": ".weight",
+    ".embedding": ".weight",
+}
+
+
+class M3AE(nn.Module):
+    """What the encoders of the two modalities share: a class token, a type, the transformer.
+
+    As released: layer normalisations with eps 1e-6 and GELU by tanh, which are Flax's defaults. MLA's authors
+    have PyTorch's (1e-5, exact), and their mean is over padding and the class token too.
+
+    Args:
+        dimension: Feature size.
+        depth: Blocks.
+        heads: Of attention.
+        pooling: ``mean`` over the patches or tokens, or ``cls``.
+    """
+
+    modality: ClassVar[str]
+
+    def __init__(self, dimension: int, depth: int, heads: int, pooling: Literal["mean", "cls"]) -> None:
+        super().__init__()
+        self.transformer = Transformer(dimension, depth, heads, eps=1e-6, gelu="tanh")
+        self.out_features, self.pooling = dimension, pooling
+        self.cls_token = nn.Parameter(0.02 * torch.randn(1, 1, dimension))
+        self.type_embedding = nn.Parameter(0.02 * torch.randn(1, 1, dimension))
+
+    def encode(self, embedded: Tensor, there: Tensor | None = None) -> Tensor:
+        """Return features [n, dimension] of embedded patches or tokens [n, L, dimension], where ``there``."""
+        x = torch.cat([self.cls_token.expand(len(embedded), -1, -1), embedded + self.type_embedding], 1)
+        mask = None if there is None else nn.functional.pad(there, (1, 0), value=True)
+        hidden: Tensor = self.transformer(x, mask)
+        if self.pooling == "cls":
+            return hidden[:, 0]
+        if there is None:
+            return hidden[:, 1:].mean(1)
+        weights = there.to(hidden).unsqueeze(-1)
+        return (hidden[:, 1:] * weights).sum(1) / weights.sum(1).clamp_min(1)
+
+    def load(self, path: str | Path) -> None:
+        """Load released weights; raise UserError if they are none."""
+        parts = _NAMES | {
+            "embedding": f"{self.modality}_embedding",
+            "type_embedding": f"encoder_{self.modality}_type_embedding",
+        }
+        load_weights(
+            self,
+            path,
+            lambda name: ".".join(parts.get(part, part) for part in name.split(".")),
+            _BESIDE,
+            _from_flax,
+        )
+
+
+class M3AEImage(M3AE):
+    """Pictures [n, 3, H, W], cut into patches of 16 x 16, to features [n, dimension].
+
+    Args:
+        front_end: What the pictures come from; their sides must be multiples of 16.
+        dimension: Feature size.
+        depth: Blocks.
+        heads: Of attention.
+        pooling: ``mean`` over the patches, or ``cls``.
+        weights: A file of released weights, as ``docs/encoders.md`` says; random ones when None.
+    """
+
+    modality = "image"
+    reader: ClassVar[dict[str, Any]] = {"size": 256}
+    places: Tensor
+
+    def __init__(
+        self,
+        front_end: FrontEnd,
+        *,
+        dimension: int,
+        depth: int,
+        heads: int,
+        pooling: Literal["mean", "cls"] = "mean",
+        weights: Path | None = None,
+    ) -> None:
+        super().__init__(dimension, depth, heads, pooling)
+        grid = grid_of(front_end.shape, PATCH)
+        self.embedding = nn.Linear(PATCH * PATCH * front_end.shape[-3], dimension)
+        nn.init.xavier_uniform_(self.embedding.weight)
+        self.register_buffer("places", grid_positions(dimension, *grid), persistent=False)
+        if weights:
+            self.load(weights)
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        return self.encode(self.embedding(patches(x, PATCH)) + self.places)
+
+
+class M3AEText(M3AE):
+    """Token numbers [n, length] (0 is padding) of BERT's word pieces to features [n, dimension].
+
+    Args:
+        front_end: What the token numbers come from.
+        dimension: Feature size.
+        depth: Blocks.
+        heads: Of attention.
+        pooling: ``mean`` over the tokens, or ``cls``.
+        weights: A file of released weights, as ``docs/encoders.md`` says; random ones when None.
+    """
+
+    modality = "text"
+    # Without BERT's marks of the beginning and the end, as M3AE was trained.
+    reader: ClassVar[dict[str, Any]] = {
+        "name": "tokens",
+        "tokenizer": "bert-base-uncased",
+        "most": 256,
+        "marks": False,
+    }
+    places: Tensor
+
+    def __init__(
+        self,
+        front_end: Tokens,
+        *,
+        dimension: int,
+        depth: int,
+        heads: int,
+        pooling: Literal["mean", "cls"] = "mean",
+        weights: Path | None = None,
+    ) -> None:
+        super().__init__(dimension, depth, heads, pooling)
+        self.embedding = nn.Embedding(front_end.tokens - 1, dimension)
+        self.register_buffer(
+            "places", positions(dimension, torch.arange(front_end.shape[0])), persistent=False
+        )
+        if weights:
+            self.load(weights)
+
+    def forward(self, tokens: Tensor) -> Tensor:  # noqa: D102
+        there = tokens > 0
+        longest = int(there.any(0).nonzero().max()) + 1
+        tokens, there = tokens[:, :longest], there[:, :longest]
+        return self.encode(self.embedding((tokens - 1).clamp_min(0)) + self.places[:longest], there)
+
+
+def patches(pictures: Tensor, side: int) -> Tensor:
+    """Cut pictures [n, C, H, W] into patches [n, (H / side) * (W / side), side * side * C], row by row.
+
+    A patch's numbers are in the order of its rows, its columns, the channels, as M3AE was trained; the code
+    of MLA's authors puts the channels first, which does not fit the released weights.
+    """
+    n, channels, height, width = pictures.shape
+    cut = pictures.reshape(n, channels, height // side, side, width // side, side)
+    return cut.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+
+
+def _from_flax(weights: Weights) -> Weights:
+    """Rename the release's own parameters; those of the port stay as they are."""
+    if not any("Block_" in name for name in weights):
+        return weights
+    found = {}
+    for name, value in weights.items():
+        value = value.T.contiguous() if name.endswith(".kernel") else value
+        for old, new in _FLAX.items():
+            name = name.replace(old, new)
+        found[name] = value
+    return found

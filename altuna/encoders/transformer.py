@@ -1,0 +1,89 @@
+"""The transformer that masked autoencoders share: pre-norm blocks, fixed sine-cosine positions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Block(nn.Module):
+    """Attention, then a layer four times as wide, each added to what it has normalised (arXiv 2010.11929)."""
+
+    def __init__(self, dimension: int, heads: int, eps: float, gelu: Literal["none", "tanh"]) -> None:
+        super().__init__()
+        self.heads, self.gelu = heads, gelu
+        self.norm1, self.norm2 = nn.LayerNorm(dimension, eps), nn.LayerNorm(dimension, eps)
+        self.qkv, self.proj = nn.Linear(dimension, 3 * dimension), nn.Linear(dimension, dimension)
+        self.fc1, self.fc2 = nn.Linear(dimension, 4 * dimension), nn.Linear(4 * dimension, dimension)
+
+    def forward(self, x: Tensor, there: Tensor | None) -> Tensor:  # noqa: D102
+        n, length, dimension = x.shape
+        q, k, v = self.qkv(self.norm1(x)).view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(q, k, v, there)
+        x = x + self.proj(mixed.transpose(1, 2).reshape(n, length, dimension))
+        hidden: Tensor = self.fc2(functional.gelu(self.fc1(self.norm2(x)), approximate=self.gelu))
+        return x + hidden
+
+
+class Transformer(nn.Module):
+    """Vectors [n, L, dimension] to as many, through ``depth`` blocks and a layer normalisation.
+
+    Args:
+        dimension: Of a vector: a multiple of ``heads``, and of 4 for ``grid_positions``.
+        depth: Blocks.
+        heads: Of attention.
+        eps: Of the layer normalisations.
+        gelu: ``none``, the exact one, or its ``tanh`` approximation.
+
+    Raises:
+        ValueError: ``dimension`` is no such multiple.
+    """
+
+    def __init__(
+        self, dimension: int, depth: int, heads: int, *, eps: float, gelu: Literal["none", "tanh"]
+    ) -> None:
+        super().__init__()
+        if min(dimension, depth, heads) < 1 or dimension % heads or dimension % 4:
+            raise ValueError(f"dimension must be a multiple of 4 and of heads, got {dimension} and {heads}")
+        self.blocks = nn.ModuleList([Block(dimension, heads, eps, gelu) for _ in range(depth)])
+        self.norm = nn.LayerNorm(dimension, eps)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor, there: Tensor | None = None) -> Tensor:
+        """Transform vectors [n, L, dimension]; only those that are ``there`` [n, L] are attended to."""
+        mask = None if there is None else there[:, None, None]
+        for block in self.blocks:
+            x = block(x, mask)
+        normed: Tensor = self.norm(x)
+        return normed
+
+
+def positions(dimension: int, at: Tensor) -> Tensor:
+    """Return the sines, then the cosines, of places [L] times falling rates: [L, dimension]."""
+    half = dimension // 2
+    angles = at[:, None].double() * 10_000 ** (-torch.arange(half, dtype=torch.float64) / half)
+    return torch.cat([angles.sin(), angles.cos()], 1).float()
+
+
+def grid_positions(dimension: int, height: int, width: int) -> Tensor:
+    """Return ``positions`` of the columns, then of the rows, of a grid row by row: [H * W, dimension]."""
+    rows, columns = torch.arange(height).repeat_interleave(width), torch.arange(width).repeat(height)
+    return torch.cat([positions(dimension // 2, columns), positions(dimension // 2, rows)], 1)
+
+
+def grid_of(shape: tuple[int, ...], patch: int) -> tuple[int, int]:
+    """Return how many patches the pictures of a shape [..., H, W] are high and wide.
+
+    Raises:
+        ValueError: A side is no multiple of the patch's.
+    """
+    height, width = shape[-2:]
+    if height % patch or width % patch:
+        raise ValueError(f"inputs of {height} x {width} do not divide into patches of {patch} x {patch}")
+    return height // patch, width // patch
