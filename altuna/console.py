@@ -100,10 +100,13 @@ def print_report(report: Report) -> None:
         kinds.setdefault((what, p.reason), []).append(
             p.file if p.kind == "note" and p.file else p.id or p.file
         )
-    for (what, reason), names in sorted(kinds.items()):
+    largest = sorted(kinds.items(), key=lambda kind: (-len(kind[1]), kind[0]))
+    for (what, reason), names in largest[:20]:
         more = f" and {len(names) - 8:,} more" if len(names) > 8 else ""
         out.print(f"{what}, {len(names):,}: {reason}: {', '.join(names[:8])}{more}", **PLAIN)
     if report.problems:
+        if len(largest) > 20:
+            out.print(f"and {len(largest) - 20:,} other reasons", **PLAIN)
         out.print(f"all of them, with their files: {report.problems_file}", **PLAIN)
     out.print(f"leakage: {report.leakage}", **PLAIN)
     flag = "" if report.leakage.startswith(("0 ", "none")) else " --allow-shared-groups"

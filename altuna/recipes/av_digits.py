@@ -57,12 +57,12 @@ def prepare(
 
     Args:
         out: Folder of ``manifest.csv`` and ``images/``, made where absent; or the manifest itself,
-            ``NAME.csv``, with the images beside it in ``NAME-images/``.
+            ``NAME.csv``, with ``NAME-images/`` and ``NAME-raw/`` beside it.
         root: Folder of the raw files: ``recordings/*.wav`` and the two MNIST ``t10k`` files.
         hard: Remove the components that carry 75 % of the variance of the train images. One affine
             map brings the rest back to 0-255: it takes the least and the greatest value in train
             there, and val and test are clipped.
-        download: Fetch what ``root`` (default ``out/raw``) lacks of them.
+        download: Fetch what ``root`` (default ``raw/`` in ``out``) lacks of them.
         seed: Decides which image goes with which recording.
 
     Returns:
@@ -72,12 +72,12 @@ def prepare(
         UserError: A raw file is absent, damaged or cannot be downloaded, or images run short.
     """
     out = out.resolve()
-    manifest, folder = out / "manifest.csv", "images"
+    manifest, folder, raw = out / "manifest.csv", "images", "raw"
     if out.suffix == ".csv":
-        manifest, folder, out = out, f"{out.stem}-images", out.parent
+        manifest, folder, raw, out = out, f"{out.stem}-images", f"{out.stem}-raw", out.parent
     if root is None and not download:
         raise UserError("AV-Digits needs its raw files: give --root DIR or --download")
-    root = (root or out / "raw").resolve()
+    root = (root or out / raw).resolve()
     if download:
         _download(root)
 

@@ -6,13 +6,12 @@ without either, the sound of the clips), called ``<actor>_<sentence>_<emotion>_<
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from altuna.errors import UserError
-from altuna.recipes.release import Problems, Recipe, Sample, files, lines
+from altuna.recipes.release import Problems, Recipe, Sample, files, rows
 
 EMOTIONS = {"Anger": "ANG", "Disgust": "DIS", "Fear": "FEA", "Happy": "HAP", "Neutral": "NEU", "Sad": "SAD"}
 NAME = re.compile(rf"1\d\d\d_[A-Z]{{3}}_({'|'.join(EMOTIONS.values())})_[A-Z]+")
@@ -31,10 +30,11 @@ def read(root: Path, problems: Problems) -> Iterator[Sample]:
     sound = files(root / "AudioWAV", (".wav",), problems) or files(root / "AudioMP3", (".mp3",), problems)
     if not video and not sound:
         raise UserError(f"{root}: is no CREMA-D release: nothing in VideoFlash/, AudioWAV/ or AudioMP3/")
-    listed = []
-    if (names := root / "SentenceFilenames.csv").exists():
-        listed = [row.get("Filename") or "" for row in csv.DictReader(lines(names, problems))]
-    for id in sorted({*video, *sound, *filter(None, listed)}):
+    names = root / "SentenceFilenames.csv"
+    listed = (
+        [row[1] for number, row in rows(names, problems) if number > 1 and row[1:]] if names.exists() else []
+    )
+    for id in sorted({*video, *sound, *listed}):
         name = NAME.fullmatch(id)
         if not name:
             problems.left_out(id, "not <actor>_<sentence>_<emotion>_<level>", video.get(id, sound.get(id)))

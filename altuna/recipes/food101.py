@@ -6,12 +6,11 @@ title, class. The release's own train and test; val is carved from train.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 from altuna.errors import UserError
-from altuna.recipes.release import Problems, Recipe, Sample, files, lines
+from altuna.recipes.release import Problems, Recipe, Sample, files, rows
 
 
 def read(root: Path, problems: Problems) -> Iterator[Sample]:
@@ -25,10 +24,7 @@ def read(root: Path, problems: Problems) -> Iterator[Sample]:
             for folder in sorted((root / "images" / split).glob("*/"))
             for path in files(folder, (".jpg", ".jpeg", ".png"), problems).values()
         }
-        for number, line in enumerate(lines(titles, problems), 1):
-            row = next(
-                csv.reader([line]), []
-            )  # line by line: a lost quotation mark must not take the next ones
+        for number, row in rows(titles, problems):
             if len(row) != 3:
                 problems.note(f"{len(row)} cells, not image, title, class: passed over", titles, number)
                 continue

@@ -7,14 +7,13 @@ test split, unless there is a ``test/``; val is carved from train. Frames and so
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from altuna.errors import UserError
-from altuna.recipes.release import Problems, Recipe, Sample, files, lines
+from altuna.recipes.release import Problems, Recipe, Sample, files, rows
 
 # The 34 of arXiv:1705.08168, appendix, as Kinetics-400 calls them, without the 3 that it no longer has.
 CLASSES = {
@@ -41,10 +40,10 @@ def read(root: Path, problems: Problems) -> Iterator[Sample]:
         if folder.name in classes:
             for id, path in files(folder, (".mp4",), problems).items():
                 places[id].append(path)
-    rows = _annotations(root, classes, problems)
+    told = _annotations(root, classes, problems)
     last = "val" if (root / "test").is_dir() else "test"
-    for id in sorted({*places, *rows}):
-        paths, (label, file, row) = places[id], rows.get(id, ("", None, 0))
+    for id in sorted({*places, *told}):
+        paths, (label, file, row) = places[id], told.get(id, ("", None, 0))
         found = " and ".join(f"{path.parent.parent.name}/{path.parent.name}" for path in paths)
         if not paths:
             problems.left_out(id, "never downloaded: there is no clip of it", file, row)
@@ -68,11 +67,16 @@ def _annotations(root: Path, classes: set[str], problems: Problems) -> dict[str,
     """Return id to (label, file, row) of what the annotation files say should be here."""
     found = {}
     for path in [*sorted(root.glob("*.csv")), *sorted((root / "annotations").glob("*.csv"))]:
-        for number, row in enumerate(csv.DictReader(lines(path, problems)), 1):
+        header: list[str] = []
+        for number, cells in rows(path, problems):
+            if not header:
+                header = cells
+                continue
+            row = dict(zip(header, cells, strict=False))
             try:
                 start, end = int(float(row["time_start"])), int(float(row["time_end"]))
                 id, label, split = f"{row['youtube_id']}_{start:06d}_{end:06d}", row["label"], row["split"]
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, ValueError):
                 problems.note("not label,youtube_id,time_start,time_end,split: passed over", path, number)
                 continue
             if label in classes and (root / split.replace("validate", "val")).is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections import Counter
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -148,7 +149,8 @@ def prepare(
     if not splits:
         samples = _split(samples, recipe, problems, seed)
     if not samples:
-        why = f"; the first problem: {problems.found[0].reason}" if problems.found else ""
+        reasons = Counter(problem.reason for problem in problems.found if problem.kind != "note")
+        why = "".join(f"; most often: {reason}" for reason, _ in reasons.most_common(1))
         raise UserError(f"{root}: no sample of {recipe.title} in it{why}")
     leakage = _leakage(recipe, ((s.id, s.split) for s in samples))
     if splits and (whole := _leakage(recipe, ((id, split) for id, (split, _) in listed.items()))) != leakage:
@@ -199,6 +201,21 @@ def lines(path: Path, problems: Problems) -> list[str]:
             problems.note("not UTF-8, read as latin-1", path, row)
             texts.append(line.decode("latin-1"))
     return texts
+
+
+def rows(path: Path, problems: Problems) -> Iterator[tuple[int, list[str]]]:
+    """Give the rows of a CSV that are not blank, with their numbers from 1 on.
+
+    A row is a line: a quotation mark that is never closed must not take the lines after it.
+    """
+    for number, line in enumerate(lines(path, problems), 1):
+        try:
+            row = next(csv.reader([line]), [])
+        except csv.Error as error:
+            problems.note(f"no CSV: {error}: passed over", path, number)
+        else:
+            if row:
+                yield number, row
 
 
 def _usable(samples: Iterable[Sample], problems: Problems) -> Iterator[Sample]:
@@ -344,18 +361,15 @@ def shared(group: str, pairs: Iterable[tuple[str, str]]) -> str:
 
 def _write(out: Path, samples: Sequence[Sample], recipe: Recipe) -> None:
     header = ["id", "split", "label", *(["group"] if recipe.group else []), *recipe.types]
-    rows: list[list[Any]] = []
+    table: list[list[str | None]] = []
     for sample in samples:
         group = [recipe.group_of(sample.id)] if recipe.group else []
         cells = [_cell(sample.cells.get(column), out.parent) for column in recipe.types]
-        rows.append([sample.id, sample.split, sample.label, *group, *cells])
+        table.append([sample.id, sample.split, sample.label, *group, *cells])
     if out.suffix == ".csv":
-        write_csv(out, [header, *rows])
+        write_csv(out, [header, *table])
         return
-    columns = {
-        name: pa.array(column, pa.string())
-        for name, column in zip(header, zip(*rows, strict=True), strict=True)
-    }
+    columns = dict(zip(header, (pa.array(c, pa.string()) for c in zip(*table, strict=True)), strict=True))
     with replacing(out) as unfinished:
         pyarrow.parquet.write_table(pa.table(columns), unfinished)
 
