@@ -125,7 +125,7 @@ def _infer(table: pa.Table, columns: list[str], declared: Mapping[str, str]) -> 
             vectors.setdefault(re.split(r"[._\d]", name, maxsplit=1)[0] or name, []).append(name)
         elif kind in TYPES:
             if kind == "video" and name.lower() == "audio":
-                kind = name.lower()  # of clips, the sound
+                kind = "audio"  # the sound of clips
             found[name] = modality_of(table, kind, [name])
     for prefix, names in vectors.items():
         # A column of another type may already have the prefix as its name.

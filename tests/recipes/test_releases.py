@@ -3,6 +3,7 @@
 import csv
 import re
 from collections import Counter, defaultdict
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from altuna.data.readers import READERS
 from altuna.data.splits import split_rows
 from altuna.errors import UserError
 from altuna.recipes import release
+from altuna.recipes.cremad import EMOTIONS
+from altuna.recipes.iemocap import LABELS
 from altuna.recipes.kinetics_sounds import CLASSES
 from altuna.recipes.kinetics_sounds import list_id as kinetics_id
 
@@ -318,36 +321,45 @@ def test_iemocap_traps(whole, media, tmp_path):
     ("name", "tag", "shared"),
     [("cremad", "cre", "91 of 91 actors"), ("iemocap", "iemo", "151 of 151 dialogues")],
 )
-def test_published_lists_leak(name, tag, shared, whole, tmp_path):
-    report = (
-        recipes.prepare(name, whole[name][0], tmp_path / "m.csv", splits=PUBLISHED)
-        if name == "cremad"
-        else None
-    )
+def test_published_lists_leak(name, tag, shared):
     listed = {}
     for split in ("train", "test"):
         for line in (PUBLISHED / f"my_{split}_{tag}.txt").read_text().splitlines():
             listed[line.split(".")[0]] = split
-    recipe = __import__(f"altuna.recipes.{name}", fromlist=["RECIPE"]).RECIPE
-    read = release._read_lists(recipe, PUBLISHED, release.Problems(tmp_path))
+    read = published(name)
     assert {id: split for id, (split, _) in read.items()} == listed
-    assert release._leakage(recipe, listed.items()).startswith(shared)
-    if report:
-        assert f"{shared} shared between splits in the lists" in report.leakage
-        rows = read_manifest(tmp_path / "m.csv", allow_shared_groups=True)
-        for id, split in zip(rows.ids.to_pylist(), rows.splits.to_pylist(), strict=True):
-            assert listed[id] == split
-        assert any(p.reason == "in the train list, not in the release" for p in report.problems)
+    assert {label for _, label in read.values()} == {"cre": {*EMOTIONS.values()}, "iemo": {*LABELS.values()}}[
+        tag
+    ]
+    assert release._leakage(recipe_of(name), listed.items()) == f"{shared} shared between splits"
 
 
 @needs_published
 @pytest.mark.parametrize(("name", "sizes"), [("food101", (62970, 22714)), ("mvsa", (1555, 519))])
-def test_published_lists_are_read_whole(name, sizes, tmp_path):
-    recipe = __import__(f"altuna.recipes.{name}", fromlist=["RECIPE"]).RECIPE
-    listed = release._read_lists(recipe, PUBLISHED, release.Problems(tmp_path))
+def test_published_lists_are_read_whole(name, sizes):
+    listed = published(name)
     counts = Counter(split for split, _ in listed.values())
     assert (counts["train"], counts["test"]) == sizes
     assert all(label for _, label in listed.values())
+
+
+@needs_published
+def test_the_authors_splits_are_taken(whole, tmp_path):
+    report = recipes.prepare("cremad", whole["cremad"][0], tmp_path / "m.csv", splits=PUBLISHED)
+    assert report.leakage.startswith("91 of 91 actors shared between splits in the lists; in this manifest ")
+    manifest = read_manifest(tmp_path / "m.csv", allow_shared_groups=True)
+    listed = published("cremad")
+    for id, split in zip(manifest.ids.to_pylist(), manifest.splits.to_pylist(), strict=True):
+        assert listed[id][0] == split
+    assert any(p.reason == "in the train list, not in the release" for p in report.problems)
+
+
+def recipe_of(name):
+    return import_module(f"altuna.recipes.{name}").RECIPE
+
+
+def published(name):
+    return release._read_lists(recipe_of(name), PUBLISHED, release.Problems(PUBLISHED))
 
 
 def test_lists_of_ogm_ge(whole, tmp_path):

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from altuna.errors import UserError
 
 _FRAGMENT = re.compile(r"#(?=t=|xywh=)(?:t=(?P<t>[\d.,]*))?(?:(?:(?<=#)|&)xywh=percent:(?P<xywh>[\d.,]*))?$")
-
-
-WHOLE: tuple[float, ...] = (0.0, 0.0, 1.0, 1.0)
+WHOLE: tuple[float, ...] = (0.0, 0.0, 1.0, 1.0)  # the box that is the whole picture
 
 
 class BadCellError(Exception):

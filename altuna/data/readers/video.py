@@ -55,14 +55,14 @@ class VideoReader(Reader):
     @classmethod
     def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:  # noqa: D102
         source, start, end, _ = _source(cell)
-        cut: list[str] = []
         if start or end is not None:  # a part of a long recording, of which there may be many
             with opened(source) as container:
                 _track(container)
                 if container.duration and start >= container.duration * 1e-6:
                     raise BadCellError(f"has no frame from {start:g} s on in its range")
-        else:
-            _index(source, start, end, cut.append)
+            return
+        cut: list[str] = []
+        _index(source, start, end, cut.append)
         if cut:
             raise BadCellError(cut[0])
 
