@@ -17,6 +17,7 @@ from altuna import __version__
 from altuna.comparing import OPTIONS, compare
 from altuna.errors import StoppedError, UserError
 from altuna.fitting import cache, fit, run_directory
+from altuna.recipes import RELEASES
 
 DEFAULT_METHOD = inspect.signature(fit).parameters["method"].default
 # The flags of fit that matter before it trains.
@@ -228,6 +229,34 @@ def init(
 
     write_config(manifest, out)
     typer.echo(f"wrote {out}; train with: altuna fit --config {out}")
+
+
+@app.command()
+def prepare(
+    name: Annotated[str, typer.Argument(help=", ".join(RELEASES))],
+    out: Annotated[Path, typer.Option(help="Manifest to write: .csv or .parquet")],
+    root: Annotated[Path | None, typer.Option(help="Folder of the release")] = None,
+    splits: Annotated[Path | None, typer.Option(help="Folder of the authors' published lists")] = None,
+    seed: Annotated[int, typer.Option(help="Of the splits")] = 0,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the raw files of av-digits")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a manifest that is there")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing")] = False,
+) -> None:
+    """Make a manifest of a public release, and say what is wrong with your copy of it."""
+    from altuna import console, recipes
+
+    report = recipes.prepare(
+        name,
+        root,
+        out,
+        splits=splits,
+        seed=seed,
+        download=download,
+        overwrite=overwrite,
+        progress=None if quiet else console.reading,
+    )
+    if not quiet:
+        console.print_report(report)
 
 
 @app.command()

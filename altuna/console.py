@@ -11,11 +11,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from altuna.data.manifest import Modality
+from altuna.data.manifest import SPLITS, Modality
 from altuna.data.store import Store, readable
+from altuna.recipes.release import Report
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False)
+PLAIN: dict[str, Any] = {"markup": False, "soft_wrap": True}
 
 
 @contextmanager
@@ -75,6 +77,40 @@ def inferred(modalities: Mapping[str, Modality]) -> str:
         columns = f" of {len(modality.columns)} columns" if len(modality.columns) > 1 else ""
         said.append(f"{name} ({modality.type}{columns})")
     return "modalities: " + ", ".join(said)
+
+
+def print_report(report: Report) -> None:
+    """Print what a preparation made: samples by class and split, problems with names, and leakage."""
+    splits = [split for split in SPLITS if any(s == split for _, s in report.counts)]
+    labels = sorted({label for label, _ in report.counts})
+    table = Table(title=f"{escape(report.title)}: {sum(report.counts.values()):,} samples")
+    table.add_column("class", overflow="fold")
+    for name in (*splits, "all"):
+        table.add_column(name, justify="right")
+    for label in labels:
+        counts = [report.counts.get((label, split), 0) for split in splits]
+        table.add_row(escape(label), *(f"{n:,}" for n in (*counts, sum(counts))))
+    totals = [sum(n for (_, s), n in report.counts.items() if s == split) for split in splits]
+    table.add_section()
+    table.add_row("all", *(f"{n:,}" for n in (*totals, sum(totals))))
+    out.print(table)
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for p in report.problems:
+        what = {"left out": "sample left out", "missing": f"{p.column} missing"}.get(p.kind, p.kind)
+        kinds.setdefault((what, p.reason), []).append(
+            p.file if p.kind == "note" and p.file else p.id or p.file
+        )
+    largest = sorted(kinds.items(), key=lambda kind: (-len(kind[1]), kind[0]))
+    for (what, reason), names in largest[:20]:
+        more = f" and {len(names) - 8:,} more" if len(names) > 8 else ""
+        out.print(f"{what}, {len(names):,}: {reason}: {', '.join(names[:8])}{more}", **PLAIN)
+    if report.problems:
+        if len(largest) > 20:
+            out.print(f"and {len(largest) - 20:,} other reasons", **PLAIN)
+        out.print(f"all of them, with their files: {report.problems_file}", **PLAIN)
+    out.print(f"leakage: {report.leakage}", **PLAIN)
+    flag = "" if report.leakage.startswith(("0 ", "none")) else " --allow-shared-groups"
+    out.print(f"wrote {report.out}; train with: altuna fit --data {report.out}{flag}", **PLAIN)
 
 
 def stores_table(stores: Mapping[str, Store]) -> Table:

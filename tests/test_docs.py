@@ -4,11 +4,15 @@ import importlib.util
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
+from PIL import Image
 
 import altuna
+import altuna.data.manifest
 from altuna.cli import fit
 from altuna.data.readers import READERS
 from altuna.encoders import ENCODERS, build, hf, reader_of
@@ -80,6 +84,25 @@ def test_the_methods_pages_are_those_of_the_docstrings():
     spec.loader.exec_module(tool)
     assert (ROOT / "docs" / "methods.md").read_text(encoding="utf-8") == tool.page()
     assert tool.readme(README) == README
+
+
+def test_the_recipe_of_the_documentation_prepares(tmp_path, capsys):
+    (block,) = blocks((ROOT / "docs" / "recipes.md").read_text(encoding="utf-8"), "python")
+    names = {}
+    exec(block, names)
+    rng = np.random.default_rng(0)
+    for folder in ("photos", "songs"):
+        (tmp_path / folder).mkdir()
+    for i in range(42):
+        image = Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8))
+        image.save(tmp_path / "photos" / f"b{i // 2}_{i % 2}.jpg")
+        soundfile.write(tmp_path / "songs" / f"b{i // 2}_{i % 2}.wav", rng.uniform(-1, 1, 800), 8000)
+    (tmp_path / "birds.txt").write_text("".join(f"b{i} {('owl', 'tit')[i % 2]}\n" for i in range(20)))
+    names["main"](tmp_path, tmp_path / "birds.csv")
+    assert "0 of 20 birds shared" in capsys.readouterr().out
+    manifest = altuna.data.manifest.read_manifest(tmp_path / "birds.csv")
+    assert len(manifest) == 40
+    assert "b20_1,,,left out,its bird is not in birds.txt" in (tmp_path / "birds.problems.csv").read_text()
 
 
 def test_the_smallest_method_of_the_documentation_trains():

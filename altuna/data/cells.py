@@ -75,7 +75,7 @@ class Cells(Sequence[Any]):
         if not isinstance(cell, Path):
             return repr(cell).encode()
         try:
-            stat = os.stat(split_fragment(cell)[0])
+            stat = os.stat(split_fragment(cell).path)
             known = f"{stat.st_size}\0{stat.st_mtime_ns}"
         except (OSError, ValueError, BadCellError):
             known = "absent"

@@ -43,7 +43,7 @@ MAGIC = (
 )
 LONGEST_PATH = 4096
 FIRST = 100  # values looked at
-FRAGMENT = re.compile(r"#t=[^#/\\]*$")  # a W3C media fragment: the file's part from 1.5 to 3 s is #t=1.5,3
+FRAGMENT = re.compile(r"#(?:t|xywh)=[^#/\\]*$")  # a W3C media fragment: the part from 1.5 to 3 s is #t=1.5,3
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,8 @@ def _infer(table: pa.Table, columns: list[str], declared: Mapping[str, str]) -> 
         if kind == "number":
             vectors.setdefault(re.split(r"[._\d]", name, maxsplit=1)[0] or name, []).append(name)
         elif kind in TYPES:
+            if kind == "video" and name.lower() == "audio":
+                kind = "audio"  # the sound of clips
             found[name] = modality_of(table, kind, [name])
     for prefix, names in vectors.items():
         # A column of another type may already have the prefix as its name.

@@ -31,14 +31,14 @@ def split_rows(manifest: Manifest, seed: int = 0) -> dict[str, Rows]:
     groups = group_codes(manifest)
     rows = np.arange(len(manifest))
     if manifest.splits.null_count == len(manifest):
-        remaining, test = _carve(rows, labels, groups, TEST_SHARE, seed)
-        train, val = _carve(remaining, labels, groups, VAL_SHARE / (1 - TEST_SHARE), seed)
+        remaining, test = carve(rows, labels, groups, TEST_SHARE, seed)
+        train, val = carve(remaining, labels, groups, VAL_SHARE / (1 - TEST_SHARE), seed)
     else:
         train, val, test = (np.flatnonzero(pc.equal(manifest.splits, name)) for name in SPLITS)
         if not len(train):
             raise UserError(f"{manifest.path}, column {manifest.columns['split']!r}: no row is train")
         if not len(val):
-            train, val = _carve(train, labels, groups, VAL_SHARE, seed)
+            train, val = carve(train, labels, groups, VAL_SHARE, seed)
     if not len(val):
         raise UserError(f"{manifest.path}: too few samples (or groups) to carve val out of train")
     for name, part in (("val", val), ("test", test)):
@@ -77,8 +77,16 @@ def group_codes(manifest: Manifest) -> Rows:
     return np.where(codes < 0, own, codes)
 
 
-def _carve(rows: Rows, labels: Rows, groups: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
-    """Split rows into (rest, carved), stratified by the label of each group's first row."""
+def carve(rows: Rows, labels: Rows, groups: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
+    """Split rows into (rest, carved), stratified by the label of each group's first row.
+
+    Args:
+        rows: The rows to split, numbers into ``labels`` and ``groups``.
+        labels: [all rows] a number for each label.
+        groups: [all rows] a number for each group, none of which is parted.
+        share: The share of the rows to carve, about; of each label some rows stay.
+        seed: Decides which.
+    """
     rng = np.random.default_rng(seed)
     _, first, group = np.unique(groups[rows], return_index=True, return_inverse=True)
     main, sizes = labels[rows][first], np.bincount(group)

@@ -56,24 +56,28 @@ def prepare(
     """Write the images and the manifest of AV-Digits.
 
     Args:
-        out: Folder of ``manifest.csv`` and ``images/``, made where absent.
+        out: Folder of ``manifest.csv`` and ``images/``, made where absent; or the manifest itself,
+            ``NAME.csv``, with ``NAME-images/`` and ``NAME-raw/`` beside it.
         root: Folder of the raw files: ``recordings/*.wav`` and the two MNIST ``t10k`` files.
         hard: Remove the components that carry 75 % of the variance of the train images. One affine
             map brings the rest back to 0-255: it takes the least and the greatest value in train
             there, and val and test are clipped.
-        download: Fetch what ``root`` (default ``out/raw``) lacks of them.
+        download: Fetch what ``root`` (default ``raw/`` in ``out``) lacks of them.
         seed: Decides which image goes with which recording.
 
     Returns:
-        The path of ``out/manifest.csv``: id, split, label, group (the speaker), audio, image.
+        The path of the manifest: id, split, label, group (the speaker), audio, image.
 
     Raises:
         UserError: A raw file is absent, damaged or cannot be downloaded, or images run short.
     """
     out = out.resolve()
+    manifest, folder, raw = out / "manifest.csv", "images", "raw"
+    if out.suffix == ".csv":
+        manifest, folder, raw, out = out, f"{out.stem}-images", f"{out.stem}-raw", out.parent
     if root is None and not download:
         raise UserError("AV-Digits needs its raw files: give --root DIR or --download")
-    root = (root or out / "raw").resolve()
+    root = (root or out / raw).resolve()
     if download:
         _download(root)
 
@@ -85,13 +89,12 @@ def prepare(
     if hard:
         pictures = degrade(pictures, splits == "train")
 
-    manifest = out / "manifest.csv"
     # A run cut short must not leave an older manifest over its own images.
     manifest.unlink(missing_ok=True)
-    (out / "images").mkdir(parents=True, exist_ok=True)
+    (out / folder).mkdir(parents=True, exist_ok=True)
     rows = []
     for path, split, picture in zip(recordings, splits, pictures, strict=True):
-        image = f"images/{path.stem}.png"
+        image = f"{folder}/{path.stem}.png"
         Image.fromarray(picture).save(out / image)
         audio = path.relative_to(out) if path.is_relative_to(out) else path
         rows.append([path.stem, split, path.name[0], _speaker(path), audio.as_posix(), image])

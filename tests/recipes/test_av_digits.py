@@ -16,6 +16,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from altuna import recipes
 from altuna.errors import UserError
 from altuna.recipes import av_digits
 from altuna.recipes.av_digits import IMAGES, LABELS, degrade, prepare
@@ -102,6 +103,23 @@ def test_audio_inside_out_is_relative(tmp_path: Path) -> None:
     raw_tree(tmp_path / "out" / "raw")
     rows, _ = read(prepare(tmp_path / "out", tmp_path / "out" / "raw"))
     assert {row["audio"] for row in rows} == {f"raw/recordings/{row['id']}.wav" for row in rows}
+
+
+def test_the_command_writes_a_manifest_of_any_name(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "some").mkdir()
+    out = tmp_path / "some" / "digits.csv"
+    report = recipes.prepare("av-digits", root, out)
+    rows, pictures = read(out)
+    assert {path.name for path in out.parent.iterdir()} == {"digits.csv", "digits-images"}
+    assert len(rows) == len(pictures) == sum(report.counts.values()) == 10 * 6 * TAKES
+    assert report.counts["3", "test"] == 2 * TAKES
+    assert report.leakage == "0 of 6 speakers shared between splits"
+    with pytest.raises(UserError, match=r"must be \.csv"):
+        recipes.prepare("av-digits", root, tmp_path / "m.parquet")
+    with pytest.raises(UserError, match="--overwrite"):
+        recipes.prepare("av-digits-hard", root, out)
+    recipes.prepare("av-digits-hard", root, out, overwrite=True)
+    assert (read(out)[1] != pictures).any()
 
 
 def test_hard_removes_the_leading_components(root: Path, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from altuna.data.readers.base import (
 from altuna.data.readers.containers import opened, track
 
 _OGG_PAGE = 65_307  # bytes that a page has at most
+_GLANCE = 0.05  # seconds
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,13 @@ class AudioReader(Reader):
         longest = float(np.quantile(lengths, 0.95)) if lengths else 1.0
         return cls(rate, seconds or round(min(10.0, max(0.1, longest)), 2))
 
+    @classmethod
+    def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:  # noqa: D102
+        cut: list[str] = []
+        mono, _ = _load(cell, _GLANCE, cut.append)
+        if cut or not len(mono):
+            raise BadCellError(cut[0] if cut else "no sound in it (0 samples)")
+
     def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:  # noqa: D102
         mono, rate = _load(cell, self.seconds, note)
         if not len(mono):
@@ -81,7 +89,7 @@ def _load(cell: Any, seconds: float, note: Callable[[str], None]) -> tuple[NDArr
         return _given(cell, seconds)
     start, end = 0.0, None
     if isinstance(cell, str | Path):
-        path, start, end = split_fragment(cell)
+        path, start, end, _ = split_fragment(cell)
         cell = check_file(path)
     elif not isinstance(cell, bytes):
         raise BadCellError(f"not a sound but {type(cell).__name__}")

@@ -8,13 +8,14 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from numpy.typing import NDArray
 
 from altuna.errors import UserError
 
-_FRAGMENT = re.compile(r"#t=([\d.]*)(?:,([\d.]*))?$")
+_FRAGMENT = re.compile(r"#(?=t=|xywh=)(?:t=(?P<t>[\d.,]*))?(?:(?:(?<=#)|&)xywh=percent:(?P<xywh>[\d.,]*))?$")
+WHOLE: tuple[float, ...] = (0.0, 0.0, 1.0, 1.0)  # the box that is the whole picture
 
 
 class BadCellError(Exception):
@@ -62,6 +63,16 @@ class Reader:
         """
         raise NotImplementedError
 
+    @classmethod
+    def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:
+        """Raise BadCellError for a cell of which it is seen without decoding it that it cannot be read.
+
+        Args:
+            cell: A path or, for texts, the text.
+            note: Called with what is worth knowing about a cell that can be.
+        """
+        raise NotImplementedError
+
     def settings(self) -> dict[str, Any]:
         """Return the settings, JSON-ready; ``type(reader)(**settings)`` is the same reader."""
         return asdict(self)  # type: ignore[call-overload,no-any-return]
@@ -90,25 +101,42 @@ def check_file(path: str | Path) -> Path:
     return path
 
 
-def split_fragment(path: str | Path) -> tuple[Path, float, float | None]:
-    """Split a range of seconds off a path: ``clip.avi#t=12.5,17`` (W3C media fragments).
+class Part(NamedTuple):
+    """A part of a file: from ``start`` to ``end`` in seconds (None: its own end), and a box of the picture.
 
-    Returns:
-        The path, the start (0 if left out) and the end (None if left out).
+    ``crop`` is that box: x, y, width and height in shares of the picture's sides.
+    """
+
+    path: Path
+    start: float = 0.0
+    end: float | None = None
+    crop: tuple[float, ...] = WHOLE
+
+
+def split_fragment(path: str | Path) -> Part:
+    """Split a W3C media fragment off a path: ``clip.avi#t=12.5,17&xywh=percent:0,0,50,100``, or one of both.
 
     Raises:
-        BadCellError: The range is empty, or its numbers are none.
+        BadCellError: The range or the box is empty, or their numbers are none.
     """
     found = _FRAGMENT.search(str(path))
     if not found:
-        return Path(path), 0.0, None
+        return Part(Path(path))
+    file, part = Path(str(path)[: found.start()]), found.group()
+    (start, _, end), box = (found["t"] or "").partition(","), found["xywh"]
     try:
-        start, end = float(found[1] or 0), float(found[2]) if found[2] else None
+        first, last = float(start or 0), float(end) if end else None
     except ValueError:
-        raise BadCellError(f"the range {found.group()} is none: write #t=START,END in seconds") from None
-    if end is not None and end <= start:
-        raise BadCellError(f"the range {found.group()} is empty: write #t=START,END in seconds")
-    return Path(str(path)[: found.start()]), start, end
+        raise BadCellError(f"the range {part} is none: write #t=START,END in seconds") from None
+    if last is not None and last <= first:
+        raise BadCellError(f"the range {part} is empty: write #t=START,END in seconds")
+    try:
+        x, y, width, height = (float(n) / 100 for n in box.split(",")) if box else WHOLE
+    except ValueError:
+        raise BadCellError(f"the box {part} is none: write xywh=percent:X,Y,WIDTH,HEIGHT") from None
+    if not (0 < width <= 1.001 - x and 0 < height <= 1.001 - y):
+        raise BadCellError(f"the box {part} is empty, or not within the picture")
+    return Part(file, first, last, (x, y, width, height))
 
 
 def sample(cells: Sequence[Any], n: int = 64) -> list[Any]:

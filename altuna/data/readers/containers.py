@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,24 @@ def track(container: Any, kind: str) -> Any:
     return streams[0]
 
 
+def flv_is_whole(source: str | Path | bytes) -> bool:
+    """Say whether an FLV ends after one of its tags, not within; a tag is a frame or some sound."""
+    if not isinstance(source, bytes):
+        with open(source, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            return _ends_after_a_tag(content)
+    return _ends_after_a_tag(source)
+
+
+def _ends_after_a_tag(content: Any) -> bool:
+    at = int.from_bytes(content[5:9]) + 4
+    while at + 11 <= len(content) and content[at] in (8, 9, 18):  # sound, picture, data
+        at += 11 + int.from_bytes(content[at + 1 : at + 4]) + 4
+    return at - 4 <= len(content)
+
+
 def has_sound(cell: str | Path | bytes) -> bool:
     """Say whether a clip has a sound track."""
     if not isinstance(cell, bytes):
-        cell, _, _ = split_fragment(cell)
+        cell = split_fragment(cell).path
     with opened(cell) as container:
         return bool(container.streams.audio)

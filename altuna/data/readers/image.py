@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -21,6 +22,8 @@ from altuna.data.readers.base import BadCellError, Reader, check_file, check_pos
 # where ``check_size`` refuses already.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors go to stderr
+
+_JPEG_END = b"\xff\xd9"  # stands nowhere else but in a preview, near the beginning
 
 SIZES = (32, 48, 64, 96, 128, 160, 224)
 
@@ -44,6 +47,15 @@ class ImageReader(Reader):
         """Choose the smallest usual size that keeps the median picture whole, at most 224 pixels."""
         check_positive(size=size)
         return cls(size or usual_size(_side(cell) for cell in sample(cells)))
+
+    @classmethod
+    def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:  # noqa: D102
+        with _open(cell) as image:
+            try:
+                if image.format != "JPEG" or _JPEG_END not in _tail(Path(cell)):
+                    image.load()
+            except Exception as error:
+                raise _broken(error) from None
 
     def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:  # noqa: D102
         image = _open(cell)
@@ -78,6 +90,12 @@ def check_size(width: int, height: int) -> None:
     """Raise BadCellError for more pixels than Pillow allows: a file that may fill the memory."""
     if width * height > (Image.MAX_IMAGE_PIXELS or np.inf):
         raise BadCellError(f"refused, too large: {width} x {height} pixels")
+
+
+def _tail(path: Path, size: int = 1024) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-min(size, path.stat().st_size), os.SEEK_END)
+        return file.read()
 
 
 def _side(cell: Any) -> int | None:

@@ -87,6 +87,10 @@ class TextReader(Reader):
         longest = int(np.quantile(lengths, 0.99)) if lengths else 1
         return cls(tuple(vocabulary), length or min(MAX_LENGTH, max(8, longest)))
 
+    @classmethod
+    def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:  # noqa: D102
+        text_of(cell, note)
+
     def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:  # noqa: D102
         known = (self._number.get(token) for token in _tokens(text_of(cell, note)))
         numbers = [*islice(filter(None, known), self.length)] or [1]

@@ -13,8 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from altuna.data.readers.base import BadCellError, Reader, check_positive, sample, silent, split_fragment
-from altuna.data.readers.containers import opened, track
+from altuna.data.readers.base import (
+    WHOLE,
+    BadCellError,
+    Reader,
+    check_positive,
+    sample,
+    silent,
+    split_fragment,
+)
+from altuna.data.readers.containers import flv_is_whole, opened, track
 from altuna.data.readers.image import check_size, square, usual_size
 
 
@@ -23,7 +31,8 @@ class VideoReader(Reader):
     """uint8 RGB [frames, size, size, 3]: evenly spaced frames, each cropped like an image.
 
     The frames stand in the middle of equal parts of the clip, or of its range of seconds in
-    ``clip.avi#t=START,END``. A clip with fewer frames gives some of them twice.
+    ``clip.avi#t=START,END``; ``#xywh=percent:X,Y,WIDTH,HEIGHT``, or ``&xywh=`` after a range, takes a part of
+    the picture. A clip with fewer frames gives some of them twice.
     """
 
     frames: int
@@ -43,18 +52,32 @@ class VideoReader(Reader):
         check_positive(frames=frames, size=size)
         return cls(frames, size or usual_size(_side(cell) for cell in sample(cells, 16)))
 
+    @classmethod
+    def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:  # noqa: D102
+        source, start, end, _ = _source(cell)
+        if start or end is not None:  # a part of a long recording, of which there may be many
+            with opened(source) as container:
+                _track(container)
+                if container.duration and start >= container.duration * 1e-6:
+                    raise BadCellError(f"has no frame from {start:g} s on in its range")
+            return
+        cut: list[str] = []
+        _index(source, start, end, cut.append)
+        if cut:
+            raise BadCellError(cut[0])
+
     def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:  # noqa: D102
         if isinstance(cell, np.ndarray):
             if cell.dtype != np.uint8 or cell.ndim != 4 or cell.shape[3] != 3 or not cell.size:
                 raise BadCellError(f"a clip must be uint8 [T, H, W, 3], got {cell.dtype} {list(cell.shape)}")
             picked = _spread(self.frames, len(cell))
             return np.stack([square(Image.fromarray(cell[i]), self.size) for i in picked])
-        source, start, end = _source(cell)
+        source, start, end, crop = _source(cell)
         index = _index(source, start, end, note)
         wanted = [index.stamps[i] for i in _spread(self.frames, len(index.stamps))]
-        found = _frames(source, wanted, index, self.size)
+        found = _frames(source, wanted, index, crop, self.size)
         if not found:  # a seek went wrong, or a frame is broken: decode straight through
-            found = _frames(source, wanted, replace(index, keys=[]), self.size)
+            found = _frames(source, wanted, replace(index, keys=[]), crop, self.size)
         if not found:
             raise BadCellError("none of its frames can be decoded")
         if len(found) < len(set(wanted)):
@@ -63,9 +86,9 @@ class VideoReader(Reader):
         return np.stack([found[stamps[max(0, bisect_right(stamps, stamp) - 1)]] for stamp in wanted])
 
 
-def _source(cell: Any) -> tuple[Path | bytes, float, float | None]:
+def _source(cell: Any) -> tuple[Path | bytes, float, float | None, tuple[float, ...]]:
     if isinstance(cell, bytes):
-        return cell, 0.0, None
+        return cell, 0.0, None, WHOLE
     if not isinstance(cell, str | Path):
         raise BadCellError(f"not a clip but {type(cell).__name__}")
     return split_fragment(cell)
@@ -79,9 +102,11 @@ def _spread(number: int, of: int) -> list[int]:
 def _side(cell: Any) -> int | None:
     if isinstance(cell, np.ndarray):
         return min(cell.shape[1:3]) if cell.ndim == 4 else None
-    with suppress(Exception), opened(_source(cell)[0]) as container:
-        stream = _track(container)
-        return int(min(stream.width, stream.height))
+    with suppress(Exception):
+        source, _, _, crop = _source(cell)
+        with opened(source) as container:
+            stream = _track(container)
+            return int(min(stream.width * crop[2], stream.height * crop[3]))
     return None
 
 
@@ -112,6 +137,7 @@ def _index(source: Path | bytes, start: float, end: float | None, note: Callable
         stream = _track(container)
         unit, zero = float(stream.time_base), stream.start_time or 0
         declared, rate = stream.frames, float(stream.average_rate or stream.guessed_rate or 25)
+        flv = container.format.name == "flv"
         # AVI has no times of display: FFmpeg makes them up, wrongly where frames are not in their order.
         counted = container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
     last = None if end is None else zero + end / unit
@@ -131,6 +157,8 @@ def _index(source: Path | bytes, start: float, end: float | None, note: Callable
     # Some writers count a frame or two too many.
     if whole and 0.9 * declared > len(some) > 0:
         note(f"cut short: {len(some)} of {declared} frames are there")
+    if whole and flv and not flv_is_whole(source):  # an FLV does not say how many there should be
+        note("cut short: its end is not there")
     if not some:
         raise BadCellError("has no frame" if whole else f"has no frame from {start:g} s on in its range")
     keys = [] if counted else sorted(packet.pts for packet in packets if packet.is_key)
@@ -162,7 +190,9 @@ def _packets(source: Path | bytes, seek: int | None, last: float | None) -> list
     return packets
 
 
-def _frames(source: Path | bytes, wanted: list[int], index: _Index, size: int) -> dict[int, NDArray[Any]]:
+def _frames(
+    source: Path | bytes, wanted: list[int], index: _Index, crop: tuple[float, ...], size: int
+) -> dict[int, NDArray[Any]]:
     """Decode the frames at (or next after) the wanted stamps; empty if a seek to key frames went wrong.
 
     Without key frames the clip is decoded straight through, and broken frames are passed over.
@@ -183,7 +213,7 @@ def _frames(source: Path | bytes, wanted: list[int], index: _Index, size: int) -
                     return {}
                 landed, shown = True, at
                 if at >= stamp:
-                    found[stamp] = _picture(frame, size)
+                    found[stamp] = _picture(frame, crop, size)
                     break
             else:
                 return {} if keys else found
@@ -207,7 +237,9 @@ def _decoded(container: Any, stream: Any, index: _Index) -> Iterator[tuple[int, 
             yield at, frame
 
 
-def _picture(frame: Any, size: int) -> NDArray[Any]:
+def _picture(frame: Any, crop: tuple[float, ...], size: int) -> NDArray[Any]:
     check_size(frame.width, frame.height)
     turns = round(getattr(frame, "rotation", 0) / 90)  # phones turn the display, not the pixels
-    return np.ascontiguousarray(np.rot90(square(frame.to_image(), size), turns))
+    image = frame.to_image().rotate(90 * turns, expand=True)
+    x, y, width, height = np.multiply(crop, (*image.size, *image.size)).round().astype(int).tolist()
+    return square(image.crop((x, y, x + max(1, width), y + max(1, height))), size)
