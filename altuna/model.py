@@ -211,7 +211,7 @@ class MultimodalClassifier(nn.Module):
         parts = torch.split(inputs, self.micro_batch or len(inputs))
 
         def again() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-            return nullcontext(), _statistics_kept(self.encoders[i])
+            return nullcontext(), _StatisticsKept(self.encoders[i])
 
         return torch.cat(
             [checkpoint(self._features, i, p, use_reentrant=False, context_fn=again) for p in parts]
@@ -345,16 +345,21 @@ class MultimodalClassifier(nn.Module):
             raise ValueError(f"unknown modality {modality!r}; this model has {known}") from None
 
 
-@contextmanager
-def _statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Leave running statistics alone: a part that is encoded again for backward was counted already."""
-    norms = [m for m in module.modules() if isinstance(m, _NormBase) and m.track_running_stats]
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm in norms:
+class _StatisticsKept(AbstractContextManager[None]):
+    """Leaves running statistics alone: a part that is encoded again for backward was counted already.
+
+    It may be entered once for each of several losses.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.norms = [m for m in module.modules() if isinstance(m, _NormBase) and m.track_running_stats]
+
+    def __enter__(self) -> None:
+        for norm in self.norms:
+            norm.track_running_stats = False
+
+    def __exit__(self, *error: object) -> None:
+        for norm in self.norms:
             norm.track_running_stats = True
 
 

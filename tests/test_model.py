@@ -425,3 +425,17 @@ def test_batch():
 def test_a_head_must_say_its_logits():
     with pytest.raises(NotImplementedError):
         Head([3], 2)(0, torch.zeros(1, 3))
+
+
+def test_statistics_count_a_part_once():
+    torch.manual_seed(0)
+    encoders = {"a": nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))}
+    model = MultimodalClassifier(encoders, 2, feature_sizes={"a": 3})
+    model.micro_batch = 8
+    losses = [model.encode("a", torch.randn(20, 4)).square().mean() for _ in range(2)]
+    for loss in losses:
+        loss.backward(retain_graph=True)
+        loss.backward()
+    norm = model.encoders[0][1]
+    assert norm.num_batches_tracked == 2 * 3  # parts of 8, 8 and 4, whatever backward encodes again
+    assert norm.track_running_stats
