@@ -232,6 +232,49 @@ def init(
 
 
 @app.command()
+def reproduce(
+    table: Annotated[str, typer.Argument(help="complete, missing, ablation or clip")],
+    data_root: Annotated[Path, typer.Option(help="Folder of releases (NAME/) or manifests (NAME.csv)")],
+    data: Annotated[str | None, typer.Option(metavar="A,B,...", help="Some of the table's data")] = None,
+    methods: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Some of the table's methods")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Trainings of each")] = 3,
+    jobs: Annotated[int | None, typer.Option(help="Trainings at once")] = None,
+    splits: Annotated[Path | None, typer.Option(help="Folder of the authors' published lists")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder (default: runs/reproduce-TABLE)")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the folder and nothing else")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An option of fit, over the recipe's: epochs=1"),
+    ] = None,
+) -> None:
+    """Run a table of the MLA paper on your data, beside the published figures."""
+    from altuna.reproducing import reproduce as run
+
+    options: dict[str, Any] = {}
+    for assignment in set_ or []:
+        _assign(options, assignment)
+    try:
+        folder = run(
+            table,
+            data_root,
+            data=data.split(",") if data else None,
+            methods=methods.split(",") if methods else None,
+            seeds=seeds,
+            jobs=jobs,
+            splits=splits,
+            out=out,
+            quiet=quiet,
+            **options,
+        )
+    except KeyboardInterrupt:
+        raise StoppedError("interrupted; the same command goes on with what is unfinished") from None
+    if quiet:
+        typer.echo(folder)
+
+
+@app.command()
 def prepare(
     name: Annotated[str, typer.Argument(help=", ".join(RELEASES))],
     out: Annotated[Path, typer.Option(help="Manifest to write: .csv or .parquet")],

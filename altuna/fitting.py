@@ -57,6 +57,9 @@ def fit(
     ] = None,
     clip: Annotated[float | None, "Largest norm of a turn's gradient"] = None,
     lr: Annotated[float, "Highest learning rate"] = 1e-3,
+    schedule: Annotated[
+        Mapping[str, float] | None, "Of the learning rate: step and gamma (default: warm-up and cosine)"
+    ] = None,
     weight_decay: Annotated[float, "Weight decay"] = 0.01,
     optimizer: Annotated[str, "adamw or sgd"] = "adamw",
     seed: Annotated[int, "Of weights, order, transforms, carved splits and missing cells"] = 0,
@@ -80,6 +83,7 @@ def fit(
     - ``method``: ``{name: mla, alpha: 0.05}``, or just the name;
     - ``budget``: ``{updates: 5000}``, encoder updates (a step of one modality's encoder is one), or
       ``{seconds: 60}``;
+    - ``schedule``: ``{step: 70, gamma: 0.1}``, the learning rate times 0.1 after every 70 epochs;
     - ``columns``: ``{label: category, group: speaker}``, for those that have other names than altuna's;
     - ``modalities``: ``{image: {column: picture}, motion: {prefix: acc_}}``; otherwise every column is one;
     - ``readers``: ``{image: {size: 48}}``, with the options of the reader's ``fit``;
@@ -156,6 +160,8 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
         if not 0 <= given[name] < math.inf:
             raise UserError(f"{name} must be a number from 0 on, got {given[name]}")
     _check_budget(given["budget"])
+    if given["schedule"] is not None:
+        _check_schedule(given["schedule"])
     check_mask(given["missing_mask"], given["missing_rate"], given["missing_pattern"])
     if given["missing_mask"] is not None:
         check_mask(
@@ -163,6 +169,16 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
         )
         given["missing_mask"] = str(Path(given["missing_mask"]).absolute())
     return {name: value for name, value in given.items() if name not in PRESENTATION}
+
+
+def _check_schedule(schedule: Mapping[str, Any]) -> None:
+    for name in schedule:
+        if name not in ("step", "gamma"):
+            raise UserError(f"schedule: unknown key {name!r}{nearest(str(name), ('step', 'gamma'))}")
+    for name in ("step", "gamma"):
+        value = schedule.get(name)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+            raise UserError(f"schedule.{name} must be a number above 0, got {value!r}")
 
 
 def check_mask(mask: str | Path | None, rate: float | None, pattern: str) -> None:

@@ -78,6 +78,7 @@ def train(
         prepared.method,
         optimizer=options["optimizer"],
         lr=options["lr"],
+        schedule=options["schedule"],
         weight_decay=options["weight_decay"],
         seed=options["seed"],
         log_every=options["log_every"],

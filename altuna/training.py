@@ -53,7 +53,9 @@ class Training(LightningModule):
     Args:
         method: What to do in which turn; owns the model.
         optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
-        lr: Highest learning rate: a linear warm-up over a twentieth of all batches, then a cosine towards 0.
+        lr: Highest learning rate.
+        schedule: None: a linear warm-up over a twentieth of all batches, then a cosine towards 0. Or ``step``
+            and ``gamma``: times ``gamma`` after every ``step`` of ``epochs`` (of that share of a budget).
         weight_decay: Of the optimizer.
         seed: Of dropout, transforms and whatever else draws numbers.
         log_every: Batches between those whose turns are logged one by one, with what costs time: gradient
@@ -61,7 +63,7 @@ class Training(LightningModule):
         clip: Largest norm of a turn's gradient, as the method leaves it; None: any.
         max_updates: Budget of encoder updates.
         max_seconds: Budget of training seconds.
-        epochs: Epochs to expect of a budget of seconds until the first one has ended.
+        epochs: Of the whole training; with a budget those to expect until the first one has ended.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Training(LightningModule):
         *,
         optimizer: str = "adamw",
         lr: float = 1e-3,
+        schedule: Mapping[str, float] | None = None,
         weight_decay: float = 0.01,
         seed: int = 0,
         log_every: int = 1,
@@ -82,7 +85,7 @@ class Training(LightningModule):
         self.automatic_optimization = False
         self.strict_loading = False  # see state_dict
         self.method = method
-        self.optimizer, self.lr, self.weight_decay = optimizer, lr, weight_decay
+        self.optimizer, self.lr, self.schedule, self.weight_decay = optimizer, lr, schedule, weight_decay
         self.seed, self.log_every, self.clip = seed, log_every, clip
         self.max_updates, self.max_seconds, self.epochs = max_updates, max_seconds, epochs
         self.updates, self._flops, self._started = 0, 0, 0.0
@@ -98,6 +101,9 @@ class Training(LightningModule):
 
         def factor(batch: int) -> float:
             done, _ = self._stands(batch)
+            if self.schedule is not None:
+                epoch = done * max(1, self.epochs) / total
+                return float(self.schedule["gamma"] ** (epoch // self.schedule["step"]))
             return min((done + 1) / warm, 0.5 + 0.5 * _cosine((done - warm) / total))
 
         return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, factor)]

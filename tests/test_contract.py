@@ -280,3 +280,22 @@ def test_out_of_memory_says_whose_turn(error, monkeypatch):
     monkeypatch.setattr(method.model, "encode", encode)
     with pytest.raises(UserError, match="out of memory in the turn of m1, with a batch of 16 rows: lower"):
         trained("mla", dataset, method=method)
+
+
+def test_the_learning_rate_falls_in_steps():
+    dataset, rates = data(2, False), []
+
+    class Spy(altuna.methods.get("mla")):
+        def after_epoch(self):
+            rates.append(training.optimizers().param_groups[0]["lr"])
+            super().after_epoch()
+
+    training = Training(
+        Spy(method_for("mla", dataset).model), lr=0.1, schedule={"step": 2, "gamma": 0.5}, epochs=5
+    )
+    Trainer(
+        max_epochs=5, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, num_sanity_val_steps=0,
+    ).fit(training, loader(dataset, 16, 0), loader(dataset, 16))  # fmt: skip
+    # After an epoch's last batch the rate is already that of the next.
+    assert rates == pytest.approx([0.1, 0.05, 0.05, 0.025, 0.025])

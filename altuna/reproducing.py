@@ -1,0 +1,194 @@
+"""``altuna reproduce``: the tables of the MLA paper, run again and set beside what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from altuna.comparing import compare
+from altuna.errors import UserError
+from altuna.options import nearest
+
+CONFIGS = Path(__file__).parent / "configs" / "paper"
+METHODS = ("mla", "concat", "sum", "film", "gated", "ogm", "ogm_ge", "qmf", "late_fusion")
+PAPER = "Zhang et al., CVPR 2024, arXiv 2311.10707"
+BENCHMARK = "Xu et al., BalanceBenchmark, arXiv 2502.10816"
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of the paper: configuration to data, methods, missing rates, and the fusions to show."""
+
+    data: Mapping[str, str]
+    methods: Sequence[str | Mapping[str, Any]]
+    rates: Sequence[float] = (0.0,)
+    rules: Sequence[str] = ()
+
+
+RELEASES = ("cremad", "kinetics-sounds", "food101", "mvsa", "iemocap")
+TABLES = {
+    "complete": PaperTable(dict(zip(RELEASES, RELEASES, strict=True)), METHODS),
+    "missing": PaperTable(
+        {"cremad": "cremad", "iemocap": "iemocap"},
+        ("mla", "concat", "sum", "late_fusion", "modality_dropout", "cra", "mmin"),
+        (0.0, 0.2, 0.5),
+    ),
+    "ablation": PaperTable(
+        dict(zip(RELEASES, RELEASES, strict=True)),
+        ("mla", {"name": "mla", "project": "off"}),
+        rules=("entropy", "mean"),
+    ),
+    "clip": PaperTable({"food101-clip": "food101"}, METHODS),
+}
+
+# Test accuracy in percent, as printed: (configuration, method, missing rate) to figure and source.
+PUBLISHED = {
+    ("cremad", "mla", 0.0): ((79.70, PAPER), (72.30, BENCHMARK)),
+    ("kinetics-sounds", "mla", 0.0): ((71.35, PAPER), (69.05, BENCHMARK)),
+    ("food101", "mla", 0.0): ((93.14, BENCHMARK),),
+    ("cremad", "mla", 0.2): ((69.35, PAPER),),
+    ("cremad", "mla", 0.5): ((57.53, PAPER),),
+}
+
+
+def reproduce(
+    table: str,
+    data_root: Path,
+    *,
+    data: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    seeds: int = 3,
+    jobs: int | None = None,
+    splits: Path | None = None,
+    out: Path | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> Path:
+    """Run a table of the paper on the data at hand; return the folder with the runs and ``reproduce.md``.
+
+    ``DATA_ROOT/NAME`` is a release as downloaded, from which ``DATA_ROOT/NAME.csv`` is made once, or that
+    manifest is there already. Data that are not there are left out, by name. Each is a comparison with the
+    paper's recipe (``altuna/configs/paper``) and can be interrupted and started again.
+
+    Args:
+        table: ``complete``, ``missing``, ``ablation`` or ``clip``.
+        data_root: Folder of the releases.
+        data: Some of the table's data; all when None.
+        methods: Some of the table's methods; all when None.
+        seeds: Trainings of each.
+        jobs: Trainings at once.
+        splits: Folder of the authors' published lists, for manifests that are made now.
+        out: Folder; ``runs/reproduce-TABLE`` when None.
+        quiet: Print the folder and nothing else.
+        options: Of ``fit``, over those of the recipe.
+
+    Raises:
+        UserError: Unknown table, data or method, or none of the data is there.
+    """
+    data_root = Path(data_root)
+    if table not in TABLES:
+        raise UserError(f"no table {table!r}{nearest(table, TABLES)}")
+    wanted = TABLES[table]
+    for name in data or ():
+        if name not in wanted.data:
+            raise UserError(f"table {table!r} has no data {name!r}{nearest(name, wanted.data)}")
+    chosen = {config: name for config, name in wanted.data.items() if config in (data or wanted.data)}
+    out = Path(out) if out else Path("runs") / f"reproduce-{table}"
+    manifests = {config: _manifest(name, data_root, splits, quiet) for config, name in chosen.items()}
+    absent = [config for config, path in manifests.items() if path is None]
+    if len(absent) == len(chosen):
+        raise UserError(
+            f"{data_root}: none of {', '.join(chosen.values())} is there, as a folder or as a .csv"
+        )
+
+    from altuna.run import read_json, read_yaml
+
+    lines: list[list[str]] = []
+    for config, manifest in manifests.items():
+        for rate in wanted.rates if manifest else ():
+            folder = out / (config + (f"-missing-{rate}" if rate else ""))
+            given = over(read_yaml(CONFIGS / f"{config}.yaml"), options)
+            if rate:
+                given["missing_rate"] = rate
+            own = list(methods or wanted.methods)
+            compare(str(manifest), methods=own, seeds=seeds, jobs=jobs, out=folder, quiet=True, **given)
+            lines += _lines(config, rate, wanted.rules, folder, read_json(folder, "compare.json"))
+    return _write(out, table, lines, absent, quiet)
+
+
+def over(options: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with others over them, mapping by mapping."""
+    found = dict(options)
+    for name, value in more.items():
+        both = isinstance(value, Mapping) and isinstance(found.get(name), Mapping)
+        found[name] = over(found[name], value) if both else value
+    return found
+
+
+def _manifest(name: str, root: Path, splits: Path | None, quiet: bool) -> Path | None:
+    """Return a data set's manifest, made of the release if need be; None if there is neither."""
+    path = root / f"{name}.csv"
+    if path.exists():
+        return path
+    if not (root / name).is_dir():
+        return None
+    from altuna import console, recipes
+
+    report = recipes.prepare(
+        name, root / name, path, splits=splits, progress=None if quiet else console.reading
+    )
+    if not quiet:
+        console.print_report(report)
+    return path
+
+
+def _lines(
+    config: str, rate: float, rules: Sequence[str], folder: Path, comparison: Mapping[str, Any]
+) -> Iterator[list[str]]:
+    """Yield the rows of the table: data, missing rate, method, ours, published."""
+    from altuna.comparison import summary
+    from altuna.run import read_json
+
+    for result in comparison["results"]:
+        label = result["method"]
+        mine = [
+            read_json(folder / run["folder"], "metrics.json")
+            for run in comparison["runs"]
+            if run["method"] == label and not run["reason"]
+        ]
+        for rule in rules or ("",):
+            accuracy = [m["fusion"]["rules"][rule or m["fusion"]["rule"]]["accuracy"] for m in mine]
+            own = summary([{"accuracy": 100 * a} for a in accuracy]).get("accuracy")
+            shown = "failed" if own is None else f"{own['mean']:.2f}"
+            if own is not None and own["sd"] is not None:
+                shown += f" ± {own['sd']:.2f}"
+            published = PUBLISHED.get((config, label, rate), ())
+            said = "; ".join(f"{figure:.2f} ({source})" for figure, source in published)
+            yield [config, f"{rate:.0%}", label + (f", {rule}" if rule else ""), shown, said]
+
+
+def _write(out: Path, table: str, lines: Sequence[Sequence[str]], absent: Sequence[str], quiet: bool) -> Path:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from altuna import console
+    from altuna.files import write_csv, write_text
+
+    header = ["data", "missing", "method", "accuracy %", "published"]
+    left_out = f"Not there, left out: {', '.join(absent)}." if absent else ""
+    rows = ["| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *lines)]
+    write_text(
+        out / "reproduce.md", "\n".join([f"# Table `{table}`", "", *rows, "", left_out]).strip() + "\n"
+    )
+    write_csv(out / "reproduce.csv", [header, *lines])
+    if not quiet:
+        shown = Table(*header, title=table)
+        for line in lines:
+            shown.add_row(*map(escape, line))
+        console.out.print(shown)
+        if left_out:
+            console.out.print(left_out, markup=False)
+        console.out.print(f"results in {out} (reproduce.md, reproduce.csv)", soft_wrap=True)
+    return out
