@@ -36,7 +36,7 @@ class Started(NamedTuple):
 
 def started() -> Started | None:
     """Return how this process was started among others, None if it is alone."""
-    if not {"TORCHELASTIC_RUN_ID", "SLURM_NTASKS"} & {*os.environ}:
+    if not {"TORCHELASTIC_RUN_ID", "SLURM_STEP_ID"} & {*os.environ}:  # of torchrun, of srun
         return None
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -59,21 +59,22 @@ def to_start(devices: int | None, nodes: int | None, accelerator: str) -> int:
         UserError: There are not as many devices, or other processes were started than was said.
     """
     there = started()
-    has = (there.devices, there.nodes) if there else (devices or 1, 1)
-    if (devices or has[0], nodes or has[1]) != has:
-        given = f"devices={devices}, nodes={nodes}: "
-        if there is None:
-            raise UserError(f"{given}start altuna on every node, with torchrun or srun (docs/distributed.md)")
-        raise UserError(f"{given}{has[1]} x {has[0]} processes were started")
-    if has[0] > 1:
-        import torch
+    if there is None and (nodes or 1) > 1:
+        raise UserError(f"nodes={nodes}: start altuna on each with torchrun or srun (docs/distributed.md)")
+    if there and (devices or there.devices, nodes or there.nodes) != there[1:]:
+        has = f"devices={there.devices}, nodes={there.nodes}"
+        raise UserError(f"devices={devices}, nodes={nodes}: the processes that were started are {has}")
+    here = there.devices if there else devices or 1
+    if here == 1:
+        return 0
+    import torch
 
-        gpus = torch.cuda.device_count() or int(torch.mps.is_available())
-        on_cpu = accelerator == "cpu" or (accelerator == "auto" and not gpus)
-        exist = (os.cpu_count() or 1) if on_cpu else gpus
-        if has[0] > exist:
-            raise UserError(f"devices={has[0]}: this machine has {exist} {'CPU cores' if on_cpu else 'GPUs'}")
-    return has[0] if there is None and has[0] > 1 else 0
+    gpus = torch.cuda.device_count() or int(torch.mps.is_available())
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not gpus)
+    exist = (os.cpu_count() or 1) if on_cpu else gpus
+    if here > exist:
+        raise UserError(f"devices={here}: this machine has {exist} {'CPU cores' if on_cpu else 'GPUs'}")
+    return 0 if there else here
 
 
 def join() -> None:
@@ -83,14 +84,12 @@ def join() -> None:
     from altuna import sharing
 
     there = started()
-    if there is None or distributed.is_initialized():
+    if there is None or sharing.talk is not None:
         return
-    environment = there.environment
-    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = (
-        environment.main_address,
-        str(environment.main_port),
-    )
-    distributed.init_process_group(rank=environment.global_rank(), world_size=environment.world_size())
+    if not distributed.is_initialized():
+        by = there.environment
+        os.environ |= {"MASTER_ADDR": by.main_address, "MASTER_PORT": str(by.main_port)}
+        distributed.init_process_group(rank=by.global_rank(), world_size=by.world_size())
     # Data may take hours to prepare.
     sharing.talk = distributed.new_group(backend="gloo", timeout=timedelta(days=7))
 

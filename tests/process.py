@@ -44,7 +44,8 @@ def train(folder, method, dataset, checkpoint=None, stop=False, micro_batch=None
     options = {"epochs": EPOCHS, "budget": None, "precision": "32-true", "accelerator": "cpu"}
     options |= {"batch_size": BATCH, "seed": 0, "micro_batch": micro_batch}
     method.model.micro_batch = micro_batch
-    training = Training(method, lr=0.03)
+    # Adam would hide a gradient of the wrong size.
+    training = Training(method, optimizer="sgd", lr=0.1)
     folder.mkdir(parents=True, exist_ok=True)
     trainer = _trainer(folder, options, quiet=True)
     trainer.callbacks += [Stop()] * stop
@@ -72,7 +73,7 @@ def normalised(folder):
         def forward(self, x):
             return super().forward(x) if torch.rand(()) < 0.5 else x
 
-    dataset = data(2, missing=False)
+    dataset = data(2, missing=True)
     torch.manual_seed(0)
     encoders = {
         m: torch.nn.Sequential(
@@ -80,7 +81,9 @@ def normalised(folder):
         )
         for m, a in dataset.arrays.items()
     }
-    train(folder, altuna.methods.get("mla")(altuna.MultimodalClassifier(encoders, CLASSES)), dataset)
+    # Which draws numbers after its encoders did, differently many in each process.
+    model = altuna.MultimodalClassifier(encoders, CLASSES, head="mmin")
+    train(folder, altuna.methods.get("mmin")(model), dataset)
 
 
 if __name__ == "__main__":
