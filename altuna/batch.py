@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from altuna.sharing import Input
 
 
 @dataclass(frozen=True)
@@ -17,13 +20,13 @@ class Batch:
     of the batch has is not in ``inputs`` at all.
 
     Args:
-        inputs: Modality name to its input [n_m, ...], n_m <= B.
+        inputs: Modality name to its input [n_m, ...], n_m <= B, or to this process's share of it.
         rows: Modality name to the batch rows [n_m] (int64, ascending) that its input belongs to.
         labels: Class numbers [B] (int64); -1 where unknown.
         indices: Positions [B] (int64) of the samples in their data set, for methods with memory.
     """
 
-    inputs: dict[str, Tensor]
+    inputs: Mapping[str, Input]
     rows: dict[str, Tensor]
     labels: Tensor
     indices: Tensor
@@ -69,7 +72,7 @@ class Batch:
         """Return the batch in page-locked memory (the DataLoader calls this)."""
         return self._map(lambda t: t.pin_memory())
 
-    def _map(self, fn: Callable[[Tensor], Tensor]) -> Batch:
+    def _map(self, fn: Callable[[Any], Any]) -> Batch:
         return Batch(
             {m: fn(t) for m, t in self.inputs.items()},
             {m: fn(t) for m, t in self.rows.items()},

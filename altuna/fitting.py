@@ -13,8 +13,12 @@ from altuna.errors import UserError
 from altuna.options import check_options, nearest
 
 BUDGETS = {"updates": "whole number", "seconds": "number"}
-# Options that say where to put things and how to show them: a resumed run may change these, no others.
-PRESENTATION = ("root", "download", "store", "workers", "out", "resume", "quiet")
+# Options that say where to put things, how to show them and who computes: a resumed run may change these, no
+# others.
+PRESENTATION = (
+    *("root", "download", "store", "workers", "out", "resume", "quiet"),
+    *("devices", "nodes", "strategy"),
+)
 
 
 def fit(
@@ -68,6 +72,11 @@ def fit(
         str, "32-true, bf16-mixed, ... (Lightning's names); auto: bf16-mixed where the hardware has it"
     ] = "auto",
     accelerator: Annotated[str, "auto, cpu, gpu, ... (Lightning's names)"] = "auto",
+    devices: Annotated[
+        int | None, "GPUs a node, or processes on a CPU (default: 1, or what torchrun or Slurm started)"
+    ] = None,
+    nodes: Annotated[int | None, "Machines, each with altuna started on it by torchrun or Slurm"] = None,
+    strategy: Annotated[str, "How devices share the work: ddp"] = "ddp",
     workers: Annotated[int, "Processes that gather batches; 0: the main one does"] = 0,
     store: Annotated[Path | None, "Folder for decoded data (default: the user's cache)"] = None,
     allow_shared_groups: Annotated[bool, "Accept a group that stands in two splits"] = False,
@@ -93,9 +102,15 @@ def fit(
     Raises:
         UserError: Something about the data or the options is wrong; nothing is written then.
     """
-    options = checked(dict(locals()))
+    given = dict(locals())
+    options = checked(given)
     name = options["method"].get("name", "")
     run = run_directory(out, f"{Path(data).stem.replace(':', '-')}-{name}-{seed}", resume)
+
+    from altuna.launching import launch, to_start
+
+    if number := to_start(devices, nodes, accelerator):
+        return launch(given, number)
 
     from altuna.pipeline import train
 
@@ -152,8 +167,12 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
     for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("log_every", 1), ("workers", 0)):
         if not least <= given[name] < 2**63:
             raise UserError(f"{name} must be at least {least}, and no giant: got {given[name]}")
-    if given["micro_batch"] is not None and given["micro_batch"] < 1:
-        raise UserError(f"micro_batch must be at least 1, got {given['micro_batch']}")
+    for name in ("micro_batch", "devices", "nodes"):
+        if given[name] is not None and given[name] < 1:
+            raise UserError(f"{name} must be at least 1, got {given[name]}")
+    if given["strategy"] != "ddp":
+        why = ": methods read and change whole gradients, which fsdp splits" * (given["strategy"] == "fsdp")
+        raise UserError(f"strategy: there is ddp, not {given['strategy']!r}{why}")
     if given["clip"] is not None and not 0 < given["clip"] < math.inf:
         raise UserError(f"clip must be a number above 0, got {given['clip']}")
     for name in ("lr", "weight_decay"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -50,7 +51,7 @@ class Imagining(JointMethod):
         """Return features and rows by the modalities' numbers, as heads have them."""
         numbers = {m: self.model.modalities.index(m) for m in batch.inputs}
         return (
-            {i: batch.inputs[m] for m, i in numbers.items()},
+            {i: cast(Tensor, batch.inputs[m]) for m, i in numbers.items()},
             {i: batch.rows[m] for m, i in numbers.items()},
         )
 

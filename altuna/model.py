@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Literal, NamedTuple, cast, get_args
 
 import torch
@@ -15,6 +16,7 @@ from altuna.batch import presence
 from altuna.errors import UserError
 from altuna.fusion import RULES, Fusion, Rule, fuse
 from altuna.heads import HEADS, CascadeHead
+from altuna.sharing import Input, encoded
 
 CALIBRATED = "calibrated_"
 UNIMODAL_FUSIONS: tuple[str, ...] = (*RULES, *(CALIBRATED + rule for rule in RULES))
@@ -192,10 +194,10 @@ class MultimodalClassifier(nn.Module):
         """Return a modality's encoder."""
         return self.encoders[self._number(modality)]
 
-    def encode(self, modality: str, inputs: Tensor) -> Tensor:
+    def encode(self, modality: str, inputs: Input) -> Tensor:
         """Return the features [n, d] that the head sees, from a modality's input [n, ...]."""
         i = self._number(modality)
-        features = self._in_parts(i, inputs) if self.micro_batch else self._features(i, inputs)
+        features = encoded(partial(self._in_parts if self.micro_batch else self._features, i), inputs)
         if self.impute == "mean" and self.training and len(features):
             self.met[i] += len(features)
             share = (len(features) / self.met[i].clamp_max(WINDOW)).clamp_max(1)
@@ -244,7 +246,7 @@ class MultimodalClassifier(nn.Module):
         everyone = torch.arange(size, device=filled[0].device)
         return filled, dict.fromkeys(filled, everyone)
 
-    def outputs(self, inputs: dict[str, Tensor], rows: dict[str, Tensor], size: int) -> Outputs:
+    def outputs(self, inputs: Mapping[str, Input], rows: dict[str, Tensor], size: int) -> Outputs:
         """Return what each modality says for ``size`` samples; ``inputs[m]`` are those of ``rows[m]``."""
         return self.outputs_of({m: self.encode(m, x) for m, x in inputs.items()}, rows, size)
 
@@ -353,14 +355,15 @@ class _StatisticsKept(AbstractContextManager[None]):
 
     def __init__(self, module: nn.Module) -> None:
         self.norms = [m for m in module.modules() if isinstance(m, _NormBase) and m.track_running_stats]
+        self.before = [(norm.momentum, norm.num_batches_tracked) for norm in self.norms]
 
     def __enter__(self) -> None:
         for norm in self.norms:
-            norm.track_running_stats = False
+            norm.momentum, norm.num_batches_tracked = 0.0, None
 
     def __exit__(self, *error: object) -> None:
-        for norm in self.norms:
-            norm.track_running_stats = True
+        for norm, before in zip(self.norms, self.before, strict=True):
+            norm.momentum, norm.num_batches_tracked = before
 
 
 def _size(modality: str, encoder: nn.Module) -> int:

@@ -27,6 +27,7 @@ from altuna.evaluation.imbalance import geometry, imbalance, shapley_accuracy
 from altuna.evaluation.metrics import evaluate
 from altuna.evaluation.robustness import by_subset
 from altuna.files import replacing, write_json, write_text
+from altuna.launching import agreed, join, started
 from altuna.peak import peak_memory, reset_peak_memory
 from altuna.predictor import Predictor
 from altuna.preparation import Prepared, prepare
@@ -34,7 +35,9 @@ from altuna.progress import TrainingProgress
 from altuna.recipes import NAMES, find_manifest
 from altuna.report import trust_by_class, write_report
 from altuna.run import read_config, read_json, save_model
+from altuna.sharing import everyone, processes, rank
 from altuna.training import (
+    Alike,
     AtomicCheckpointIO,
     Checkpoints,
     LogCsv,
@@ -64,15 +67,19 @@ def train(
     chose, and the first free one after it is taken.
     """
     calm()
+    join()
+    first = rank() == 0
+    quiet = quiet or not first
     config = config_of(options, root)
-    if not fresh and (run / "config.yaml").exists() and (change := changed(run, config)):
-        raise UserError(f"{change}; --resume goes on with the same options")
-    prepared = prepare(
-        options,
-        find_manifest(config["data"], root, download=download),
-        store or cache_folder() / "store",
-        quiet,
-    )
+    with agreed():
+        if not fresh and (run / "config.yaml").exists() and (change := changed(run, config)):
+            raise UserError(f"{change}; --resume goes on with the same options")
+        prepared = prepare(
+            options,
+            find_manifest(config["data"], root, download=download),
+            store or cache_folder() / "store",
+            quiet,
+        )
     prepared.method.model.micro_batch = options["micro_batch"]
     training = Training(
         prepared.method,
@@ -87,20 +94,23 @@ def train(
         max_seconds=(options["budget"] or {}).get("seconds"),
         epochs=options["epochs"],
     )
-    run = _claim(run) if fresh else run
+    run = everyone(_claim(run) if fresh and first else run)[0]
     run.mkdir(parents=True, exist_ok=True)
     try:
-        trainer = _trainer(run, options, quiet)
+        with agreed():
+            trainer = _trainer(run, options, quiet)
     except UserError:
         if not any(run.iterdir()):
             run.rmdir()
         raise
-    write_text(run / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    write_problems(run / "problems.csv", prepared.problems)
-    if prepared.manifest.kept:
-        write_mask(run / MASK, prepared.manifest)
     checkpoints = run / "checkpoints"
-    checkpoint = _resumable(checkpoints, training)
+    with agreed():
+        if first:
+            write_text(run / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+            write_problems(run / "problems.csv", prepared.problems)
+            if prepared.manifest.kept:
+                write_mask(run / MASK, prepared.manifest)
+        checkpoint = _resumable(checkpoints, training)
     balance = class_balance(prepared.splits["train"].dataset, prepared.description.classes)
     if not quiet:
         console.err.print(console.inferred(prepared.manifest.modalities), markup=False)
@@ -112,7 +122,10 @@ def train(
         _fit(trainer, training, prepared, options, workers, checkpoint)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(run) from None
-    _finish(run, options, prepared, training, checkpoints / "best.ckpt", peak_memory())
+    memory = max(everyone(peak_memory()))
+    with agreed():
+        if first:
+            _finish(run, options, prepared, training, checkpoints / "best.ckpt", memory)
     if not quiet:
         show(run)
     return run
@@ -180,11 +193,12 @@ def _fit(
     checkpoint: Path | None,
 ) -> None:
     size, seed = options["batch_size"], options["seed"]
+    train, val = (prepared.splits[name].dataset for name in ("train", "val"))
     try:
         trainer.fit(
             training,
-            loader(prepared.splits["train"].dataset, size, seed, workers),
-            loader(prepared.splits["val"].dataset, size),
+            loader(train.shared(rank(), processes()), size, seed, workers),
+            loader(val.shared(rank(), processes()), size),
             ckpt_path=checkpoint,
             weights_only=True,
         )
@@ -272,12 +286,17 @@ def _trainer(run: Path, options: Mapping[str, Any], quiet: bool) -> Trainer:
     callbacks: list[Any] = [LogCsv(run / "log.csv"), Checkpoints(run / "checkpoints")]
     if not quiet:
         callbacks.append(TrainingProgress())
+    there = started()
     try:
         return Trainer(
             max_epochs=-1 if options["budget"] else options["epochs"],
             precision=_precision(options["precision"], options["accelerator"]),
             accelerator=options["accelerator"],
-            devices=1,
+            devices=there.devices if there else 1,
+            num_nodes=there.nodes if there else 1,
+            strategy=Alike(cluster_environment=there.environment) if there else "auto",
+            # Parts of batches differ in number between processes, and the norms would wait for each other.
+            sync_batchnorm=bool(there) and _on_gpu(options["accelerator"]) and not options["micro_batch"],
             logger=_Events(run, name="", version=""),
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
@@ -304,12 +323,16 @@ def _precision(precision: str, accelerator: str) -> Any:
     """Choose bf16 where the hardware multiplies it natively: half the time or less for convolutions."""
     if precision != "auto":
         return precision
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+    if _on_gpu(accelerator):
         return "bf16-mixed" if torch.cuda.get_device_capability() >= (8, 0) else "32-true"
     native = accelerator in ("auto", "cpu") and bool(
         torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")
     )
     return "bf16-mixed" if native and not torch.mps.is_available() else "32-true"
+
+
+def _on_gpu(accelerator: str) -> bool:
+    return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def config_of(options: Mapping[str, Any], root: Path | None) -> dict[str, Any]:

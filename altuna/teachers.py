@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from altuna.batch import Batch
 from altuna.methods.base import Clock, JointMethod, Turn
 from altuna.model import MultimodalClassifier
+from altuna.sharing import Input, encoded
 
 KIND = "teacher"
 
@@ -62,14 +63,14 @@ class Teachers(nn.Module):
         return cross_entropy(self._run(modality, batch.inputs[modality])[1], batch.labels_of(modality))
 
     @torch.no_grad()
-    def answers(self, modality: str, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def answers(self, modality: str, inputs: Input) -> tuple[Tensor, Tensor]:
         """Return a trained teacher's features [n, d] and logits [n, C], computed as in use: constants."""
         self.eval()
         return self._run(modality, inputs)
 
-    def _run(self, modality: str, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def _run(self, modality: str, inputs: Input) -> tuple[Tensor, Tensor]:
         number = self.modalities.index(modality)
-        features: Tensor = self.encoders[number](inputs)
+        features = encoded(self.encoders[number], inputs)
         return features, self.heads[number](features)
 
 

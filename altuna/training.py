@@ -17,6 +17,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -29,6 +30,7 @@ from altuna.features import weights_digest
 from altuna.files import replacing, write_text
 from altuna.methods.base import Method, Turn
 from altuna.model import Outputs, concatenate
+from altuna.sharing import average, average_gradients, everyone, seed
 
 OPTIMIZERS: dict[str, Callable[[Iterable[Any], float, float], torch.optim.Optimizer]] = {
     "adamw": lambda parameters, lr, decay: torch.optim.AdamW(parameters, lr, weight_decay=decay),
@@ -119,7 +121,7 @@ class Training(LightningModule):
 
     def _seconds(self) -> float:
         """Return the training seconds of all epochs so far, the present one included."""
-        now = time.perf_counter() - self._started if self._started else 0.0
+        now = everyone(time.perf_counter() - self._started)[0] if self._started else 0.0
         return now + sum(row["seconds"] for row in self.history if "seconds" in row)
 
     def _stop_if_spent(self) -> None:
@@ -184,7 +186,7 @@ class Training(LightningModule):
     def _train_on(self, batch: Batch, number: int) -> None:
         optimizer: Any = self.optimizers()
         self.method.clock.batch = number
-        torch.manual_seed(hash((self.seed, self.current_epoch, number)))
+        seed(hash((self.seed, self.current_epoch, number)))
         wants_log = number % self.log_every == 0
         before: dict[nn.Parameter, Tensor] = {}
         for turn in self.method.turns(batch):
@@ -219,12 +221,14 @@ class Training(LightningModule):
     def _backward(self, turn: Turn, batch: Batch) -> Tensor:
         """Leave the gradient of a turn's loss, or of the sum of several, in the parameters; return it."""
         losses = self.method.loss(turn, batch)
+        parameters = [p for p in self.parameters() if p.requires_grad]
         if isinstance(losses, Tensor):
             self.manual_backward(losses)
+            average_gradients(parameters)
             return losses.detach()
-        parameters = [p for p in self.parameters() if p.requires_grad]
         for number, (name, loss) in enumerate(losses.items()):
             self.manual_backward(loss, retain_graph=number < len(losses) - 1)
+            average_gradients(parameters)
             turn.gradients[name] = {p: p.grad for p in parameters if p.grad is not None}
             for p in turn.gradients[name]:
                 p.grad = None
@@ -240,14 +244,17 @@ class Training(LightningModule):
             if name.startswith("train/loss/") and not math.isfinite(mean):
                 raise DivergedError(f"diverged: {name} is {mean} in epoch {self.current_epoch}")
         self.method.after_epoch()
-        seconds = time.perf_counter() - self._started
-        self._started = 0.0
-        self.history[-1] |= {"seconds": seconds, "updates": self.updates, "flops": self._flops}
+        seconds, self._started = everyone(time.perf_counter() - self._started)[0], 0.0
+        self.history[-1] |= {"seconds": seconds, "updates": self.updates, "flops": sum(everyone(self._flops))}
         if self.max_updates is not None and self.updates == self._updates_before:
             raise UserError("a budget of encoder updates cannot be spent: the method makes none")
         self.history[-1] |= means
         if self.logger is not None:
             self.logger.log_metrics(self.history[-1], self.global_step)
+
+    def on_validation_epoch_start(self) -> None:  # noqa: D102
+        # What encoders keep beside their weights: each process has met cells of its own.
+        average([b for b in self.buffers() if b.is_floating_point()])
 
     def validation_step(self, batch: Batch, number: int) -> None:  # noqa: D102
         outputs = self.method.model.outputs(batch.inputs, batch.rows, len(batch))
@@ -267,7 +274,7 @@ class Training(LightningModule):
             if mine.any():
                 right = outputs.logits[i, mine].argmax(-1) == labels[mine]
                 row[f"val/accuracy/{name}"] = right.float().mean().item()
-        self.history.append(row)
+        self.history.append(everyone(row)[0])  # that all choose the same epoch, come what may of rounding
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:  # noqa: D102
         checkpoint["history"] = self.history
@@ -298,6 +305,13 @@ def _cosine(share: float) -> float:
     return math.cos(math.pi * min(1.0, max(0.0, share)))
 
 
+class Alike(DDPStrategy):
+    """Lightning's processes without its wrapper: ``altuna.sharing`` has what they tell each other."""
+
+    def configure_ddp(self) -> None:
+        """Leave the model as it is."""
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
     """A checkpoint appears under its name only when all of it is on disk."""
 
@@ -324,6 +338,8 @@ class LogCsv(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         assert isinstance(pl_module, Training)
+        if not trainer.is_global_zero:
+            return
         names = dict.fromkeys(name for row in pl_module.history for name in row)
         text = io.StringIO()
         writer = csv.DictWriter(text, names, lineterminator="\n")

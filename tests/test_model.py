@@ -433,9 +433,11 @@ def test_statistics_count_a_part_once():
     model = MultimodalClassifier(encoders, 2, feature_sizes={"a": 3})
     model.micro_batch = 8
     losses = [model.encode("a", torch.randn(20, 4)).square().mean() for _ in range(2)]
+    norm = model.encoders[0][1]
+    seen = norm.running_mean.clone()
     for loss in losses:
         loss.backward(retain_graph=True)
         loss.backward()
-    norm = model.encoders[0][1]
+    assert torch.equal(norm.running_mean, seen)
     assert norm.num_batches_tracked == 2 * 3  # parts of 8, 8 and 4, whatever backward encodes again
-    assert norm.track_running_stats
+    assert norm.momentum == 0.1

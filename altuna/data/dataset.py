@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from altuna.batch import Batch
 from altuna.data.store import StoredArray
+from altuna.sharing import Input, Share
 
 
 class MultimodalDataset(Dataset[Batch]):
@@ -30,20 +32,35 @@ class MultimodalDataset(Dataset[Batch]):
         labels: NDArray[np.int64],
     ) -> None:
         self.arrays, self.position, self.labels = arrays, position, labels
+        self.rank, self.processes = 0, 1
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, positions: Any) -> Batch:
         index = np.asarray(positions)
-        inputs, rows = {}, {}
+        inputs: dict[str, Input] = {}
+        rows = {}
         for name, array in self.arrays.items():
             place = self.position[name][index]
             present = np.flatnonzero(place >= 0)
             if len(present):
-                inputs[name] = torch.from_numpy(array[place[present]])
+                inputs[name] = self._input(array, place[present])
                 rows[name] = torch.from_numpy(present)
         return Batch(inputs, rows, torch.from_numpy(self.labels[index]), torch.from_numpy(index))
+
+    def _input(self, array: StoredArray | NDArray[Any], cells: NDArray[np.int64]) -> Input:
+        if self.processes == 1:
+            return torch.from_numpy(array[cells])
+        places = np.arange(self.rank, len(cells), self.processes)
+        mine = cells[places] if len(places) else cells[:1]
+        return Share(torch.from_numpy(array[mine]), torch.from_numpy(places), len(cells))
+
+    def shared(self, rank: int, processes: int) -> MultimodalDataset:
+        """Return the same samples, whose batches have a process's share of the cells."""
+        shared = copy.copy(self)
+        shared.rank, shared.processes = rank, processes
+        return shared
 
     @property
     def present(self) -> NDArray[np.bool_]:

@@ -1,0 +1,95 @@
+"""Trainings for test_distributed.py; as a script, one of the processes that torchrun starts."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from pytorch_lightning import Callback
+from test_contract import CLASSES, data, method_for
+
+import altuna
+from altuna.launching import join
+from altuna.pipeline import _fit, _trainer, calm
+from altuna.sharing import rank
+from altuna.training import Training
+
+EPOCHS, BATCH = 4, 18
+# One of each kind: turns, several losses, a memory, teachers, running means, random draws before and after
+# encoders run, losses that are held out, and what looks at encoders' weights and gradients.
+CASES = {
+    **{name: {} for name in ("mla", "late_fusion", "concat", "mmpareto", "qmf", "umt")},
+    **{name: {} for name in ("modality_dropout", "mmin", "g_blending", "relearning", "reconboost", "ogm_ge")},
+    "concat mean": {"impute": "mean"},
+    "mla parts": {"micro_batch": 3},
+}
+
+
+def rare():
+    """Samples with missing cells; so few have the last modality that batches have one such cell, or none."""
+    dataset = data(3, missing=True)
+    dataset.position["m2"][6:] = -1
+    return dataset.masked(np.ones((3, len(dataset)), dtype=bool))
+
+
+class Stop(Callback):
+    def on_train_epoch_end(self, trainer, training):
+        trainer.should_stop = trainer.current_epoch == 1
+
+
+def train(folder, method, dataset, checkpoint=None, stop=False, micro_batch=None):
+    calm()
+    join()
+    options = {"epochs": EPOCHS, "budget": None, "precision": "32-true", "accelerator": "cpu"}
+    options |= {"batch_size": BATCH, "seed": 0, "micro_batch": micro_batch}
+    method.model.micro_batch = micro_batch
+    # Adam would hide a gradient of the wrong size.
+    training = Training(method, optimizer="sgd", lr=0.1)
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer = _trainer(folder, options, quiet=True)
+    trainer.callbacks += [Stop()] * stop
+    split = SimpleNamespace(dataset=dataset)
+    _fit(trainer, training, SimpleNamespace(splits={"train": split, "val": split}), options, 0, checkpoint)
+    torch.save(training.state_dict(), folder / f"state{rank()}.pt")
+    torch.save(training.history, folder / f"history{rank()}.pt")
+
+
+def case(folder, case):
+    options = dict(CASES[case])
+    micro_batch = options.pop("micro_batch", None)
+    train(folder / case, method_for(case.split()[0], rare(), **options), rare(), micro_batch=micro_batch)
+
+
+def interrupted(folder, checkpoint=None):
+    """Train for half the epochs, or the other half."""
+    train(folder, method_for("qmf", rare()), rare(), checkpoint, stop=checkpoint is None)
+
+
+def normalised(folder):
+    """Train what draws in its encoders, and normalises in them; and a layer that is left out at random."""
+
+    class Sometimes(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(x) if torch.rand(()) < 0.5 else x
+
+    dataset = data(2, missing=True)
+    torch.manual_seed(0)
+    encoders = {
+        m: torch.nn.Sequential(
+            torch.nn.Linear(a.shape[1], 8), torch.nn.BatchNorm1d(8), torch.nn.Dropout(0.3), Sometimes(8, 8)
+        )
+        for m, a in dataset.arrays.items()
+    }
+    # Which draws numbers after its encoders did, differently many in each process.
+    model = altuna.MultimodalClassifier(encoders, CLASSES, head="mmin")
+    train(folder, altuna.methods.get("mmin")(model), dataset)
+
+
+if __name__ == "__main__":
+    alone, here = map(Path, sys.argv[1:])
+    for name in CASES:
+        case(here, name)
+    normalised(here / "normalised")
+    interrupted(here / "first half")
+    interrupted(here / "second half", alone / "first half" / "checkpoints" / "last.ckpt")

@@ -1,0 +1,234 @@
+"""Trainings in two processes come to what they come to in one."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from process import BATCH, CASES, case, interrupted, rare
+from safetensors.torch import load_file
+
+import altuna
+from altuna.data.dataset import BatchSampler
+from altuna.errors import UserError
+from altuna.launching import started, to_start
+from altuna.sharing import Share, encoded
+
+pytestmark = pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """All trainings of process.py, in this process and in two."""
+    alone, both = tmp_path_factory.mktemp("alone"), tmp_path_factory.mktemp("both")
+    interrupted(alone / "first half")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    script = Path(__file__).with_name("process.py")
+    with subprocess.Popen([*torchrun, script, alone, both]) as process:
+        for name in CASES:
+            case(alone, name)
+    assert process.returncode == 0
+    interrupted(alone / "second half", both / "first half" / "checkpoints" / "last.ckpt")
+    interrupted(alone / "its own second half", alone / "first half" / "checkpoints" / "last.ckpt")
+    return alone, both
+
+
+def state(folder, rank=0):
+    return torch.load(folder / f"state{rank}.pt", weights_only=True)
+
+
+def assert_alike(one, other):
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        torch.testing.assert_close(
+            other[key], value, rtol=1e-5, atol=1e-5, msg=lambda m, key=key: f"{key}: {m}"
+        )
+
+
+def test_the_data_have_batches_with_one_cell_and_with_none():
+    dataset = rare()
+    assert len(dataset) % BATCH
+    sampler = BatchSampler(len(dataset), BATCH, shuffle_seed=0)
+    cells = set()
+    for epoch in range(4):
+        sampler.set_epoch(epoch)
+        cells |= {int((dataset.position["m2"][batch] >= 0).sum()) for batch in sampler}
+    assert cells >= {0, 1, 3}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_come_to_what_one_does(folders, name):
+    alone, both = (state(folder / name) for folder in folders)
+    assert_alike(alone, both)
+    one, two = (torch.load(folder / name / "history0.pt") for folder in folders)
+    for mine, theirs in zip(one, two, strict=True):
+        assert mine.keys() == theirs.keys()
+        same = {k: v for k, v in mine.items() if k not in ("seconds", "flops")}
+        assert same == pytest.approx({k: theirs[k] for k in same}, abs=1e-4, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", [*CASES, "normalised"])
+def test_all_processes_have_the_same(folders, name):
+    first, second = (state(folders[1] / name, rank) for rank in (0, 1))
+    for key, value in first.items():
+        assert torch.equal(second[key], value), key
+    one, two = (torch.load(folders[1] / name / f"history{rank}.pt") for rank in (0, 1))
+    assert one == two
+
+
+def test_a_training_goes_on_in_another_number_of_processes(folders):
+    alone, both = folders
+    whole = state(alone / "its own second half")
+    assert_alike(whole, state(alone / "qmf"))
+    assert_alike(whole, state(both / "second half"))
+    assert_alike(whole, state(alone / "second half"))
+
+
+def test_one_process_writes(folders):
+    run = folders[1] / "mla"
+    assert len((run / "log.csv").read_text().splitlines()) == 5
+    assert {p.name for p in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert len([*run.glob("events*")]) == 1
+
+
+def test_a_share_keeps_its_places():
+    cells = torch.arange(10.0).unsqueeze(1)
+    shares = [Share(cells[r::3], torch.arange(r, 10, 3), 10) for r in range(3)]
+    for keep in (torch.arange(10) % 4 == 1, torch.arange(10) == 5, torch.zeros(10, dtype=torch.bool)):
+        kept = [share[keep] for share in shares]
+        assert {share.total for share in kept} == {int(keep.sum())}
+        again = torch.full((int(keep.sum()), 1), -1.0)
+        for share in kept:
+            assert len(share.values) == max(1, len(share.places))
+            again[share.places] = share.values[: len(share.places)]
+        assert torch.equal(again, cells[keep])
+    assert torch.equal(encoded(torch.nn.Identity(), cells), cells)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "samples.csv"
+    rng = random.Random(0)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "label", *(f"a_{i}" for i in range(3)), *(f"b_{i}" for i in range(4))])
+        for i in range(120):
+            a, b = ([round(rng.gauss(i % 3, 1), 3) for _ in range(n)] for n in (3, 4))
+            writer.writerow(
+                [i, f"class {i % 3}", *(a if i % 5 else [""] * 3), *(b if i % 3 or not i % 5 else [""] * 4)]
+            )
+    return path
+
+
+def fit(manifest, out, devices, *more):
+    modality = "{name: mlp, dropout: 0, hidden: 16, out_features: 8}"
+    command = [
+        sys.executable,
+        "-m",
+        "altuna",
+        "fit",
+        "--data",
+        manifest,
+        "--out",
+        out,
+        "--accelerator",
+        "cpu",
+    ]
+    command += ["--precision", "32-true", "--epochs", "4", "--batch-size", "16", "--devices", str(devices)]
+    for name in ("a", "b"):  # nothing in them draws numbers
+        command += ["--set", f"encoders.{name}={modality}", "--set", f"transforms.{name}={{}}"]
+    command += more
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_the_command_line_from_start_to_end(manifest, tmp_path):
+    runs = [tmp_path / name for name in ("one", "two")]
+    printed = []
+    for devices, run in enumerate(runs, 1):
+        process = fit(manifest, run, devices)
+        printed.append(process.communicate(timeout=300))
+        assert process.returncode == 0, printed
+    assert_alike(*(load_file(run / "model.safetensors") for run in runs))
+    first, second = (json.loads((run / "metrics.json").read_text()) for run in runs)
+    assert first["fused"] == pytest.approx(second["fused"], abs=1e-4)
+    assert {p.name for p in runs[0].iterdir()} - {p.name for p in runs[1].iterdir()} == {
+        p.name for p in runs[0].glob("events*")
+    }
+    (one, one_err), (two, two_err) = printed
+    assert two.count("results in") == one.count("results in") == 1
+    assert two_err.splitlines() == [line.replace("one", "two") for line in one_err.splitlines()]
+
+
+def test_killed_and_resumed_in_one_process(manifest, tmp_path):
+    run = tmp_path / "run"
+    process = fit(manifest, run, 2)
+    while process.poll() is None and not (run / "checkpoints" / "last.ckpt").exists():
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    process = fit(manifest, run, 1, "--resume")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert len((run / "log.csv").read_text().splitlines()) == 5
+
+
+def test_a_mistake_is_one_line(manifest, tmp_path):
+    # Found by the processes, and by the one that starts them.
+    for more in (["--set", "encoders.a.hiden=3"], ["--devices", "4096"]):
+        process = fit(manifest, tmp_path / "run", 2, *more)
+        out, err = process.communicate(timeout=300)
+        assert (process.returncode, out, len(err.splitlines())) == (2, "", 1), err
+        assert not (tmp_path / "run").exists()
+    assert "devices=4096: this machine has" in err
+
+
+def test_slurm_and_torchrun_say_how_many_there_are(monkeypatch):
+    assert started() is None
+    slurm = {
+        "STEP_ID": "0",
+        "NTASKS": "4",
+        "NTASKS_PER_NODE": "2",
+        "NNODES": "2",
+        "LOCALID": "1",
+        "PROCID": "3",
+    }
+    for name, value in slurm.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert started()[1:] == (2, 2)
+    assert to_start(None, None, "cpu") == to_start(2, 2, "cpu") == 0
+    with pytest.raises(
+        UserError, match="devices=4, nodes=None: the processes that were started are devices=2"
+    ):
+        to_start(4, None, "cpu")
+    for name, value in {
+        "TORCHELASTIC_RUN_ID": "x",
+        "WORLD_SIZE": "2",
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "1")
+    assert started()[1:] == (2, 1)
+    assert to_start(2, 1, "cpu") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"devices": 0}, "devices must be at least 1"),
+        ({"nodes": 2}, "nodes=2: start altuna on each with torchrun"),
+        ({"strategy": "fsdp"}, "which fsdp splits"),
+        ({"devices": 2, "accelerator": "gpu"}, "devices=2: this machine has 0 GPUs"),
+    ],
+)
+def test_what_cannot_be_is_told_before_training(options, message, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UserError, match=message):
+        altuna.fit(**options)
