@@ -29,6 +29,25 @@ DATA: dict[str, dict[str, Any]] = {
 }
 
 
+def compact(comparison: dict[str, Any]) -> str:
+    """Return one table of all data: accuracy, and the difference from MLA where Holm's p is below 0.05."""
+    by_data = dict(tables.by_data(comparison))
+    cells: dict[str, dict[str, str]] = {}
+    for data, results in by_data.items():
+        for result in results:
+            accuracy, versus = result["figures"]["accuracy"], result["versus"]
+            worse = versus and versus["p_holm"] < 0.05
+            text = f"{100 * accuracy['mean']:.1f} ± {100 * accuracy['sd']:.1f}" + " *" * bool(worse)
+            cells.setdefault(result["method"], {})[data] = text
+    ranks = (comparison["ranking"] or {}).get("mean_rank", {})
+    order = sorted(cells, key=lambda method: ranks.get(method, len(cells)))
+    lines = [["method", *by_data, "mean rank"], ["---", *["---:"] * (len(by_data) + 1)]]
+    for method in order:
+        rank = f"{ranks[method]:.1f}" if method in ranks else ""
+        lines.append([method, *(cells[method].get(data, "") for data in by_data), rank])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=Path, required=True, help="where the runs go")
@@ -54,7 +73,7 @@ def main() -> None:
     }
     together["ranking"] = ranking(together["results"])
     write_json(HERE / "results" / "grid.json", together)
-    write_text(HERE / "results" / "grid.md", tables.markdown(together))
+    write_text(HERE / "results" / "grid.md", compact(together) + "\n" + tables.markdown(together))
 
 
 if __name__ == "__main__":
