@@ -15,7 +15,11 @@ def metrics(name):
         "n": 2,
         "fused": figures,
         "modalities": {name: {**figures, "n": 2}, "absent": {"n": 0}},
-        "training": {"remarks": [f"no sample has {name}"]},
+        "training": {
+            "n": 9,
+            "remarks": [f"no sample has {name}"],
+            "classes": {name: {"x": 1, NASTY: 2}},
+        },
         "subsets": {name: {**figures, "n": 2}},
         "fusion": {"rule": "mean", "rules": {"mean": figures, "entropy": figures}},
         "cost": {"best_epoch": 0, "epochs": 1, "seconds": 1.0},
@@ -44,6 +48,7 @@ def test_a_report_stands_alone_and_escapes_everything(tmp_path):
     assert "http" not in page
     assert page.count("25%") >= 2  # the curve's end and the weight of a disagreeing sample
     assert "50.0%" in page
+    assert "<td>3<td>33%<td>x <small>1</small><td>&lt;script&gt;" in page
 
 
 def test_trust_is_the_mean_weight_by_class():

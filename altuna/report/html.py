@@ -54,7 +54,9 @@ def write_report(
         "<h2>What if modalities are gone?</h2>",
         "<p>Fused, with nothing but these, on the samples that have all of them.</p>",
         _figures({name.replace("+", " + "): f for name, f in metrics["subsets"].items()}),
+        "<h2>What was there to learn from?</h2>",
         *(f"<p>{escape(remark)}</p>" for remark in metrics["training"]["remarks"]),
+        _balance(metrics["training"]),
         "<h2>Whom does the model trust?</h2>",
         "<p>Mean fusion weight of each modality, by true class.</p>",
         _trust(table),
@@ -108,6 +110,16 @@ def _figures(rows: Mapping[str, Mapping[str, Any]], chosen: str = "") -> str:
             )
         lines.append(f"<tr{style}><td>{escape(name)}{cells}<td>{figures['n']:,}")
     head = "<tr><th><th>accuracy<th>macro-F1<th>NLL<th>ECE<th>samples"
+    return f"<div class=scroll><table>{head}{''.join(lines)}</table></div>"
+
+
+def _balance(training: Mapping[str, Any]) -> str:
+    head = "<tr><th><th>training samples<th>share<th>rarest class<th>most frequent class"
+    lines = []
+    for name, counts in training["classes"].items():
+        total, order = sum(counts.values()), sorted(counts, key=lambda c: counts[c])
+        ends = "".join(f"<td>{escape(c)} <small>{counts[c]:,}</small>" for c in (order[0], order[-1]))
+        lines.append(f"<tr><td>{escape(name)}<td>{total:,}<td>{total / training['n']:.0%}{ends}")
     return f"<div class=scroll><table>{head}{''.join(lines)}</table></div>"
 
 
