@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -18,6 +19,7 @@ from altuna.comparing import OPTIONS, compare
 from altuna.errors import StoppedError, UserError
 from altuna.fitting import cache, fit, run_directory
 from altuna.recipes import RELEASES
+from altuna.reproducing import TABLES
 
 DEFAULT_METHOD = inspect.signature(fit).parameters["method"].default
 # The flags of fit that matter before it trains.
@@ -163,6 +165,15 @@ def _cache(**arguments: Any) -> None:
     cache(**_options(**arguments))
 
 
+@contextmanager
+def _to_go_on() -> Iterator[None]:
+    """Say after Ctrl-C that the same command goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise StoppedError("interrupted; the same command goes on with what is unfinished") from None
+
+
 def _compare(config: Path | None, set_: list[str] | None, **flags: Any) -> None:
     options: dict[str, Any] = {}
     if config is not None:
@@ -174,10 +185,8 @@ def _compare(config: Path | None, set_: list[str] | None, **flags: Any) -> None:
         _assign(options, assignment)
     if not isinstance(options.get("data", ""), str | list):
         raise UserError(f"data: must be a name or several, got {options['data']!r}")
-    try:
+    with _to_go_on():
         out = compare(**options)
-    except KeyboardInterrupt:
-        raise StoppedError("interrupted; the same command goes on with what is unfinished") from None
     if options.get("quiet"):
         typer.echo(out)
 
@@ -233,7 +242,7 @@ def init(
 
 @app.command()
 def reproduce(
-    table: Annotated[str, typer.Argument(help="complete, missing, ablation or clip")],
+    table: Annotated[str, typer.Argument(help=", ".join(TABLES))],
     data_root: Annotated[Path, typer.Option(help="Folder of releases (NAME/) or manifests (NAME.csv)")],
     data: Annotated[str | None, typer.Option(metavar="A,B,...", help="Some of the table's data")] = None,
     methods: Annotated[
@@ -255,7 +264,7 @@ def reproduce(
     options: dict[str, Any] = {}
     for assignment in set_ or []:
         _assign(options, assignment)
-    try:
+    with _to_go_on():
         folder = run(
             table,
             data_root,
@@ -268,8 +277,6 @@ def reproduce(
             quiet=quiet,
             **options,
         )
-    except KeyboardInterrupt:
-        raise StoppedError("interrupted; the same command goes on with what is unfinished") from None
     if quiet:
         typer.echo(folder)
 

@@ -17,7 +17,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from altuna import console
-from altuna.data.balance import class_balance, rarities
+from altuna.data.balance import learnt_from
 from altuna.data.dataset import loader
 from altuna.data.masking import write_mask
 from altuna.data.store import Problem, Store, cache_folder, write_problems
@@ -111,10 +111,10 @@ def train(
             if prepared.manifest.kept:
                 write_mask(run / MASK, prepared.manifest)
         checkpoint = _resumable(checkpoints, training)
-    balance = class_balance(prepared.splits["train"].dataset, prepared.description.classes)
+    learnt = learnt_from(prepared.splits["train"].dataset, prepared.description.classes)
     if not quiet:
         console.err.print(console.inferred(prepared.manifest.modalities), markup=False)
-        for remark in rarities(balance, len(prepared.splits["train"].dataset)):
+        for remark in learnt["remarks"]:
             console.err.print(remark, markup=False)
         console.err.print(f"training in {run}", markup=False)
     reset_peak_memory()
@@ -125,7 +125,7 @@ def train(
     memory = max(everyone(peak_memory()))
     with agreed():
         if first:
-            _finish(run, options, prepared, training, checkpoints / "best.ckpt", memory)
+            _finish(run, options, prepared, learnt, training, checkpoints / "best.ckpt", memory)
     if not quiet:
         show(run)
     return run
@@ -219,6 +219,7 @@ def _finish(
     run: Path,
     options: Mapping[str, Any],
     prepared: Prepared,
+    learnt: Mapping[str, Any],
     training: Training,
     best: Path,
     memory: int,
@@ -247,14 +248,8 @@ def _finish(
         "shapley": shapley_accuracy(predictor.model, features),
         **geometry(features),
     }
-    train, val = (prepared.splits[name].dataset for name in ("train", "val"))
-    balance = class_balance(train, prepared.description.classes)
-    metrics["training"] = {
-        "n": len(train),
-        "classes": balance,
-        "remarks": [*rarities(balance, len(train))],
-        "shared_temperature": [model.modalities[i] for i in too_few(torch.from_numpy(val.present))],
-    }
+    few = too_few(torch.from_numpy(prepared.splits["val"].dataset.present))
+    metrics["training"] = {**learnt, "shared_temperature": [model.modalities[i] for i in few]}
     metrics["cost"] = {
         "seconds": round(sum(row["seconds"] for row in history), 2),
         "epochs": len(history),

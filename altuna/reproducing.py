@@ -175,10 +175,11 @@ def _write(out: Path, table: str, lines: Sequence[Sequence[str]], absent: Sequen
 
     from altuna import console
     from altuna.files import write_csv, write_text
+    from altuna.tables import markdown_table
 
     header = ["data", "missing", "method", "accuracy %", "published"]
     left_out = f"Not there, left out: {', '.join(absent)}." if absent else ""
-    rows = ["| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *lines)]
+    rows = markdown_table(header, lines)
     write_text(
         out / "reproduce.md", "\n".join([f"# Table `{table}`", "", *rows, "", left_out]).strip() + "\n"
     )

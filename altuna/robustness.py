@@ -22,9 +22,10 @@ from altuna.evaluating import open_split
 from altuna.evaluation.robustness import by_rate, by_subset
 from altuna.files import write_csv, write_json, write_text
 from altuna.predictor import Predictor
-from altuna.report.html import page
+from altuna.report.html import page, table_of
 from altuna.report.svg import line_chart
 from altuna.run import read_config
+from altuna.tables import grouped, markdown_table
 
 RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 FIGURES = ("accuracy", "macro_f1", "nll", "ece")
@@ -72,14 +73,15 @@ def robustness(
     out = out or (runs[0] if len(runs) == 1 else Path("runs") / "robustness")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, not a folder")
+    configs = [read_config(run) for run in runs]
     tested = []
-    for run in runs:
-        predictor, config = Predictor(run), read_config(run)
+    for run, config in zip(runs, configs, strict=True):
+        predictor = Predictor(run)
         manifest, samples = open_split(predictor, config, data, split, root, store, quiet)
         lenient = len(runs) > 1
         figures = _figures(predictor, manifest, samples, pattern, rates, masks, lenient=lenient)
         tested.append(
-            {"run": str(run), "data": data or str(config["data"]), **_label(config, runs), **figures}
+            {"run": str(run), "data": data or str(config["data"]), **_label(config, configs), **figures}
         )
     result = {
         "split": split,
@@ -147,9 +149,9 @@ def _rates(pattern: str, present: Mask, groups: Codes) -> list[float]:
     return [rate for rate in RATES if rate <= highest_rate(have) + 1e-9]
 
 
-def _label(config: Mapping[str, Any], runs: Sequence[Path]) -> dict[str, Any]:
+def _label(config: Mapping[str, Any], configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Name what a run has trained: its method, and whatever tells it from some other run but its seed."""
-    mine, *others = (_options(one) for one in (config, *map(read_config, runs)))
+    mine, *others = map(_options, (config, *configs))
     told = {name: value for name, value in mine.items() if any(o.get(name) != value for o in others)}
     more = ", ".join(f"{name}={value}" for name, value in told.items() if value is not None)
     return {"label": config["method"]["name"] + (f" ({more})" if more else ""), "seed": config["seed"]}
@@ -206,7 +208,7 @@ def _rows(result: Mapping[str, Any]) -> Iterator[list[Any]]:
 
 def _tables(result: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Yield title, header and rows of what there is to read."""
-    for data, results in _by_data(result):
+    for data, results in grouped(result["results"]):
         columns = {
             f"accuracy in % by missing rate ({result['pattern']})": ("rates", "accuracy"),
             "accuracy in % of each subset of modalities": ("subsets", "accuracy"),
@@ -226,16 +228,6 @@ def _cell(figures: Mapping[str, Any] | None, figure: str) -> str:
     return f"{times * value:.{digits}f}" + (f" ± {times * sd:.{digits}f}" if sd is not None else "")
 
 
-def _by_data(result: Mapping[str, Any]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    paths = [*dict.fromkeys(one["data"] for one in result["results"])]
-    names = [Path(path).name for path in paths]
-    for path, name in zip(paths, names, strict=True):
-        yield (
-            path if names.count(name) > 1 else name,
-            [one for one in result["results"] if one["data"] == path],
-        )
-
-
 def _said(result: Mapping[str, Any]) -> str:
     """Say what the figures are."""
     return (
@@ -247,14 +239,13 @@ def _said(result: Mapping[str, Any]) -> str:
 def _markdown(result: Mapping[str, Any]) -> str:
     lines = ["# Robustness", "", _said(result), ""]
     for title, header, body in _tables(result):
-        lines += [f"## {title}", "", "| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
-        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in body] + [""]
+        lines += [f"## {title}", "", *markdown_table(header, body), ""]
     return "\n".join(lines)
 
 
 def _html(result: Mapping[str, Any]) -> str:
     body = [f"<h1>What if modalities are missing?</h1><p>{escape(_said(result))}</p>"]
-    for data, results in _by_data(result):
+    for data, results in grouped(result["results"]):
         last = max((float(rate) for one in results for rate in one["rates"]), default=0.0) or 1.0
         series = {
             one["label"]: [
@@ -267,6 +258,6 @@ def _html(result: Mapping[str, Any]) -> str:
         body.append(line_chart("accuracy by missing rate", series, ends, (0.0, last)))
     for title, header, lines in _tables(result):
         head = "<tr>" + "".join(f"<th>{escape(name)}" for name in header)
-        cells = ("<tr>" + "".join(f"<td>{escape(cell)}" for cell in line) for line in lines)
-        body.append(f"<h2>{escape(title)}</h2><div class=scroll><table>{head}{''.join(cells)}</table></div>")
+        rows = ("<tr>" + "".join(f"<td>{escape(cell)}" for cell in line) for line in lines)
+        body.append(f"<h2>{escape(title)}</h2>{table_of(head, rows)}")
     return page("Robustness", body)

@@ -122,10 +122,11 @@ def average(tensors: Sequence[Tensor]) -> None:
         t.copy_(mean.view_as(t))
 
 
-def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Leave in parameters the gradients of what all processes computed."""
+def average_gradients(module: nn.Module) -> None:
+    """Leave in a module's trained parameters the gradients of what all processes computed."""
     if processes() == 1:
         return
+    parameters = [p for p in module.parameters() if p.requires_grad]
     # Networks may leave out layers at random: what one process used has a gradient in all of them.
     used = torch.tensor([p.grad is not None for p in parameters], dtype=torch.uint8)
     distributed.all_reduce(used, distributed.ReduceOp.MAX, group=talk)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -45,14 +44,11 @@ def markdown(comparison: Mapping[str, Any]) -> str:
     lines = ["# Comparison", "", said(comparison)]
     for data, results in by_data(comparison):
         columns = {**_accuracies(results), **_quality(), **_cost(), **_versus(comparison)}
-        lines += ["", f"## {_plain(data)}", "", *_table(["method", *columns])]
-        for result in results:
-            cells = [_method(result, results), *(cell(result) for cell in columns.values())]
-            lines.append("| " + " | ".join(map(_plain, cells)) + " |")
+        rows = ([_method(r, results), *(cell(r) for cell in columns.values())] for r in results)
+        lines += ["", f"## {_plain(data)}", "", *markdown_table(["method", *columns], rows)]
     if ranking := comparison["ranking"]:
-        lines += ["", "## Ranks", "", *_table(["method", "mean rank"])]
-        lines += [f"| {_plain(m)} | {rank:.2f} |" for m, rank in ranking["mean_rank"].items()]
-        lines += ["", ranked(ranking)]
+        rows = ([method, f"{rank:.2f}"] for method, rank in ranking["mean_rank"].items())
+        lines += ["", "## Ranks", "", *markdown_table(["method", "mean rank"], rows), "", ranked(ranking)]
     if remarks := notes(comparison):
         lines += ["", "## Remarks", "", *(f"- {_plain(remark)}" for remark in remarks)]
     return "\n".join(lines) + "\n"
@@ -96,12 +92,19 @@ def terminal(comparison: Mapping[str, Any], width: int = 80) -> Iterator[Table |
 
 def by_data(comparison: Mapping[str, Any]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
     """Yield each data set's name and results, the best method first, those tested on fewer samples last."""
-    paths = [*dict.fromkeys(result["data"] for result in comparison["results"])]
-    names = [Path(path).name for path in paths]
-    for data, group in groupby(comparison["results"], lambda result: result["data"]):
-        name, results = Path(data).name, [*group]
+    for name, results in grouped(comparison["results"]):
         ordered = sorted(results, key=lambda one: (not is_whole(one, results), -_mean(one, "accuracy", -1.0)))
-        yield data if names.count(name) > 1 else name, ordered
+        yield name, ordered
+
+
+def grouped(
+    results: Sequence[Mapping[str, Any]],
+) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    """Yield each data set's results by its name, or by its path where two have the same name."""
+    paths = [*dict.fromkeys(result["data"] for result in results)]
+    names = [Path(path).name for path in paths]
+    for path, name in zip(paths, names, strict=True):
+        yield path if names.count(name) > 1 else name, [one for one in results if one["data"] == path]
 
 
 def is_whole(result: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> bool:
@@ -218,11 +221,11 @@ def _mean(result: Mapping[str, Any], name: str, otherwise: float) -> float:
     return float(result["figures"].get(name, {"mean": otherwise})["mean"])
 
 
-def _table(header: Sequence[str]) -> list[str]:
-    return [
-        "| " + " | ".join(map(_plain, header)) + " |",
-        "|---|" + "---:|" * (len(header) - 1),
-    ]
+def markdown_table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table, the first column to the left."""
+    rows = ("| " + " | ".join(map(_plain, line)) + " |" for line in (header, *lines))
+    first, *others = rows
+    return [first, "|---|" + "---:|" * (len(header) - 1), *others]
 
 
 def _plain(text: str) -> str:

@@ -221,14 +221,14 @@ class Training(LightningModule):
     def _backward(self, turn: Turn, batch: Batch) -> Tensor:
         """Leave the gradient of a turn's loss, or of the sum of several, in the parameters; return it."""
         losses = self.method.loss(turn, batch)
-        parameters = [p for p in self.parameters() if p.requires_grad]
         if isinstance(losses, Tensor):
             self.manual_backward(losses)
-            average_gradients(parameters)
+            average_gradients(self)
             return losses.detach()
+        parameters = [p for p in self.parameters() if p.requires_grad]
         for number, (name, loss) in enumerate(losses.items()):
             self.manual_backward(loss, retain_graph=number < len(losses) - 1)
-            average_gradients(parameters)
+            average_gradients(self)
             turn.gradients[name] = {p: p.grad for p in parameters if p.grad is not None}
             for p in turn.gradients[name]:
                 p.grad = None

@@ -13,10 +13,11 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+
+from altuna.comparison import environment
 
 HERE = Path(__file__).parent
 # Fewer passes than the default where that is enough; every variant gets the same.
@@ -57,19 +58,6 @@ def run(job: tuple[str, str, int, str | None, int]) -> dict:
         shutil.rmtree(folder)
     said = {"data": data, "variant": variant, "seed": seed, "threads": threads}
     return {**said, **environment(), "metrics": metrics}
-
-
-def environment() -> dict:
-    import torch
-
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    return {"commit": commit, "torch": torch.__version__, "cores": os.cpu_count()}
 
 
 def summary(runs: list[dict], data: str) -> str:

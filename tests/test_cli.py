@@ -668,7 +668,11 @@ def test_interrupt_and_full_disk_leave_the_checkpoint_whole(manifest, tmp_path):
     arguments = [sys.executable, "-m", "altuna", "fit", "--data", manifest, "--epochs=5000", "--out=run"]
     options = {"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    with subprocess.Popen([*arguments, "--quiet", *FAST], **options) as process:
+
+    def interruptible():  # also when the tests themselves run in the background, where a shell has it ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    with subprocess.Popen([*arguments, "--quiet", *FAST], preexec_fn=interruptible, **options) as process:
         while not last.exists() and process.poll() is None:
             time.sleep(0.05)
         time.sleep(0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,12 @@ from altuna.data.dataset import MultimodalDataset
 
 LEAST_SHARE = 0.1  # of the samples that should have a modality
 MOST_CLASSES_NAMED = 5
+
+
+def learnt_from(dataset: MultimodalDataset, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the number of samples, ``n``, their ``classes`` by modality, and ``remarks`` on these."""
+    balance = class_balance(dataset, classes)
+    return {"n": len(dataset), "classes": balance, "remarks": [*rarities(balance, len(dataset))]}
 
 
 def class_balance(dataset: MultimodalDataset, classes: Sequence[str]) -> dict[str, dict[str, int]]:

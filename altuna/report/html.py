@@ -87,6 +87,11 @@ def trust_by_class(table: pa.Table) -> dict[str, dict[str, float]]:
     }
 
 
+def table_of(head: str, lines: Iterable[str]) -> str:
+    """Return a table of rows, which begin with ``<tr>``; a narrow screen scrolls it."""
+    return f"<div class=scroll><table>{head}{''.join(lines)}</table></div>"
+
+
 def _headline(metrics: dict[str, Any]) -> str:
     rule = metrics["fusion"]["rule"]
     rows = {f"{name} alone": figures for name, figures in metrics["modalities"].items()}
@@ -110,7 +115,7 @@ def _figures(rows: Mapping[str, Mapping[str, Any]], chosen: str = "") -> str:
             )
         lines.append(f"<tr{style}><td>{escape(name)}{cells}<td>{figures['n']:,}")
     head = "<tr><th><th>accuracy<th>macro-F1<th>NLL<th>ECE<th>samples"
-    return f"<div class=scroll><table>{head}{''.join(lines)}</table></div>"
+    return table_of(head, lines)
 
 
 def _balance(training: Mapping[str, Any]) -> str:
@@ -120,7 +125,7 @@ def _balance(training: Mapping[str, Any]) -> str:
         total, order = sum(counts.values()), sorted(counts, key=lambda c: counts[c])
         ends = "".join(f"<td>{escape(c)} <small>{counts[c]:,}</small>" for c in (order[0], order[-1]))
         lines.append(f"<tr><td>{escape(name)}<td>{total:,}<td>{total / training['n']:.0%}{ends}")
-    return f"<div class=scroll><table>{head}{''.join(lines)}</table></div>"
+    return table_of(head, lines)
 
 
 def _trust(table: pa.Table) -> str:
@@ -131,7 +136,7 @@ def _trust(table: pa.Table) -> str:
         f"<tr><td>{escape(label)}" + "".join(f"<td>{weights[n]:.2f}" for n in names)
         for label, weights in trust.items()
     ]
-    return f"<div class=scroll><table>{head}{''.join(lines)}</table></div>"
+    return table_of(head, lines)
 
 
 def _disagreements(table: pa.Table, answers: dict[str, list[str]]) -> str:
@@ -152,7 +157,7 @@ def _disagreements(table: pa.Table, answers: dict[str, list[str]]) -> str:
             + "".join(f"<td>{cell}" for cell in cells)
             + f"<td{right}>{escape(row['prediction'])}"
         )
-    return f"<div class=scroll><table>{head}{''.join(lines)}</table></div>"
+    return table_of(head, lines)
 
 
 def _curves(history: list[dict[str, float]]) -> str:

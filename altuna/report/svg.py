@@ -28,8 +28,8 @@ def line_chart(
     height = max(280, 2 * LINE + LINE * len(series))
     right = WIDTH - LEGEND
 
-    def at(x: float, share: float) -> str:
-        return f"{LEFT + (x - span[0]) / (span[1] - span[0]) * (right - LEFT):.1f},{_y(share, height):.1f}"
+    def at(x: float, share: float) -> tuple[float, float]:
+        return LEFT + (x - span[0]) / (span[1] - span[0]) * (right - LEFT), _y(share, height)
 
     marks = []
     for share in (0, 0.25, 0.5, 0.75, 1):
@@ -40,11 +40,12 @@ def line_chart(
     marks.append(f"<text x={right} y={height - 4} text-anchor=end>{escape(ends[1])}</text>")
     for i, (name, points) in enumerate(series.items()):
         colour, legend = COLOURS[i % len(COLOURS)], 20 + LINE * i
-        path = " ".join(at(*point) for point in points)
+        places = [at(*point) for point in points]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         dashes = "" if i < len(COLOURS) else " stroke-dasharray='5 3'"
         width = 3 if name in thick else 1.5
         marks.append(f"<polyline points='{path}' fill=none stroke='{colour}' stroke-width={width}{dashes} />")
-        marks += [f"<circle cx={at(*p).replace(',', ' cy=')} r={width} fill='{colour}'/>" for p in points]
+        marks += [f"<circle cx={x:.1f} cy={y:.1f} r={width} fill='{colour}'/>" for x, y in places]
         marks.append(f"<rect x={right + 12} y={legend - 9} width=10 height=10 fill='{colour}'/>")
         marks.append(f"<text x={right + 28} y={legend}>{escape(name)}</text>")
     said = ", ".join(f"{name} ends at {points[-1][1]:.0%}" for name, points in series.items() if points)
