@@ -13,11 +13,11 @@ from altuna.errors import UserError
 from altuna.options import check_options, nearest
 
 BUDGETS = {"updates": "whole number", "seconds": "number"}
-# Options that say where to put things, how to show them and who computes: a resumed run may change these, no
-# others.
+# Options that say where to put things, how to show them and who computes by what: a resumed run may change
+# these, no others.
 PRESENTATION = (
-    *("root", "download", "store", "workers", "out", "resume", "quiet"),
-    *("devices", "nodes", "strategy"),
+    *("root", "download", "store", "workers", "out", "resume", "quiet", "log_every"),
+    *("devices", "nodes", "strategy", "compile"),
 )
 
 
@@ -67,7 +67,10 @@ def fit(
     weight_decay: Annotated[float, "Weight decay"] = 0.01,
     optimizer: Annotated[str, "adamw or sgd"] = "adamw",
     seed: Annotated[int, "Of weights, order, transforms, carved splits and missing cells"] = 0,
-    log_every: Annotated[int, "Batches between those whose turns are logged one by one"] = 1,
+    log_every: Annotated[
+        int | None,
+        "Batches between those whose turns are logged one by one; about 20 of an epoch are if None",
+    ] = None,
     precision: Annotated[
         str, "32-true, bf16-mixed, ... (Lightning's names); auto: bf16-mixed where the hardware has it"
     ] = "auto",
@@ -77,6 +80,9 @@ def fit(
     ] = None,
     nodes: Annotated[int | None, "Machines, each with altuna started on it by torchrun or Slurm"] = None,
     strategy: Annotated[str, "How devices share the work: ddp"] = "ddp",
+    compile: Annotated[
+        bool, "Compile the encoders (torch.compile): slow first steps, then faster ones"
+    ] = False,
     workers: Annotated[int, "Processes that gather batches; 0: the main one does"] = 0,
     store: Annotated[Path | None, "Folder for decoded data (default: the user's cache)"] = None,
     allow_shared_groups: Annotated[bool, "Accept a group that stands in two splits"] = False,
@@ -121,6 +127,8 @@ def fit(
         download=download,
         store=Path(store) if store else None,
         workers=workers,
+        log_every=log_every,
+        compiled=compile,
         quiet=quiet,
         fresh=out is None and not resume,
     )
@@ -164,12 +172,16 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
     check_options(given, fit, "fit")
     method = given["method"]
     given["method"] = {"name": method} if isinstance(method, str) else dict(method)
-    for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("log_every", 1), ("workers", 0)):
+    for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("workers", 0)):
         if not least <= given[name] < 2**63:
             raise UserError(f"{name} must be at least {least}, and no giant: got {given[name]}")
-    for name in ("micro_batch", "devices", "nodes"):
+    for name in ("micro_batch", "log_every", "devices", "nodes"):
         if given[name] is not None and given[name] < 1:
             raise UserError(f"{name} must be at least 1, got {given[name]}")
+    if (given["micro_batch"] or 0) > given["batch_size"]:
+        raise UserError(
+            f"micro_batch={given['micro_batch']}: is a part of a batch, and batch_size is {given['batch_size']}"
+        )
     if given["strategy"] != "ddp":
         why = ": methods read and change whole gradients, which fsdp splits" * (given["strategy"] == "fsdp")
         raise UserError(f"strategy: there is ddp, not {given['strategy']!r}{why}")

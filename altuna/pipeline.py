@@ -28,6 +28,7 @@ from altuna.evaluation.metrics import evaluate
 from altuna.evaluation.robustness import by_subset
 from altuna.files import replacing, write_json, write_text
 from altuna.launching import agreed, join, started
+from altuna.model import MultimodalClassifier
 from altuna.peak import peak_memory, reset_peak_memory
 from altuna.predictor import Predictor
 from altuna.preparation import Prepared, prepare
@@ -58,6 +59,8 @@ def train(
     download: bool,
     store: Path | None,
     workers: int,
+    log_every: int | None,
+    compiled: bool,
     quiet: bool,
     fresh: bool,
 ) -> Path:
@@ -81,6 +84,8 @@ def train(
             quiet,
         )
     prepared.method.model.micro_batch = options["micro_batch"]
+    if compiled:
+        _compile(prepared.method.model)
     training = Training(
         prepared.method,
         optimizer=options["optimizer"],
@@ -88,7 +93,7 @@ def train(
         schedule=options["schedule"],
         weight_decay=options["weight_decay"],
         seed=options["seed"],
-        log_every=options["log_every"],
+        log_every=log_every,
         clip=options["clip"],
         max_updates=(options["budget"] or {}).get("updates"),
         max_seconds=(options["budget"] or {}).get("seconds"),
@@ -116,6 +121,9 @@ def train(
         console.err.print(console.inferred(prepared.manifest.modalities), markup=False)
         for remark in learnt["remarks"]:
             console.err.print(remark, markup=False)
+        if options["batch_size"] > learnt["n"]:
+            size = f"batch_size={options['batch_size']}"
+            console.err.print(f"{size}: an epoch is one batch of {learnt['n']} samples", markup=False)
         console.err.print(f"training in {run}", markup=False)
     reset_peak_memory()
     try:
@@ -129,6 +137,15 @@ def train(
     if not quiet:
         show(run)
     return run
+
+
+def _compile(model: MultimodalClassifier) -> None:
+    try:
+        torch.compile(torch.neg)(torch.zeros(1))
+    except Exception as error:  # of many kinds: there is no compiler, or it does not know this Python
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"compile: PyTorch cannot compile on this machine: {reason}") from None
+    model.compile()
 
 
 def prepare_ahead(
