@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import trees
 from media import grey
-from trees import POINTER, put
+from trees import NAMES, POINTER, put
 
 from altuna import recipes
 from altuna.cli import main
@@ -27,23 +27,7 @@ from altuna.recipes.kinetics_sounds import CLASSES
 from altuna.recipes.kinetics_sounds import list_id as kinetics_id
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "published-splits"
-NAMES = ("cremad", "kinetics-sounds", "food101", "mvsa", "iemocap")
 needs_published = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the authors' lists are not here")
-
-
-@pytest.fixture(scope="module")
-def media(tmp_path_factory):
-    return trees.Media(tmp_path_factory.mktemp("media"))
-
-
-@pytest.fixture(scope="module")
-def whole(media, tmp_path_factory):
-    """Releases with nothing wrong, by name: (root, what the generator says of the good samples)."""
-    made = {}
-    for name in NAMES:
-        root = tmp_path_factory.mktemp(name)
-        made[name] = root, getattr(trees, name.replace("-", "_"))(root, media)
-    return made
 
 
 def prepared(name, root, out, **options):
@@ -334,7 +318,8 @@ def test_iemocap_half_there(whole, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "gone"), [("kinetics-sounds", "train"), ("iemocap", "Session[1-4]"), ("iemocap", "Session[1-35]")]
+    ("name", "gone"),
+    [("kinetics-sounds", "train"), ("iemocap", "Session[1-4]"), ("iemocap", "Session[1-35]")],
 )
 def test_a_release_without_its_train_is_prepared_as_it_is(name, gone, whole, tmp_path):
     """For altuna evaluate; nothing is carved, and the report says so."""
@@ -525,37 +510,7 @@ def test_paths_survive_an_out_elsewhere(whole, tmp_path, monkeypatch):
     (root / "m.problems.csv").unlink()
 
 
-# Training on what was prepared
-
-SMALL = {
-    "video": ({"frames": 2, "size": 16}, {"name": "resnet18", "width": 2}),
-    "image": ({"size": 16}, {"name": "resnet18", "width": 2}),
-    "audio": ({"rate": 4000, "seconds": 0.2}, {"name": "resnet18", "width": 2}),
-    "text": ({"length": 8}, {"dimension": 4}),
-}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_mla_trains_on_it(name, whole, tmp_path):
-    from altuna.fitting import fit
-
-    recipes.prepare(name, whole[name][0], tmp_path / "m.csv")
-    kinds = read_manifest(tmp_path / "m.csv").modalities
-    run = fit(
-        tmp_path / "m.csv",
-        method="mla",
-        epochs=1,
-        batch_size=16,
-        readers={kind: SMALL[kind][0] for kind in kinds},
-        encoders={kind: SMALL[kind][1] for kind in kinds},
-        store=tmp_path / "store",
-        out=tmp_path / "run",
-        accelerator="cpu",
-        quiet=True,
-    )
-    problems = (run / "problems.csv").read_text().splitlines() if (run / "problems.csv").exists() else []
-    assert len(problems) <= 1
-    assert (run / "metrics.json").exists()
+# Cells
 
 
 def test_a_library_that_stumbles_loses_one_file_only(whole, tmp_path, monkeypatch):
