@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from altuna.options import nearest
 
 CONFIGS = Path(__file__).parent / "configs" / "paper"
 METHODS = ("mla", "concat", "sum", "film", "gated", "ogm", "ogm_ge", "qmf", "late_fusion")
+PER_MODALITY = ("readers", "encoders", "transforms")
 PAPER = "Zhang et al., CVPR 2024, arXiv 2311.10707"
 BENCHMARK = "Xu et al., BalanceBenchmark, arXiv 2502.10816"
 
@@ -86,11 +87,13 @@ def reproduce(
             in several splits, as they do in the lists.
         out: Folder; ``runs/reproduce-TABLE`` when None.
         quiet: Print the folder and nothing else.
-        options: Of ``fit``, over those of the recipe.
+        options: Of ``fit``, over those of the recipe; those of a modality are for the data that have it.
 
     Raises:
         UserError: Unknown table, data or method, or none of the data is there.
     """
+    from altuna.run import read_json, read_yaml
+
     data_root = Path(data_root)
     if table not in TABLES:
         raise UserError(f"no table {table!r}{nearest(table, TABLES)}")
@@ -100,6 +103,11 @@ def reproduce(
             raise UserError(f"table {table!r} has no data {name!r}{nearest(name, wanted.data)}")
     chosen = {config: name for config, name in wanted.data.items() if config in (data or wanted.data)}
     out = Path(out) if out else Path("runs") / f"reproduce-{table}"
+    paper = {config: read_yaml(CONFIGS / f"{config}.yaml") for config in chosen}
+    known = {modality for recipe in paper.values() for modality in recipe["encoders"]}
+    for modality in (m for kind in PER_MODALITY for m in options.get(kind, {})):
+        if modality not in known:
+            raise UserError(f"table {table!r} has no modality {modality!r}{nearest(modality, known)}")
     manifests = {config: _manifest(name, data_root, splits, quiet) for config, name in chosen.items()}
     absent = [config for config, path in manifests.items() if path is None]
     if len(absent) == len(chosen):
@@ -107,13 +115,11 @@ def reproduce(
             f"{data_root}: none of {', '.join(chosen.values())} is there, as a folder or as a .csv"
         )
 
-    from altuna.run import read_json, read_yaml
-
     lines: list[list[str]] = []
     for config, manifest in manifests.items():
         for rate in wanted.rates if manifest else ():
             folder = out / (config + (f"-missing-{rate}" if rate else ""))
-            given = over(read_yaml(CONFIGS / f"{config}.yaml"), options)
+            given = over(paper[config], _own(options, paper[config]["encoders"]))
             if splits:
                 given["allow_shared_groups"] = True
             if rate:
@@ -135,6 +141,14 @@ def over(options: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
         both = isinstance(value, Mapping) and isinstance(found.get(name), Mapping)
         found[name] = over(found[name], value) if both else value
     return found
+
+
+def _own(options: Mapping[str, Any], modalities: Container[str]) -> dict[str, Any]:
+    """Return options without those of other modalities."""
+    return {
+        name: {m: of for m, of in value.items() if m in modalities} if name in PER_MODALITY else value
+        for name, value in options.items()
+    }
 
 
 def _manifest(name: str, root: Path, splits: Path | None, quiet: bool) -> Path | None:

@@ -12,7 +12,7 @@ from altuna.fitting import checked, completed
 from altuna.recipes import RELEASES
 from altuna.recipes.cremad import EMOTIONS
 from altuna.reproducing import CONFIGS, METHODS, PUBLISHED, TABLES, over, reproduce
-from altuna.run import read_yaml
+from altuna.run import read_json, read_yaml
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -46,6 +46,8 @@ def comparison(tmp_path, monkeypatch):
     """A folder of data for which comparisons are made up: 60 or so for MLA, 70 or so for the next."""
 
     def compare(data, *, methods, seeds, out, **options):
+        out.mkdir(parents=True)
+        write_json(out / "given.json", options)
         runs = []
         for i, method in enumerate(methods):
             label = method if isinstance(method, str) else f"{method['name']} (project={method['project']})"
@@ -53,7 +55,7 @@ def comparison(tmp_path, monkeypatch):
                 rule: {"accuracy": 0.6 + i / 10 + j / 100}
                 for j, rule in enumerate(("own", "entropy", "mean"))
             }
-            (out / f"run-{i}").mkdir(parents=True)
+            (out / f"run-{i}").mkdir()
             write_json(out / f"run-{i}" / "metrics.json", {"fusion": {"rule": "own", "rules": rules}})
             runs.append({"method": label, "folder": f"run-{i}", "reason": ""})
         write_json(
@@ -131,6 +133,18 @@ def test_lists_do_not_change_a_manifest_that_is_there(comparison, tmp_path, caps
         assert ("cremad.csv is there already: its splits are taken" in said) == (not quiet)
 
 
+def test_options_of_a_modality_are_for_the_data_that_have_it(comparison, tmp_path):
+    """So that one command says for all data where the released weights are."""
+    (comparison / "food101.csv").write_text("id\n")
+    given = {"image": {"weights": "m3ae.safetensors"}}
+    reproduce("complete", comparison, encoders=given, out=tmp_path / "out", quiet=True)
+    of = {
+        name: read_json(tmp_path / "out" / name, "given.json")["encoders"] for name in ("cremad", "food101")
+    }
+    assert of["food101"]["image"] == {"name": "m3ae_base", "weights": "m3ae.safetensors"}
+    assert {*of["cremad"]} == {"video", "audio"}
+
+
 def test_each_missing_rate_has_its_figures(comparison, tmp_path):
     out = reproduce(
         "missing", comparison, data=["cremad"], methods=["mla"], seeds=1, out=tmp_path / "out", quiet=True
@@ -149,6 +163,7 @@ def test_each_missing_rate_has_its_figures(comparison, tmp_path):
     [
         ({"table": "complet"}, "no table 'complet'; did you mean 'complete'"),
         ({"data": ["cremat"]}, "no data 'cremat'; did you mean 'cremad'"),
+        ({"encoders": {"vidoe": {}}}, "has no modality 'vidoe'; did you mean 'video'"),
         ({"methods": ["mlaa"]}, "unknown method 'mlaa'"),
         ({"data_root": "nowhere"}, "none of cremad, .* is there"),
     ],
