@@ -105,9 +105,10 @@ def reproduce(
     out = Path(out) if out else Path("runs") / f"reproduce-{table}"
     paper = {config: read_yaml(CONFIGS / f"{config}.yaml") for config in chosen}
     known = {modality for recipe in paper.values() for modality in recipe["encoders"]}
-    for modality in (m for kind in PER_MODALITY for m in options.get(kind, {})):
-        if modality not in known:
-            raise UserError(f"table {table!r} has no modality {modality!r}{nearest(modality, known)}")
+    for name, value in options.items():
+        for modality in value if _of_modalities(name, value) else ():
+            if modality not in known:
+                raise UserError(f"table {table!r} has no modality {modality!r}{nearest(modality, known)}")
     manifests = {config: _manifest(name, data_root, splits, quiet) for config, name in chosen.items()}
     absent = [config for config, path in manifests.items() if path is None]
     if len(absent) == len(chosen):
@@ -146,9 +147,13 @@ def over(options: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
 def _own(options: Mapping[str, Any], modalities: Container[str]) -> dict[str, Any]:
     """Return options without those of other modalities."""
     return {
-        name: {m: of for m, of in value.items() if m in modalities} if name in PER_MODALITY else value
+        name: {m: of for m, of in value.items() if m in modalities} if _of_modalities(name, value) else value
         for name, value in options.items()
     }
+
+
+def _of_modalities(name: str, value: object) -> bool:
+    return name in PER_MODALITY and isinstance(value, Mapping)
 
 
 def _manifest(name: str, root: Path, splits: Path | None, quiet: bool) -> Path | None:
