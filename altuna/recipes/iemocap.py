@@ -32,10 +32,16 @@ def read(root: Path, problems: Problems) -> Iterator[Sample]:
     sessions = sorted((release if release.is_dir() else root).glob("Session[1-5]/"))
     if not sessions:
         raise UserError(f"{root}: is no IEMOCAP release: no Session1/ to Session5/")
+    for name in sorted({f"Session{n}" for n in range(1, 6)} - {session.name for session in sessions}):
+        problems.note(f"{name} is not there")
     for session in sessions:
         clips = files(session / "dialog" / "avi" / "DivX", (".avi",), problems)
         spoken = files(session / "dialog" / "transcriptions", (".txt",), problems)
-        for dialogue, path in files(session / "dialog" / "EmoEvaluation", (".txt",), problems).items():
+        rated = files(session / "dialog" / "EmoEvaluation", (".txt",), problems)
+        folders = (path for path in (session / "sentences" / "wav").glob("*/") if path.name[0] != ".")
+        for dialogue in sorted({*clips, *spoken, *(folder.name for folder in folders)} - {*rated}):
+            problems.left_out(dialogue, "has no file in EmoEvaluation")
+        for dialogue, path in rated.items():
             texts = _texts(spoken[dialogue], problems) if dialogue in spoken else {}
             sounds = files(session / "sentences" / "wav" / dialogue, (".wav",), problems)
             yield from _utterances(path, clips.get(dialogue), texts, sounds, problems)
@@ -48,7 +54,9 @@ def _utterances(
     for number, line in enumerate(lines(path, problems), 1):
         turn = TURN.match(line)
         if not turn:
-            continue  # the annotators' own lines, and blank ones
+            if line.startswith("["):
+                problems.note("not [START - END] TURN EMOTION [V, A, D]: passed over", path, number)
+            continue  # else the annotators' own lines, and blank ones
         range_, id, label = turn.groups()
         sound = sounds.pop(id, None)
         if label not in LABELS:

@@ -24,6 +24,7 @@ CLASSES = {
     *(f"playing {what}" for what in ("harmonica", "keyboard", "organ", "piano", "saxophone", "trombone")),
     *(f"playing {what}" for what in ("trumpet", "violin", "xylophone")),
 }
+COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 STEM = re.compile(r"(.+)_(\d{6})_(\d{6})")
 
 
@@ -67,17 +68,18 @@ def _annotations(root: Path, classes: set[str], problems: Problems) -> dict[str,
     """Return id to (label, file, row) of what the annotation files say should be here."""
     found = {}
     for path in [*sorted(root.glob("*.csv")), *sorted((root / "annotations").glob("*.csv"))]:
-        header: list[str] = []
-        for number, cells in rows(path, problems):
-            if not header:
-                header = cells
-                continue
+        table = rows(path, problems)
+        _, header = next(table, (0, []))
+        if not {*COLUMNS} <= {*header}:  # Kinetics' own test.csv has no labels; or a manifest made here
+            problems.note(f"not {','.join(COLUMNS)}: passed over", path)
+            continue
+        for number, cells in table:
             row = dict(zip(header, cells, strict=False))
             try:
                 start, end = int(float(row["time_start"])), int(float(row["time_end"]))
                 id, label, split = f"{row['youtube_id']}_{start:06d}_{end:06d}", row["label"], row["split"]
-            except (KeyError, ValueError):
-                problems.note("not label,youtube_id,time_start,time_end,split: passed over", path, number)
+            except (KeyError, ValueError, OverflowError):
+                problems.note(f"not {','.join(COLUMNS)}: passed over", path, number)
                 continue
             if label in classes and (root / split.replace("validate", "val")).is_dir():
                 found[id] = label, path, number

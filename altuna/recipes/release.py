@@ -152,6 +152,8 @@ def prepare(
         reasons = Counter(problem.reason for problem in problems.found if problem.kind != "note")
         why = "".join(f"; most often: {reason}" for reason, _ in reasons.most_common(1))
         raise UserError(f"{root}: no sample of {recipe.title} in it{why}")
+    for split in {"train", "test"} - {sample.split for sample in samples}:
+        problems.note(f"no sample is in {split}")
     leakage = _leakage(recipe, ((s.id, s.split) for s in samples))
     if splits and (whole := _leakage(recipe, ((id, split) for id, (split, _) in listed.items()))) != leakage:
         leakage = f"{whole} in the lists; in this manifest {leakage}"
@@ -168,6 +170,8 @@ def check_out(out: Path, overwrite: bool) -> None:
         raise UserError(f"{out}: the manifest must be .csv or .parquet")
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder")
+    if out.is_dir():
+        raise UserError(f"{out}: is a folder")
     if out.exists() and not overwrite:
         raise UserError(f"{out}: is there already; --overwrite replaces it")
 
@@ -175,13 +179,18 @@ def check_out(out: Path, overwrite: bool) -> None:
 def files(
     folder: Path, suffixes: Sequence[str], problems: Problems, beside: Sequence[str] = ()
 ) -> dict[str, Path]:
-    """Return a folder's files by stem, in order; hidden ones and others are noted, but for ``beside``."""
-    found = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    """Return a folder's files by stem, in order; hidden ones and others are noted, but for ``beside``.
+
+    Of two with one stem the first suffix counts.
+    """
+    found: dict[str, Path] = {}
+    entries = folder.iterdir() if folder.is_dir() else ()
+    for path in sorted(entries, key=lambda path: (path.suffix != suffixes[0], path)):
         if path.name.startswith("."):
             problems.note("hidden, as macOS leaves them beside others: passed over", path)
         elif path.suffix.lower() in suffixes:
-            found[path.stem] = path
+            if found.setdefault(path.stem, path) != path:
+                problems.note(f"{found[path.stem].name} is there too: passed over", path)
         elif path.is_file() and path.suffix.lower() not in beside:
             problems.note(f"not {' or '.join(suffixes)}: passed over", path)
     return found
@@ -293,7 +302,7 @@ def _split(samples: Sequence[Sample], recipe: Recipe, problems: Problems, seed: 
     if kept and not any(sample.split for sample in kept):
         split[carve(np.arange(len(kept)), labels, groups, TEST_SHARE, seed)[1]] = "test"
         val_share /= 1 - TEST_SHARE
-    if kept and "val" not in split:
+    if "train" in split and "val" not in split:
         split[carve(np.flatnonzero(split == "train"), labels, groups, val_share, seed)[1]] = "val"
     return [replace(sample, split=str(s)) for sample, s in zip(kept, split, strict=True)]
 
@@ -376,5 +385,6 @@ def _write(out: Path, samples: Sequence[Sample], recipe: Recipe) -> None:
 
 def _cell(cell: Path | str | None, folder: Path) -> str | None:
     if isinstance(cell, Path) and cell.is_relative_to(folder):
-        return cell.relative_to(folder).as_posix()
+        relative = cell.relative_to(folder).as_posix()
+        return f"./{relative}" if relative[0].isspace() else relative  # space around a cell does not count
     return None if cell is None else str(cell)

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from collections import Counter, defaultdict
 from importlib import import_module
 from pathlib import Path
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 import trees
 from media import grey
-from trees import POINTER, put
+from trees import NAMES, POINTER, put
 
 from altuna import recipes
 from altuna.cli import main
+from altuna.data.cells import Cells
 from altuna.data.manifest import read_manifest
 from altuna.data.readers import READERS
 from altuna.data.splits import split_rows
@@ -25,23 +27,7 @@ from altuna.recipes.kinetics_sounds import CLASSES
 from altuna.recipes.kinetics_sounds import list_id as kinetics_id
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "published-splits"
-NAMES = ("cremad", "kinetics-sounds", "food101", "mvsa", "iemocap")
 needs_published = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the authors' lists are not here")
-
-
-@pytest.fixture(scope="module")
-def media(tmp_path_factory):
-    return trees.Media(tmp_path_factory.mktemp("media"))
-
-
-@pytest.fixture(scope="module")
-def whole(media, tmp_path_factory):
-    """Releases with nothing wrong, by name: (root, what the generator says of the good samples)."""
-    made = {}
-    for name in NAMES:
-        root = tmp_path_factory.mktemp(name)
-        made[name] = root, getattr(trees, name.replace("-", "_"))(root, media)
-    return made
 
 
 def prepared(name, root, out, **options):
@@ -313,6 +299,66 @@ def test_iemocap_traps(whole, media, tmp_path):
     assert sum(row["video"] == "" for id, row in rows.items() if id[:6] == "Ses03M") == 8
 
 
+def test_iemocap_half_there(whole, tmp_path):
+    """Sessions, an annotation and the end of another that are not there: told, and the rest is prepared."""
+    root, good = spoilt("iemocap", whole, tmp_path), whole["iemocap"][1]
+    shutil.rmtree(root / "Session5")
+    (root / "Session1/dialog/EmoEvaluation/Ses01F_impro05a.txt").unlink()
+    cut = root / "Session2/dialog/EmoEvaluation/Ses02F_impro05a.txt"
+    cut.write_text(cut.read_text().partition("_M007")[0])
+    rows, problems = prepared("iemocap", root, tmp_path / "m.csv")
+    gone = {id for id in good if id.startswith(("Ses05", "Ses01F_"))} | {"Ses02F_impro05a_M007"}
+    assert {*rows} == {*good} - gone
+    assert "has no file in EmoEvaluation" in problems["Ses01F_impro05a"][0]
+    assert "not [START - END]" in problems["Session2/dialog/EmoEvaluation/Ses02F_impro05a.txt, row 24"][0]
+    assert "has no line in EmoEvaluation" in problems["Ses02F_impro05a_M007"][0]
+    told = (tmp_path / "m.problems.csv").read_text()
+    assert "Session5 is not there" in told
+    assert "no sample is in test" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "gone"),
+    [("kinetics-sounds", "train"), ("iemocap", "Session[1-4]"), ("iemocap", "Session[1-35]")],
+)
+def test_a_release_without_its_train_is_prepared_as_it_is(name, gone, whole, tmp_path):
+    """For altuna evaluate; nothing is carved, and the report says so."""
+    root = spoilt(name, whole, tmp_path)
+    for folder in root.glob(gone):
+        shutil.rmtree(folder)
+    rows, _ = prepared(name, root, tmp_path / "m.csv")
+    assert len({row["split"] for row in rows.values()} - {"train"}) == 1
+    assert "no sample is in train" in (tmp_path / "m.problems.csv").read_text()
+
+
+def test_a_picture_that_is_there_twice_is_the_one_of_the_csv(whole, tmp_path):
+    root = spoilt("food101", whole, tmp_path)
+    folder = root / "images/train/apple_pie"
+    for suffix in (".JPG", ".jpeg", ".png"):
+        put(folder / f"apple_pie_1{suffix}", b"")
+    rows, problems = prepared("food101", root, tmp_path / "m.csv")
+    assert rows["apple_pie_1"]["image"].endswith("/apple_pie_1.jpg")
+    for suffix in (".JPG", ".jpeg", ".png"):
+        assert "apple_pie_1.jpg is there too" in problems[f"images/train/apple_pie/apple_pie_1{suffix}"][0]
+
+
+def test_the_manifest_of_a_release_within_it_is_no_annotation(whole, tmp_path):
+    root = spoilt("kinetics-sounds", whole, tmp_path)
+    put(root / "test.csv", "youtube_id,time_start,time_end,split\na,1,11,test\nb,2,12,test\n")
+    first, _ = prepared("kinetics-sounds", root, root / "m.csv")
+    again, problems = prepared("kinetics-sounds", root, root / "m.csv", overwrite=True)
+    assert first == again
+    for name in ("m.csv", "m.problems.csv", "test.csv"):
+        assert ["passed over" in reason for reason in problems[name]] == [True]  # once, not row by row
+
+
+def test_a_folder_whose_name_begins_with_a_space(whole, tmp_path):
+    (tmp_path / " release").symlink_to(whole["mvsa"][0])
+    recipes.prepare("mvsa", tmp_path / " release", tmp_path / "m.csv")
+    manifest = read_manifest(tmp_path / "m.csv")
+    assert READERS["image"](size=8).read(Cells(manifest, "image")[0]).any()
+
+
 # The authors' lists
 
 
@@ -432,6 +478,7 @@ def test_the_command_says_what_it_found(whole, tmp_path, capsys, monkeypatch):
         ("cremad", ["--root", "bad", "--splits", "empty"], "no lists of CREMA-D in it"),
         ("cremad", ["--root", "bad", "--out", "m.txt"], "must be .csv or .parquet"),
         ("cremad", ["--root", "bad", "--out", "absent/m.csv"], "absent: no such folder"),
+        ("cremad", ["--root", "bad", "--out", "folder.csv", "--overwrite"], "folder.csv: is a folder"),
         ("cremad", ["--root", "bad", "--download"], "--download is for av-digits"),
         ("av-digits", [], "give --root DIR or --download"),
         ("av-digits", ["--splits", "empty"], "no published lists"),
@@ -440,6 +487,7 @@ def test_the_command_says_what_it_found(whole, tmp_path, capsys, monkeypatch):
 def test_mistakes_are_one_line(name, options, words, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
+    Path("folder.csv").mkdir()
     put(Path("bad/AudioWAV/x.wav"), b"")
     out = [] if "--out" in options else ["--out", "m.csv"]
     code, said = run(capsys, monkeypatch, "prepare", name, *options, *out)
@@ -447,7 +495,7 @@ def test_mistakes_are_one_line(name, options, words, tmp_path, capsys, monkeypat
     assert words in said.err
     assert said.err.count("\n") == 1
     assert not said.out
-    assert {path.name for path in tmp_path.iterdir()} == {"empty", "bad"}
+    assert {path.name for path in tmp_path.iterdir()} == {"empty", "bad", "folder.csv"}
 
 
 def test_paths_survive_an_out_elsewhere(whole, tmp_path, monkeypatch):
@@ -462,37 +510,7 @@ def test_paths_survive_an_out_elsewhere(whole, tmp_path, monkeypatch):
     (root / "m.problems.csv").unlink()
 
 
-# Training on what was prepared
-
-SMALL = {
-    "video": ({"frames": 2, "size": 16}, {"name": "resnet18", "width": 2}),
-    "image": ({"size": 16}, {"name": "resnet18", "width": 2}),
-    "audio": ({"rate": 4000, "seconds": 0.2}, {"name": "resnet18", "width": 2}),
-    "text": ({"length": 8}, {"dimension": 4}),
-}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_mla_trains_on_it(name, whole, tmp_path):
-    from altuna.fitting import fit
-
-    recipes.prepare(name, whole[name][0], tmp_path / "m.csv")
-    kinds = read_manifest(tmp_path / "m.csv").modalities
-    run = fit(
-        tmp_path / "m.csv",
-        method="mla",
-        epochs=1,
-        batch_size=16,
-        readers={kind: SMALL[kind][0] for kind in kinds},
-        encoders={kind: SMALL[kind][1] for kind in kinds},
-        store=tmp_path / "store",
-        out=tmp_path / "run",
-        accelerator="cpu",
-        quiet=True,
-    )
-    problems = (run / "problems.csv").read_text().splitlines() if (run / "problems.csv").exists() else []
-    assert len(problems) <= 1
-    assert (run / "metrics.json").exists()
+# Cells
 
 
 def test_a_library_that_stumbles_loses_one_file_only(whole, tmp_path, monkeypatch):

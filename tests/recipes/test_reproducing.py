@@ -6,11 +6,13 @@ import json
 import pytest
 import trees
 
-from altuna import UserError
+from altuna import UserError, methods
+from altuna.files import write_json
 from altuna.fitting import checked, completed
 from altuna.recipes import RELEASES
+from altuna.recipes.cremad import EMOTIONS
 from altuna.reproducing import CONFIGS, METHODS, PUBLISHED, TABLES, over, reproduce
-from altuna.run import read_yaml
+from altuna.run import read_json, read_yaml
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -25,8 +27,11 @@ def test_tables_name_what_there_is():
     for table in TABLES.values():
         assert {*table.data.values()} <= {*RELEASES}
         assert all((CONFIGS / f"{config}.yaml").exists() for config in table.data)
-    known = {(config, method) for table in TABLES.values() for config in table.data for method in METHODS}
-    assert {(config, method) for config, method, _ in PUBLISHED} <= known
+    known = {
+        (n, config, rate) for n, table in TABLES.items() for config in table.data for rate in table.rates
+    }
+    assert {*PUBLISHED} <= known
+    assert {*METHODS} <= {*methods.list()}
 
 
 def test_over():
@@ -36,10 +41,41 @@ def test_over():
     }
 
 
+@pytest.fixture
+def comparison(tmp_path, monkeypatch):
+    """A folder of data for which comparisons are made up: 60 or so for MLA, 70 or so for the next."""
+
+    def compare(data, *, methods, seeds, out, **options):
+        out.mkdir(parents=True)
+        write_json(out / "given.json", options)
+        runs = []
+        for i, method in enumerate(methods):
+            label = method if isinstance(method, str) else f"{method['name']} (project={method['project']})"
+            rules = {
+                rule: {"accuracy": 0.6 + i / 10 + j / 100}
+                for j, rule in enumerate(("own", "entropy", "mean"))
+            }
+            (out / f"run-{i}").mkdir()
+            write_json(out / f"run-{i}" / "metrics.json", {"fusion": {"rule": "own", "rules": rules}})
+            runs.append({"method": label, "folder": f"run-{i}", "reason": ""})
+        write_json(
+            out / "compare.json", {"runs": runs, "results": [{"method": run["method"]} for run in runs]}
+        )
+
+    monkeypatch.setattr("altuna.reproducing.compare", compare)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "cremad.csv").write_text("id\n")
+    return tmp_path / "data"
+
+
 @pytest.fixture(scope="module")
-def releases(tmp_path_factory):
+def releases(media, tmp_path_factory):
     folder = tmp_path_factory.mktemp("releases")
-    trees.cremad(folder / "cremad", trees.Media(tmp_path_factory.mktemp("media")))
+    ids = trees.cremad(folder / "cremad", media, actors=4)
+    labels = {short: long for long, short in EMOTIONS.items()}
+    for split, sentence in (("train", "DFA"), ("test", "TIE")):
+        listed = "".join(f"{id}.flv {labels[id[9:12]]}\n" for id in ids if id[5:8] == sentence)
+        trees.put(folder / "lists" / f"my_{split}_cre.txt", listed)
     return folder
 
 
@@ -59,29 +95,67 @@ def rows(out):
 
 
 def test_a_table_beside_what_was_published(releases, tmp_path, capsys):
-    out = reproduce("complete", releases, methods=["mla", "concat"], seeds=2, out=tmp_path / "out", **SMALL)
-    mla, concat = rows(out)
+    options = over(SMALL, {"seeds": 2, "out": tmp_path / "out"})
+    out = reproduce("complete", releases, methods=["mla"], splits=releases / "lists", **options)
+    mla, entropy = rows(out)
     runs = [json.loads((out / "cremad" / f"cremad-mla-{s}" / "metrics.json").read_text()) for s in (0, 1)]
-    accuracy = sum(100 * run["fused"]["accuracy"] for run in runs) / 2
-    assert mla["accuracy %"].startswith(f"{accuracy:.2f} ± ")
-    assert mla["published"].startswith("79.70 (Zhang et al.")
-    assert concat["published"] == ""
+    assert mla["accuracy %"].startswith(f"{sum(50 * run['fused']['accuracy'] for run in runs):.2f} ± ")
+    by_entropy = sum(50 * run["fusion"]["rules"]["entropy"]["accuracy"] for run in runs)
+    assert entropy["accuracy %"].startswith(f"{by_entropy:.2f} ± ")
+    assert (mla["method"], entropy["method"]) == ("mla", "mla, entropy")
+    assert entropy["published"].startswith("79.70 (Zhang et al.")  # who fuse by entropy
+    assert mla["published"] == ""
     said = capsys.readouterr().out
     assert "Not there, left out: kinetics-sounds, food101, mvsa, iemocap." in " ".join(said.split())
+    assert "4 of 4 actors shared" in said  # the lists leak, and are taken all the same
     assert (releases / "cremad.csv").exists()
     config = read_yaml(out / "cremad" / "cremad-mla-0" / "config.yaml")
     assert (config["optimizer"], config["epochs"]) == ("sgd", 1)
     assert config["encoders"]["audio"]["front_end"]["n_fft"] == 256
 
 
-def test_the_ablation_has_a_row_a_fusion(releases, tmp_path):
-    out = reproduce("ablation", releases, data=["cremad"], seeds=1, out=tmp_path / "out", quiet=True, **SMALL)
-    assert [row["method"] for row in rows(out)] == [
-        "mla, entropy",
-        "mla, mean",
-        "mla (project=off), entropy",
-        "mla (project=off), mean",
+def test_the_ablation_has_a_row_a_fusion(comparison, tmp_path):
+    """What is trained stands above; here is what becomes of it."""
+    out = reproduce("ablation", comparison, data=["cremad"], seeds=1, out=tmp_path / "out", quiet=True)
+    assert [(row["method"], row["accuracy %"], row["published"]) for row in rows(out)] == [
+        ("mla, entropy", "61.00", ""),
+        ("mla, mean", "62.00", ""),
+        ("mla (project=off), entropy", "71.00", ""),
+        ("mla (project=off), mean", "72.00", ""),
     ]
+
+
+def test_lists_do_not_change_a_manifest_that_is_there(comparison, tmp_path, capsys):
+    for quiet in (False, True):
+        options = {"methods": ["mla"], "splits": tmp_path, "out": tmp_path / f"out-{quiet}", "quiet": quiet}
+        reproduce("complete", comparison, **options)
+        said = " ".join(capsys.readouterr().out.split())
+        assert ("cremad.csv is there already: its splits are taken" in said) == (not quiet)
+
+
+def test_options_of_a_modality_are_for_the_data_that_have_it(comparison, tmp_path):
+    """So that one command says for all data where the released weights are."""
+    (comparison / "food101.csv").write_text("id\n")
+    given = {"image": {"weights": "m3ae.safetensors"}}
+    reproduce("complete", comparison, encoders=given, out=tmp_path / "out", quiet=True)
+    of = {
+        name: read_json(tmp_path / "out" / name, "given.json")["encoders"] for name in ("cremad", "food101")
+    }
+    assert of["food101"]["image"] == {"name": "m3ae_base", "weights": "m3ae.safetensors"}
+    assert {*of["cremad"]} == {"video", "audio"}
+
+
+def test_each_missing_rate_has_its_figures(comparison, tmp_path):
+    out = reproduce(
+        "missing", comparison, data=["cremad"], methods=["mla"], seeds=1, out=tmp_path / "out", quiet=True
+    )
+    published = {(row["missing"], row["method"]): row["published"].partition(" ")[0] for row in rows(out)}
+    assert published == {
+        **{(rate, "mla"): "" for rate in ("0%", "20%", "50%")},
+        ("0%", "mla, entropy"): "79.43",
+        ("20%", "mla, entropy"): "69.35",
+        ("50%", "mla, entropy"): "57.53",
+    }
 
 
 @pytest.mark.parametrize(
@@ -89,6 +163,7 @@ def test_the_ablation_has_a_row_a_fusion(releases, tmp_path):
     [
         ({"table": "complet"}, "no table 'complet'; did you mean 'complete'"),
         ({"data": ["cremat"]}, "no data 'cremat'; did you mean 'cremad'"),
+        ({"encoders": {"vidoe": {}}}, "has no modality 'vidoe'; did you mean 'video'"),
         ({"methods": ["mlaa"]}, "unknown method 'mlaa'"),
         ({"data_root": "nowhere"}, "none of cremad, .* is there"),
     ],

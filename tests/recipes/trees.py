@@ -6,6 +6,7 @@ import numpy as np
 from media import picture, recording, tone, write_clip
 from PIL import Image
 
+NAMES = ("cremad", "kinetics-sounds", "food101", "mvsa", "iemocap")
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 123456\n"
 
 
