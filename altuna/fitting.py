@@ -69,7 +69,7 @@ def fit(
     seed: Annotated[int, "Of weights, order, transforms, carved splits and missing cells"] = 0,
     log_every: Annotated[
         int | None,
-        "Batches between those whose turns are logged one by one; about 20 of an epoch are if None",
+        "Batches between those whose turns are logged one by one (default: some 20 of an epoch are)",
     ] = None,
     precision: Annotated[
         str, "32-true, bf16-mixed, ... (Lightning's names); auto: bf16-mixed where the hardware has it"
@@ -80,9 +80,7 @@ def fit(
     ] = None,
     nodes: Annotated[int | None, "Machines, each with altuna started on it by torchrun or Slurm"] = None,
     strategy: Annotated[str, "How devices share the work: ddp"] = "ddp",
-    compile: Annotated[
-        bool, "Compile the encoders (torch.compile): slow first steps, then faster ones"
-    ] = False,
+    compile: Annotated[bool, "Compile the encoders (torch.compile): slow at first, then faster"] = False,
     workers: Annotated[int, "Processes that gather batches; 0: the main one does"] = 0,
     store: Annotated[Path | None, "Folder for decoded data (default: the user's cache)"] = None,
     allow_shared_groups: Annotated[bool, "Accept a group that stands in two splits"] = False,
@@ -180,7 +178,7 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
             raise UserError(f"{name} must be at least 1, got {given[name]}")
     if (given["micro_batch"] or 0) > given["batch_size"]:
         raise UserError(
-            f"micro_batch={given['micro_batch']}: is a part of a batch, and batch_size is {given['batch_size']}"
+            f"micro_batch={given['micro_batch']}: is a part of a batch, which has {given['batch_size']} rows"
         )
     if given["strategy"] != "ddp":
         why = ": methods read and change whole gradients, which fsdp splits" * (given["strategy"] == "fsdp")

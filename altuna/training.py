@@ -32,8 +32,8 @@ from altuna.methods.base import Method, Turn
 from altuna.model import Outputs, concatenate
 from altuna.sharing import average, average_gradients, everyone, seed
 
-# Fused, a step reads and writes each parameter once, which is faster on CPUs too. That of SGD fails where some
-# parameters have their first step when others, as of a shared head, had theirs.
+# Fused, a step reads and writes each parameter once, which is faster on CPUs too. That of SGD fails where
+# some parameters have their first step when others, as of a shared head, had theirs.
 OPTIMIZERS: dict[str, Callable[[Iterable[Any], float, float], torch.optim.Optimizer]] = {
     "adamw": lambda parameters, lr, decay: torch.optim.AdamW(parameters, lr, weight_decay=decay, fused=True),
     "sgd": lambda parameters, lr, decay: torch.optim.SGD(parameters, lr, momentum=0.9, weight_decay=decay),

@@ -25,14 +25,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from mla import HERE, environment
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -100,7 +99,7 @@ def batch_of(pair: Pair) -> Batch:
     everyone = torch.arange(pair.rows)
     return Batch(
         {name: torch.randn(pair.rows, *shape, generator=draws) for name, shape in pair.shapes.items()},
-        {name: everyone for name in pair.shapes},
+        dict.fromkeys(pair.shapes, everyone),
         torch.randint(CLASSES, (pair.rows,), generator=draws),
         everyone,
     ).to(DEVICE)
