@@ -1,4 +1,4 @@
-"""Where a training's curves go: Lightning's loggers by name. Light to import: they wait until they are built."""
+"""Where a training's curves go: Lightning's loggers by name, imported when they are built."""
 
 from __future__ import annotations
 

@@ -32,7 +32,9 @@ def main(model: str | None = None) -> None:
             logger="none",
         )
         answers = altuna.load(run).predict([{"text": "espresso with cream"}, {"text": "a sleepy kitten"}])
-        for phrase, answer in zip(("espresso with cream", "a sleepy kitten"), answers.to_pylist(), strict=True):
+        for phrase, answer in zip(
+            ("espresso with cream", "a sleepy kitten"), answers.to_pylist(), strict=True
+        ):
             print(f"{phrase}: {answer['prediction']} ({answer['confidence']:.0%})")
 
 

@@ -1,4 +1,4 @@
-"""A new method in 30 lines, against those there are: in every batch, train the modality that is furthest behind.
+"""A new method in 30 lines, compared with MLA: in every batch, train the modality that is furthest behind.
 
 A method says which turns a batch has, and may change losses and gradients; it never loops, calls backward or
 steps. Named by its place, ``new_method.Neediest``, it goes wherever altuna's own go.
@@ -44,7 +44,7 @@ class Neediest(Method):
 
 
 def main() -> None:
-    """Compare it: the same data, as many encoder updates for each, the difference from MLA with its interval."""
+    """Compare it with MLA: the same data, as many encoder updates for each, the difference with its p-value."""
     with TemporaryDirectory() as folder:
         altuna.compare(
             str(write_table(Path(folder) / "readings.csv", samples=300)),

@@ -55,7 +55,11 @@ def main() -> None:
         model = altuna.load(run)
         photo = Path(folder) / "red.png"
         picture("red", random.Random(1)).save(photo)
-        samples = [{"photo": photo, "caption": "a roaring storm"}, {"photo": photo}, {"caption": "still and slow"}]
+        samples = [
+            {"photo": photo, "caption": "a roaring storm"},
+            {"photo": photo},
+            {"caption": "still and slow"},
+        ]
         print("\nA red picture and 'a roaring storm'; the picture alone; 'still and slow' alone:")
         for row in model.predict(samples).to_pylist():
             chances = {c: f"{row[f'p_{c}']:.0%}" for c in model.classes}

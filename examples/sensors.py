@@ -1,6 +1,6 @@
 """Two sensors that drop out: what is an accelerometer worth without a gyroscope, and the other way round?
 
-The readings are made here. Each sensor is blind to one of three movements, and each fails in a third of the rows.
+The readings are made here. Each sensor knows one movement of three, and each fails in a third of the rows.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ MOVEMENTS = ("sitting", "walking", "turning")
 
 
 def write_table(path: Path, samples: int = 600) -> Path:
-    """Write a manifest: columns with one prefix (acc_0 ... acc_5) are one modality, empty cells are missing."""
+    """Write a manifest: columns with one prefix (acc_0 to acc_5) are one modality, empty cells missing."""
     rng = np.random.default_rng(0)
     movement = rng.integers(3, size=samples)
     seen = {"acc": np.array([0, 2, 0]), "gyro": np.array([0, 0, 2])}  # what shifts a sensor's six readings
