@@ -70,6 +70,7 @@ def build(names: list[str], run: Path, config: Mapping[str, Any], quiet: bool) -
                     logger.log_hyperparams(dict(config))
                     ids[name] = logger.version
         except Exception as error:  # each service has kinds of its own
+            close(loggers, failed=True)
             raise UserError(f"logger {name}: {' '.join(str(error).split())}") from error
         loggers.append(logger)
     if ids:

@@ -205,8 +205,8 @@ class Training(LightningModule):
             turn.log["loss"] = loss
             for figure, value in turn.log.items():
                 self._sums[f"train/{figure}/{turn.name}"].append(value)
-                if wants_log:
-                    self._show({f"turn/{figure}/{turn.name}": value.item()})
+            if wants_log and self.loggers:
+                self._show({f"turn/{figure}/{turn.name}": value.item() for figure, value in turn.log.items()})
         schedule: Any = self.lr_schedulers()
         schedule.step()
 

@@ -44,7 +44,7 @@ class Neediest(Method):
 
 
 def main() -> None:
-    """Compare it with MLA: the same data, as many encoder updates for each, the difference with its p-value."""
+    """Compare it with MLA: the same data, as many encoder updates for each; the difference, its p-value."""
     with TemporaryDirectory() as folder:
         altuna.compare(
             str(write_table(Path(folder) / "readings.csv", samples=300)),
