@@ -60,7 +60,7 @@ def build(names: list[str], run: Path, config: Mapping[str, Any], quiet: bool) -
     if rank() != 0:
         return []
     ids = read_json(run, IDS) if (run / IDS).exists() else {}
-    loggers = []
+    loggers: list[Logger] = []
     for name in names:
         try:
             logger = _build(name, run, ids.get(name), quiet)
