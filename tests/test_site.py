@@ -85,3 +85,6 @@ def test_the_site_is_built_and_fetches_nothing(tmp_path):
         assert not [one for one in loads if "//" in one], page.name
         assert "arithmatex" not in text, page.name
     assert "<math" in (tmp_path / "methods.html").read_text(encoding="utf-8")
+    shown = (tmp_path / "examples.html").read_text(encoding="utf-8")
+    assert shown.count(">__name__<") == len([*(ROOT / "examples").glob("*.py")])
+    assert "<svg viewBox" in (tmp_path / "index.html").read_text(encoding="utf-8")
