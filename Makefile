@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
-.PHONY: demo test setup check format clean
+.PHONY: demo test docs setup check format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/altuna fit
@@ -17,7 +18,11 @@ check: $(VENV)/.tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(MKDOCS)
 	$(BIN)/python -m pytest
+
+docs: $(VENV)/.tested
+	$(MKDOCS)
 
 setup: $(VENV)/.tested
 
@@ -33,7 +38,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.tested: $(VENV)/.installed
-	$(INSTALL) --editable '.[hf,sensors,dev]'
+	$(INSTALL) --editable '.[hf,sensors,wandb,docs,dev]'
 	@touch $@
 
 clean:

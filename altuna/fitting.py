@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from altuna import methods
+from altuna import loggers, methods
 from altuna.errors import UserError
 from altuna.options import check_options, nearest
 
@@ -71,6 +71,9 @@ def fit(
         int | None,
         "Batches between those whose turns are logged one by one (default: some 20 of an epoch are)",
     ] = None,
+    logger: Annotated[
+        str, "Where curves go: tensorboard, wandb, mlflow, csv (or several: a,b), or none"
+    ] = "tensorboard",
     precision: Annotated[
         str, "32-true, bf16-mixed, ... (Lightning's names); auto: bf16-mixed where the hardware has it"
     ] = "auto",
@@ -188,6 +191,7 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
     for name in ("lr", "weight_decay"):
         if not 0 <= given[name] < math.inf:
             raise UserError(f"{name} must be a number from 0 on, got {given[name]}")
+    loggers.named(given["logger"])
     _check_budget(given["budget"])
     if given["schedule"] is not None:
         _check_schedule(given["schedule"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -14,9 +15,8 @@ import pyarrow.parquet
 import torch
 import yaml
 from pytorch_lightning import Trainer
-from pytorch_lightning.loggers import TensorBoardLogger
 
-from altuna import console
+from altuna import console, loggers
 from altuna.data.balance import learnt_from
 from altuna.data.dataset import loader
 from altuna.data.masking import write_mask
@@ -101,12 +101,14 @@ def train(
     )
     run = everyone(_claim(run) if fresh and first else run)[0]
     run.mkdir(parents=True, exist_ok=True)
+    empty = not any(run.iterdir())
     try:
         with agreed():
             trainer = _trainer(run, options, quiet)
+            trainer.loggers = loggers.build(loggers.named(options["logger"]), run, config, quiet)
     except UserError:
-        if not any(run.iterdir()):
-            run.rmdir()
+        if empty and first:
+            shutil.rmtree(run)
         raise
     checkpoints = run / "checkpoints"
     with agreed():
@@ -126,10 +128,14 @@ def train(
             console.err.print(f"{size}: an epoch is one batch of {learnt['n']} samples", markup=False)
         console.err.print(f"training in {run}", markup=False)
     reset_peak_memory()
+    failed = True
     try:
         _fit(trainer, training, prepared, options, workers, checkpoint)
+        failed = False
     except KeyboardInterrupt:
         raise KeyboardInterrupt(run) from None
+    finally:
+        loggers.close(trainer.loggers, failed)
     memory = max(everyone(peak_memory()))
     with agreed():
         if first:
@@ -309,7 +315,7 @@ def _trainer(run: Path, options: Mapping[str, Any], quiet: bool) -> Trainer:
             strategy=Alike(cluster_environment=there.environment) if there else "auto",
             # Parts of batches differ in number between processes, and the norms would wait for each other.
             sync_batchnorm=bool(there) and _on_gpu(options["accelerator"]) and not options["micro_batch"],
-            logger=_Events(run, name="", version=""),
+            logger=False,
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
             enable_checkpointing=True,
@@ -321,14 +327,6 @@ def _trainer(run: Path, options: Mapping[str, Any], quiet: bool) -> Trainer:
     except (ValueError, RuntimeError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"precision or accelerator: {reason}") from None
-
-
-class _Events(TensorBoardLogger):
-    """TensorBoard events alone, without an empty ``hparams.yaml``."""
-
-    def save(self) -> None:
-        """Write what is waiting."""
-        self.experiment.flush()
 
 
 def _precision(precision: str, accelerator: str) -> Any:
@@ -371,7 +369,7 @@ def changed(run: Path, config: Mapping[str, Any]) -> str:
     """Say what differs from the options that a run was started with; empty if nothing does."""
     before = read_config(run)
     for name, value in config.items():
-        if name != "root" and before.get(name) != value:
+        if name not in ("root", "logger") and before.get(name) != value:
             return f"{run}: was started with {name} = {before.get(name)!r}, not {value!r}"
     return ""
 

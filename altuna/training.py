@@ -217,8 +217,8 @@ class Training(LightningModule):
             turn.log["loss"] = loss
             for figure, value in turn.log.items():
                 self._sums[f"train/{figure}/{turn.name}"].append(value)
-                if wants_log and self.logger is not None:
-                    self.logger.log_metrics({f"turn/{figure}/{turn.name}": value.item()}, self.global_step)
+            if wants_log and self.loggers:
+                self._show({f"turn/{figure}/{turn.name}": value.item() for figure, value in turn.log.items()})
         schedule: Any = self.lr_schedulers()
         schedule.step()
 
@@ -261,8 +261,11 @@ class Training(LightningModule):
         if self.max_updates is not None and self.updates == self._updates_before:
             raise UserError("a budget of encoder updates cannot be spent: the method makes none")
         self.history[-1] |= means
-        if self.logger is not None:
-            self.logger.log_metrics(self.history[-1], self.global_step)
+        self._show(self.history[-1])
+
+    def _show(self, figures: dict[str, float]) -> None:
+        for logger in self.loggers:
+            logger.log_metrics(figures, self.global_step)
 
     def on_validation_epoch_start(self) -> None:  # noqa: D102
         # What encoders keep beside their weights: each process has met cells of its own.

@@ -105,19 +105,10 @@ def batch_of(pair: Pair) -> Batch:
     ).to(DEVICE)
 
 
-def contiguous(network: nn.Module) -> nn.Module:
-    for module in network.modules():
-        if isinstance(module, ResNet):
-            module.format = torch.contiguous_format
-    return network.to(memory_format=torch.contiguous_format)
-
-
 class Networks:
     """Encoders, a shared head and SGD, as small a training as can be."""
 
-    def __init__(
-        self, pair: Pair, batch: Batch, *, compiled: bool = False, precision: str = "32-true"
-    ) -> None:
+    def __init__(self, pair: Pair, batch: Batch, compiled: bool, precision: str) -> None:
         torch.manual_seed(0)
         self.encoders = {name: encoder.to(DEVICE) for name, encoder in pair.encoders().items()}
         width = next(iter(self.encoders.values())).out_features
@@ -130,30 +121,44 @@ class Networks:
             for encoder in self.encoders.values():
                 encoder.compile()
 
-    def autocast(self) -> AbstractContextManager[Any]:
+    def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(DEVICE.type, torch.bfloat16) if "bf16" in self.precision else nullcontext()
 
     def bare(self) -> None:
+        """Take a step for each modality."""
         for name, encoder in self.encoders.items():
             self.optimizer.zero_grad()
-            with self.autocast():
+            with self._autocast():
                 loss = cross_entropy(self.head(encoder(self.batch.inputs[name])), self.batch.labels)
             loss.backward()
             self.optimizer.step()
 
     def encode(self) -> None:
+        """Only encode, forward and backward."""
         for name, encoder in self.encoders.items():
             self.optimizer.zero_grad()
-            with self.autocast():
+            with self._autocast():
                 features = encoder(self.batch.inputs[name])
             features.sum().backward()
 
     def released(self) -> None:
+        """Encode all first, then take the steps."""
         features = {name: encoder(self.batch.inputs[name]) for name, encoder in self.encoders.items()}
         for name in self.encoders:
             self.optimizer.zero_grad()
             cross_entropy(self.head(features[name]), self.batch.labels).backward()
             self.optimizer.step()
+
+
+def as_released(pair: Pair, batch: Batch) -> Networks:
+    """Return networks in float32 and contiguous memory."""
+    networks = Networks(pair, batch, False, "32-true")
+    for encoder in networks.encoders.values():
+        for module in encoder.modules():
+            if isinstance(module, ResNet):
+                module.format = torch.contiguous_format
+        encoder.to(memory_format=torch.contiguous_format)
+    return networks
 
 
 class Feed(IterableDataset[Batch]):
@@ -207,12 +212,9 @@ def train(pair: Pair, feed: Feed, compiled: bool) -> None:
 
 def race(pair: Pair, steps: int, compiled: bool) -> dict[str, Any]:
     batch = batch_of(pair)
-    same = {"compiled": compiled, "precision": pair.precision}
-    others = {"bare": Networks(pair, batch, **same).bare, "encoders": Networks(pair, batch, **same).encode}
-    released = Networks(pair, batch)
-    for encoder in released.encoders.values():
-        contiguous(encoder)
-    others["released"] = released.released
+    same = (pair, batch, compiled, pair.precision)
+    others = {"bare": Networks(*same).bare, "encoders": Networks(*same).encode}
+    others["released"] = as_released(pair, batch).released
     feed = Feed(batch, steps, others)
     train(pair, feed, compiled)
     # The first ones warm up: allocations, choice of kernels, compilation.
@@ -235,10 +237,8 @@ def peak(name: str, order: str, compiled: bool) -> None:
     if order == "altuna":
         train(pair, Feed(batch, 3, {}), compiled)
     else:
-        networks = Networks(pair, batch, compiled=compiled, precision=pair.precision)
-        if order == "released":
-            for encoder in networks.encoders.values():
-                contiguous(encoder)
+        same = (pair, batch, compiled, pair.precision)
+        networks = as_released(pair, batch) if order == "released" else Networks(*same)
         for _ in range(3):
             getattr(networks, order)()
     print(json.dumps({"peak": peak_memory(), "before": before}))

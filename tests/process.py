@@ -10,6 +10,7 @@ from pytorch_lightning import Callback
 from test_contract import CLASSES, data, method_for
 
 import altuna
+from altuna import loggers
 from altuna.launching import join
 from altuna.pipeline import _fit, _trainer, calm
 from altuna.sharing import rank
@@ -49,6 +50,7 @@ def train(folder, method, dataset, checkpoint=None, stop=False, micro_batch=None
     folder.mkdir(parents=True, exist_ok=True)
     trainer = _trainer(folder, options, quiet=True)
     trainer.callbacks += [Stop()] * stop
+    trainer.loggers = loggers.build(["tensorboard", "csv"], folder, {}, quiet=True)
     split = SimpleNamespace(dataset=dataset)
     _fit(trainer, training, SimpleNamespace(splits={"train": split, "val": split}), options, 0, checkpoint)
     torch.save(training.state_dict(), folder / f"state{rank()}.pt")

@@ -96,6 +96,7 @@ def test_one_process_writes(folders):
     assert len((run / "log.csv").read_text().splitlines()) == 5
     assert {p.name for p in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert len([*run.glob("events*")]) == 1
+    assert len([*run.glob("csv/*")]) == 1
 
 
 def test_a_share_keeps_its_places():

@@ -121,6 +121,17 @@ def test_the_registry():
         methods.get("lma")
 
 
+def test_a_method_that_is_not_altunas():
+    assert methods.get("altuna.methods.mla.MLA") is MLA
+    for place, why in (
+        ("no_such_module.Mine", "'no_such_module.Mine': cannot be imported: No module named"),
+        ("altuna.methods.mla.Mine", "cannot be imported: module .* has no attribute 'Mine'"),
+        ("altuna.methods.list", "is no subclass of altuna.methods.base.Method"),
+    ):
+        with pytest.raises(UserError, match=why):
+            methods.get(place)
+
+
 @pytest.mark.parametrize("options", [None, "rate", ["rate"]])
 def test_options_are_a_mapping(options):
     with pytest.raises(UserError, match="thing: must be options with their values"):

@@ -127,7 +127,7 @@ def test_compile_without_a_compiler(manifest, tmp_path, monkeypatch):
 
 
 def test_a_part_larger_than_the_batch(manifest, tmp_path):
-    with pytest.raises(UserError, match="^micro_batch=8: is a part of a batch, and batch_size is 4$"):
+    with pytest.raises(UserError, match=r"^micro_batch=8: is a part of a batch, which has 4 rows$"):
         fit(manifest, tmp_path / "run", micro_batch=8)
 
 

@@ -25,12 +25,13 @@ def summary(name: str) -> tuple[str, str, str]:
     return text.split("\n\n")[0].replace("\n", " "), kind.head, link
 
 
-def table() -> str:
-    """Return the README's table."""
+def table(*, linked: bool = False) -> str:
+    """Return the table of methods, with links into their page if wanted."""
     lines = ["| `--method` | idea | head | paper |", "|---|---|---|---|"]
     for name in methods.list():
         idea, head, link = summary(name)
-        lines.append(f"| `{name}` | {idea} | `{head}` | {link} |")
+        shown = f"[`{name}`](#{name})" if linked else f"`{name}`"
+        lines.append(f"| {shown} | {idea} | `{head}` | {link} |")
     return "\n".join(lines)
 
 
@@ -43,6 +44,7 @@ def page() -> str:
         "comparison, by every other. Options are given as `--set method.NAME=VALUE`.",
         "Every method with a joint head also has `impute`: features that a sample lacks are zeros (`zero`)\n"
         "or the running mean of that modality's training features (`mean`), in training and in use.",
+        table(linked=True),
     ]
     for name in methods.list():
         kind = methods.get(name)

@@ -54,15 +54,30 @@ def list() -> builtins.list[str]:
 
 
 def get(name: str) -> type[Method]:
-    """Return a method's class.
+    """Return a method's class; one that is not altuna's by its place, ``module.Class``.
 
     Raises:
-        UserError: No method has that name (the nearest name is given).
+        UserError: No method has that name (the nearest name is given), or there is none at that place.
     """
+    if "." in str(name):
+        return _elsewhere(name)
     if name not in REGISTRY:
         raise UserError(f"unknown method {name!r}{nearest(name, REGISTRY)}")
     method: type[Method] = getattr(import_module(f"altuna.methods.{name}"), REGISTRY[name])
     return method
+
+
+def _elsewhere(place: str) -> type[Method]:
+    from altuna.methods.base import Method
+
+    module, _, kind = place.rpartition(".")
+    try:
+        found = getattr(import_module(module), kind)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"method {place!r}: cannot be imported: {error}") from None
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise UserError(f"method {place!r}: is no subclass of altuna.methods.base.Method")
+    return found
 
 
 def check(name: str, options: Mapping[str, Any]) -> type[Method]:

