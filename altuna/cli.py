@@ -408,6 +408,24 @@ def _numbers(name: str, text: str | None) -> list[float] | None:
 
 
 @app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories")],
+    out: Annotated[
+        Path | None, typer.Option(help="Page to write (default: the run's, or runs/report.html for several)")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder for every figure as PNG and PDF (needs altuna[report])")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the page's path and nothing else")] = False,
+) -> None:
+    """Write report.html of a run, or of several side by side."""
+    from altuna.report import write_report
+
+    page = write_report(runs, out, figures)
+    typer.echo(page if quiet else f"wrote {page}" + (f", figures in {figures}" if figures else ""))
+
+
+@app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="Run directory")],
     data: Annotated[str, typer.Option(help="Manifest of the samples (labels are not needed)")],

@@ -16,7 +16,7 @@ BUDGETS = {"updates": "whole number", "seconds": "number"}
 # Options that say where to put things, how to show them and who computes: a resumed run may change these, no
 # others.
 PRESENTATION = (
-    *("root", "download", "store", "workers", "out", "resume", "quiet"),
+    *("root", "download", "store", "workers", "out", "resume", "report", "quiet"),
     *("devices", "nodes", "strategy"),
 )
 
@@ -86,6 +86,7 @@ def fit(
     strict: Annotated[bool, "A cell that cannot be read is an error, not a missing cell"] = False,
     out: Annotated[Path | None, "Run directory (default: runs/DATA-METHOD-SEED)"] = None,
     resume: Annotated[bool, "Go on after the last finished epoch of the run directory"] = False,
+    report: Annotated[bool, "Write report.html; altuna report RUN does it later"] = True,
     quiet: Annotated[bool, "Print nothing but where the result is"] = False,
 ) -> Path:
     """Train a multimodal classifier and return its run directory.
@@ -125,6 +126,7 @@ def fit(
         store=Path(store) if store else None,
         workers=workers,
         quiet=quiet,
+        report=report,
         fresh=out is None and not resume,
     )
 

@@ -23,9 +23,10 @@ from altuna.data.masking import write_mask
 from altuna.data.store import Problem, Store, cache_folder, write_problems
 from altuna.errors import UserError
 from altuna.evaluation.calibration import LEAST_ROWS, too_few
+from altuna.evaluation.features import write_features
 from altuna.evaluation.imbalance import geometry, imbalance, shapley_accuracy
 from altuna.evaluation.metrics import evaluate
-from altuna.evaluation.robustness import by_subset
+from altuna.evaluation.robustness import by_missing_rate, by_subset
 from altuna.files import replacing, write_json, write_text
 from altuna.launching import agreed, join, started
 from altuna.peak import peak_memory, reset_peak_memory
@@ -59,6 +60,7 @@ def train(
     store: Path | None,
     workers: int,
     quiet: bool,
+    report: bool,
     fresh: bool,
 ) -> Path:
     """Carry out ``altuna.fit``, see there for the options, and return the run directory.
@@ -132,6 +134,8 @@ def train(
     with agreed():
         if first:
             _finish(run, options, prepared, learnt, training, checkpoints / "best.ckpt", memory)
+            if report:
+                write_report([run])
     if not quiet:
         show(run)
     return run
@@ -180,7 +184,8 @@ def show(run: Path) -> None:
     with (run / "problems.csv").open(encoding="utf-8", newline="") as file:
         problems = [Problem(**{**row, "row": int(row["row"])}) for row in csv.DictReader(file)]  # type: ignore[arg-type]
     _show_problems(problems, run / "problems.csv")
-    console.out.print(f"results in {run} (open {run / 'report.html'})", soft_wrap=True)
+    page = run / "report.html"
+    console.out.print(f"results in {run}" + f" (open {page})" * page.exists(), soft_wrap=True)
 
 
 def _show_problems(problems: Sequence[Problem], where: Path) -> None:
@@ -249,6 +254,7 @@ def _finish(
         **evaluate(predictor.model, outputs, features.labels),
     }
     metrics["subsets"] = by_subset(predictor.model, features)
+    metrics["rates"] = by_missing_rate(predictor.model, features)
     metrics["imbalance"] = {
         **imbalance(metrics, history),
         "shapley": shapley_accuracy(predictor.model, features),
@@ -273,13 +279,7 @@ def _finish(
     )
     with replacing(run / "predictions.parquet") as unfinished:
         pyarrow.parquet.write_table(table, unfinished)
-    answers = {
-        name: [predictor.classes[c] if here else "" for c, here in zip(best, present, strict=True)]
-        for name, best, present in zip(
-            model.modalities, outputs.logits.argmax(-1).tolist(), outputs.present.tolist(), strict=True
-        )
-    }
-    write_report(run / "report.html", metrics, history, table, answers)
+    write_features(run, features)
     write_json(run / "metrics.json", metrics)
 
 

@@ -19,7 +19,7 @@ from altuna.data.prepare import prepare_stores, problems_of, samples_at
 from altuna.data.store import cache_folder
 from altuna.errors import UserError
 from altuna.model import Features, Outputs, Prediction, concatenate
-from altuna.run import load_model
+from altuna.run import Description, load_model
 
 
 class Predictor:
@@ -56,8 +56,9 @@ class Predictor:
 
         Returns:
             A table with ``id``, ``prediction``, ``confidence``, ``p_<class>``, ``weight_<modality>`` and
-            ``present_<modality>``, and ``n_modalities``; ``label`` too if the manifest has it. A row of a
-            manifest of which nothing could be read has nulls.
+            ``present_<modality>``, and ``n_modalities``; ``says_<modality>`` and ``confidence_<modality>``,
+            what each says by itself and how sure it is, null where absent; ``label`` too if the manifest has
+            it. A row of a manifest of which nothing could be read has nulls.
 
         Raises:
             UserError: A sample without any modality, an unknown modality, or a cell that cannot be read.
@@ -77,29 +78,8 @@ class Predictor:
         *,
         lenient: bool = True,
     ) -> Manifest:
-        """Read a manifest with those of the model's modalities that it has, in the columns of training.
-
-        ``modalities``, ``columns`` and ``lenient`` are as in ``read_manifest``.
-        """
-        known, trained = {}, self.description.columns
-        text = [
-            c for n, r in self.description.readers.items() if r.type != "vector" for c in trained.get(n, (n,))
-        ]
-        manifest = read_manifest(
-            path, modalities, columns=columns, text=text, allow_shared_groups=True, lenient=lenient
-        )
-        for name, reader in self.description.readers.items():
-            found = manifest.modalities.get(name)
-            mine = trained.get(name) or (found.columns if found else (name,))
-            if set(mine) <= set(manifest.table.column_names):
-                check_numbers(manifest.path, manifest.table, mine)
-                known[name] = modality_of(manifest.table, reader.type, mine)
-        if not known:
-            raise UserError(
-                f"{path}: has none of the model's modalities ({', '.join(self.modalities)}), "
-                f"but {', '.join(manifest.modalities)}"
-            )
-        return replace(manifest, modalities=known)
+        """Read a manifest with those of the model's modalities that it has; see ``open_manifest``."""
+        return open_manifest(self.description, path, modalities, columns, lenient=lenient)
 
     def predict_manifest(
         self,
@@ -171,6 +151,13 @@ class Predictor:
         for i, name in enumerate(self.modalities):
             columns[f"present_{name}"] = prediction.present[i].numpy()
         columns["n_modalities"] = prediction.present.sum(0).numpy()
+        absent = ~prediction.present.numpy()
+        alone = prediction.unimodal_logits / self.model.temperatures.cpu()[:, None, None]
+        sure, said = alone.softmax(-1).max(-1)
+        for i, name in enumerate(self.modalities):
+            columns[f"says_{name}"] = pa.array(self.classes).take(pa.array(said[i].numpy(), mask=absent[i]))
+        for i, name in enumerate(self.modalities):
+            columns[f"confidence_{name}"] = pa.array(sure[i].numpy(), mask=absent[i])
         return pa.table(columns)
 
     def _dataset(self, samples: Sequence[Mapping[str, Any]]) -> MultimodalDataset:
@@ -204,6 +191,37 @@ class Predictor:
                 raise UserError(f"sample {row}: has no modality")
         arrays = {name: np.stack(read) for name, read in cells.items() if read}
         return MultimodalDataset(arrays, {name: position[name] for name in arrays}, np.full(len(samples), -1))
+
+
+def open_manifest(
+    description: Description,
+    path: str | Path,
+    modalities: Mapping[str, Any] | None = None,
+    columns: Mapping[str, str] | None = None,
+    *,
+    lenient: bool = True,
+) -> Manifest:
+    """Read a manifest with those of a model's modalities that it has, in the columns of training.
+
+    ``modalities``, ``columns`` and ``lenient`` are as in ``read_manifest``.
+    """
+    known, trained = {}, description.columns
+    text = [c for n, r in description.readers.items() if r.type != "vector" for c in trained.get(n, (n,))]
+    manifest = read_manifest(
+        path, modalities, columns=columns, text=text, allow_shared_groups=True, lenient=lenient
+    )
+    for name, reader in description.readers.items():
+        found = manifest.modalities.get(name)
+        mine = trained.get(name) or (found.columns if found else (name,))
+        if set(mine) <= set(manifest.table.column_names):
+            check_numbers(manifest.path, manifest.table, mine)
+            known[name] = modality_of(manifest.table, reader.type, mine)
+    if not known:
+        raise UserError(
+            f"{path}: has none of the model's modalities ({', '.join(description.readers)}), "
+            f"but {', '.join(manifest.modalities)}"
+        )
+    return replace(manifest, modalities=known)
 
 
 def load(run: str | Path, device: str | None = None) -> Predictor:

@@ -37,7 +37,18 @@ def manifest(tmp_path_factory):
 
 
 def fit(manifest, run, *more, method="mla"):
-    command = [sys.executable, "-m", "altuna", "fit", "--data", str(manifest), "--out", str(run), *OPTIONS]
+    command = [
+        sys.executable,
+        "-m",
+        "altuna",
+        "fit",
+        "--data",
+        str(manifest),
+        "--out",
+        str(run),
+        *OPTIONS,
+        "--no-report",
+    ]
     if method == "mla":  # everything that has state: running losses, random order, the projector
         command += ["--set", "method={name: mla, order: weakest, reset: never}"]
     else:
