@@ -59,21 +59,27 @@ def fuse(
         z = z / temperatures.to(z).view(-1, 1, 1)
     weights: Tensor
     if rule == "product":
-        scores = z.log_softmax(-1)
-        information = torch.log(z.new_tensor(z.shape[-1])) - _entropy(scores)
+        scores, entropy = _judged(z)
+        information = torch.log(z.new_tensor(z.shape[-1])) - entropy
         weights = _normalise(torch.where(present, information.clamp_min(0), 0), present)
         fused = (scores * mask).sum(0)
     else:
         if rule == "entropy":
-            entropy = _entropy(z.log_softmax(-1)).masked_fill(~present, torch.inf)
-            weights = (-entropy).softmax(0)
+            _, entropy = _judged(z)
+            weights = (-entropy.masked_fill(~present, torch.inf)).softmax(0)
         elif rule == "mean":
             weights = present.to(z) / present.sum(0)
         else:
             weights = _normalise(present * fixed_weights.to(z).view(-1, 1), present)
         fused = (weights.unsqueeze(-1) * z).sum(0)
     out = torch.promote_types(logits.dtype, torch.float32)
-    return Fusion(fused.to(out), fused.softmax(-1).to(out), weights.to(out))
+    return Fusion(fused.to(out), softmax(fused).to(out), weights.to(out))
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Return the softmax over the last axis; torch's own takes several times as long for few classes."""
+    exponentials = (logits - logits.amax(-1, keepdim=True).detach()).exp()
+    return exponentials / exponentials.sum(-1, keepdim=True)
 
 
 def _wide(logits: Tensor) -> torch.dtype:
@@ -81,11 +87,16 @@ def _wide(logits: Tensor) -> torch.dtype:
     return torch.float32 if logits.device.type == "mps" else torch.float64
 
 
-def _entropy(log_probabilities: Tensor) -> Tensor:
-    """Entropy in nats over the last axis."""
+def _judged(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log-probabilities and their entropy in nats, over the last axis; see ``softmax``."""
+    z = z - z.amax(-1, keepdim=True).detach()
+    exponentials = z.exp()
+    total = exponentials.sum(-1, keepdim=True)
+    log_probabilities = z - total.log()
     # 0 log 0 = 0, and its gradient is 0: clamped, a log-probability of -inf makes neither NaN.
-    lowest = torch.finfo(log_probabilities.dtype).min
-    return -(log_probabilities.exp() * log_probabilities.clamp_min(lowest)).sum(-1)
+    lowest = torch.finfo(z.dtype).min
+    entropy = -(exponentials * log_probabilities.clamp_min(lowest)).sum(-1) / total.squeeze(-1)
+    return log_probabilities, entropy
 
 
 def _normalise(weights: Tensor, present: Tensor) -> Tensor:
