@@ -25,34 +25,34 @@ class ClassificationMetrics:
 
     def __init__(self, classes: int) -> None:
         self.n, self.surprise = 0, 0.0
-        self.right, self.predicted, self.labelled = torch.zeros(3, classes, dtype=torch.int64)
+        self.labelled = torch.zeros(classes, dtype=torch.int64)
+        self.wrong_right = torch.zeros(classes, 2, dtype=torch.int64)  # by the class predicted
         # Rows right minus confidence, by bin: its size is the bin's share of the ECE.
         self.excess = torch.zeros(BINS, dtype=torch.float64)
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Add predictions, as logits or log-probabilities [n, C], of rows with class numbers [n]."""
-        classes = len(self.right)
         highest, best = logits.max(1)
-        shifted = logits - highest.unsqueeze(1)
-        total = shifted.exp().sum(1)
+        shifted = (logits - highest.unsqueeze(1)).float()
+        total = shifted.exp().sum(1).double()
         right = best == labels
         self.n += len(labels)
-        self.right += best[right].bincount(minlength=classes)
-        self.predicted += best.bincount(minlength=classes)
-        self.labelled += labels.bincount(minlength=classes)
+        self.wrong_right += torch.bincount(2 * best + right, minlength=self.wrong_right.numel()).view(-1, 2)
+        self.labelled += labels.bincount(minlength=len(self.labelled))
         own = shifted.gather(1, labels.unsqueeze(1)).squeeze(1) - total.log()
-        self.surprise -= own.double().clamp_min(math.log(1e-12)).sum().item()
-        confidence = total.reciprocal().double()
+        self.surprise -= own.clamp_min(math.log(1e-12)).sum().item()
+        confidence = total.reciprocal()
         # A confidence of exactly 1 is in the last bin.
         bins = (confidence * BINS).long().clamp_max(BINS - 1)
         self.excess += bins.bincount(right.double() - confidence, BINS)
 
     def compute(self) -> dict[str, float]:
         """Return the figures over all rows so far; macro-F1 is over the classes that occur."""
-        occurring = self.predicted + self.labelled
-        f1 = 2 * self.right / occurring
+        right = self.wrong_right[:, 1]
+        occurring = self.wrong_right.sum(1) + self.labelled
+        f1 = 2 * right / occurring
         return {
-            "accuracy": self.right.sum().item() / self.n,
+            "accuracy": right.sum().item() / self.n,
             "macro_f1": f1[occurring > 0].mean().item(),
             "nll": self.surprise / self.n,
             "ece": self.excess.abs().sum().item() / self.n,
