@@ -1,4 +1,4 @@
-"""Evaluation and prediction batch by batch: the same figures and rows, at memory that no number of rows raises."""
+"""Evaluation and prediction batch by batch: the same figures and rows, at memory that rows do not raise."""
 
 import sys
 

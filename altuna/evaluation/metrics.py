@@ -91,7 +91,7 @@ class Evaluation:
     @torch.no_grad()
     def update(self, outputs: Outputs, labels: Tensor) -> None:
         """Add the outputs of labelled samples [n], on the CPU."""
-        for block, mine in zip(outputs.split(BLOCK), labels.split(BLOCK), strict=True):
+        for block, mine in zip(outputs.split(BLOCK), torch.split(labels, BLOCK), strict=True):
             for rule, logits, _ in self.model.fused_by(block, self.fused):
                 self.fused[rule].update(logits, mine)
             for i, metrics in enumerate(self.modalities.values()):
