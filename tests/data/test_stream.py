@@ -201,7 +201,7 @@ def test_a_training_is_the_same_again_and_resumed(folder, tmp_path, monkeypatch)
     batch, seen = Stream._batch, []
 
     def stopped(self, rows):
-        seen.append(1)
+        seen.append(self.epoch)
         if len(seen) == 8:  # in the second of two epochs, of 5 batches each
             raise KeyboardInterrupt
         return batch(self, rows)
@@ -210,6 +210,7 @@ def test_a_training_is_the_same_again_and_resumed(folder, tmp_path, monkeypatch)
         patch.setattr(Stream, "_batch", stopped)
         with pytest.raises(KeyboardInterrupt):
             fit(folder, tmp_path / "b")
+    assert set(seen) == {0, 1}
     fit(folder, tmp_path / "b", resume=True, workers=2)
     again = load_file(tmp_path / "b" / "model.safetensors")
     assert first.keys() == again.keys()
