@@ -32,6 +32,7 @@ class ClassificationMetrics:
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Add predictions, as logits or log-probabilities [n, C], of rows with class numbers [n]."""
+        logits, labels = logits.cpu(), labels.cpu()
         highest, best = logits.max(1)
         shifted = (logits - highest.unsqueeze(1)).float()
         total = shifted.exp().sum(1).double()
@@ -67,7 +68,7 @@ def classification_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, f
         labels: [N] class numbers.
     """
     metrics = ClassificationMetrics(probabilities.shape[1])
-    metrics.update(probabilities.double().log(), labels)
+    metrics.update(probabilities.cpu().double().log(), labels)
     return metrics.compute()
 
 
@@ -90,7 +91,7 @@ class Evaluation:
 
     @torch.no_grad()
     def update(self, outputs: Outputs, labels: Tensor) -> None:
-        """Add the outputs of labelled samples [n], on the CPU."""
+        """Add the outputs of labelled samples [n]."""
         for block, mine in zip(outputs.split(BLOCK), torch.split(labels, BLOCK), strict=True):
             for rule, logits, _ in self.model.fused_by(block, self.fused):
                 self.fused[rule].update(logits, mine)
