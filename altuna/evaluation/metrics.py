@@ -43,8 +43,8 @@ class ClassificationMetrics:
         own = shifted.gather(1, labels.unsqueeze(1)).squeeze(1) - total.log()
         self.surprise -= own.clamp_min(math.log(1e-12)).sum().item()
         confidence = total.reciprocal()
-        # A confidence of exactly 1 is in the last bin.
-        bins = (confidence * BINS).long().clamp_max(BINS - 1)
+        # A confidence of exactly 1 is in the last bin; one that is no number makes the ECE none, in any.
+        bins = (confidence * BINS).nan_to_num().long().clamp_max(BINS - 1)
         self.excess += bins.bincount(right.double() - confidence, BINS)
 
     def compute(self) -> dict[str, float]:
