@@ -120,6 +120,8 @@ def train(
         console.err.print(console.inferred(prepared.manifest.modalities), markup=False)
         for remark in learnt["remarks"]:
             console.err.print(remark, markup=False)
+        if stream := prepared.stream:
+            console.err.print(f"a stream of {stream.rows:,} rows in {len(stream.shards):,} shards")
         console.err.print(f"training in {run}", markup=False)
     reset_peak_memory()
     failed = True
@@ -131,6 +133,8 @@ def train(
     finally:
         loggers.close(trainer.loggers, failed)
     memory = max(everyone(peak_memory()))
+    if prepared.stream:
+        write_problems(run / "problems.csv", [*prepared.problems, *prepared.stream.problems.values()])
     with agreed():
         if first:
             _finish(run, options, prepared, learnt, training, checkpoints / "best.ckpt", memory)
@@ -203,12 +207,14 @@ def _fit(
     workers: int,
     checkpoint: Path | None,
 ) -> None:
-    size, seed = options["batch_size"], options["seed"]
+    size, seed, stream = options["batch_size"], options["seed"], prepared.stream
     train, val = (prepared.splits[name].dataset for name in ("train", "val"))
+    if stream:
+        stream.workers = max(1, workers)
     try:
         trainer.fit(
             training,
-            loader(train.shared(rank(), processes()), size, seed, workers),
+            stream or loader(train.shared(rank(), processes()), size, seed, workers),
             loader(val.shared(rank(), processes()), size),
             ckpt_path=checkpoint,
             weights_only=True,
@@ -334,6 +340,8 @@ def config_of(options: Mapping[str, Any], root: Path | None) -> dict[str, Any]:
     config["precision"] = _precision(config["precision"], config["accelerator"])
     if config["data"] not in NAMES and Path(config["data"]).exists():
         config["data"] = str(Path(config["data"]).absolute())
+    if config["stream"] and "://" not in config["stream"] and "::" not in config["stream"]:
+        config["stream"] = str(Path(config["stream"]).absolute())
     config["encoders"] = {name: _absolute(encoder) for name, encoder in (config["encoders"] or {}).items()}
     return config
 

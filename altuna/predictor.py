@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from altuna.data.store import cache_folder
 from altuna.errors import UserError
 from altuna.model import Features, Outputs, Prediction, concatenate
 from altuna.run import Description, load_model
+
+PART = 8192  # rows of a manifest that are predicted at once
+MANY = 4096  # vectors encoded at once
 
 
 class Predictor:
@@ -45,14 +48,17 @@ class Predictor:
         """The modality names, in the order of the weights."""
         return self.model.modalities
 
-    def predict(self, samples: str | Path | Sequence[Mapping[str, Any]], batch_size: int = 64) -> pa.Table:
+    def predict(
+        self, samples: str | Path | Sequence[Mapping[str, Any]], batch_size: int | None = None
+    ) -> pa.Table:
         """Predict a manifest, or a list of samples.
 
         Args:
             samples: A manifest's path; or dicts from modality name to a path, bytes, an array (an image
                 [H, W, 3] of uint8, or a vector), a pair (waveform, rate) for sound, or a string for text.
                 A modality may be left out or None.
-            batch_size: Samples computed at once; it does not change the predictions.
+            batch_size: Samples computed at once, see ``outputs_in_batches``; it does not change the
+                predictions.
 
         Returns:
             A table with ``id``, ``prediction``, ``confidence``, ``p_<class>``, ``weight_<modality>`` and
@@ -85,40 +91,68 @@ class Predictor:
         self,
         manifest: Manifest,
         store: Path | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         progress: Progress = no_progress,
     ) -> pa.Table:
         """Predict all rows of an opened manifest; see ``predict``."""
+        return pa.concat_tables(self.predictions(manifest, store, batch_size, progress))
+
+    def predictions(
+        self,
+        manifest: Manifest,
+        store: Path | None = None,
+        batch_size: int | None = None,
+        progress: Progress = no_progress,
+    ) -> Iterator[pa.Table]:
+        """Yield the table of ``predict`` in parts of some rows, which are all that is held in memory."""
         readers = {name: self.description.readers[name] for name in manifest.modalities}
         stores = prepare_stores(manifest, readers, store or cache_folder() / "store", progress)
-        rows = np.arange(len(manifest))
-        samples = samples_at(rows, stores, np.full(len(manifest), -1))
         self.problems = problems_of(stores, manifest)
-        if not len(samples.rows):
+        if all((s.position < 0).all() for s in stores.values()):
             raise UserError(f"{manifest.path}: no row has anything that could be read")
-        outputs, _ = self.outputs(samples.dataset, batch_size)
-        table = self.table(self.model.fuse(outputs), manifest.ids.take(pa.array(samples.rows)))
-        if len(samples.rows) < len(manifest):
-            place = np.full(len(manifest), -1)
-            place[samples.rows] = np.arange(len(samples.rows))
-            table = table.take(pa.array(place, mask=place < 0))
-            table = table.set_column(0, "id", manifest.ids)
-        if manifest.labels.null_count < len(manifest):
-            table = table.add_column(1, "label", manifest.labels)
-        return table
+        unlabelled = np.full(len(manifest), -1)
+        for start in range(0, len(manifest), PART):
+            rows = np.arange(start, min(start + PART, len(manifest)))
+            samples = samples_at(rows, stores, unlabelled)
+            outputs, _ = self.outputs(samples.dataset, batch_size)
+            table = self.table(self.model.fuse(outputs), manifest.ids.take(pa.array(samples.rows)))
+            if len(samples.rows) < len(rows):
+                place = np.full(len(rows), -1)
+                place[samples.rows - start] = np.arange(len(samples.rows))
+                table = table.take(pa.array(place, mask=place < 0))
+                table = table.set_column(0, "id", manifest.ids.slice(start, len(rows)))
+            if manifest.labels.null_count < len(manifest):
+                table = table.add_column(1, "label", manifest.labels.slice(start, len(rows)))
+            yield table
+
+    def outputs(
+        self, dataset: MultimodalDataset, batch_size: int | None = None
+    ) -> tuple[Outputs, torch.Tensor]:
+        """Return what each modality says of every sample, and the labels, on the CPU."""
+        m, c = len(self.modalities), self.model.num_classes
+        joint = torch.zeros(0, c) if self.model.head.is_joint else None
+        nothing = Outputs(torch.zeros(m, 0, c), torch.zeros(m, 0, dtype=torch.bool), joint)
+        none = torch.zeros(0, dtype=torch.int64)
+        return concatenate([(nothing, none), *self.outputs_in_batches(dataset, batch_size)])
 
     @torch.inference_mode()
-    def outputs(self, dataset: MultimodalDataset, batch_size: int = 64) -> tuple[Outputs, torch.Tensor]:
-        """Return what each modality says of every sample, and the labels, on the CPU."""
+    def outputs_in_batches(
+        self, dataset: MultimodalDataset, batch_size: int | None = None
+    ) -> Iterator[tuple[Outputs, torch.Tensor]]:
+        """Yield ``outputs`` batch by batch.
+
+        Args:
+            dataset: The samples.
+            batch_size: Samples computed at once; None: 64, or many if all of them are vectors.
+        """
         self.model.eval()
-        parts = []
-        for batch in loader(dataset, batch_size):
+        plain = all(len(a.shape) == 2 and a.dtype.kind == "f" for a in dataset.arrays.values())
+        for batch in loader(dataset, batch_size or (MANY if plain else 64)):
             labels = batch.labels
             batch = batch.to(self.device)
             out = self.model.outputs(batch.inputs, batch.rows, len(batch))
             joint = None if out.joint is None else out.joint.cpu()
-            parts.append((Outputs(out.logits.cpu(), out.present.cpu(), joint), labels))
-        return concatenate(parts)
+            yield Outputs(out.logits.cpu(), out.present.cpu(), joint), labels
 
     @torch.inference_mode()
     def features(self, dataset: MultimodalDataset, batch_size: int = 64) -> Features:

@@ -139,8 +139,8 @@ def test_epochs_draw_from_seed_and_epoch_alone():
 
     sampler = BatchSampler(10, 4, shuffle_seed=1)
     sampler.set_epoch(2)
-    assert [*sampler] == [*sampler]
-    first = [*sampler]
+    first = np.concatenate([*sampler])
+    assert np.array_equal(first, np.concatenate([*sampler]))
     sampler.set_epoch(3)
-    assert first != [*sampler]
-    assert np.array_equal(np.sort(np.concatenate(first)), np.arange(10))
+    assert not np.array_equal(first, np.concatenate([*sampler]))
+    assert np.array_equal(np.sort(first), np.arange(10))
