@@ -115,7 +115,8 @@ def _check(
         raise ValueError(
             f"present must be bool {list(logits.shape[:2])}, got {present.dtype} {list(present.shape)}"
         )
-    absent = (~present.any(0)).nonzero().flatten()
+    in_graph = torch.compiler.is_compiling()  # which can look at shapes, but not at values
+    absent = present.new_empty(0) if in_graph else (~present.any(0)).nonzero().flatten()
     if len(absent):
         rows = ", ".join(map(str, absent[:10].tolist()))
         more = f" and {len(absent) - 10} more" if len(absent) > 10 else ""
@@ -123,9 +124,9 @@ def _check(
     for name, values in (("temperatures", temperatures), ("fixed_weights", fixed_weights)):
         if values is not None and values.shape != (modalities,):
             raise ValueError(f"{name} must be [{modalities}], got {list(values.shape)}")
-    if temperatures is not None and not (temperatures > 0).all():
+    if temperatures is not None and not in_graph and not (temperatures > 0).all():
         raise ValueError(f"temperatures must be positive, got {temperatures.tolist()}")
-    if fixed_weights is not None and not (fixed_weights >= 0).all():
+    if fixed_weights is not None and not in_graph and not (fixed_weights >= 0).all():
         raise ValueError(f"fixed_weights must not be negative, got {fixed_weights.tolist()}")
     if fixed_weights is None:
         fixed_weights = logits.new_ones(modalities)
