@@ -110,8 +110,9 @@ def write_onnx(program: ExportedProgram, path: Path, inputs: list[str], outputs:
 
 
 def _program(module: nn.Module, args: tuple[Tensor, ...], sizes: object, what: str) -> ExportedProgram:
+    module.requires_grad_(False)
     try:
-        with _calm(), torch.no_grad():
+        with _calm():
             return torch.export.export(module, args, dynamic_shapes=sizes, strict=False)
     # Whatever the code of a network makes the tracer stumble over.
     except Exception as error:
