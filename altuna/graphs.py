@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import warnings
@@ -37,10 +38,12 @@ class Fused(nn.Module):
 
     def __init__(self, model: MultimodalClassifier) -> None:
         super().__init__()
-        self.model = model
+        self.model = copy.copy(model)
+        parts = model.named_children()
+        self.model._modules = {k: v for k, v in parts if k not in ("encoders", "adapters")}
 
     def forward(self, present: Tensor, *features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return probabilities [B, C], weights [B, M] and unimodal logits [B, M, C]; ``present`` is [B, M]."""
+        """Return probabilities [B, C], weights [B, M], unimodal logits [B, M, C]; ``present`` is [B, M]."""
         names = self.model.modalities
         rows = {m: present[:, i].nonzero().flatten() for i, m in enumerate(names)}
         given = {m: f.index_select(0, rows[m]) for m, f in zip(names, features, strict=True)}
@@ -49,7 +52,9 @@ class Fused(nn.Module):
         return fused.probabilities, fused.weights.T, fused.unimodal_logits.transpose(0, 1)
 
 
-def branch_program(model: MultimodalClassifier, modality: str, reader: Reader, encoder: str) -> ExportedProgram:
+def branch_program(
+    model: MultimodalClassifier, modality: str, reader: Reader, encoder: str
+) -> ExportedProgram:
     """Export a modality's encoder; texts may be of any length up to the reader's.
 
     Raises:
@@ -87,7 +92,9 @@ def torch_name(reader: Reader) -> str:
     return str(reader.dtype.__name__)
 
 
-def write_onnx(program: ExportedProgram, path: Path, inputs: list[str], outputs: list[str], what: str) -> None:
+def write_onnx(
+    program: ExportedProgram, path: Path, inputs: list[str], outputs: list[str], what: str
+) -> None:
     """Write a program as ONNX.
 
     Raises:
@@ -107,6 +114,12 @@ def write_onnx(program: ExportedProgram, path: Path, inputs: list[str], outputs:
             made.save(path, external_data=False)
     except torch.onnx.OnnxExporterError as error:
         raise UserError(f"{what} cannot be written as ONNX: {_reason(error)}") from None
+
+
+def write_program(program: ExportedProgram, path: Path) -> None:
+    """Write a program for ``torch.export.load``."""
+    with _calm():
+        torch.export.save(program, path)
 
 
 def _program(module: nn.Module, args: tuple[Tensor, ...], sizes: object, what: str) -> ExportedProgram:

@@ -226,7 +226,7 @@ def until_longest(there: Tensor) -> int:
 
 
 def _magnitudes(frames: Tensor, n_fft: int) -> Tensor:
-    """Return the magnitudes [n, F, n_fft // 2 + 1] of the spectra of frames [n, F, length], padded to n_fft."""
+    """Return the magnitudes [n, F, n_fft // 2 + 1] of the spectra of frames [n, F, length]."""
     if not torch.compiler.is_compiling():
         return torch.fft.rfft(frames, n_fft).abs()
     # ONNX's own transforms are slow or absent in its runtimes: a matrix of cosines and sines is neither.
