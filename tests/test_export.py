@@ -44,7 +44,7 @@ def run(tmp_path_factory):
         (folder / f"{i}.wav").write_bytes(recording(tone(0.2, 8000, 400 + 400 * c), 8000))
         sound = "" if i in (2, 3) else f"{i}.wav"
         lines.append(
-            f"s{i},{split},{'ab'[c]},{i}.png,{sound},{'red apple|green pear'.split('|')[c]} {i},{c},"
+            f"s{i},{split},{'ab'[c]},{i}.png,{sound},{('red apple', 'green pear')[c]} {i},{c},"
         )
     (folder / "data.csv").write_text("\n".join(lines) + "\n")
     small = {"width": 4}

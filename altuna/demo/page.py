@@ -16,8 +16,9 @@ from altuna.predictor import Predictor
 CLASSES = 10  # that are shown
 _CSS = """
 .opinions table { width: 100%; border-collapse: collapse; }
-.opinions th, .opinions td { text-align: left; padding: 0.3rem 0.6rem; overflow-wrap: anywhere; }
-.opinions .bar { display: inline-block; width: 6rem; height: 0.6rem; background: #8884; }
+.opinions th, .opinions td { text-align: left; padding: 0.3rem 0.6rem; }
+.opinions td:nth-child(2) { overflow-wrap: anywhere; }
+.opinions .bar { display: inline-block; width: 4rem; height: 0.6rem; background: #8884; }
 .opinions .bar span { display: block; height: 100%; background: var(--color-accent); }
 .problem { padding: 0.6rem; border-left: 4px solid #c33; background: #c332; overflow-wrap: anywhere; }
 """
