@@ -3,9 +3,9 @@
     python benchmarks/export.py --runs FOLDER --root DIR
 
 A run of each built-in data (default encoders; trained for one epoch where the folder lacks it, for neither
-answer depends on how good it is) is written as ONNX and compared on 200 test samples, from every subset of the
-modalities. Then single prepared samples with all modalities are predicted by PyTorch and by ONNX Runtime in
-turn, in one process, on one thread each. Written to ``benchmarks/results/export.json``.
+answer depends on how good it is) is written as ONNX and compared on 200 test samples, from every subset of
+the modalities. Then single prepared samples with all modalities are predicted by PyTorch and by ONNX Runtime
+in turn, in one process, on one thread each. Written to ``benchmarks/results/export.json``.
 """
 
 from __future__ import annotations

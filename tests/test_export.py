@@ -43,9 +43,8 @@ def run(tmp_path_factory):
         (folder / f"{i}.png").write_bytes(picture(Image.fromarray(pixels.astype(np.uint8))))
         (folder / f"{i}.wav").write_bytes(recording(tone(0.2, 8000, 400 + 400 * c), 8000))
         sound = "" if i in (2, 3) else f"{i}.wav"
-        lines.append(
-            f"s{i},{split},{'ab'[c]},{i}.png,{sound},{('red apple', 'green pear')[c]} {i},{c},"
-        )
+        title, last = ("red apple", "green pear")[c], f"{rng.normal():.2f}"
+        lines.append(f"s{i},{split},{'ab'[c]},{i}.png,{sound},{title} {i},{c},{last}")
     (folder / "data.csv").write_text("\n".join(lines) + "\n")
     small = {"width": 4}
     return altuna.fit(
@@ -97,9 +96,9 @@ def engine_format(request):
 
 
 def test_what_predicts_otherwise_is_not_done(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(exporting._Loaded, "encode", lambda self, m, x: np.ones((len(x), 32), np.float32))
-    monkeypatch.setattr(exporting, "_samples", exporting._samples)
-    with pytest.raises((UserError, RuntimeError)):
+    encode = exporting._Loaded.encode
+    monkeypatch.setattr(exporting._Loaded, "encode", lambda self, m, x: encode(self, m, x) + (m == "title"))
+    with pytest.raises(UserError, match=r"as safetensors is not what the model predicts: from title a prob"):
         exporting.export(run, "safetensors", out=tmp_path / "out")
     assert not [*tmp_path.iterdir()]
 
