@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -122,7 +123,9 @@ def write_program(program: ExportedProgram, path: Path) -> None:
         torch.export.save(program, path)
 
 
-def _program(module: nn.Module, args: tuple[Tensor, ...], sizes: object, what: str) -> ExportedProgram:
+def _program(
+    module: nn.Module, args: tuple[Tensor, ...], sizes: tuple[Any, ...], what: str
+) -> ExportedProgram:
     module.requires_grad_(False)
     try:
         with _calm():

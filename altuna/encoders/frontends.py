@@ -228,7 +228,8 @@ def until_longest(there: Tensor) -> int:
 def _magnitudes(frames: Tensor, n_fft: int) -> Tensor:
     """Return the magnitudes [n, F, n_fft // 2 + 1] of the spectra of frames [n, F, length]."""
     if not torch.compiler.is_compiling():
-        return torch.fft.rfft(frames, n_fft).abs()
+        magnitudes: Tensor = torch.fft.rfft(frames, n_fft).abs()
+        return magnitudes
     # ONNX's own transforms are slow or absent in its runtimes: a matrix of cosines and sines is neither.
     # In float64 and reduced first, as cosines of large angles are inexact.
     turns = np.outer(np.arange(frames.shape[-1]), np.arange(n_fft // 2 + 1)) % n_fft
