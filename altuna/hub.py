@@ -72,7 +72,7 @@ def model_card(run: Path, description: Description, repo: str = "ORG/NAME") -> s
     data = ModelCardData(
         library_name="altuna",
         tags=["multimodal", "missing-modalities", *sorted({r.type for r in description.readers.values()})],
-        model_name=f"{metrics['data']}: {metrics['method']}",
+        model_name=f"{Path(metrics['data']).name}: {metrics['method']}",
         eval_results=[
             EvalResult(
                 task_type="multimodal-classification",

@@ -59,19 +59,24 @@ def main() -> None:
                 address = server.stdout.readline().split()[1]
                 clients = [Client(address, verbose=False) for _ in range(CLIENTS)]
 
-                def ask(i: int) -> float:
-                    begun = time.perf_counter()
-                    label, _, message = clients[i % CLIENTS].predict(*requests[i % 40], api_name="/predict")
-                    assert not message, message
-                    assert label["confidences"], label
-                    return time.perf_counter() - begun
+                def ask(client: int, number: int) -> list[float]:
+                    """Send requests of one client, one after the other; return the seconds of each."""
+                    took = []
+                    for i in range(client, client + number * CLIENTS, CLIENTS):
+                        begun = time.perf_counter()
+                        label, _, message = clients[client].predict(*requests[i % 40], api_name="/predict")
+                        assert not message, message
+                        assert label["confidences"], label
+                        took.append(time.perf_counter() - begun)
+                    return took
 
                 with ThreadPoolExecutor(CLIENTS) as pool:
-                    [*pool.map(ask, range(2 * CLIENTS))]
+                    [*pool.map(lambda client: ask(client, 2), range(CLIENTS))]
                     memory, seconds, total = [resident(server.pid)], [], []
                     for _ in range(ROUNDS):
                         begun = time.perf_counter()
-                        seconds += pool.map(ask, range(REQUESTS))
+                        for took in pool.map(lambda client: ask(client, REQUESTS // CLIENTS), range(CLIENTS)):
+                            seconds += took
                         total.append(time.perf_counter() - begun)
                         memory.append(resident(server.pid))
             finally:
