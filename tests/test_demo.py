@@ -276,6 +276,7 @@ def test_an_example_of_the_test_split(tab):
     opinions(tab).nth(3).wait_for()
     shot(tab, "example")
     assert "left out" not in tab.locator("#opinions").inner_text()
+    assert not tab.get_by_label("Share").count()
 
 
 def test_over_the_interface(address, run):

@@ -99,7 +99,9 @@ def _input(name: str, place: str, reader: Reader) -> Any:
     if reader.type == "image":
         component = gr.Image(label=name, elem_id=place, sources=["upload", "clipboard"], height=240)
     elif reader.type == "audio":
-        component = gr.Audio(label=name, elem_id=place, sources=["upload", "microphone"])
+        # Without the button that uploads the sound to a forum, to share it.
+        sources: Any = ["upload", "microphone"]
+        component = gr.Audio(label=name, elem_id=place, sources=sources, buttons=["download"])
     else:
         component = gr.Video(label=name, elem_id=place, sources=["upload"], height=240)
     component.preprocess = lambda payload: (
