@@ -59,7 +59,7 @@ def fuse(
     opinions = Opinions(logits, present, temperatures)
     if fixed_weights is not None:
         _check_values("fixed_weights", fixed_weights, len(logits))
-        if not (fixed_weights >= 0).all():
+        if not torch.compiler.is_compiling() and not (fixed_weights >= 0).all():
             raise ValueError(f"fixed_weights must not be negative, got {fixed_weights.tolist()}")
     fused, weights = opinions.fused(rule, fixed_weights)
     return rounded(fused, weights, logits.dtype)
@@ -165,14 +165,15 @@ def _check(logits: Tensor, present: Tensor | None, temperatures: Tensor | None) 
         raise ValueError(
             f"present must be bool {list(logits.shape[:2])}, got {present.dtype} {list(present.shape)}"
         )
-    absent = (~present.any(0)).nonzero().flatten()
+    in_graph = torch.compiler.is_compiling()  # which can look at shapes, but not at values
+    absent = present.new_empty(0) if in_graph else (~present.any(0)).nonzero().flatten()
     if len(absent):
         rows = ", ".join(map(str, absent[:10].tolist()))
         more = f" and {len(absent) - 10} more" if len(absent) > 10 else ""
         raise ValueError(f"no modality is present in rows {rows}{more}")
     if temperatures is not None:
         _check_values("temperatures", temperatures, len(logits))
-        if not (temperatures > 0).all():
+        if not in_graph and not (temperatures > 0).all():
             raise ValueError(f"temperatures must be positive, got {temperatures.tolist()}")
     return present
 

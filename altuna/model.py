@@ -229,8 +229,9 @@ class MultimodalClassifier(nn.Module):
     def classify(self, modality: str, features: Tensor) -> Tensor:
         """Return a modality's logits [n, C] from its features [n, d]."""
         if self.head.is_whole:
-            rows = torch.arange(len(features), device=features.device)
-            return self.joint({modality: features}, {modality: rows}, len(features))
+            size = features.shape[0]
+            rows = torch.arange(size, device=features.device)
+            return self.joint({modality: features}, {modality: rows}, size)
         logits: Tensor = self.head(self._number(modality), features)
         return logits
 

@@ -29,14 +29,37 @@ class Predictor:
     """A trained model with its readers.
 
     Args:
-        run: The run directory.
+        run: The run directory, or ``hf:ORG/NAME``, a model on the Hugging Face hub.
         device: Where to compute; a GPU if there is one when None.
     """
 
     def __init__(self, run: str | Path, device: str | None = None) -> None:
+        if str(run).startswith("hf:"):
+            from altuna.hub import fetched  # the hub's library takes a while
+
+            run = fetched(str(run))
         self.description, self.model = load_model(Path(run))
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model.to(self.device)
+
+    @classmethod
+    def from_pretrained(
+        cls, repo: str, *, revision: str | None = None, token: str | None = None, device: str | None = None
+    ) -> Predictor:
+        """Load a model from the Hugging Face hub, where ``altuna.push_to_hub`` put it; nothing is unpickled.
+
+        Args:
+            repo: ``ORG/NAME``.
+            revision: A branch, tag or commit.
+            token: Of the hub; the one that you logged in with when None.
+            device: As above.
+
+        Raises:
+            UserError: There is no such model, or the hub cannot be reached.
+        """
+        from altuna.hub import fetched
+
+        return cls(fetched(repo, revision, token), device)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -71,10 +94,14 @@ class Predictor:
         """
         if isinstance(samples, str | Path):
             return self.predict_manifest(self.open(samples), batch_size=batch_size)
-        dataset = self._dataset(samples)
-        outputs, _ = self.outputs(dataset, batch_size)
+        prediction = self.prediction(samples, batch_size)
         ids = pa.array([str(sample.get("id", i)) for i, sample in enumerate(samples)])
-        return self.table(self.model.fuse(outputs), ids)
+        return self.table(prediction, ids)
+
+    def prediction(self, samples: Sequence[Mapping[str, Any]], batch_size: int = 64) -> Prediction:
+        """Predict a list of samples, as ``predict`` does, into tensors on the CPU."""
+        outputs, _ = self.outputs(self._dataset(samples), batch_size)
+        return self.model.fuse(outputs)
 
     def open(
         self,
@@ -259,7 +286,7 @@ def open_manifest(
 
 
 def load(run: str | Path, device: str | None = None) -> Predictor:
-    """Load the model of a run directory; nothing is unpickled.
+    """Load the model of a run directory, or of the hub (``hf:ORG/NAME``); nothing is unpickled.
 
     Raises:
         UserError: Not a finished run directory, of another version, or damaged.
