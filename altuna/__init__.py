@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from altuna.errors import UserError
     from altuna.fitting import fit
     from altuna.fusion import Fusion, fuse
+    from altuna.hub import push_to_hub
     from altuna.model import MultimodalClassifier, Prediction
     from altuna.predictor import Predictor, load
     from altuna.projection import OrthogonalProjector
@@ -30,6 +31,7 @@ _HOME = {
     "fit": "fitting",
     "fuse": "fusion",
     "load": "predictor",
+    "push_to_hub": "hub",
 }
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "fuse",
     "load",
     "methods",
+    "push_to_hub",
 ]
 
 

@@ -408,6 +408,24 @@ def _numbers(name: str, text: str | None) -> list[float] | None:
 
 
 @app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories")],
+    out: Annotated[
+        Path | None, typer.Option(help="Page to write (default: the run's, or runs/report.html for several)")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder for every figure as PNG and PDF (needs altuna[report])")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the page's path and nothing else")] = False,
+) -> None:
+    """Write report.html of a run, or of several side by side."""
+    from altuna.report import write_report
+
+    page = write_report(runs, out, figures)
+    typer.echo(page if quiet else f"wrote {page}" + (f", figures in {figures}" if figures else ""))
+
+
+@app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="Run directory")],
     data: Annotated[str, typer.Option(help="Manifest of the samples (labels are not needed)")],
@@ -419,6 +437,53 @@ def predict(
     from altuna.evaluating import predict_to_file
 
     predict_to_file(run, data, out, store=store, quiet=quiet)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run directory")],
+    format: Annotated[str, typer.Option(help="onnx, torch-export or safetensors")] = "onnx",
+    out: Annotated[Path | None, typer.Option(help="Folder (default: export/FORMAT in the run)")] = None,
+    data: Annotated[str | None, typer.Option(help="Other data to check with than the run's")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the raw files of av-digits")] = None,
+    store: Annotated[Path | None, typer.Option(help="Folder for decoded data")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the folder and nothing else")] = False,
+) -> None:
+    """Write a model as files that run without altuna, and compare what they predict with the model."""
+    from altuna.export import export as write
+
+    folder, checked = write(run, format, out=out, data=data, root=root, store=store)
+    if quiet:
+        typer.echo(folder)
+    else:
+        typer.echo(
+            f"wrote {folder}; from every subset of the modalities it predicts {checked['samples']:,} samples "
+            f"as the model does, within {checked['largest_difference']:.1g}"
+        )
+
+
+@app.command()
+def push(
+    run: Annotated[Path, typer.Argument(help="Run directory")],
+    repo: Annotated[str, typer.Argument(help="ORG/NAME on the Hugging Face hub")],
+    private: Annotated[bool, typer.Option("--private", help="Make it for yourself only")] = False,
+) -> None:
+    """Put a model with a card on the Hugging Face hub; `altuna.load("hf:ORG/NAME")` loads it."""
+    from altuna.hub import push_to_hub
+
+    typer.echo(push_to_hub(run, repo, private=private))
+
+
+@app.command()
+def demo(
+    run: Annotated[str, typer.Argument(help="Run directory, or hf:ORG/NAME")],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets others in")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Port (default: the first free one from 7860)")] = None,
+) -> None:
+    """Try a model on your own files, on a local web page."""
+    from altuna.demo import serve
+
+    serve(run, host, port)
 
 
 def main() -> None:

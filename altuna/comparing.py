@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 BUDGETS = ("updates", "epochs", "time")
 # What the comparison itself says to fit.
-OWN = ("data", "method", "seed", "budget", "out", "resume", "quiet", "devices", "nodes", "strategy")
+OWN = (
+    *("data", "method", "seed", "budget", "out", "resume", "report", "quiet"),
+    *("devices", "nodes", "strategy", "stream", "buffer"),
+)
 OPTIONS = [name for name in inspect.signature(fit).parameters if name not in OWN]
 DEFAULT_METHOD = inspect.signature(fit).parameters["method"].default
 ALL = "all"

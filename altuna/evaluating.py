@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from altuna.data.prepare import Samples, class_numbers, prepare_stores, samples_
 from altuna.data.splits import split_rows
 from altuna.data.store import cache_folder
 from altuna.errors import UserError
-from altuna.evaluation.metrics import evaluate
+from altuna.evaluation.metrics import Evaluation
 from altuna.files import replacing
 from altuna.fitting import check_mask
 from altuna.options import nearest
@@ -70,8 +71,7 @@ def evaluate_run(
     for name in without:
         if name not in model.modalities:
             raise UserError(f"unknown modality {name!r}{nearest(name, model.modalities)}")
-    if fusion is not None:
-        model.check_fusion(fusion)
+    evaluation = Evaluation(model, fusion)
     check_mask(missing_mask, missing_rate, missing_pattern)
     manifest, samples = open_split(predictor, config, data, split, root, store, quiet)
     kept = np.array([name not in without for name in manifest.modalities])[:, None]
@@ -82,7 +82,8 @@ def evaluate_run(
         dataset = dataset.masked(staying(what, manifest, rows, dataset.present, dataset.labels, seed))
     if not len(dataset):
         raise UserError(f"{manifest.path}, split {split}: no sample has a modality left to test")
-    outputs, targets = predictor.outputs(dataset)
+    for outputs, targets in predictor.outputs_in_batches(dataset):
+        evaluation.update(outputs, targets)
     return {
         "data": data or str(config["data"]),
         "method": predictor.description.method,
@@ -95,7 +96,7 @@ def evaluate_run(
             "mask": str(missing_mask) if missing_mask else None,
             "seed": seed,
         },
-        **evaluate(model, outputs, targets, fusion),
+        **evaluation.compute(),
     }
 
 
@@ -157,13 +158,15 @@ def predict_to_file(
         raise UserError(f"{out}: is a folder")
     predictor = Predictor(run)
     manifest = predictor.open(find_manifest(data), columns=read_config(run).get("columns"))
-    table = predictor.predict_manifest(manifest, store, progress=no_progress if quiet else console.reading)
-    write = pyarrow.csv.write_csv if suffix == ".csv" else pyarrow.parquet.write_table
-    with replacing(out) as unfinished:
-        write(table, unfinished)
+    parts = predictor.predictions(manifest, store, progress=no_progress if quiet else console.reading)
+    first = next(parts)
+    open_ = pyarrow.csv.CSVWriter if suffix == ".csv" else pyarrow.parquet.ParquetWriter
+    with replacing(out) as unfinished, open_(str(unfinished), first.schema) as writer:
+        for part in chain([first], parts):
+            writer.write_table(part)
     if not quiet:
         for problem in predictor.problems[:5]:
             console.err.print(f"{manifest.path}, {problem}", markup=False)
         if len(predictor.problems) > 5:
             console.err.print(f"... and {len(predictor.problems) - 5} more problems")
-        console.out.print(f"{len(table):,} predictions in {out}")
+        console.out.print(f"{len(manifest):,} predictions in {out}")

@@ -13,10 +13,11 @@ from altuna.errors import UserError
 from altuna.options import check_options, nearest
 
 BUDGETS = {"updates": "whole number", "seconds": "number"}
+LEAST = {"epochs": 1, "batch_size": 1, "buffer": 1, "seed": 0, "workers": 0}
 # Options that say where to put things, how to show them and who computes by what: a resumed run may change
 # these, no others.
 PRESENTATION = (
-    *("root", "download", "store", "workers", "out", "resume", "quiet", "log_every"),
+    *("root", "download", "store", "workers", "out", "resume", "report", "quiet", "log_every"),
     *("devices", "nodes", "strategy", "compile"),
 )
 
@@ -26,6 +27,11 @@ def fit(
         str | Path, "emoji, htad, av-digits, av-digits-hard, a manifest's path, or hf:NAME[:CONFIG]"
     ] = "emoji",
     *,
+    stream: Annotated[
+        str | None,
+        "Train on these Parquet shards, a pattern or URL; the data's train rows say what is in them",
+    ] = None,
+    buffer: Annotated[int, "Rows of a stream that are shuffled among each other"] = 4096,
     root: Annotated[Path | None, "Folder of the raw files of av-digits"] = None,
     download: Annotated[bool, "Download the raw files of av-digits"] = False,
     method: Annotated[str | Mapping[str, Any], "One of " + ", ".join(methods.list())] = "mla",
@@ -84,12 +90,15 @@ def fit(
     nodes: Annotated[int | None, "Machines, each with altuna started on it by torchrun or Slurm"] = None,
     strategy: Annotated[str, "How devices share the work: ddp"] = "ddp",
     compile: Annotated[bool, "Compile the encoders (torch.compile): slow at first, then faster"] = False,
-    workers: Annotated[int, "Processes that gather batches; 0: the main one does"] = 0,
+    workers: Annotated[
+        int, "Processes that gather batches (0: the main one does), or threads that decode a stream"
+    ] = 0,
     store: Annotated[Path | None, "Folder for decoded data (default: the user's cache)"] = None,
     allow_shared_groups: Annotated[bool, "Accept a group that stands in two splits"] = False,
     strict: Annotated[bool, "A cell that cannot be read is an error, not a missing cell"] = False,
     out: Annotated[Path | None, "Run directory (default: runs/DATA-METHOD-SEED)"] = None,
     resume: Annotated[bool, "Go on after the last finished epoch of the run directory"] = False,
+    report: Annotated[bool, "Write report.html; altuna report RUN does it later"] = True,
     quiet: Annotated[bool, "Print nothing but where the result is"] = False,
 ) -> Path:
     """Train a multimodal classifier and return its run directory.
@@ -131,6 +140,7 @@ def fit(
         log_every=log_every,
         compiled=compile,
         quiet=quiet,
+        report=report,
         fresh=out is None and not resume,
     )
 
@@ -173,7 +183,7 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
     check_options(given, fit, "fit")
     method = given["method"]
     given["method"] = {"name": method} if isinstance(method, str) else dict(method)
-    for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("workers", 0)):
+    for name, least in LEAST.items():
         if not least <= given[name] < 2**63:
             raise UserError(f"{name} must be at least {least}, and no giant: got {given[name]}")
     for name in ("micro_batch", "log_every", "devices", "nodes"):
@@ -192,6 +202,10 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
         if not 0 <= given[name] < math.inf:
             raise UserError(f"{name} must be a number from 0 on, got {given[name]}")
     loggers.named(given["logger"])
+    if given["stream"] is not None:
+        for name in ("missing_rate", "test_missing_rate", "missing_mask"):
+            if given[name] is not None:
+                raise UserError(f"{name}: cells of a stream cannot be taken away")
     _check_budget(given["budget"])
     if given["schedule"] is not None:
         _check_schedule(given["schedule"])

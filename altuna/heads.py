@@ -140,7 +140,9 @@ class ConfidenceHead(SumHead):
 
     def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:  # noqa: D102
         logits = {i: self(i, f) for i, f in features.items()}
-        weighed = {i: z.detach().logsumexp(1, keepdim=True) / 10 * z for i, z in logits.items()}
+        # Not by logsumexp, which looks at how many rows there are: a graph cannot.
+        energies = {i: (z - z.log_softmax(1)).detach()[:, :1] for i, z in logits.items()}
+        weighed = {i: energies[i] / 10 * z for i, z in logits.items()}
         return _total(weighed, rows, size, self.num_classes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, Literal, NamedTuple, cast, get_args
@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from altuna.batch import presence
 from altuna.errors import UserError
-from altuna.fusion import RULES, Fusion, Rule, fuse
+from altuna.fusion import RULES, Fusion, Opinions, Rule, rounded
 from altuna.heads import HEADS, CascadeHead
 from altuna.sharing import Input, encoded
 
@@ -63,6 +63,13 @@ class Outputs(NamedTuple):
     logits: Tensor
     present: Tensor
     joint: Tensor | None
+
+    def split(self, size: int) -> Iterator[Outputs]:
+        """Yield the outputs of ``size`` samples at a time; the last ones may be fewer."""
+        for start in range(0, self.logits.shape[1], size):
+            rows = slice(start, start + size)
+            joint = None if self.joint is None else self.joint[rows]
+            yield Outputs(self.logits[:, rows], self.present[:, rows], joint)
 
 
 def concatenate(parts: Sequence[tuple[Outputs, Tensor]]) -> tuple[Outputs, Tensor]:
@@ -227,8 +234,9 @@ class MultimodalClassifier(nn.Module):
     def classify(self, modality: str, features: Tensor) -> Tensor:
         """Return a modality's logits [n, C] from its features [n, d]."""
         if self.head.is_whole:
-            rows = torch.arange(len(features), device=features.device)
-            return self.joint({modality: features}, {modality: rows}, len(features))
+            size = features.shape[0]
+            rows = torch.arange(size, device=features.device)
+            return self.joint({modality: features}, {modality: rows}, size)
         logits: Tensor = self.head(self._number(modality), features)
         return logits
 
@@ -273,44 +281,50 @@ class MultimodalClassifier(nn.Module):
         logits = self.temperatures.new_zeros(len(self.modalities), size, self.num_classes, device=device)
         for m, f in features.items():
             z = self.classify(m, f)
-            logits[self._number(m)] = z.new_zeros(size, self.num_classes).index_copy(0, rows[m], z).to(logits)
+            logits[self._number(m)].index_copy_(0, rows[m], z.to(logits))
         joint = self.joint(features, rows, size) if self.head.is_joint else None
         return Outputs(logits, presence(rows, self.modalities, size), joint)
 
     def fuse(self, outputs: Outputs, fusion: str | None = None) -> Prediction:
         """Fuse outputs by the model's own rule, or by ``fusion``, into predictions per sample."""
         fusion = self.check_fusion(fusion or self.fusion)
-        logits = self.fused(outputs, fusion)
-        if fusion == self.fusion:
-            # The confidence temperatures were fitted for this rule.
-            count = outputs.present.sum(0) - 1
-            scale = self.confidence_temperatures.to(count.device)[count].unsqueeze(-1)
-            probabilities = (logits.logits / scale).softmax(-1)
-            return Prediction(
-                logits.logits / scale,
-                probabilities,
-                logits.weights,
-                outputs.logits,
-                outputs.present,
-            )
-        return Prediction(*logits, outputs.logits, outputs.present)
+        ((_, logits, weights),) = self.fused_by(outputs, [fusion])
+        return Prediction(*rounded(logits, weights, outputs.logits.dtype), outputs.logits, outputs.present)
 
     def fused(self, outputs: Outputs, fusion: str) -> Fusion:
         """Fuse outputs by a rule, before the confidence temperatures."""
-        uses_joint = fusion not in UNIMODAL_FUSIONS
-        rule = "product" if uses_joint else fusion.removeprefix(CALIBRATED)
+        ((_, logits, weights),) = self.fused_by(outputs, [fusion], confident=False)
+        return rounded(logits, weights, outputs.logits.dtype)
+
+    def fused_by(
+        self, outputs: Outputs, fusions: Iterable[str], *, confident: bool = True
+    ) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Yield rules with the logits [B, C] and weights [M, B] that they give; what they share is made once.
+
+        The logits of the model's own rule are divided by the confidence temperatures, which were fitted for
+        it, if it is to be ``confident``.
+        """
         device = outputs.logits.device  # outputs may have left the model's
-        temperatures = self.temperatures.to(device) if uses_joint or fusion.startswith(CALIBRATED) else None
-        weights = self.fixed_weights.to(device)
-        fused = fuse(outputs.logits, outputs.present, cast(Rule, rule), temperatures, weights)
-        if not uses_joint:
-            return fused
-        assert outputs.joint is not None
-        logits = outputs.joint
-        if fusion == "experts":
-            expert = (outputs.joint / self.joint_temperature.to(device)).log_softmax(-1)
-            logits = fused.logits + expert * outputs.present.all(0).unsqueeze(-1)
-        return Fusion(logits, logits.softmax(-1), fused.weights)
+        opinions: dict[bool, Opinions] = {}
+        for fusion in fusions:
+            uses_joint = fusion not in UNIMODAL_FUSIONS
+            rule = "product" if uses_joint else fusion.removeprefix(CALIBRATED)
+            calibrated = uses_joint or fusion.startswith(CALIBRATED)
+            if calibrated not in opinions:
+                temperatures = self.temperatures.to(device) if calibrated else None
+                opinions[calibrated] = Opinions(outputs.logits, outputs.present, temperatures)
+            logits, weights = opinions[calibrated].fused(cast(Rule, rule), self.fixed_weights.to(device))
+            if fusion == "experts":
+                assert outputs.joint is not None
+                expert = (outputs.joint / self.joint_temperature.to(device)).log_softmax(-1)
+                logits = logits + expert * outputs.present.all(0).unsqueeze(-1)
+            elif uses_joint:
+                assert outputs.joint is not None
+                logits = outputs.joint
+            if confident and fusion == self.fusion:
+                count = outputs.present.sum(0) - 1
+                logits = logits / self.confidence_temperatures.to(device)[count].unsqueeze(-1)
+            yield fusion, logits, weights
 
     def forward(
         self,

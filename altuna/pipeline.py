@@ -23,9 +23,10 @@ from altuna.data.masking import write_mask
 from altuna.data.store import Problem, Store, cache_folder, write_problems
 from altuna.errors import UserError
 from altuna.evaluation.calibration import LEAST_ROWS, too_few
+from altuna.evaluation.features import write_features
 from altuna.evaluation.imbalance import geometry, imbalance, shapley_accuracy
 from altuna.evaluation.metrics import evaluate
-from altuna.evaluation.robustness import by_subset
+from altuna.evaluation.robustness import by_missing_rate, by_subset
 from altuna.files import replacing, write_json, write_text
 from altuna.launching import agreed, join, started
 from altuna.model import MultimodalClassifier
@@ -62,6 +63,7 @@ def train(
     log_every: int | None,
     compiled: bool,
     quiet: bool,
+    report: bool,
     fresh: bool,
 ) -> Path:
     """Carry out ``altuna.fit``, see there for the options, and return the run directory.
@@ -123,9 +125,12 @@ def train(
         console.err.print(console.inferred(prepared.manifest.modalities), markup=False)
         for remark in learnt["remarks"]:
             console.err.print(remark, markup=False)
-        if options["batch_size"] > learnt["n"]:
+        if stream := prepared.stream:
+            console.err.print(f"a stream of {stream.rows:,} rows in {len(stream.shards):,} shards")
+        rows = stream.rows if stream else learnt["n"]
+        if options["batch_size"] > rows:
             size = f"batch_size={options['batch_size']}"
-            console.err.print(f"{size}: an epoch is one batch of {learnt['n']} samples", markup=False)
+            console.err.print(f"{size}: an epoch is one batch of {rows} samples", markup=False)
         console.err.print(f"training in {run}", markup=False)
     reset_peak_memory()
     failed = True
@@ -137,9 +142,13 @@ def train(
     finally:
         loggers.close(trainer.loggers, failed)
     memory = max(everyone(peak_memory()))
+    if prepared.stream:
+        write_problems(run / "problems.csv", [*prepared.problems, *prepared.stream.problems.values()])
     with agreed():
         if first:
             _finish(run, options, prepared, learnt, training, checkpoints / "best.ckpt", memory)
+            if report:
+                write_report([run])
     if not quiet:
         show(run)
     return run
@@ -197,7 +206,8 @@ def show(run: Path) -> None:
     with (run / "problems.csv").open(encoding="utf-8", newline="") as file:
         problems = [Problem(**{**row, "row": int(row["row"])}) for row in csv.DictReader(file)]  # type: ignore[arg-type]
     _show_problems(problems, run / "problems.csv")
-    console.out.print(f"results in {run} (open {run / 'report.html'})", soft_wrap=True)
+    page = run / "report.html"
+    console.out.print(f"results in {run}" + f" (open {page})" * page.exists(), soft_wrap=True)
 
 
 def _show_problems(problems: Sequence[Problem], where: Path) -> None:
@@ -215,12 +225,14 @@ def _fit(
     workers: int,
     checkpoint: Path | None,
 ) -> None:
-    size, seed = options["batch_size"], options["seed"]
+    size, seed, stream = options["batch_size"], options["seed"], prepared.stream
     train, val = (prepared.splits[name].dataset for name in ("train", "val"))
+    if stream:
+        stream.workers = max(1, workers)
     try:
         trainer.fit(
             training,
-            loader(train.shared(rank(), processes()), size, seed, workers),
+            stream or loader(train.shared(rank(), processes()), size, seed, workers),
             loader(val.shared(rank(), processes()), size),
             ckpt_path=checkpoint,
             weights_only=True,
@@ -266,6 +278,7 @@ def _finish(
         **evaluate(predictor.model, outputs, features.labels),
     }
     metrics["subsets"] = by_subset(predictor.model, features)
+    metrics["rates"] = by_missing_rate(predictor.model, features)
     metrics["imbalance"] = {
         **imbalance(metrics, history),
         "shapley": shapley_accuracy(predictor.model, features),
@@ -290,13 +303,7 @@ def _finish(
     )
     with replacing(run / "predictions.parquet") as unfinished:
         pyarrow.parquet.write_table(table, unfinished)
-    answers = {
-        name: [predictor.classes[c] if here else "" for c, here in zip(best, present, strict=True)]
-        for name, best, present in zip(
-            model.modalities, outputs.logits.argmax(-1).tolist(), outputs.present.tolist(), strict=True
-        )
-    }
-    write_report(run / "report.html", metrics, history, table, answers)
+    write_features(run, features)
     write_json(run / "metrics.json", metrics)
 
 
@@ -351,6 +358,8 @@ def config_of(options: Mapping[str, Any], root: Path | None) -> dict[str, Any]:
     config["precision"] = _precision(config["precision"], config["accelerator"])
     if config["data"] not in NAMES and Path(config["data"]).exists():
         config["data"] = str(Path(config["data"]).absolute())
+    if config["stream"] and "://" not in config["stream"] and "::" not in config["stream"]:
+        config["stream"] = str(Path(config["stream"]).absolute())
     config["encoders"] = {name: _absolute(encoder) for name, encoder in (config["encoders"] or {}).items()}
     return config
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,47 @@ from altuna.data.prepare import prepare_stores, problems_of, samples_at
 from altuna.data.store import cache_folder
 from altuna.errors import UserError
 from altuna.model import Features, Outputs, Prediction, concatenate
-from altuna.run import load_model
+from altuna.run import Description, load_model
+
+PART = 8192  # rows of a manifest that are predicted at once
+MANY = 4096  # vectors encoded at once
 
 
 class Predictor:
     """A trained model with its readers.
 
     Args:
-        run: The run directory.
+        run: The run directory, or ``hf:ORG/NAME``, a model on the Hugging Face hub.
         device: Where to compute; a GPU if there is one when None.
     """
 
     def __init__(self, run: str | Path, device: str | None = None) -> None:
+        if str(run).startswith("hf:"):
+            from altuna.hub import fetched  # the hub's library takes a while
+
+            run = fetched(str(run))
         self.description, self.model = load_model(Path(run))
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model.to(self.device)
+
+    @classmethod
+    def from_pretrained(
+        cls, repo: str, *, revision: str | None = None, token: str | None = None, device: str | None = None
+    ) -> Predictor:
+        """Load a model from the Hugging Face hub, where ``altuna.push_to_hub`` put it; nothing is unpickled.
+
+        Args:
+            repo: ``ORG/NAME``.
+            revision: A branch, tag or commit.
+            token: Of the hub; the one that you logged in with when None.
+            device: As above.
+
+        Raises:
+            UserError: There is no such model, or the hub cannot be reached.
+        """
+        from altuna.hub import fetched
+
+        return cls(fetched(repo, revision, token), device)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -45,29 +71,37 @@ class Predictor:
         """The modality names, in the order of the weights."""
         return self.model.modalities
 
-    def predict(self, samples: str | Path | Sequence[Mapping[str, Any]], batch_size: int = 64) -> pa.Table:
+    def predict(
+        self, samples: str | Path | Sequence[Mapping[str, Any]], batch_size: int | None = None
+    ) -> pa.Table:
         """Predict a manifest, or a list of samples.
 
         Args:
             samples: A manifest's path; or dicts from modality name to a path, bytes, an array (an image
                 [H, W, 3] of uint8, or a vector), a pair (waveform, rate) for sound, or a string for text.
                 A modality may be left out or None.
-            batch_size: Samples computed at once; it does not change the predictions.
+            batch_size: Samples computed at once, see ``outputs_in_batches``; it does not change the
+                predictions.
 
         Returns:
             A table with ``id``, ``prediction``, ``confidence``, ``p_<class>``, ``weight_<modality>`` and
-            ``present_<modality>``, and ``n_modalities``; ``label`` too if the manifest has it. A row of a
-            manifest of which nothing could be read has nulls.
+            ``present_<modality>``, and ``n_modalities``; ``says_<modality>`` and ``confidence_<modality>``,
+            what each says by itself and how sure it is, null where absent; ``label`` too if the manifest has
+            it. A row of a manifest of which nothing could be read has nulls.
 
         Raises:
             UserError: A sample without any modality, an unknown modality, or a cell that cannot be read.
         """
         if isinstance(samples, str | Path):
             return self.predict_manifest(self.open(samples), batch_size=batch_size)
-        dataset = self._dataset(samples)
-        outputs, _ = self.outputs(dataset, batch_size)
+        prediction = self.prediction(samples, batch_size)
         ids = pa.array([str(sample.get("id", i)) for i, sample in enumerate(samples)])
-        return self.table(self.model.fuse(outputs), ids)
+        return self.table(prediction, ids)
+
+    def prediction(self, samples: Sequence[Mapping[str, Any]], batch_size: int | None = None) -> Prediction:
+        """Predict a list of samples, as ``predict`` does, into tensors on the CPU."""
+        outputs, _ = self.outputs(self._dataset(samples), batch_size)
+        return self.model.fuse(outputs)
 
     def open(
         self,
@@ -77,68 +111,75 @@ class Predictor:
         *,
         lenient: bool = True,
     ) -> Manifest:
-        """Read a manifest with those of the model's modalities that it has, in the columns of training.
-
-        ``modalities``, ``columns`` and ``lenient`` are as in ``read_manifest``.
-        """
-        known, trained = {}, self.description.columns
-        text = [
-            c for n, r in self.description.readers.items() if r.type != "vector" for c in trained.get(n, (n,))
-        ]
-        manifest = read_manifest(
-            path, modalities, columns=columns, text=text, allow_shared_groups=True, lenient=lenient
-        )
-        for name, reader in self.description.readers.items():
-            found = manifest.modalities.get(name)
-            mine = trained.get(name) or (found.columns if found else (name,))
-            if set(mine) <= set(manifest.table.column_names):
-                check_numbers(manifest.path, manifest.table, mine)
-                known[name] = modality_of(manifest.table, reader.type, mine)
-        if not known:
-            raise UserError(
-                f"{path}: has none of the model's modalities ({', '.join(self.modalities)}), "
-                f"but {', '.join(manifest.modalities)}"
-            )
-        return replace(manifest, modalities=known)
+        """Read a manifest with those of the model's modalities that it has; see ``open_manifest``."""
+        return open_manifest(self.description, path, modalities, columns, lenient=lenient)
 
     def predict_manifest(
         self,
         manifest: Manifest,
         store: Path | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         progress: Progress = no_progress,
     ) -> pa.Table:
         """Predict all rows of an opened manifest; see ``predict``."""
+        return pa.concat_tables(self.predictions(manifest, store, batch_size, progress))
+
+    def predictions(
+        self,
+        manifest: Manifest,
+        store: Path | None = None,
+        batch_size: int | None = None,
+        progress: Progress = no_progress,
+    ) -> Iterator[pa.Table]:
+        """Yield the table of ``predict`` in parts of some rows, which are all that is held in memory."""
         readers = {name: self.description.readers[name] for name in manifest.modalities}
         stores = prepare_stores(manifest, readers, store or cache_folder() / "store", progress)
-        rows = np.arange(len(manifest))
-        samples = samples_at(rows, stores, np.full(len(manifest), -1))
         self.problems = problems_of(stores, manifest)
-        if not len(samples.rows):
+        if all((s.position < 0).all() for s in stores.values()):
             raise UserError(f"{manifest.path}: no row has anything that could be read")
-        outputs, _ = self.outputs(samples.dataset, batch_size)
-        table = self.table(self.model.fuse(outputs), manifest.ids.take(pa.array(samples.rows)))
-        if len(samples.rows) < len(manifest):
-            place = np.full(len(manifest), -1)
-            place[samples.rows] = np.arange(len(samples.rows))
-            table = table.take(pa.array(place, mask=place < 0))
-            table = table.set_column(0, "id", manifest.ids)
-        if manifest.labels.null_count < len(manifest):
-            table = table.add_column(1, "label", manifest.labels)
-        return table
+        unlabelled = np.full(len(manifest), -1)
+        for start in range(0, len(manifest), PART):
+            rows = np.arange(start, min(start + PART, len(manifest)))
+            samples = samples_at(rows, stores, unlabelled)
+            outputs, _ = self.outputs(samples.dataset, batch_size)
+            table = self.table(self.model.fuse(outputs), manifest.ids.take(pa.array(samples.rows)))
+            if len(samples.rows) < len(rows):
+                place = np.full(len(rows), -1)
+                place[samples.rows - start] = np.arange(len(samples.rows))
+                table = table.take(pa.array(place, mask=place < 0))
+                table = table.set_column(0, "id", manifest.ids.slice(start, len(rows)))
+            if manifest.labels.null_count < len(manifest):
+                table = table.add_column(1, "label", manifest.labels.slice(start, len(rows)))
+            yield table
+
+    def outputs(
+        self, dataset: MultimodalDataset, batch_size: int | None = None
+    ) -> tuple[Outputs, torch.Tensor]:
+        """Return what each modality says of every sample, and the labels, on the CPU."""
+        m, c = len(self.modalities), self.model.num_classes
+        joint = torch.zeros(0, c) if self.model.head.is_joint else None
+        nothing = Outputs(torch.zeros(m, 0, c), torch.zeros(m, 0, dtype=torch.bool), joint)
+        none = torch.zeros(0, dtype=torch.int64)
+        return concatenate([(nothing, none), *self.outputs_in_batches(dataset, batch_size)])
 
     @torch.inference_mode()
-    def outputs(self, dataset: MultimodalDataset, batch_size: int = 64) -> tuple[Outputs, torch.Tensor]:
-        """Return what each modality says of every sample, and the labels, on the CPU."""
+    def outputs_in_batches(
+        self, dataset: MultimodalDataset, batch_size: int | None = None
+    ) -> Iterator[tuple[Outputs, torch.Tensor]]:
+        """Yield ``outputs`` batch by batch.
+
+        Args:
+            dataset: The samples.
+            batch_size: Samples computed at once; None: 64, or many if all of them are vectors.
+        """
         self.model.eval()
-        parts = []
-        for batch in loader(dataset, batch_size):
+        plain = all(len(a.shape) == 2 and a.dtype.kind == "f" for a in dataset.arrays.values())
+        for batch in loader(dataset, batch_size or (MANY if plain else 64)):
             labels = batch.labels
             batch = batch.to(self.device)
             out = self.model.outputs(batch.inputs, batch.rows, len(batch))
             joint = None if out.joint is None else out.joint.cpu()
-            parts.append((Outputs(out.logits.cpu(), out.present.cpu(), joint), labels))
-        return concatenate(parts)
+            yield Outputs(out.logits.cpu(), out.present.cpu(), joint), labels
 
     @torch.inference_mode()
     def features(self, dataset: MultimodalDataset, batch_size: int = 64) -> Features:
@@ -171,6 +212,13 @@ class Predictor:
         for i, name in enumerate(self.modalities):
             columns[f"present_{name}"] = prediction.present[i].numpy()
         columns["n_modalities"] = prediction.present.sum(0).numpy()
+        absent = ~prediction.present.numpy()
+        alone = prediction.unimodal_logits / self.model.temperatures.cpu()[:, None, None]
+        sure, said = alone.softmax(-1).max(-1)
+        for i, name in enumerate(self.modalities):
+            columns[f"says_{name}"] = pa.array(self.classes).take(pa.array(said[i].numpy(), mask=absent[i]))
+        for i, name in enumerate(self.modalities):
+            columns[f"confidence_{name}"] = pa.array(sure[i].numpy(), mask=absent[i])
         return pa.table(columns)
 
     def _dataset(self, samples: Sequence[Mapping[str, Any]]) -> MultimodalDataset:
@@ -206,8 +254,39 @@ class Predictor:
         return MultimodalDataset(arrays, {name: position[name] for name in arrays}, np.full(len(samples), -1))
 
 
+def open_manifest(
+    description: Description,
+    path: str | Path,
+    modalities: Mapping[str, Any] | None = None,
+    columns: Mapping[str, str] | None = None,
+    *,
+    lenient: bool = True,
+) -> Manifest:
+    """Read a manifest with those of a model's modalities that it has, in the columns of training.
+
+    ``modalities``, ``columns`` and ``lenient`` are as in ``read_manifest``.
+    """
+    known, trained = {}, description.columns
+    text = [c for n, r in description.readers.items() if r.type != "vector" for c in trained.get(n, (n,))]
+    manifest = read_manifest(
+        path, modalities, columns=columns, text=text, allow_shared_groups=True, lenient=lenient
+    )
+    for name, reader in description.readers.items():
+        found = manifest.modalities.get(name)
+        mine = trained.get(name) or (found.columns if found else (name,))
+        if set(mine) <= set(manifest.table.column_names):
+            check_numbers(manifest.path, manifest.table, mine)
+            known[name] = modality_of(manifest.table, reader.type, mine)
+    if not known:
+        raise UserError(
+            f"{path}: has none of the model's modalities ({', '.join(description.readers)}), "
+            f"but {', '.join(manifest.modalities)}"
+        )
+    return replace(manifest, modalities=known)
+
+
 def load(run: str | Path, device: str | None = None) -> Predictor:
-    """Load the model of a run directory; nothing is unpickled.
+    """Load the model of a run directory, or of the hub (``hf:ORG/NAME``); nothing is unpickled.
 
     Raises:
         UserError: Not a finished run directory, of another version, or damaged.

@@ -23,6 +23,7 @@ from altuna.data.prepare import (
 )
 from altuna.data.splits import Rows, split_rows
 from altuna.data.store import Problem, Store
+from altuna.data.stream import Stream
 from altuna.encoders import Encoder, Fitted, reader_of
 from altuna.errors import UserError
 from altuna.features import store_features
@@ -30,6 +31,7 @@ from altuna.methods.base import Method
 from altuna.model import MultimodalClassifier
 from altuna.options import check_options, nearest
 from altuna.run import Description
+from altuna.sharing import processes
 from altuna.training import OPTIMIZERS
 
 
@@ -43,6 +45,7 @@ class Prepared:
     description: Description
     method: Method
     stores: dict[str, Store]
+    stream: Stream | None = None
 
 
 def prepare(options: Mapping[str, Any], path: Path, store: Path, quiet: bool) -> Prepared:
@@ -72,6 +75,7 @@ def prepare(options: Mapping[str, Any], path: Path, store: Path, quiet: bool) ->
     torch.manual_seed(options["seed"])
     model = description.build_model()
     _build(name, kind, model, method_options)  # thrown away: its options are checked
+    stream = _stream(options, manifest, description)
     progress = no_progress if quiet else console.reading
     stores = prepare_stores(manifest, readers, store, progress)
     problems = problems_of(stores, manifest)
@@ -96,7 +100,24 @@ def prepare(options: Mapping[str, Any], path: Path, store: Path, quiet: bool) ->
     # Now that the front ends have their statistics, which a method may copy.
     method = _build(name, kind, model, method_options)
     description = replace(description, fusion=model.fusion, encoders=encoders)
-    return Prepared(manifest, splits, problems, description, method, stores)
+    return Prepared(manifest, splits, problems, description, method, stores, stream)
+
+
+def _stream(options: Mapping[str, Any], manifest: Manifest, description: Description) -> Stream | None:
+    if options["stream"] is None:
+        return None
+    if processes() > 1:
+        raise UserError("stream: trains in one process; --devices and --nodes need a store")
+    return Stream(
+        options["stream"],
+        manifest,
+        description.readers,
+        description.classes,
+        batch_size=options["batch_size"],
+        seed=options["seed"],
+        buffer=options["buffer"],
+        strict=options["strict"],
+    )
 
 
 def _method(options: Mapping[str, Any]) -> tuple[str, type[Method], dict[str, Any]]:

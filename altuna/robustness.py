@@ -19,15 +19,14 @@ from altuna.data.prepare import Samples
 from altuna.data.splits import group_codes
 from altuna.errors import UserError
 from altuna.evaluating import open_split
-from altuna.evaluation.robustness import by_rate, by_subset
+from altuna.evaluation.robustness import RATES, by_rate, by_subset
 from altuna.files import write_csv, write_json, write_text
 from altuna.predictor import Predictor
-from altuna.report.html import page, table_of
-from altuna.report.svg import line_chart
-from altuna.run import read_config
+from altuna.report.charts import Series, colours, line_chart
+from altuna.report.page import heading, page, shown, table_of
+from altuna.run import read_config, run_label
 from altuna.tables import grouped, markdown_table
 
-RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 FIGURES = ("accuracy", "macro_f1", "nll", "ece")
 
 
@@ -80,9 +79,8 @@ def robustness(
         manifest, samples = open_split(predictor, config, data, split, root, store, quiet)
         lenient = len(runs) > 1
         figures = _figures(predictor, manifest, samples, pattern, rates, masks, lenient=lenient)
-        tested.append(
-            {"run": str(run), "data": data or str(config["data"]), **_label(config, configs), **figures}
-        )
+        named = {"label": run_label(config, configs), "seed": config["seed"]}
+        tested.append({"run": str(run), "data": data or str(config["data"]), **named, **figures})
     result = {
         "split": split,
         "pattern": pattern,
@@ -147,20 +145,6 @@ def _rates(pattern: str, present: Mask, groups: Codes) -> list[float]:
         return [*RATES, 1.0]
     have = by_group(present, groups)[0] if pattern == "group" else present
     return [rate for rate in RATES if rate <= highest_rate(have) + 1e-9]
-
-
-def _label(config: Mapping[str, Any], configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Name what a run has trained: its method, and whatever tells it from some other run but its seed."""
-    mine, *others = map(_options, (config, *configs))
-    told = {name: value for name, value in mine.items() if any(o.get(name) != value for o in others)}
-    more = ", ".join(f"{name}={value}" for name, value in told.items() if value is not None)
-    return {"label": config["method"]["name"] + (f" ({more})" if more else ""), "seed": config["seed"]}
-
-
-def _options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's options, those of its method among them, without what it is called by."""
-    own = {name: value for name, value in config["method"].items() if name != "name"}
-    return {n: v for n, v in config.items() if n not in ("data", "root", "seed", "method")} | own
 
 
 def _joined(runs: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -244,20 +228,22 @@ def _markdown(result: Mapping[str, Any]) -> str:
 
 
 def _html(result: Mapping[str, Any]) -> str:
-    body = [f"<h1>What if modalities are missing?</h1><p>{escape(_said(result))}</p>"]
+    body = [f"<p>{escape(_said(result))}</p>"]
     for data, results in grouped(result["results"]):
-        last = max((float(rate) for one in results for rate in one["rates"]), default=0.0) or 1.0
-        series = {
-            one["label"]: [
-                (float(rate), figures["accuracy"]["mean"]) for rate, figures in one["rates"].items()
-            ]
+        looks = colours([one["label"] for one in results])
+        series = [
+            Series(
+                one["label"],
+                [(float(rate), figures["accuracy"]["mean"]) for rate, figures in one["rates"].items()],
+                *looks[one["label"]],
+                [figures["accuracy"]["sd"] or 0.0 for figures in one["rates"].values()],
+            )
             for one in results
-        }
-        ends = ("none missing", f"{last:.0%} missing")
-        body.append(f"<h2>{escape(data)}: accuracy by missing rate ({escape(result['pattern'])})</h2>")
-        body.append(line_chart("accuracy by missing rate", series, ends, (0.0, last)))
+        ]
+        body.append(heading(f"{data}: accuracy by missing rate ({result['pattern']})"))
+        body.append(
+            shown(line_chart("rates", "Accuracy by missing rate", series, "missing rate", "accuracy"))
+        )
     for title, header, lines in _tables(result):
-        head = "<tr>" + "".join(f"<th>{escape(name)}" for name in header)
-        rows = ("<tr>" + "".join(f"<td>{escape(cell)}" for cell in line) for line in lines)
-        body.append(f"<h2>{escape(title)}</h2>{table_of(head, rows)}")
-    return page("Robustness", body)
+        body += [heading(title), table_of(header, lines)]
+    return page("What if modalities are missing?", body)

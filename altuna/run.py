@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,20 @@ def read_json(run: Path, name: str) -> dict[str, Any]:
 def read_config(run: Path) -> dict[str, Any]:
     """Read ``config.yaml``, the options of the run."""
     return read_yaml(run / "config.yaml")
+
+
+def run_label(config: Mapping[str, Any], configs: Sequence[Mapping[str, Any]]) -> str:
+    """Name what a run has trained: its method, and whatever tells it from some other run but its seed."""
+    mine, *others = map(_options, (config, *configs))
+    told = {name: value for name, value in mine.items() if any(o.get(name) != value for o in others)}
+    more = ", ".join(f"{name}={value}" for name, value in told.items() if value is not None)
+    return f"{config['method']['name']} ({more})" if more else str(config["method"]["name"])
+
+
+def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's options, those of its method among them, without what it is called by."""
+    own = {name: value for name, value in config["method"].items() if name != "name"}
+    return {n: v for n, v in config.items() if n not in ("data", "root", "seed", "method")} | own
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

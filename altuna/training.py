@@ -346,8 +346,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         with replacing(path) as unfinished, unfinished.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
-            except RuntimeError as error:  # what torch makes of a full disk
-                raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
+            except RuntimeError as error:  # what torch makes of a full disk, and of Ctrl-C
+                cause = error.__context__
+                raise (cause if isinstance(cause, OSError | KeyboardInterrupt) else error) from None
 
 
 class LogCsv(Checkpoint):

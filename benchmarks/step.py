@@ -36,7 +36,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, IterableDataset
 
 import altuna
-from altuna import pipeline
+from altuna import loggers, pipeline
 from altuna.batch import Batch
 from altuna.encoders.base import OverTime
 from altuna.encoders.mlp import MLP
@@ -206,6 +206,7 @@ def train(pair: Pair, feed: Feed, compiled: bool) -> None:
     options["micro_batch"] = None
     with tempfile.TemporaryDirectory() as folder:
         trainer = pipeline._trainer(Path(folder), options, quiet=True)
+        trainer.loggers = loggers.build(["tensorboard"], Path(folder), {}, quiet=True)
         validation = DataLoader([feed.batch], batch_size=None)
         trainer.fit(training, DataLoader(feed, batch_size=None), validation)
 

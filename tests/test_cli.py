@@ -151,6 +151,7 @@ def test_the_run_directory(run):
         "log.csv",
         "problems.csv",
         "report.html",
+        "features.safetensors",
     }
     assert [row["epoch"] for row in read(run / "log.csv")] == ["0", "1"]
     assert (run / "problems.csv").read_text() == "row,id,column,cell,reason,kind\n"
@@ -160,7 +161,7 @@ def test_metrics(run, manifest):
     metrics = json.loads((run / "metrics.json").read_text())
     about = {"data", "method", "seed", "split", "n"}
     assert {*metrics} == about | {
-        *("fused", "modalities", "subsets", "fusion", "imbalance", "training", "cost"),
+        *("fused", "modalities", "subsets", "rates", "fusion", "imbalance", "training", "cost"),
     }
     assert (metrics["data"], metrics["method"], metrics["seed"]) == (str(manifest), "mla", 0)
     assert metrics["split"] == "test"
@@ -195,6 +196,8 @@ def check_predictions(table, rows, labels):
         *(f"weight_{name}" for name in modalities),
         *(f"present_{name}" for name in modalities),
         "n_modalities",
+        *(f"says_{name}" for name in modalities),
+        *(f"confidence_{name}" for name in modalities),
     ]
     cells = table.to_pydict()
     assert cells["id"] == [row["id"] for row in rows]
@@ -210,6 +213,8 @@ def check_predictions(table, rows, labels):
     assert cells["n_modalities"] == present.sum(0).tolist()
     for name in modalities:
         assert cells[f"present_{name}"] == [bool(row.get(name, "there")) for row in rows]
+        assert [said in COLOURS for said in cells[f"says_{name}"]] == cells[f"present_{name}"]
+        assert [bool(sure) for sure in cells[f"confidence_{name}"]] == cells[f"present_{name}"]
 
 
 def test_predictions_of_the_run(run, manifest):

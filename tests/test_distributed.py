@@ -141,6 +141,7 @@ def fit(manifest, out, devices, *more):
         out,
         "--accelerator",
         "cpu",
+        "--no-report",
     ]
     command += ["--precision", "32-true", "--epochs", "4", "--batch-size", "16", "--devices", str(devices)]
     for name in ("a", "b"):  # nothing in them draws numbers

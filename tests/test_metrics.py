@@ -53,6 +53,13 @@ def test_certain_and_wrong_stays_finite():
     assert got["ece"] == pytest.approx(0.5)
 
 
+def test_what_is_no_number_stays_none():
+    probabilities = torch.tensor([[torch.nan, torch.nan], [0.2, 0.8]])
+    got = classification_metrics(probabilities, torch.tensor([0, 1]))
+    assert got["nll"] != got["nll"]
+    assert got["ece"] != got["ece"]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_certain_predictions_share_the_last_bin(dtype):
     got = classification_metrics(torch.tensor([[1.0, 0.0], [0.95, 0.05]], dtype=dtype), torch.tensor([1, 0]))

@@ -1,58 +1,382 @@
+"""The report: what it says, what it survives, and what Chromium makes of it."""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from media import picture, recording, tone
+from PIL import Image
 
-from altuna.report import trust_by_class, write_report
+import altuna
+from altuna.cli import main
+from altuna.evaluation.feature_map import feature_map
+from altuna.report import charts, trust_by_class, write_report
+from altuna.report.drawing import Line, Text, save
+from altuna.report.gallery import gallery, kinds_of
+from altuna.report.report import MOST_BYTES
+from altuna.report.runs import read_runs
+from altuna.report.sections import confusion
 
-NASTY = "<script>alert(1)</script>"
-
-
-def metrics(name):
-    figures = {"accuracy": 0.5, "macro_f1": 0.4, "nll": 1.0, "ece": 0.1}
-    return {
-        "data": "samples.csv",
-        "method": "mla",
-        "seed": 0,
-        "split": "test",
-        "n": 2,
-        "fused": figures,
-        "modalities": {name: {**figures, "n": 2}, "absent": {"n": 0}},
-        "training": {
-            "n": 9,
-            "remarks": [f"no sample has {name}"],
-            "classes": {name: {"x": 1, NASTY: 2}},
-        },
-        "subsets": {name: {**figures, "n": 2}},
-        "fusion": {"rule": "mean", "rules": {"mean": figures, "entropy": figures}},
-        "cost": {"best_epoch": 0, "epochs": 1, "seconds": 1.0},
-    }
+CHROMIUM = shutil.which("chromium")
+ARTEFACTS = Path(__file__).parent.parent / "artefacts"  # screenshots, kept by CI
+NASTY = "<script>document.title='hacked'</script><img src=x onerror=\"document.title='hacked'\">"
+LONG = "a class with a name of very many words " * 6
+in_chromium = pytest.mark.skipif(not CHROMIUM, reason="needs chromium (apt-get install chromium)")
 
 
-def table(name):
-    return pa.table(
-        {
-            "id": [NASTY, "b"],
-            "label": ["x", NASTY],
-            "prediction": ["x", "x"],
-            f"weight_{name}": [0.25, 1.0],
-            "weight_absent": [0.75, 0.0],
-        }
+def rows_of(classes, counts):
+    return [(split, c) for split, n in counts.items() for c in classes for _ in range(n)]
+
+
+def write_manifest(folder, rows, **columns):
+    folder.mkdir(parents=True, exist_ok=True)
+    split, label = zip(*rows, strict=True)
+    ids = [f"{i}{NASTY if i % 2 else ''}" for i in range(len(rows))]
+    table = pa.table({"id": ids, "split": split, "label": label, **columns})
+    pyarrow.parquet.write_table(table, folder / "samples.parquet")
+    return folder / "samples.parquet"
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """A run on pictures, sounds, texts and numbers with gaps, whose names and texts are HTML."""
+    folder = tmp_path_factory.mktemp("mixed")
+    rng = np.random.default_rng(0)
+    rows = rows_of((NASTY, LONG, "c"), {"train": 8, "val": 4, "test": 12})
+    pictures, sounds, texts = [], [], []
+    for i, (_, label) in enumerate(rows):
+        c = (NASTY, LONG, "c").index(label)
+        pixels = rng.integers(0, 90, (24, 24, 3), dtype=np.uint8) + np.uint8(70 * c)
+        (folder / f"{i}.png").write_bytes(picture(Image.fromarray(pixels)))
+        (folder / f"{i}.wav").write_bytes(recording(tone(0.3, 8000, 300 * (c + 1)), 8000))
+        pictures.append(f"{i}.png" if i % 5 else None)
+        sounds.append(f"{i}.wav" if i % 7 else None)
+        texts.append(f"{NASTY} word{c if i % 3 else 0}")
+    numbers = {f"acc_{j}": rng.normal(size=len(rows)) for j in range(12)}
+    path = write_manifest(folder, rows, **{"look & <b>": pictures}, sound=sounds, text=texts, **numbers)
+    narrow = {"look & <b>": {"width": 4}, "sound": {"width": 4}}
+    return altuna.fit(path, epochs=2, encoders=narrow, out=folder / "run", quiet=True)
+
+
+def fit_vectors(folder, classes, modalities):
+    rows = rows_of([f"class {c}" for c in range(classes)], {"train": 1, "val": 1, "test": 1})
+    rng = np.random.default_rng(0)
+    # Long names without a space, where no line can be broken.
+    values = {f"{m * 40}_{j}": rng.normal(size=len(rows)) for m in modalities for j in range(3)}
+    path = write_manifest(folder, rows, **values)
+    return altuna.fit(path, epochs=1, out=folder / "run", quiet=True, report=False)
+
+
+@pytest.fixture(scope="module")
+def modalities(tmp_path_factory):
+    """A run with 20 modalities."""
+    return fit_vectors(tmp_path_factory.mktemp("modalities"), 20, "abcdefghijklmnopqrst")
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory):
+    """A run with 300 classes."""
+    return fit_vectors(tmp_path_factory.mktemp("classes"), 300, "ab")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A run with one modality and without a test split."""
+    folder = tmp_path_factory.mktemp("alone")
+    rows = rows_of("ab", {"train": 8, "val": 8})
+    path = write_manifest(folder, rows, text=[f"word {label}" for _, label in rows])
+    return altuna.fit(path, epochs=2, out=folder / "run", quiet=True, report=False)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield opened
+        opened.close()
+
+
+LOOKS = {"light": ("light", 1200), "dark": ("dark", 1200), "phone": ("light", 390)}
+
+
+@pytest.fixture
+def opened(browser):
+    """Opens a page; what goes wrong in it is found in ``errors``, what it asks for in ``asked``."""
+    contexts = []
+
+    def open_page(path, look="light"):
+        scheme, width = LOOKS[look]
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.errors, page.asked = [], []
+        page.on("console", lambda message: page.errors.append(message.text))
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.on("dialog", lambda dialog: page.errors.append(dialog.message))
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(path.absolute().as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@in_chromium
+@pytest.mark.parametrize(
+    "names", [("mixed",), ("modalities",), ("classes",), ("alone",), ("mixed", "alone")], ids="-".join
+)
+def test_pages_in_chromium(names, request, opened, tmp_path):
+    path = write_report([request.getfixturevalue(name) for name in names], tmp_path / "report.html")
+    assert path.stat().st_size < 3_000_000
+    assert "NaN" not in path.read_text()
+    for look in LOOKS if names == ("mixed",) else ("light", "phone"):
+        page = opened(path, look)
+        drawn = page.evaluate(
+            """[...document.querySelectorAll('figure svg')].map(svg => [svg.clientWidth, svg.clientHeight,
+            ...[...svg.querySelectorAll('circle,polygon,polyline')].map(e => e.getBBox().width)])"""
+        )
+        assert len(drawn) >= 8
+        assert all(width > 100 and height > 40 and max(shapes) > 0 for width, height, *shapes in drawn)
+        links = "[...document.querySelectorAll('nav a')]"
+        assert page.evaluate(f"{links}.every(a => document.querySelector(a.hash))")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate("document.querySelectorAll('body script').length") == 1
+        page.wait_for_function("[...document.images].every(i => i.complete && i.naturalWidth && i.alt)")
+        ARTEFACTS.mkdir(exist_ok=True)
+        page.screenshot(path=ARTEFACTS / f"report-{'-'.join(names)}-{look}.png", full_page=True)
+        assert page.errors == []
+        assert "hacked" not in page.title()
+        assert [url for url in page.asked if not url.startswith("data:")] == [path.absolute().as_uri()]
+
+
+@in_chromium
+def test_filters(mixed, opened):
+    page = opened(mixed / "report.html")
+    visible = ".sample:not([hidden])"
+    everything = page.locator(visible).count()
+    (run,) = read_runs([mixed])
+    seen = set()
+    for kind, rows in kinds_of(run).items():
+        button = page.locator(f".filters button[data-kind={kind}]")
+        button.focus()
+        page.keyboard.press("Enter")
+        shown = [
+            card.split() for card in page.eval_on_selector_all(visible, "c => c.map(e => e.dataset.kinds)")
+        ]
+        assert len(shown) == min(rows.sum(), everything)
+        assert all(kind in kinds for kinds in shown)
+        assert page.locator(".filters [aria-pressed=true]").get_attribute("data-kind") == kind
+        assert page.locator("#count").inner_text() == f"{len(shown)} samples shown"
+        seen.add(len(shown))
+    assert len(seen | {everything}) > 2  # or the filters would prove nothing
+    page.locator(".filters button[data-kind=all]").click()
+    assert page.locator(visible).count() == everything
+    assert page.errors == []
+
+
+@in_chromium
+def test_sounds_play_and_printing_opens_details(mixed, opened):
+    page = opened(mixed / "report.html")
+    seconds = page.evaluate(
+        "new Promise((done, fail) => { const a = document.querySelector('audio'); a.onerror = fail;"
+        " a.onloadedmetadata = () => done(a.duration); a.preload = 'metadata'; a.load(); })"
     )
+    assert 0.2 < seconds < 0.6
+    closed = "document.querySelectorAll('details:not([open])').length"
+    assert page.evaluate(closed) > 0
+    page.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = {closed} }})")
+    page.pdf(path=ARTEFACTS / "report-mixed.pdf", print_background=True)
+    assert page.evaluate("window.printed") == 0
+    assert page.evaluate(closed) > 0
+    page.emulate_media(media="print")
+    page.screenshot(path=ARTEFACTS / "report-mixed-print.png", full_page=True)
+    assert not page.locator(".filters").is_visible()
 
 
-def test_a_report_stands_alone_and_escapes_everything(tmp_path):
-    history = [{"epoch": 0, "val/accuracy/fused": 0.5, f"val/accuracy/{NASTY}": 0.25}]
-    answers = {NASTY: ["x", "y"], "absent": [NASTY, ""]}
-    write_report(tmp_path / "report.html", metrics(NASTY), history, table(NASTY), answers)
-    page = (tmp_path / "report.html").read_text()
-    assert "<script" not in page
+def test_everything_is_escaped(mixed):
+    page = (mixed / "report.html").read_text()
+    assert page.count("<script") == 1
+    assert 'onerror="' not in page
     assert "&lt;script&gt;" in page
-    assert "http" not in page
-    assert page.count("25%") >= 2  # the curve's end and the weight of a disagreeing sample
-    assert "50.0%" in page
-    assert "<td>3<td>33%<td>x <small>1</small><td>&lt;script&gt;" in page
+    assert "look &amp; &lt;b&gt;" in page
+    assert "http:" not in page
+    assert "https:" not in page
+
+
+def test_kinds_of_samples(mixed):
+    (run,) = read_runs([mixed])
+    kinds = kinds_of(run)
+    names = ("look & <b>", "sound", "text", "acc")
+    for i, row in enumerate(run.table.to_pylist()):
+        said = [row[f"says_{m}"] for m in names if row[f"present_{m}"]]
+        assert all(row[f"says_{m}"] is None for m in names if not row[f"present_{m}"])
+        right = row["prediction"] == row["label"]
+        assert kinds["disagree"][i] == (len({*said}) > 1)
+        assert kinds["rescued"][i] == (right and any(s != row["label"] for s in said))
+        assert kinds["broke"][i] == (not right and row["label"] in said)
+
+
+def test_what_modalities_say_are_the_accuracies_measured(mixed):
+    (run,) = read_runs([mixed])
+    for m, figures in run.metrics["modalities"].items():
+        here = run.present(m)
+        assert (run.said(m) == run.truth)[here].mean() == pytest.approx(figures["accuracy"])
+        sure = run.numbers(f"confidence_{m}")[here]
+        assert (sure >= 1 / len(run.classes) - 1e-6).all()
+    assert next(iter(run.metrics["rates"])) == "0.0"
+    assert run.metrics["rates"]["0.0"][0]["accuracy"] == pytest.approx(run.metrics["fused"]["accuracy"])
+
+
+def test_lost_media_become_notes(mixed, tmp_path):
+    (run,) = read_runs([mixed])
+    shutil.copytree(mixed.parent, tmp_path / "moved")
+    config = (mixed / "config.yaml").read_text().replace(str(mixed.parent), str(tmp_path / "moved"))
+    moved = tmp_path / "moved" / "run"
+    (moved / "config.yaml").write_text(config)
+    whole = gallery(run, MOST_BYTES)
+    for file in (tmp_path / "moved").glob("*.png"):
+        file.unlink()
+    page = write_report([moved]).read_text()
+    assert page.count("cannot be shown: no such file") == whole.count("<img ") > 0
+    assert page.count("<audio ") == whole.count("<audio ") > 0
+    (tmp_path / "moved" / "samples.parquet").unlink()
+    page = write_report([moved]).read_text()
+    assert "What the samples look like cannot be shown" in page
+    assert "<audio" not in page
+    assert page.count("<article") == whole.count("<article")
+
+
+def test_the_gallery_keeps_to_its_room(mixed):
+    (run,) = read_runs([mixed])
+    whole = len(gallery(run, MOST_BYTES).encode())
+    room = whole // 2
+    assert whole / 4 < len(gallery(run, room).encode()) <= room
+
+
+def test_of_many_classes_the_most_confused_are_shown(classes):
+    (run,) = read_runs([classes])
+    drawing = confusion([run]).parts[0]
+    assert "20 most confused of 300" in drawing.title
+    wrong = run.truth != run.predicted
+    pairs = np.concatenate([run.truth[wrong], run.predicted[wrong]])
+    most = run.classes[np.bincount(pairs, minlength=300).argmax()]
+    assert any(isinstance(s, Text) and s.text == most for s in drawing.shapes)
+
+
+def test_figures_for_papers(alone, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "altuna",
+            "report",
+            str(alone),
+            "--figures",
+            str(tmp_path / "figures"),
+            "--out",
+            str(tmp_path / "page.html"),
+        ],
+    )
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert not stop.value.code
+    page = (tmp_path / "page.html").read_text()
+    files = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert len(files) == 2 * page.count("<figure>")
+    for file in (tmp_path / "figures").glob("*.png"):
+        assert np.asarray(Image.open(file).convert("L")).std() > 1, file
+    assert (tmp_path / "figures" / "learning.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_figures_need_matplotlib(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(altuna.errors.UserError, match=r"altuna\[report\]"):
+        save([], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: None, "no such run directory"),
+        (lambda folder: folder.mkdir(), "not a finished run: no metrics.json"),
+    ],
+)
+def test_no_run(make, words, tmp_path, capsys, monkeypatch):
+    make(tmp_path / "x")
+    monkeypatch.setattr(sys, "argv", ["altuna", "report", str(tmp_path / "x")])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+
+
+def test_mistakes(mixed, tmp_path):
+    with pytest.raises(altuna.errors.UserError, match="name 1 to 8 runs, got 9"):
+        write_report([mixed] * 9)
+    with pytest.raises(altuna.errors.UserError, match="stands there twice"):
+        write_report([mixed, mixed])
+    with pytest.raises(altuna.errors.UserError, match="is a folder"):
+        write_report([mixed], tmp_path)
+    shutil.copytree(mixed, tmp_path / "old", ignore=shutil.ignore_patterns("checkpoints"))
+    table = pyarrow.parquet.read_table(mixed / "predictions.parquet")
+    pyarrow.parquet.write_table(table.drop_columns(["says_text"]), tmp_path / "old" / "predictions.parquet")
+    with pytest.raises(altuna.errors.UserError, match="earlier version"):
+        write_report([tmp_path / "old"])
+
+
+def test_fit_without_report(alone, tmp_path):
+    assert not (alone / "report.html").exists()
+    assert "flatter" in write_report([alone], tmp_path / "page.html").read_text()
+
+
+def test_a_title_is_shown_and_paths_are_where_the_data_are():
+    points = [(1.0, 0.25), (2.0, 0.75)]
+    drawing = charts.line_chart("n", "t", [charts.Series("<a>", points, "c0")], "epoch", "accuracy")
+    (line,) = [s for s in drawing.shapes if isinstance(s, Line) and s.title == "<a>"]
+    (x0, y0), (x1, y1) = line.points
+    assert x0 < x1
+    assert y0 > y1
+    assert "<title>&lt;a&gt;</title>" in drawing.svg()
+    assert "75.0%" in drawing.said
+    # Infinite values, as a training that diverged may have, are left out.
+    worse = charts.Series("b", [(1.0, float("inf")), (2.0, 0.5)], "c1")
+    assert "inf" not in re.sub("<text.*?</text>", "", charts.line_chart("n", "t", [worse], "x", "y").svg())
+
+
+def test_feature_maps(monkeypatch):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(40, 6)).astype(np.float32)
+    features[:20] += 20 * np.eye(6, dtype=np.float32)[0]
+    places, how = feature_map(features)
+    assert how == "t-SNE"
+    assert places.shape == (40, 2)
+    np.testing.assert_array_equal(places, feature_map(features)[0])
+    centres = places[:20].mean(0), places[20:].mean(0)
+    away = np.linalg.norm(places - centres[0], axis=1) < np.linalg.norm(places - centres[1], axis=1)
+    assert away[:20].mean() > 0.9
+    assert away[20:].mean() < 0.1
+    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
+    places, how = feature_map(features)
+    assert how == "PCA"
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    values = np.linalg.eigvalsh(np.cov(unit.T, bias=True))
+    np.testing.assert_allclose(places.var(0), values[::-1][:2], rtol=1e-4)
+    assert feature_map(np.zeros((1, 4), np.float32))[0].shape == (1, 2)
 
 
 def test_trust_is_the_mean_weight_by_class():
-    assert trust_by_class(table("m")) == {
+    columns = {"label": ["x", "y"], "weight_m": [0.25, 1.0], "weight_absent": [0.75, 0.0]}
+    assert trust_by_class(pa.table(columns)) == {
         "x": {"m": 0.25, "absent": 0.75},
-        NASTY: {"m": 1.0, "absent": 0.0},
+        "y": {"m": 1.0, "absent": 0.0},
     }

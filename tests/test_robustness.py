@@ -181,7 +181,7 @@ def test_side_by_side(runs, tmp_path, capsys):
     lines = (out / "robustness.csv").read_text().splitlines()
     assert len(lines) == 1 + 3 * (7 + 7)
     page = (out / "robustness.html").read_text()
-    assert page.count("<polyline") == 3
+    assert page.count("</title></polyline>") == 3  # a line a run
     assert thin in page
     assert "| a+b+c |" in (out / "robustness.md").read_text()
 

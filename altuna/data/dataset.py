@@ -78,7 +78,7 @@ class MultimodalDataset(Dataset[Batch]):
         return MultimodalDataset(self.arrays, position, self.labels[keep])
 
 
-class BatchSampler(Sampler[list[int]]):
+class BatchSampler(Sampler[NDArray[np.int64]]):
     """Batches of positions; their order depends on the seed and the epoch alone."""
 
     def __init__(self, size: int, batch_size: int, shuffle_seed: int | None = None) -> None:
@@ -92,12 +92,12 @@ class BatchSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         return -(-self.size // self.batch_size)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
         order = np.arange(self.size)
         if self.shuffle_seed is not None:
             order = np.random.default_rng([self.shuffle_seed, self.epoch]).permutation(self.size)
         for start in range(0, self.size, self.batch_size):
-            yield order[start : start + self.batch_size].tolist()
+            yield order[start : start + self.batch_size]
 
 
 def loader(

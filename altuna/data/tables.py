@@ -47,7 +47,7 @@ def read_table(path: Path, text: Sequence[str], label: str, *, keep_unlabelled: 
         repeated = [name for name, n in Counter(source.table.column_names).items() if n > 1]
         if repeated:
             raise UserError(f"{path}: column {repeated[0]!r} stands twice")
-        return replace(source, table=_plain(path, source.table, text))
+        return replace(source, table=plain(path, source.table, text))
     except (pa.ArrowException, OSError, UnicodeError, OverflowError) as error:
         raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
 
@@ -93,7 +93,7 @@ def _read_parquet(path: Path) -> pa.Table:
     return pa.ipc.open_stream(pa.memory_map(str(mapped))).read_all()
 
 
-def _plain(path: Path, table: pa.Table, text: Sequence[str]) -> pa.Table:
+def plain(path: Path, table: pa.Table, text: Sequence[str]) -> pa.Table:
     """Return the table without the types that need not be told apart: categories, decimals, dates."""
     for i, field_ in enumerate(table.schema):
         column, kind = table[i], field_.type

@@ -85,10 +85,15 @@ class Spectrogram(nn.Module):
         with torch.autocast(wave.device.type, enabled=False):
             wave = wave.to(self.window.dtype) / 32768
             wave = nn.functional.pad(wave, (self.n_fft // 2, self.n_fft // 2))
-            spectrum = torch.stft(
-                wave, self.n_fft, self.hop, self.length, self.window, False, return_complex=True
-            )
-            standard: Tensor = self.standardise(self.scale(spectrum.abs()).unsqueeze(1))
+            if torch.compiler.is_compiling():
+                beside = self.n_fft - self.length
+                window = nn.functional.pad(self.window, (beside // 2, beside - beside // 2))
+                magnitudes = _magnitudes(wave.unfold(1, self.n_fft, self.hop) * window, self.n_fft).mT
+            else:
+                magnitudes = torch.stft(
+                    wave, self.n_fft, self.hop, self.length, self.window, False, return_complex=True
+                ).abs()
+            standard: Tensor = self.standardise(self.scale(magnitudes).unsqueeze(1))
         return standard
 
     def scale(self, magnitudes: Tensor) -> Tensor:
@@ -201,8 +206,8 @@ class KaldiFbank(nn.Module):
             framed = wave.unfold(1, length, self.hop)
             framed = framed - framed.mean(-1, keepdim=True)
             before = torch.cat([framed[..., :1], framed[..., :-1]], -1)
-            spectrum = torch.fft.rfft((framed - 0.97 * before) * self.window, self.n_fft)
-            energies = (spectrum.abs().square() @ self.filters.T).clamp_min(torch.finfo(torch.float32).eps)
+            magnitudes = _magnitudes((framed - 0.97 * before) * self.window, self.n_fft)
+            energies = (magnitudes.square() @ self.filters.T).clamp_min(torch.finfo(torch.float32).eps)
             there = torch.arange(frames, device=wave.device) < whole[:, None]
             bands: Tensor = (energies.log() * there.unsqueeze(-1)).transpose(1, 2).unsqueeze(1)
         return (bands - self.mean) / self.std
@@ -210,7 +215,28 @@ class KaldiFbank(nn.Module):
 
 def until_end(waves: Tensor) -> Tensor:
     """Return [n, T] bool: up to a waveform's last sample that is not 0; the reader pads with zeros."""
-    return waves.ne(0).int().flip(1).cummax(1).values.flip(1).bool()
+    return waves.ne(0).int().flip(1).cumsum(1).flip(1) > 0
+
+
+def until_longest(there: Tensor) -> int:
+    """Return the length of the longest text [n, length] bool, for the padding of all to be cut off."""
+    if torch.compiler.is_compiling():  # whoever calls a graph does not pad a single text
+        return there.shape[1]
+    return int(there.any(0).nonzero().max()) + 1
+
+
+def _magnitudes(frames: Tensor, n_fft: int) -> Tensor:
+    """Return the magnitudes [n, F, n_fft // 2 + 1] of the spectra of frames [n, F, length]."""
+    if not torch.compiler.is_compiling():
+        magnitudes: Tensor = torch.fft.rfft(frames, n_fft).abs()
+        return magnitudes
+    # ONNX's own transforms are slow or absent in its runtimes: a matrix of cosines and sines is neither.
+    # In float64 and reduced first, as cosines of large angles are inexact.
+    turns = np.outer(np.arange(frames.shape[-1]), np.arange(n_fft // 2 + 1)) % n_fft
+    angles = 2 * np.pi * turns / n_fft
+    basis = torch.from_numpy(np.concatenate([np.cos(angles), np.sin(angles)], 1).astype(np.float32))
+    real, imaginary = (frames @ basis.to(frames.device)).chunk(2, -1)
+    return (real.square() + imaginary.square()).sqrt()
 
 
 def _kaldi_filters(rate: int, n_fft: int, mels: int) -> Tensor:

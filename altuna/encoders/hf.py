@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from altuna.data.readers import Reader
 from altuna.data.readers.tokens import TokenReader
 from altuna.encoders.base import Encoder, OverTime, Transform
-from altuna.encoders.frontends import IMAGENET, Pixels, Tokens, until_end
+from altuna.encoders.frontends import IMAGENET, Pixels, Tokens, until_end, until_longest
 from altuna.errors import UserError
 
 PREFIX = "hf:"
@@ -84,7 +84,7 @@ class Backbone(nn.Module):
             if self.kind != "text":
                 return self._pool(self.model(**{self.argument: inputs}))
             mask = inputs > 0
-            longest = int(mask.any(0).nonzero().max()) + 1
+            longest = until_longest(mask)
             inputs, mask = inputs[:, :longest], mask[:, :longest]
             given = self.model(input_ids=(inputs - 1).clamp_min(0).long(), attention_mask=mask.long())
             return self._pool(given, mask)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from altuna.encoders.base import FrontEnd
-from altuna.encoders.frontends import Tokens
+from altuna.encoders.frontends import Tokens, until_longest
 from altuna.encoders.transformer import Transformer, grid_of, grid_positions, positions
 from altuna.encoders.weights import Weights, load_weights
 
@@ -70,7 +70,7 @@ class M3AE(nn.Module):
 
     def encode(self, embedded: Tensor, there: Tensor | None = None) -> Tensor:
         """Return features [n, dimension] of embedded patches or tokens [n, L, dimension], where ``there``."""
-        x = torch.cat([self.cls_token.expand(len(embedded), -1, -1), embedded + self.type_embedding], 1)
+        x = torch.cat([self.cls_token.expand(embedded.shape[0], -1, -1), embedded + self.type_embedding], 1)
         mask = None if there is None else nn.functional.pad(there, (1, 0), value=True)
         hidden: Tensor = self.transformer(x, mask)
         if self.pooling == "cls":
@@ -175,7 +175,7 @@ class M3AEText(M3AE):
 
     def forward(self, tokens: Tensor) -> Tensor:  # noqa: D102
         there = tokens > 0
-        longest = int(there.any(0).nonzero().max()) + 1
+        longest = until_longest(there)
         tokens, there = tokens[:, :longest], there[:, :longest]
         return self.encode(self.embedding((tokens - 1).clamp_min(0)) + self.places[:longest], there)
 

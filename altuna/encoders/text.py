@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from altuna.encoders.frontends import Tokens
 
@@ -36,5 +38,12 @@ class TextSmall(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:  # noqa: D102
         count = (tokens > 0).sum(1, keepdim=True).clamp_min(1)
-        features: Tensor = self.network(self.embedding(tokens) / count)
+        features: Tensor = self.network(self._sum(tokens) / count)
         return features
+
+    def _sum(self, tokens: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():  # ONNX has no bag of embeddings: exporters write a loop over texts
+            embedded = functional.embedding(tokens, self.embedding.weight)
+            return (embedded * (tokens > 0).unsqueeze(-1)).sum(1)
+        total: Tensor = self.embedding(tokens)
+        return total

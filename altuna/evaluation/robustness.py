@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 
-from altuna.data.missing import Mask
+from altuna.data.missing import Mask, highest_rate, missing_mask
 from altuna.evaluation.metrics import classification_metrics
 from altuna.model import Features, MultimodalClassifier
 
+RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+MASKS = 3  # that are drawn at each rate for a run's own figures
 MOST_MODALITIES = 6  # of which all subsets are tested
 
 
@@ -61,6 +63,14 @@ def by_rate(
         return [figures(model, features, modalities, stays)] if stays.any() else []
 
     return [[f for seed in range(masks if rate else 1) for f in at(rate, seed)] for rate in rates]
+
+
+def by_missing_rate(model: MultimodalClassifier, features: Features) -> dict[str, list[dict[str, Any]]]:
+    """Return ``by_rate`` at the usual rates, as far as every sample keeps a modality, by the rate as text."""
+    names, present = [*features.of], features.present([*features.of]).numpy()
+    rates = [rate for rate in RATES if rate <= highest_rate(present) + 1e-9]
+    each = by_rate(model, features, names, rates, MASKS, lambda rate, seed: missing_mask(present, rate, seed))
+    return {str(rate): one for rate, one in zip(rates, each, strict=True)}
 
 
 @torch.no_grad()

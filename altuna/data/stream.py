@@ -1,0 +1,273 @@
+"""Training rows straight from Parquet shards, here or in object storage, without a store."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import torch
+from numpy.typing import NDArray
+
+from altuna.batch import Batch
+from altuna.data import hf
+from altuna.data.cells import Cells
+from altuna.data.decode import read_cell
+from altuna.data.inference import is_number
+from altuna.data.manifest import Manifest
+from altuna.data.prepare import class_numbers
+from altuna.data.readers import Reader
+from altuna.data.store import Problem
+from altuna.data.tables import plain
+from altuna.errors import UserError
+from altuna.options import nearest
+from altuna.sharing import Input
+
+READ = 512  # rows read from a shard at once
+MOST_PROBLEMS = 1000  # that are kept
+OPENERS = 16  # footers read at once
+_ROW = "altuna_row"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A Parquet file of training rows: its URL, and which of all rows its first one is."""
+
+    url: str
+    first: int
+    rows: int
+
+
+def find_shards(pattern: str, columns: Mapping[str, bool]) -> list[Shard]:
+    """Return the shards that a pattern matches, in the order of their names, having read their footers.
+
+    Args:
+        pattern: A path or URL of ``fsspec``, maybe with wildcards, or a folder.
+        columns: What they must have, and whether it must be numbers.
+
+    Raises:
+        UserError: There is none, one cannot be read or has other columns, or a package is missing.
+    """
+    try:
+        system, path = fsspec.core.url_to_fs(pattern)
+        found = sorted(system.glob(f"{path}/*.parquet" if system.isdir(path) else path))
+        urls = [system.unstrip_protocol(one).removeprefix("file://") for one in found]
+    except Exception as error:  # no such protocol, its package is not installed, no access: each has its own
+        raise UserError(f"stream: {pattern}: {' '.join(str(error).split())}") from None
+    if not urls:
+        raise UserError(f"stream: {pattern}: no shard matches")
+
+    def rows(url: str) -> int:
+        with _opened(url) as file:
+            schema = file.schema_arrow
+            for column, numeric in columns.items():
+                if column not in schema.names:
+                    raise UserError(f"stream: {url}: no column {column!r}{nearest(column, schema.names)}")
+                kind = schema.field(column).type
+                known = is_number(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
+                if numeric and not known:
+                    raise UserError(f"stream: {url}, column {column!r}: has {kind}, not numbers")
+            return int(file.metadata.num_rows)
+
+    with ThreadPoolExecutor(OPENERS) as pool:
+        counts = [*pool.map(rows, urls)]
+    starts = np.cumsum([0, *counts])
+    return [Shard(u, int(s), n) for u, s, n in zip(urls, starts, counts, strict=False)]
+
+
+def _opened(url: str) -> pyarrow.parquet.ParquetFile:
+    try:
+        return pyarrow.parquet.ParquetFile(fsspec.open(url, "rb").open(), pre_buffer=False)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"stream: {url}: cannot be read: {' '.join(str(error).split())}") from None
+
+
+class Stream:
+    """The batches of an epoch, read and decoded by threads while the batches before are trained on.
+
+    Shards come in an order drawn for the epoch, and rows through a buffer: whenever ``buffer`` rows are in
+    it they are shuffled and half of them leave. The order depends on the seed and the epoch alone, not on
+    ``workers``. At no time are more than about twice ``buffer`` rows in memory, and the batches ahead.
+
+    Args:
+        pattern: Of the shards.
+        manifest: The samples that the model is fitted to: what the columns are. Paths in the shards are
+            relative to it.
+        readers: Modality to its reader.
+        classes: Class names.
+        batch_size: Rows a batch.
+        seed: Of the order.
+        buffer: Rows that are shuffled among each other.
+        workers: Batches decoded at once; 0 is 1.
+        strict: A cell that cannot be read is an error.
+    """
+
+    def __init__(
+        self,
+        pattern: str,
+        manifest: Manifest,
+        readers: Mapping[str, Reader],
+        classes: tuple[str, ...],
+        *,
+        batch_size: int,
+        seed: int,
+        buffer: int,
+        workers: int = 0,
+        strict: bool = False,
+    ) -> None:
+        self.manifest = replace(manifest, kept={})
+        self.label = manifest.columns["label"]
+        modal = [column for m in manifest.modalities.values() for column in m.columns]
+        kinds = {c: manifest.table.schema.field(c).type for c in dict.fromkeys([self.label, *modal])}
+        self.columns = [*kinds]
+        # What is text in the manifest is text here.
+        self.text = [c for c, kind in kinds.items() if not is_number(kind)]
+        numbers = {c: is_number(kind) and c != self.label for c, kind in kinds.items()}
+        self.shards = find_shards(pattern, numbers)
+        self.rows = sum(shard.rows for shard in self.shards)
+        if not self.rows:
+            raise UserError(f"stream: {pattern}: the shards have no rows")
+        self.readers, self.classes = readers, classes
+        self.batch_size, self.seed, self.buffer = batch_size, seed, max(buffer, batch_size)
+        self.workers, self.strict = max(1, workers), strict
+        self.epoch = 0
+        self.problems: dict[tuple[int, str], Problem] = {}
+
+    @property
+    def sampler(self) -> Stream:
+        """Itself: Lightning tells a loader's sampler which epoch comes next."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next (Lightning calls this)."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.rows // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        waiting: deque[Future[Batch]] = deque()
+        pool = ThreadPoolExecutor(self.workers)
+        try:
+            for table in self._tables():
+                waiting.append(pool.submit(self._batch, table))
+                if len(waiting) > self.workers and len(batch := waiting.popleft().result()):
+                    yield batch
+            while waiting:
+                if len(batch := waiting.popleft().result()):
+                    yield batch
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _tables(self) -> Iterator[pa.Table]:
+        """Yield the rows of each batch, with their numbers among all rows."""
+        random = np.random.default_rng([self.seed, self.epoch])
+        pool: list[pa.Table] = []
+        held = 0
+        for number in random.permutation(len(self.shards)):
+            for part in self._parts(self.shards[number]):
+                pool.append(part)
+                held += len(part)
+                if held >= self.buffer:
+                    shuffled = _shuffled(pool, random)
+                    leaving = max(1, held // 2 // self.batch_size) * self.batch_size
+                    yield from _split(shuffled.slice(0, leaving), self.batch_size)
+                    # A copy: a slice would keep all of them in memory.
+                    pool = [shuffled.take(np.arange(leaving, held))]
+                    held -= leaving
+        if held:
+            yield from _split(_shuffled(pool, random), self.batch_size)
+
+    def _parts(self, shard: Shard) -> Iterator[pa.Table]:
+        with _opened(shard.url) as file:
+            first = shard.first
+            try:
+                for batch in file.iter_batches(READ, columns=self.columns):
+                    table = hf.typed(pa.Table.from_batches([batch]).select(self.columns))[0]
+                    table = plain(Path(shard.url), table, self.text)
+                    rows = pa.array(np.arange(first, first + len(table)))
+                    yield table.append_column(_ROW, rows)
+                    first += len(table)
+            except (pa.ArrowException, OSError) as error:
+                reason = " ".join(str(error).split())
+                raise UserError(f"stream: {shard.url}: cannot be read: {reason}") from None
+
+    def _batch(self, table: pa.Table) -> Batch:
+        indices = table[_ROW].to_numpy()
+        labels = table[self.label].cast(pa.string()).combine_chunks()
+        numbers = class_numbers(labels, self.classes)
+        if (numbers < 0).any():
+            row = int((numbers < 0).argmax())
+            label = labels[row].as_py()
+            unknown = f"label {label!r} is in no train row of {self.manifest.path}" if label else "empty"
+            raise UserError(f"{self._where(indices[row], self.label)}: {unknown}")
+        manifest = replace(self.manifest, table=table)
+        inputs: dict[str, Input] = {}
+        rows = {}
+        for name, reader in self.readers.items():
+            values, places = self._read(Cells(manifest, name), reader, indices)
+            if len(places):
+                inputs[name], rows[name] = torch.from_numpy(values), torch.from_numpy(places)
+        batch = Batch(inputs, rows, torch.from_numpy(numbers), torch.from_numpy(indices.copy()))
+        some = torch.zeros(len(numbers), dtype=torch.bool)
+        for mine in rows.values():
+            some[mine] = True
+        return batch if some.all() else batch.take(some)
+
+    def _read(
+        self, cells: Cells, reader: Reader, indices: NDArray[np.int64]
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Return the cells that can be read [n, ...] and their places in the batch [n]."""
+        filled = np.flatnonzero(cells.filled)
+        if cells.numbers is not None:
+            numbers = cells.numbers[filled]
+            endless = np.isinf(numbers).any(axis=1)
+            if endless.any():
+                where = self._where(indices[filled[endless.argmax()]], cells.column)
+                raise UserError(f"{where}: is infinite; leave it empty if it is missing")
+            return numbers, filled
+        arrays, places = [], []
+        for place in filled.tolist():
+            array, remark = read_cell(reader, cells[place])
+            if array is None:
+                assert remark is not None
+                if self.strict or remark.kind == "fatal":
+                    raise UserError(f"{self._where(indices[place], cells.column)}: {remark.reason}")
+                self._note(int(indices[place]), cells.column, remark.reason)
+            else:
+                arrays.append(array)
+                places.append(place)
+        values = np.stack(arrays) if arrays else np.empty((0, *reader.shape), reader.dtype)
+        return values, np.array(places, np.int64)
+
+    def _note(self, index: int, column: str, reason: str) -> None:
+        if len(self.problems) < MOST_PROBLEMS:
+            shard, row = self._place(index)
+            self.problems[index, column] = Problem(row, "", column, shard.url, reason)
+
+    def _place(self, index: int) -> tuple[Shard, int]:
+        """Return the shard of a row and its number there, from 1."""
+        starts = [shard.first for shard in self.shards]
+        shard = self.shards[int(np.searchsorted(starts, index, side="right")) - 1]
+        return shard, index - shard.first + 1
+
+    def _where(self, index: int, column: str) -> str:
+        shard, row = self._place(int(index))
+        return f"stream: {shard.url}, row {row}, column {column!r}"
+
+
+def _shuffled(parts: list[pa.Table], random: np.random.Generator) -> pa.Table:
+    table = pa.concat_tables(parts, promote_options="permissive")
+    return table.take(pa.array(random.permutation(len(table))))
+
+
+def _split(table: pa.Table, size: int) -> Iterator[pa.Table]:
+    for start in range(0, len(table), size):
+        yield table.slice(start, size)

@@ -1,0 +1,63 @@
+"""``altuna demo``: a local web page on which a person tries a model."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+
+import typer
+
+from altuna.demo.samples import sampler
+from altuna.errors import UserError
+from altuna.predictor import Predictor
+
+MAX_UPLOAD = "100mb"
+FIRST_PORT, PORTS = 7860, 100
+
+
+def serve(run: str, host: str = "127.0.0.1", port: int | None = None) -> None:
+    """Serve the page of a run until Ctrl-C; nothing is sent anywhere else.
+
+    Args:
+        run: The run directory, or ``hf:ORG/NAME``.
+        host: Address to listen on.
+        port: Port to listen on; the first free one from 7860 when None.
+
+    Raises:
+        UserError: Gradio is not installed, not a run, or the port is in use.
+    """
+    with tempfile.TemporaryDirectory(prefix="altuna-demo-") as folder:
+        # Read when Gradio is imported. Uploads go to the folder, and with it.
+        os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=folder)
+        try:
+            from altuna.demo.page import page, start
+        except ImportError as error:
+            if error.name and error.name.startswith("altuna"):
+                raise
+            raise UserError("altuna demo needs gradio: pip install 'altuna[demo]'") from None
+        port = _free_port(host, port)
+        predictor = Predictor(run)
+        blocks = page(predictor, run, sampler(predictor, run, folder))
+        start(blocks, host, port, MAX_UPLOAD)
+        others = "" if host in ("127.0.0.1", "localhost", "::1") else "; others in the network can reach it"
+        typer.echo(f"open http://{host}:{port} (Ctrl-C ends it{others})")
+        blocks.block_thread()
+
+
+def _free_port(host: str, port: int | None) -> int:
+    """Return ``port`` if it can be listened on, or the first that can when None."""
+    for candidate in range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else (port,):
+        try:
+            family = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0][0]
+            with socket.socket(family, socket.SOCK_STREAM) as trial:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                trial.bind((host, candidate))
+            return candidate
+        except OSError as error:
+            reason = error.strerror
+        except OverflowError:
+            raise UserError(f"--port must be a number from 1 to 65535, got {port}") from None
+    if port is None:
+        raise UserError(f"{host}: no free port from {FIRST_PORT} on: {reason}; --port names one")
+    raise UserError(f"cannot listen on {host}, port {port}: {reason}; --port names another")

@@ -1,0 +1,115 @@
+"""What the page answers: a sample as it was given, predicted and told; knows nothing of Gradio."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from altuna.errors import UserError
+from altuna.predictor import Predictor
+
+
+class Answer(NamedTuple):
+    """Probabilities by class, None if there are none; the opinions as HTML; what went wrong as HTML."""
+
+    probabilities: dict[str, float] | None
+    opinions: str
+    message: str
+
+
+def answer(predictor: Predictor, given: Mapping[str, Any]) -> Answer:
+    """Predict from what was given: paths of files, texts, and for vectors the text of their numbers.
+
+    What is None or blank is left out. A mistake in what was given becomes the message.
+    """
+    try:
+        sample = {
+            name: cell for name, raw in given.items() if (cell := _cell(predictor, name, raw)) is not None
+        }
+        if not sample:
+            raise UserError(f"Give at least one of: {', '.join(given)}.")
+        prediction = predictor.prediction([sample])
+    except UserError as error:
+        return Answer(None, "", _message(error, given))
+    probabilities = dict(zip(predictor.classes, prediction.probabilities[0].tolist(), strict=True))
+    temperatures = predictor.model.temperatures.cpu().view(-1, 1)
+    opinions = (prediction.unimodal_logits[:, 0] / temperatures).softmax(-1)
+    rows = []
+    for i, name in enumerate(predictor.modalities):
+        if prediction.present[i, 0]:
+            best = int(opinions[i].argmax())
+            said = (
+                predictor.classes[best],
+                _bar(float(opinions[i, best])),
+                _bar(float(prediction.weights[i, 0])),
+            )
+            rows.append((html.escape(name), html.escape(said[0]), *said[1:]))
+        else:
+            rows.append((html.escape(name), "<i>left out</i>", "", ""))
+    cells = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    head = "".join(f"<th>{name}</th>" for name in ("modality", "says", "confidence", "weight"))
+    return Answer(probabilities, f"<table><thead><tr>{head}</tr></thead><tbody>{cells}</tbody></table>", "")
+
+
+def _cell(predictor: Predictor, name: str, raw: Any) -> Any:
+    """Return a cell as readers take it, None if it was left out."""
+    if raw is None or (isinstance(raw, str) and not raw.strip()):
+        return None
+    if predictor.description.readers[name].type == "vector":
+        return numbers(name, raw, predictor.description.columns.get(name, ()))
+    return raw
+
+
+def numbers(name: str, text: str, columns: tuple[str, ...] = ()) -> list[float | None]:
+    """Parse a row of numbers: with commas (nothing between two is a missing one), blanks, or as JSON.
+
+    Args:
+        name: Of the modality, for errors.
+        text: What was typed.
+        columns: Names of the numbers, by which a JSON object gives them.
+
+    Raises:
+        UserError: It is no such row.
+    """
+    text = text.strip()
+    if text[:1] in "[{":
+        try:
+            found = json.loads(text)
+        except ValueError:
+            raise UserError(f"{name!r}: not JSON: {text[:50]}") from None
+        if isinstance(found, dict):
+            if unknown := [*found.keys() - set(columns)]:
+                raise UserError(f"{name!r}: there is no {unknown[0]!r}, but {', '.join(columns[:20])}")
+            found = [found.get(column) for column in columns]
+        parts = found
+    else:
+        parts = [part.strip() or None for part in text.split(",")] if "," in text else text.split()
+    try:
+        return [None if part is None else float(part) for part in parts]
+    except (TypeError, ValueError):
+        wrong = next(part for part in parts if part is not None and not _is_number(part))
+        raise UserError(f"{name!r}: not a number: {str(wrong)[:50]}") from None
+
+
+def _is_number(part: Any) -> bool:
+    try:
+        float(part)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _bar(share: float) -> str:
+    return f'<span class="bar"><span style="width:{100 * share:.0f}%"></span></span> {share:.0%}'
+
+
+def _message(error: UserError, given: Mapping[str, Any]) -> str:
+    """Return the error as HTML, with the names of files instead of where uploads lie."""
+    text = str(error).removeprefix("sample 0, ")
+    for raw in given.values():
+        if isinstance(raw, str) and Path(raw).is_absolute():
+            text = text.replace(raw, Path(raw).name)
+    return f'<p role="alert" class="problem">{html.escape(text)}</p>'

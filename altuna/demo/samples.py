@@ -1,0 +1,65 @@
+"""Samples of the test split for the page's example button."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from altuna.data.cells import Cells
+from altuna.data.splits import split_rows
+from altuna.errors import UserError
+from altuna.predictor import Predictor
+from altuna.recipes import find_manifest
+from altuna.run import read_config
+
+Sampler = Callable[[], dict[str, Any]]
+KEPT = 50  # written files that stay
+
+
+def sampler(predictor: Predictor, run: str, folder: str) -> Sampler | None:
+    """Return what draws a sample of the run's test split, as the page's inputs take it; None without data.
+
+    Args:
+        predictor: The run's.
+        run: The run directory.
+        folder: Where pictures and sounds are copied to, for the page may only show what lies there.
+    """
+    try:
+        config = read_config(Path(run))
+        root = Path(config["root"]) if config.get("root") else None
+        manifest = predictor.open(
+            find_manifest(config["data"], root), config["modalities"], config.get("columns"), lenient=False
+        )
+        rows = split_rows(manifest, config["seed"])["test"]
+    except (UserError, OSError):  # the data are not here any more
+        return None
+    if not len(rows):
+        return None
+    cells = {name: Cells(manifest, name) for name in manifest.modalities}
+    written: list[Path] = []
+
+    def draw() -> dict[str, Any]:
+        row = int(random.choice(rows))
+        given: dict[str, Any] = {}
+        for name, modality in manifest.modalities.items():
+            cell = cells[name][row]
+            if modality.type == "vector" and isinstance(cell, np.ndarray | list):
+                given[name] = ", ".join("" if x is None or x != x else f"{x:g}" for x in cell)
+            elif modality.type == "text" and isinstance(cell, str):
+                given[name] = cell
+            elif isinstance(cell, bytes) or (isinstance(cell, Path) and cell.is_file()):
+                content = cell if isinstance(cell, bytes) else cell.read_bytes()
+                suffix = cell.suffix if isinstance(cell, Path) else ""
+                written.append(Path(folder) / f"example-{uuid4().hex}{suffix}")
+                written[-1].write_bytes(content)
+                given[name] = str(written[-1])
+        while len(written) > KEPT:
+            written.pop(0).unlink(missing_ok=True)
+        return given
+
+    return draw

@@ -1,0 +1,32 @@
+"""Features in two dimensions, to be looked at."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FEWEST = 8  # points that t-SNE can do something with
+COMPONENTS = 50
+
+
+def feature_map(features: NDArray[np.float32], seed: int = 0) -> tuple[NDArray[np.float64], str]:
+    """Return features [N, d] as points [N, 2], and how: ``t-SNE`` or, without scikit-learn, ``PCA``.
+
+    Van der Maaten and Hinton, 2008; as they did, of the first 50 principal components. The features are put
+    on the unit sphere first, where the modality gap is measured.
+    """
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
+    centred = (unit - unit.mean(0)).astype(np.float64)
+    left, scale, _ = np.linalg.svd(centred, full_matrices=False)
+    parts = (left * scale)[:, :COMPONENTS]
+    flat = np.zeros((len(parts), 2))
+    flat[:, : parts.shape[1]] = parts[:, :2]
+    if len(parts) < FEWEST or not scale[:1].any():
+        return flat, "PCA"
+    try:
+        from sklearn.manifold import TSNE
+    except ImportError:
+        return flat, "PCA"
+    perplexity = min(30.0, (len(parts) - 1) / 3)
+    tsne = TSNE(init="pca", perplexity=perplexity, max_iter=500, random_state=seed)
+    return tsne.fit_transform(parts), "t-SNE"

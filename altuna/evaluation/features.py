@@ -1,0 +1,53 @@
+"""Features of a few test samples, kept with a run so that its report needs neither model nor data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from altuna.files import replacing
+from altuna.model import Features
+
+FILE = "features.safetensors"
+MOST_POINTS = 600  # of all modalities together
+
+
+class MapFeatures(NamedTuple):
+    """Modality to features [n_m, d_m], and to the rows [n_m] of the table of predictions that they are of."""
+
+    of: dict[str, NDArray[np.float32]]
+    rows: dict[str, NDArray[np.int64]]
+
+
+def write_features(run: Path, features: Features) -> None:
+    """Write the features of samples that are spread evenly over a split, as half-precision numbers."""
+    number = len(features.labels)
+    most = max(1, MOST_POINTS // max(1, len(features.of)))
+    chosen = torch.linspace(0, number - 1, min(number, most)).round().long()
+    arrays = {}
+    for modality, rows in features.rows.items():
+        some = torch.isin(rows, chosen)
+        arrays[f"features/{modality}"] = features.of[modality][some].half().numpy()
+        arrays[f"rows/{modality}"] = rows[some].numpy()
+    with replacing(run / FILE) as unfinished:
+        unfinished.write_bytes(save(arrays))
+
+
+def read_features(run: Path) -> MapFeatures | None:
+    """Return what ``write_features`` wrote, None where there is nothing of that kind."""
+    try:
+        arrays = load_file(run / FILE)
+    except (OSError, SafetensorError):
+        return None
+    start = "features/"
+    names = [key.removeprefix(start) for key in arrays if key.startswith(start)]
+    return MapFeatures(
+        {name: arrays[start + name].astype(np.float32) for name in names},
+        {name: arrays[f"rows/{name}"] for name in names},
+    )

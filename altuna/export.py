@@ -1,0 +1,309 @@
+"""``altuna export``: a run as files that need none of this package, checked before they are called done."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from altuna import __version__
+from altuna.data.cells import Cells
+from altuna.data.dataset import MultimodalDataset
+from altuna.data.manifest import Manifest
+from altuna.errors import UserError
+from altuna.evaluating import open_split
+from altuna.evaluation.robustness import subsets
+from altuna.example import Format, script
+from altuna.files import making, write_json, write_text
+from altuna.graphs import branch_program, fusion_program, write_onnx, write_program
+from altuna.hub import write_loadable
+from altuna.model import Features, Prediction
+from altuna.options import nearest
+from altuna.predictor import Predictor
+from altuna.run import Description, read_config, read_json
+
+SAMPLES = 200  # that an export is checked on
+TOLERANCE = 1e-4  # of a fused probability
+_BATCH = 64
+
+FORMATS: tuple[str, ...] = (*get_args(Format), "safetensors")
+
+
+class Engine(Protocol):
+    """An exported model that was loaded again."""
+
+    def encode(self, modality: str, cells: NDArray[Any]) -> NDArray[Any]:
+        """Return the features [n, d] of a modality's cells [n, ...]."""
+
+    def fuse(self, present: NDArray[Any], features: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]]:
+        """Return probabilities [B, C] and weights [B, M] of the features [B, d_m] of all modalities."""
+
+
+class Samples(NamedTuple):
+    """The run's own samples to check with: their dataset, and the rows of the manifest."""
+
+    dataset: MultimodalDataset
+    manifest: Manifest
+    rows: NDArray[np.int64]
+
+
+def export(
+    run: Path,
+    format: str = "onnx",
+    *,
+    out: Path | None = None,
+    data: str | None = None,
+    root: Path | None = None,
+    store: Path | None = None,
+) -> tuple[Path, dict[str, Any]]:
+    """Export a run and return the folder, and what its ``export.json`` says of the check.
+
+    Args:
+        run: The run directory.
+        format: ``onnx`` or ``torch-export``, a graph a modality and one of fusion, or ``safetensors``.
+        out: Folder to write; ``export/FORMAT`` in the run when None.
+        data: Other data to check with than the run's.
+        root: Raw files of av-digits, if they are not where the run found them.
+        store: Folder for decoded data.
+
+    Raises:
+        UserError: Not a run, something in the model that the format cannot express, or what was written
+            predicts otherwise than the model does; nothing is left of it then.
+    """
+    if format not in FORMATS:
+        raise UserError(f"unknown format {format!r}{nearest(format, FORMATS)}")
+    out = out or run / "export" / format
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: is there already; --out names another folder")
+    predictor = Predictor(run, device="cpu")
+    samples = _samples(predictor, run, data, root, store)
+    with making(out) as folder:
+        write = _write_safetensors if format == "safetensors" else _write_graphs
+        said, engine = write(folder, format, run, predictor, samples)
+        said["checked"] = check(predictor, engine, samples, f"{run} as {format}")
+        write_json(folder / "export.json", said)
+        if out.exists():
+            shutil.rmtree(out)  # it is empty
+    return out, dict(said["checked"])
+
+
+def check(predictor: Predictor, engine: Engine, samples: Samples, what: str) -> dict[str, Any]:
+    """Compare predictions from every subset of the modalities, and of single samples, with the model's.
+
+    Raises:
+        UserError: A probability or a weight differs by more than ``TOLERANCE``.
+    """
+    model, dataset = predictor.model, samples.dataset
+    features = predictor.features(dataset, _BATCH)
+    others = []
+    for m, size in zip(model.modalities, model.head.sizes, strict=True):
+        # What stands where a modality is absent must not matter.
+        other = np.full((len(dataset), size), np.nan, np.float32)
+        if m in features.of:
+            cells = np.asarray(dataset.arrays[m][dataset.position[m][features.rows[m].numpy()]])
+            first = (
+                cells[:1, : max(1, (cells[:1] > 0).sum())]
+                if _is_text(predictor.description, m)
+                else cells[:1]
+            )
+            parts = [first, *(cells[i : i + _BATCH] for i in range(1, len(cells), _BATCH))]
+            other[features.rows[m].numpy()] = np.concatenate([engine.encode(m, part) for part in parts])
+        others.append(other)
+    has = features.present(model.modalities)
+    compared, worst = 0, 0.0
+    for subset in subsets(model.modalities):
+        given = has & torch.tensor([m in subset for m in model.modalities])[:, None]
+        kept = given.any(0).numpy()
+        if not kept.any():
+            continue
+        wanted = _predicted(predictor, features, given)
+        # The first one alone: the size of a batch must not matter either.
+        for part in (np.flatnonzero(kept)[:1], np.flatnonzero(kept)[1:]):
+            if not len(part):
+                continue
+            got = engine.fuse(given.numpy().T[part], [other[part] for other in others])
+            at = np.searchsorted(np.flatnonzero(kept), part)
+            for mine, theirs in zip((wanted.probabilities, wanted.weights.T), got[:2], strict=True):
+                difference = float(np.abs(mine.numpy()[at] - theirs).max())
+                if not difference <= TOLERANCE:
+                    raise UserError(
+                        f"{what} is not what the model predicts: from {'+'.join(subset)} a probability or "
+                        f"weight differs by {difference:.2g}, more than {TOLERANCE:g}"
+                    )
+                worst = max(worst, difference)
+        compared += 1
+    return {"samples": len(dataset), "subsets": compared, "largest_difference": worst}
+
+
+def _is_text(description: Description, modality: str) -> bool:
+    return description.readers[modality].type == "text"
+
+
+@torch.inference_mode()
+def _predicted(predictor: Predictor, features: Features, given: Tensor) -> Prediction:
+    model = predictor.model
+    some, _ = features.restricted(model.modalities, given)
+    return model.fuse(model.outputs_of(some.of, some.rows, len(some.labels)))
+
+
+def _samples(
+    predictor: Predictor, run: Path, data: str | None, root: Path | None, store: Path | None
+) -> Samples:
+    """Return up to ``SAMPLES`` of the split that the run was tested on."""
+    split = str(read_json(run, "metrics.json").get("split", "test"))
+    manifest, found = open_split(predictor, read_config(run), data, split, root, store, quiet=True)
+    some = np.unique(np.linspace(0, len(found.rows) - 1, SAMPLES).round().astype(int))
+    dataset = found.dataset
+    position = {m: p[some] for m, p in dataset.position.items()}
+    return Samples(
+        MultimodalDataset(dataset.arrays, position, dataset.labels[some]), manifest, found.rows[some]
+    )
+
+
+def _write_safetensors(
+    folder: Path, format: str, run: Path, predictor: Predictor, samples: Samples
+) -> tuple[dict[str, Any], Engine]:
+    """Write what ``altuna.load`` reads, with a model card."""
+    write_loadable(folder, run, predictor)
+    return {"format": format, "altuna": __version__}, _Loaded(Predictor(folder, device="cpu"))
+
+
+class _Loaded:
+    def __init__(self, predictor: Predictor) -> None:
+        self.model = predictor.model
+
+    @torch.inference_mode()
+    def encode(self, modality: str, cells: NDArray[Any]) -> NDArray[Any]:
+        return self.model.encode(modality, torch.from_numpy(cells)).numpy()
+
+    @torch.inference_mode()
+    def fuse(self, present: NDArray[Any], features: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]]:
+        rows = {
+            m: torch.from_numpy(np.flatnonzero(p))
+            for m, p in zip(self.model.modalities, present.T, strict=True)
+        }
+        of = {m: torch.from_numpy(f)[rows[m]] for m, f in zip(self.model.modalities, features, strict=True)}
+        some = {m: f for m, f in of.items() if len(f)}
+        fused = self.model.fuse(self.model.outputs_of(some, {m: rows[m] for m in some}, len(present)))
+        return fused.probabilities.numpy(), fused.weights.numpy().T
+
+
+def _write_graphs(
+    folder: Path, format: str, run: Path, predictor: Predictor, samples: Samples
+) -> tuple[dict[str, Any], Engine]:
+    """Write a graph a modality, one of fusion, what readers need, and an example that runs them."""
+    model, description = predictor.model, predictor.description
+    suffix = {"onnx": ".onnx", "torch-export": ".pt2"}[format]
+    names = _file_names(model.modalities)
+    modalities = []
+    for m, size in zip(model.modalities, model.head.sizes, strict=True):
+        reader = description.readers[m]
+        encoder = str(description.encoders[m].get("name") or type(model.encoder(m)).__name__)
+        program = branch_program(model, m, reader, encoder)
+        _write(program, folder / (names[m] + suffix), ["cells"], ["features"], f"modality {m!r}: {encoder!r}")
+        settings = reader.settings()
+        if "tokenizer" in settings:
+            settings["tokenizer"] = names[m] + ".tokenizer.json"
+            write_text(folder / settings["tokenizer"], reader.settings()["tokenizer"])
+        modalities.append(
+            {
+                "name": m,
+                "file": names[m] + suffix,
+                "features": size,
+                "cells": {"dtype": np.dtype(reader.dtype).name, "shape": [*reader.shape]},
+                "reader": {"name": reader.name, **settings},
+                **_shown(m, samples),
+            }
+        )
+    inputs = ["present", *(f"features_{i}" for i in range(len(modalities)))]
+    outputs = ["probabilities", "weights", "unimodal_logits"]
+    _write(fusion_program(model), folder / f"fusion{suffix}", inputs, outputs, "the fusion")
+    said = {
+        "format": format,
+        "altuna": __version__,
+        "classes": [*description.classes],
+        "fusion": {"file": f"fusion{suffix}", "rule": model.fusion, "inputs": inputs, "outputs": outputs},
+        "modalities": modalities,
+    }
+    write_text(folder / "example.py", script(format, [(m, description.readers[m]) for m in model.modalities]))
+    return said, _Graphs(folder, said)
+
+
+def _write(program: Any, path: Path, inputs: list[str], outputs: list[str], what: str) -> None:
+    if path.suffix == ".onnx":
+        write_onnx(program, path, inputs, outputs, what)
+    else:
+        write_program(program, path)
+
+
+def _shown(modality: str, samples: Samples) -> dict[str, Any]:
+    """Return a text of the samples and its numbers, to test another tokenisation by."""
+    array, positions = samples.dataset.arrays.get(modality), samples.dataset.position.get(modality)
+    if array is None or positions is None or samples.manifest.modalities[modality].type != "text":
+        return {}
+    first = next(iter(np.flatnonzero(positions >= 0)), None)
+    if first is None:
+        return {}
+    text = Cells(samples.manifest, modality)[samples.rows[first]]
+    numbers = np.asarray(array[positions[first : first + 1]])[0]
+    return {"example": {"text": str(text), "cells": numbers[: max(1, (numbers > 0).sum())].tolist()}}
+
+
+def _file_names(modalities: Sequence[str]) -> Mapping[str, str]:
+    """Return a name of a file for every modality: its own, unless that has signs that names may not have."""
+    names: dict[str, str] = {}
+    for i, m in enumerate(modalities):
+        plain = re.sub(r"[^A-Za-z0-9_-]+", "_", m)[:40]
+        taken = plain.lower() in {"", "_", "fusion", "export", *(n.lower() for n in names.values())}
+        names[m] = f"{plain}-{i}" if taken else plain
+    return names
+
+
+class _Graphs:
+    """Graphs of a folder, run by ONNX Runtime or PyTorch."""
+
+    def __init__(self, folder: Path, said: Mapping[str, Any]) -> None:
+        load = _onnx_graph if said["format"] == "onnx" else _torch_graph
+        self.of = {m["name"]: load(folder / m["file"]) for m in said["modalities"]}
+        self.fusion = load(folder / said["fusion"]["file"])
+
+    def encode(self, modality: str, cells: NDArray[Any]) -> NDArray[Any]:
+        return self.of[modality](cells)[0]
+
+    def fuse(self, present: NDArray[Any], features: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]]:
+        return self.fusion(present, *features)
+
+
+Graph = Callable[..., Sequence[NDArray[Any]]]
+
+
+def _onnx_graph(path: Path) -> Graph:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UserError("--format onnx needs onnxruntime: pip install 'altuna[export]'") from None
+    session = onnxruntime.InferenceSession(str(path))
+    names = [given.name for given in session.get_inputs()]
+
+    def run(*inputs: NDArray[Any]) -> Sequence[NDArray[Any]]:
+        found: list[NDArray[Any]] = session.run(None, dict(zip(names, inputs, strict=True)))
+        return found
+
+    return run
+
+
+def _torch_graph(path: Path) -> Graph:
+    module = torch.export.load(path).module()
+
+    def run(*inputs: NDArray[Any]) -> Sequence[NDArray[Any]]:
+        found = module(*map(torch.from_numpy, inputs))
+        return [x.numpy() for x in (found if isinstance(found, tuple) else (found,))]
+
+    return run

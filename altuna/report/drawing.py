@@ -1,0 +1,189 @@
+"""Drawings: a list of shapes, laid out once, that becomes SVG in a page and PNG or PDF for a paper.
+
+A figure is described and laid out in one place (``charts``), and each backend only paints shapes. Plotly's
+script alone would be larger than a whole report may be, and matplotlib's SVG knows no dark mode, no tooltips
+and would make every training wait for it and need it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any, Literal
+
+from altuna.errors import UserError
+from altuna.files import replacing
+
+PALETTE = 10  # colours c0 .. c9; page.css has them again for the dark
+LIGHT = {
+    "ink": "#1b2330",
+    "muted": "#5b6675",
+    "line": "#dde2e8",
+    "paper": "#ffffff",
+    "c0": "#2f6fc0",
+    "c1": "#d5742a",
+    "c2": "#2b8f70",
+    "c3": "#a9489a",
+    "c4": "#8a7415",
+    "c5": "#c2413c",
+    "c6": "#5a63cf",
+    "c7": "#2b8ca3",
+    "c8": "#6f8f2f",
+    "c9": "#8d6a57",
+}
+SIZE = 12  # of text, in pixels
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line through points; ``title`` is shown when it is pointed at."""
+
+    points: Sequence[Point]
+    colour: str
+    width: float = 1.0
+    dashed: bool = False
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Area:
+    """A filled polygon."""
+
+    points: Sequence[Point]
+    colour: str
+    opacity: float = 1.0
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A filled circle of radius ``size``."""
+
+    at: Point
+    colour: str
+    size: float = 2.5
+    opacity: float = 1.0
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A line of text, whose base line is at ``at``; ``up`` turns it by 90 degrees."""
+
+    at: Point
+    text: str
+    anchor: Literal["start", "middle", "end"] = "start"
+    colour: str = "muted"
+    bold: bool = False
+    up: bool = False
+    title: str = ""
+
+
+Shape = Line | Area | Dot | Text
+
+
+@dataclass
+class Drawing:
+    """Shapes on a canvas; ``name`` is a file's, ``title`` a caption, ``said`` for those who cannot see it."""
+
+    name: str
+    title: str
+    width: float
+    height: float
+    said: str = ""
+    shapes: list[Shape] = field(default_factory=list)
+
+    def box(
+        self, x: float, y: float, w: float, h: float, colour: str, opacity: float = 1, title: str = ""
+    ) -> None:
+        """Add a filled rectangle."""
+        self.shapes.append(Area(((x, y), (x + w, y), (x + w, y + h), (x, y + h)), colour, opacity, title))
+
+    def svg(self) -> str:
+        """Return the drawing as an SVG element, its colours as variables of the page."""
+        label = escape(f"{self.title}. {self.said}", quote=True)
+        size = f"viewBox='0 0 {self.width:g} {self.height:g}' width={self.width:g} height={self.height:g}"
+        return f'<svg {size} role=img aria-label="{label}">{"".join(map(_svg, self.shapes))}</svg>'
+
+
+def _svg(shape: Shape) -> str:
+    title = f"<title>{escape(shape.title)}</title>" if shape.title else ""
+    paint = f"var(--{shape.colour})"
+    match shape:
+        case Line(points, _, width, dashed):
+            dashes = " stroke-dasharray='5 4'" if dashed else ""
+            stroke = f"fill=none stroke='{paint}' stroke-width={width:g}{dashes}"
+            path = f"<polyline points='{_points(points)}' {stroke}"
+        case Area(points, _, opacity):
+            path = f"<polygon points='{_points(points)}' fill='{paint}' fill-opacity={opacity:.2g}"
+        case Dot((x, y), _, size, opacity):
+            path = f"<circle cx={x:.1f} cy={y:.1f} r={size:g} fill='{paint}' fill-opacity={opacity:.2g}"
+        case Text((x, y), text, anchor, _, bold, up):
+            turned = f" transform='rotate(-90 {x:.1f} {y:.1f})'" if up else ""
+            weight = " font-weight=600" if bold else ""
+            where = f"x={x:.1f} y={y:.1f} text-anchor={anchor} fill='{paint}'"
+            return f"<text {where}{weight}{turned}>{escape(text)}{title}</text>"
+    return f"{path}>{title}</{path[1:].split(' ', 1)[0]}>" if title else f"{path} />"
+
+
+def _points(points: Sequence[Point]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def save(drawings: Sequence[Drawing], folder: Path) -> list[Path]:
+    """Write every drawing as PNG and PDF; return the files.
+
+    Raises:
+        UserError: matplotlib is not there.
+    """
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UserError("figures need matplotlib: pip install 'altuna[report]'") from None
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    # Text stays text in a PDF; a character that the font lacks becomes a box, which is no news.
+    with rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        for drawing in drawings:
+            figure = Figure(figsize=(drawing.width / 72, drawing.height / 72))
+            axes = figure.add_axes((0, 0, 1, 1), xlim=(0, drawing.width), ylim=(drawing.height, 0))
+            axes.axis("off")
+            for order, shape in enumerate(drawing.shapes):
+                _paint(axes, shape, order)
+            for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
+                files.append(folder / f"{drawing.name}{suffix}")
+                with replacing(files[-1]) as unfinished:
+                    figure.savefig(unfinished, format=suffix[1:], dpi=200, metadata=metadata)
+    return files
+
+
+def _paint(axes: Any, shape: Shape, order: int) -> None:
+    """Paint a shape over those before it."""
+    colour = LIGHT[shape.colour]
+    match shape:
+        case Line(points, _, width, dashed):
+            style = (0, (5 / width, 4 / width)) if dashed else "-"
+            axes.plot(*zip(*points, strict=True), color=colour, lw=width, ls=style, zorder=order)
+        case Area(points, _, opacity):
+            axes.fill(*zip(*points, strict=True), color=colour, alpha=opacity, lw=0, zorder=order)
+        case Dot((x, y), _, size, opacity):
+            axes.plot(x, y, "o", ms=2 * size, mew=0, color=colour, alpha=opacity, zorder=order)
+        case Text((x, y), text, anchor, _, bold, up):
+            axes.text(
+                *(x, y, text),
+                ha="left" if anchor == "start" else "right" if anchor == "end" else "center",
+                # Turned text is placed by the box of its letters, so that its side is the base line.
+                **({"rotation": 90, "rotation_mode": "anchor"} if up else {}),
+                va="baseline",
+                color=colour,
+                fontsize=SIZE - 1,  # matplotlib's letters are wider than a browser's
+                fontweight="bold" if bold else "normal",
+                parse_math=False,
+                zorder=order,
+            )

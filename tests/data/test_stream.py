@@ -1,0 +1,229 @@
+"""Training rows from shards: every row once, in an order that seed and epoch fix, and mistakes by name."""
+
+import io
+import json
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import altuna
+from altuna.data.manifest import read_manifest
+from altuna.data.prepare import fit_readers
+from altuna.data.stream import Stream
+from altuna.errors import UserError
+
+
+def png(value):
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), (value % 256, 0, 0)).save(file, "PNG")
+    return file.getvalue()
+
+
+def table(numbers, split=None):
+    """Rows whose cell and whose first number tell which they are; every fifth has no picture."""
+    columns = {
+        "picture": [None if i % 5 == 0 else {"bytes": png(i), "path": None} for i in numbers],
+        "words": [None if i % 3 == 0 else f"word{i % 2} w{i}" for i in numbers],
+        "x_1": [float(i) for i in numbers],
+        "x_2": [None if i % 7 == 0 else i % 2 for i in numbers],
+        "label": [f"class {i % 2}" for i in numbers],
+    }
+    return pa.table(columns | ({"split": split} if split else {}))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stream")
+    splits = [("train", "val", "test")[i % 3] for i in range(60)]
+    pyarrow.parquet.write_table(table(range(1000, 1060), splits), folder / "some.parquet")
+    (folder / "shards").mkdir()
+    for shard, (start, end) in enumerate([(0, 50), (50, 53), (53, 120), (120, 120), (120, 150)]):
+        path = folder / "shards" / f"{shard}.parquet"
+        pyarrow.parquet.write_table(table(range(start, end)), path, row_group_size=20)
+    return folder
+
+
+def stream(folder, pattern=None, **options):
+    manifest = read_manifest(folder / "some.parquet")
+    readers = fit_readers(manifest, np.arange(60), {})
+    pattern = str(folder / "shards" / "*.parquet") if pattern is None else str(pattern)
+    options = {"batch_size": 16, "seed": 0, "buffer": 40} | options
+    return Stream(pattern, manifest, readers, ("class 0", "class 1"), **options)
+
+
+def rows_of(batches):
+    return [int(i) for batch in batches for i in batch.indices]
+
+
+@pytest.mark.parametrize(("workers", "buffer"), [(0, 40), (3, 40), (1, 1), (2, 10_000)])
+def test_every_row_comes_once(folder, workers, buffer):
+    some = stream(folder, workers=workers, buffer=buffer)
+    batches = [*some]
+    assert [len(batch) for batch in batches] == [16] * 9 + [6]
+    assert len(some) == 10
+    rows = rows_of(batches)
+    assert sorted(rows) == [*range(150)]
+    assert rows != [*range(150)]
+
+
+def test_batches_have_what_the_rows_have(folder):
+    for batch in stream(folder):
+        indices = batch.indices
+        assert torch.equal(batch.labels, indices % 2)
+        assert torch.equal(batch.inputs["x"][:, 0], indices.float())
+        assert torch.equal(batch.inputs["x"][:, 1].isnan(), indices % 7 == 0)
+        assert indices[batch.rows["picture"]].tolist() == [i for i in indices.tolist() if i % 5]
+        red = batch.inputs["picture"].flatten(1, 2)[:, :, 0].float().mean(1)
+        assert torch.equal(red, indices[batch.rows["picture"]].float() % 256)
+        assert indices[batch.rows["words"]].tolist() == [i for i in indices.tolist() if i % 3]
+
+
+def test_the_order_depends_on_seed_and_epoch_alone(folder):
+    def order(seed, epoch, workers):
+        some = stream(folder, seed=seed, workers=workers)
+        some.set_epoch(epoch)
+        return tuple(rows_of(some))
+
+    assert order(0, 1, 0) == order(0, 1, 4)
+    assert len({order(seed, epoch, 0) for seed in range(2) for epoch in range(2)}) == 4
+
+
+def test_a_folder_is_its_shards(folder):
+    assert rows_of(stream(folder, folder / "shards")) == rows_of(stream(folder))
+
+
+def test_rows_are_mixed_over_shards(folder):
+    firsts = [
+        min(batch.indices.tolist()) // 50 != max(batch.indices.tolist()) // 50 for batch in stream(folder)
+    ]
+    assert sum(firsts) >= 5
+
+
+def test_shards_may_lie_anywhere(folder):
+    memory = fsspec.filesystem("memory")
+    for path in sorted((folder / "shards").iterdir()):
+        memory.pipe(f"/bucket/{path.name}", path.read_bytes())
+    remote = stream(folder, "memory://bucket/*.parquet")
+    assert rows_of(remote) == rows_of(stream(folder))
+    assert remote.shards[0].url == "memory:///bucket/0.parquet"
+
+
+@pytest.fixture
+def broken(folder, tmp_path):
+    """Return what writes one shard, whose cells are another's, and gives its pattern."""
+
+    def write(**columns):
+        whole = table(range(1, 5)).to_pydict() | columns
+        pyarrow.parquet.write_table(pa.table(whole), tmp_path / "one.parquet")
+        return tmp_path / "one.parquet"
+
+    return write
+
+
+def test_a_corrupt_cell_is_missing_and_named(folder, broken):
+    pictures = [{"bytes": b"nothing", "path": None}, *table(range(2, 5))["picture"].to_pylist()]
+    path = broken(picture=pictures)
+    some = stream(folder, path)
+    (batch,) = some
+    assert sorted(batch.indices[batch.rows["picture"]].tolist()) == [1, 2, 3]
+    ((problem),) = some.problems.values()
+    assert (problem.row, problem.column, problem.cell) == (1, "picture", str(path))
+    with pytest.raises(UserError, match=r"one\.parquet, row 1, column 'picture': "):
+        [*stream(folder, path, strict=True)]
+
+
+def test_a_row_of_which_nothing_can_be_read_is_left_out(folder, broken):
+    nothing = dict.fromkeys(["picture", "words", "x_1", "x_2"])
+    columns = {n: [None, *table(range(2, 5))[n].to_pylist()] for n in nothing}
+    (batch,) = stream(folder, broken(**columns))
+    assert sorted(batch.indices.tolist()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        (
+            {"label": ["class 0", "class 0", "what", "class 1"]},
+            r"row 3, column 'label': label 'what' is in no",
+        ),
+        ({"label": ["class 0", None, "class 0", "class 1"]}, r"row 2, column 'label': empty"),
+        ({"x_1": [0.0, 1.0, 2.0, float("inf")]}, r"row 4, column 'x': is infinite"),
+        ({"x_1": ["0", "1", "2", "3"]}, r"column 'x_1': has string, not numbers"),
+    ],
+)
+def test_mistakes_are_named(folder, broken, columns, words):
+    with pytest.raises(UserError, match=r"one\.parquet.*" + words):
+        [*stream(folder, broken(**columns))]
+
+
+def test_a_shard_without_a_column(folder, tmp_path):
+    pyarrow.parquet.write_table(
+        table(range(3)).rename_columns(["picture", "word", "x_1", "x_2", "label"]), tmp_path / "a.parquet"
+    )
+    with pytest.raises(UserError, match=r"a\.parquet: no column 'words'.*'word'"):
+        stream(folder, tmp_path / "*.parquet")
+
+
+@pytest.mark.parametrize("name", ["*.parquet", "none.parquet"])
+def test_no_shard(folder, tmp_path, name):
+    with pytest.raises(UserError, match="no shard matches"):
+        stream(folder, tmp_path / name)
+
+
+def test_what_is_no_shard(folder, tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"something else")
+    with pytest.raises(UserError, match=r"a\.parquet: cannot be read"):
+        stream(folder, tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="nowhere"):
+        stream(folder, "nowhere://a/*.parquet")
+
+
+def fit(folder, run, **options):
+    return altuna.fit(
+        folder / "some.parquet",
+        **{"epochs": 2, "batch_size": 32, "stream": str(folder / "shards" / "*.parquet"), "buffer": 64}
+        | options,
+        modalities={"words": {}, "x": {"prefix": "x_"}},
+        out=run,
+        store=folder / "store",
+        quiet=True,
+    )
+
+
+def test_a_training_is_the_same_again_and_resumed(folder, tmp_path, monkeypatch):
+    first = load_file(fit(folder, tmp_path / "a") / "model.safetensors")
+    batch, seen = Stream._batch, []
+
+    def stopped(self, rows):
+        seen.append(self.epoch)
+        if len(seen) == 8:  # in the second of two epochs, of 5 batches each
+            raise KeyboardInterrupt
+        return batch(self, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stream, "_batch", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            fit(folder, tmp_path / "b")
+    assert set(seen) == {0, 1}
+    fit(folder, tmp_path / "b", resume=True, workers=2)
+    again = load_file(tmp_path / "b" / "model.safetensors")
+    assert first.keys() == again.keys()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    metrics = json.loads((tmp_path / "b" / "metrics.json").read_text())
+    assert metrics["cost"]["updates"] == 2 * 5 * 2
+    assert altuna.load(tmp_path / "b").predict(folder / "shards" / "1.parquet").num_rows == 3
+
+
+@pytest.mark.parametrize(
+    "options", [{"missing_rate": 0.2}, {"missing_mask": "m.parquet"}, {"test_missing_rate": 0.1}]
+)
+def test_what_a_stream_cannot_do(folder, tmp_path, options):
+    with pytest.raises(UserError, match="cells of a stream"):
+        fit(folder, tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,289 @@
+"""The page of altuna demo: what it answers, and how it behaves in a real browser."""
+
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from media import picture, recording, tone
+from PIL import Image
+
+import altuna
+from altuna import demo
+from altuna.cli import main
+from altuna.demo.answer import answer, numbers
+from altuna.demo.samples import sampler
+from altuna.errors import UserError
+
+ARTEFACTS = Path(__file__).parent.parent / "artefacts"
+CHROMIUM = shutil.which("chromium")
+NASTY = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of pictures, sounds, texts and numbers, one of whose classes is HTML."""
+    folder, rng = tmp_path_factory.mktemp("demo"), np.random.default_rng(0)
+    lines = ["id,split,label,photo,sound,title,acc_x,acc_y,acc_z"]
+    for i in range(48):
+        c, split = i % 2, ("train", "train", "val", "test")[i // 2 % 4]
+        pixels = rng.integers(0, 50, (16, 16, 3)) + 150 * c
+        (folder / f"{i}.png").write_bytes(picture(Image.fromarray(pixels.astype(np.uint8))))
+        (folder / f"{i}.wav").write_bytes(recording(tone(0.2, 8000, 400 + 400 * c), 8000))
+        label, word = (NASTY, "red apple") if c else ("plain", "green pear")
+        lines.append(f"s{i},{split},{label},{i}.png,{i}.wav,{word} {i},{c},{rng.normal():.3f},{1 - c}")
+    (folder / "data.csv").write_text("\n".join(lines) + "\n")
+    small = {"width": 4}
+    return altuna.fit(
+        folder / "data.csv",
+        method="late_fusion",
+        epochs=2,
+        batch_size=12,
+        encoders={"photo": small, "sound": small},
+        out=folder / "run",
+        quiet=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def predictor(run):
+    return altuna.load(run, device="cpu")
+
+
+def test_any_of_the_modalities_can_be_left_out(predictor, run):
+    some = answer(predictor, {"photo": None, "sound": None, "title": "red apple", "acc": " "})
+    (row,) = predictor.predict([{"title": "red apple"}]).to_pylist()
+    assert some.probabilities == pytest.approx({c: row[f"p_{c}"] for c in predictor.classes})
+    assert some.opinions.count("left out") == 3
+    assert NASTY not in some.opinions
+    given = answer(
+        predictor,
+        {
+            "photo": str(run.parent / "1.png"),
+            "sound": str(run.parent / "1.wav"),
+            "title": "red apple",
+            "acc": "1, , 0.5",
+        },
+    )
+    assert "left out" not in given.opinions
+    assert not given.message
+    assert "Give at least one of: photo, sound" in answer(predictor, {"photo": None, "sound": None}).message
+
+
+def test_a_bad_file_is_a_message(predictor, tmp_path):
+    broken = tmp_path / "<b>.png"
+    broken.write_bytes(b"\x89PNG not at all")
+    said = answer(predictor, {"photo": str(broken), "title": "red"})
+    assert said.probabilities is None
+    assert "not an image that Pillow can read" in said.message
+    assert str(tmp_path) not in said.message
+    assert "<b>" not in said.message
+    assert "3" in answer(predictor, {"acc": "1 2"}).message
+    assert "unknown" not in answer(predictor, {"title": NASTY}).message
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("1 2\n3", [1, 2, 3]),
+        ("1, ,3", [1, None, 3]),
+        ("[1, null, 3e1]", [1, None, 30]),
+        ('{"b": 2, "a": 1}', [1, 2, None]),
+    ],
+)
+def test_rows_of_numbers(text, found):
+    assert numbers("acc", text, ("a", "b", "c")) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1, two, 3", "'acc': not a number: two"),
+        ("[1, 2", "'acc': not JSON"),
+        ("[[1], 2]", "not a number"),
+        ('{"d": 1}', "there is no 'd', but a, b"),
+    ],
+)
+def test_no_rows_of_numbers(text, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        numbers("acc", text, ("a", "b"))
+
+
+def test_examples_predict_as_their_samples(predictor, run, tmp_path):
+    draw = sampler(predictor, str(run), str(tmp_path))
+    given = draw()
+    assert {*given} == {*predictor.modalities}
+    assert answer(predictor, given).probabilities is not None
+    for _ in range(60):
+        draw()
+    assert len([*tmp_path.iterdir()]) <= 50
+    assert sampler(predictor, "hf:org/name", str(tmp_path)) is None
+
+
+def failed(capsys, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["altuna", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert error.count("\n") == 1
+    return error
+
+
+def test_without_gradio_the_extra_is_named(run, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.delitem(sys.modules, "altuna.demo.page", raising=False)
+    assert "pip install 'altuna[demo]'" in failed(capsys, monkeypatch, "demo", run)
+
+
+def test_a_port_in_use(run, capsys, monkeypatch):
+    pytest.importorskip("gradio")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"port {port}: Address already in use" in failed(
+            capsys, monkeypatch, "demo", run, "--port", port
+        )
+    assert "1 to 65535" in failed(capsys, monkeypatch, "demo", run, "--port", 70000)
+    assert "192.0.2.1" in failed(capsys, monkeypatch, "demo", run, "--host", "192.0.2.1")
+
+
+def test_not_a_run(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("gradio")
+    assert "no such run directory" in failed(capsys, monkeypatch, "demo", tmp_path / "none")
+
+
+@contextmanager
+def served(run):
+    """A demo in a process of its own; gives its address."""
+    with demo_process(run) as process:
+        ready, _, _ = select.select([process.stdout], [], [], 120)
+        line = process.stdout.readline() if ready else ""
+        assert line.startswith("open http://127.0.0.1:"), line
+        yield line.split()[1]
+
+
+@contextmanager
+def demo_process(run):
+    port = demo._free_port("127.0.0.1", None)
+    command = [sys.executable, "-m", "altuna", "demo", str(run), "--port", str(port)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def address(run):
+    pytest.importorskip("gradio")
+    with served(run) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api")
+    if not CHROMIUM:
+        pytest.skip("there is no chromium")
+    with api.sync_playwright() as playwright:
+        arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def tab(browser, address):
+    """The open page; afterwards nothing may have been complained of, or fetched from elsewhere."""
+    view = browser.new_page(viewport={"width": 1200, "height": 1000})
+    complaints, elsewhere = [], []
+    view.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+    view.on("pageerror", lambda error: complaints.append(str(error)))
+    view.on(
+        "request",
+        lambda r: None if r.url.startswith((address, "data:", "blob:")) else elsewhere.append(r.url),
+    )
+    view.goto(address)
+    view.get_by_role("button", name="Predict").wait_for()
+    yield view
+    view.close()
+    assert not complaints
+    assert not elsewhere
+
+
+def shot(view, name):
+    ARTEFACTS.mkdir(exist_ok=True)
+    view.screenshot(path=ARTEFACTS / f"demo-{name}.png", full_page=True)
+
+
+def put(view, number, path):
+    """Drop a file on the input of a modality, by its number."""
+    view.locator(f"#input-{number} input[type=file]").set_input_files(path)
+
+
+def opinions(view):
+    return view.locator("#opinions tbody tr")
+
+
+def test_a_picture_and_a_text(tab, run):
+    put(tab, 0, run.parent / "1.png")
+    tab.get_by_label("title").fill("red apple")
+    tab.locator("#input-0 img").wait_for()
+    tab.get_by_role("button", name="Predict").click()
+    opinions(tab).nth(3).wait_for()
+    shot(tab, "picture-and-text")
+    assert ["left out" in row for row in opinions(tab).all_inner_texts()] == [False, True, False, True]
+    assert NASTY in tab.locator("body").inner_text()  # shown, not executed
+
+
+def test_a_corrupt_file_then_a_good_one(tab, run, tmp_path):
+    (tmp_path / "broken.png").write_bytes((run.parent / "1.png").read_bytes()[:60])
+    put(tab, 0, tmp_path / "broken.png")
+    tab.wait_for_timeout(1000)
+    tab.get_by_role("button", name="Predict").click()
+    problem = tab.get_by_role("alert").filter(has_text="broken.png")
+    problem.wait_for()
+    shot(tab, "corrupt-file")
+    tab.get_by_role("button", name="Clear").click()
+    tab.get_by_label("acc").fill("1, 0.5, 0")
+    tab.get_by_role("button", name="Predict").click()
+    opinions(tab).nth(3).wait_for()
+    assert not problem.is_visible()
+    shot(tab, "numbers-alone")
+
+
+def test_an_example_of_the_test_split(tab):
+    tab.get_by_role("button", name="Example from the test split").click()
+    tab.wait_for_function("document.querySelector('textarea').value != ''")
+    tab.get_by_role("button", name="Predict").click()
+    opinions(tab).nth(3).wait_for()
+    shot(tab, "example")
+    assert "left out" not in tab.locator("#opinions").inner_text()
+    assert not tab.get_by_label("Share").count()
+
+
+def test_over_the_interface(address, run):
+    client = pytest.importorskip("gradio_client").Client(address, verbose=False)
+    label, table, message = client.predict(None, None, "red apple", "1,2,3", api_name="/predict")
+    assert {c["label"] for c in label["confidences"]} == {NASTY, "plain"}
+    assert "left out" in table
+    assert not message
+    assert "1 numbers" in client.predict(None, None, "", "1", api_name="/predict")[2]
+    json.dumps(label)

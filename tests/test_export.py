@@ -1,0 +1,302 @@
+"""Exports: what they predict, without this package, and what cannot be exported."""
+
+import itertools
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from encoders.test_build import ALL, READERS_OF, SMALL, cells_of
+from media import picture, recording, tokenizer, tone
+from PIL import Image
+
+import altuna
+from altuna import export as exporting
+from altuna import hub
+from altuna.cli import main
+from altuna.data.readers import READERS
+from altuna.data.readers.text import TextReader
+from altuna.encoders import build
+from altuna.errors import UserError
+from altuna.example import script
+from altuna.graphs import branch_program, fusion_program
+from altuna.heads import HEADS
+from altuna.run import read_json
+
+needs_onnx = pytest.mark.skipif(
+    not all(map(__import__("importlib.util").util.find_spec, ("onnx", "onnxscript", "onnxruntime"))),
+    reason="the extra export is not installed",
+)
+TINY = {"dimension": 16, "depth": 2, "heads": 2}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of pictures, sounds, texts and numbers without test split; names that no file can have."""
+    folder, rng = tmp_path_factory.mktemp("export"), np.random.default_rng(0)
+    lines = ["id,split,label,a/photo,fusion,title,acc_x,acc_y"]
+    for i in range(32):
+        c, split = i % 2, ("train", "val")[i // 2 % 2]
+        pixels = rng.integers(0, 50, (16, 16, 3)) + 150 * c
+        (folder / f"{i}.png").write_bytes(picture(Image.fromarray(pixels.astype(np.uint8))))
+        (folder / f"{i}.wav").write_bytes(recording(tone(0.2, 8000, 400 + 400 * c), 8000))
+        sound = "" if i in (2, 3) else f"{i}.wav"
+        title, last = ("red apple", "green pear")[c], f"{rng.normal():.2f}"
+        lines.append(f"s{i},{split},{'ab'[c]},{i}.png,{sound},{title} {i},{c},{last}")
+    (folder / "data.csv").write_text("\n".join(lines) + "\n")
+    small = {"width": 4}
+    return altuna.fit(
+        folder / "data.csv",
+        method="late_fusion",
+        epochs=1,
+        batch_size=8,
+        encoders={"a/photo": small, "fusion": small},
+        out=folder / "run",
+        quiet=True,
+    )
+
+
+def test_its_own_script_predicts_without_this_package(run, engine_format, tmp_path):
+    folder, checked = exporting.export(run, engine_format, out=tmp_path / "out")
+    assert checked["samples"] == 16
+    assert checked["subsets"] == 15
+    assert checked["largest_difference"] <= 1e-4
+    said = json.loads((folder / "export.json").read_text())
+    assert [m["file"].split(".")[0] for m in said["modalities"]] == ["a_photo", "fusion-1", "title", "acc"]
+    text = next(m for m in said["modalities"] if m["name"] == "title")
+    reader = altuna.load(run, "cpu").description.readers["title"]
+    assert (
+        text["example"]["cells"] == [*reader.read(text["example"]["text"])][: len(text["example"]["cells"])]
+    )
+    blocked = "import sys; sys.modules['altuna'] = None; "
+    blocked += "sys.modules['torch'] = None; " if engine_format == "onnx" else ""
+    blocked += "sys.argv[0] = sys.argv[1]; del sys.argv[1]; import runpy; runpy.run_path(sys.argv[0])"
+    samples = [
+        {"a/photo": run.parent / "5.png", "fusion": run.parent / "5.wav", "title": "Red Apple!", "acc": "1,"},
+        {"title": "中"},
+        {"acc": " ,0.5", "fusion": run.parent / "4.wav"},
+    ]
+    numbers = {"1,": np.float32([1, np.nan]), " ,0.5": np.float32([np.nan, 0.5])}
+    for sample in samples:
+        arguments = [f"{name}={cell}" for name, cell in sample.items()]
+        command = [sys.executable, "-c", blocked, folder / "example.py", *arguments]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+        got = json.loads(answer.stdout)
+        given = {m: numbers.get(cell, cell) if m == "acc" else cell for m, cell in sample.items()}
+        (row,) = altuna.load(run, "cpu").predict([given]).to_pylist()
+        assert got["probabilities"] == pytest.approx({c: row[f"p_{c}"] for c in "ab"}, abs=1e-4)
+        assert got["weights"] == pytest.approx({m: row[f"weight_{m}"] for m in got["weights"]}, abs=1e-4)
+
+
+@pytest.fixture(params=[pytest.param("onnx", marks=needs_onnx), "torch-export"])
+def engine_format(request):
+    return request.param
+
+
+def test_what_predicts_otherwise_is_not_done(run, tmp_path, monkeypatch):
+    encode = exporting._Loaded.encode
+    monkeypatch.setattr(exporting._Loaded, "encode", lambda self, m, x: encode(self, m, x) + (m == "title"))
+    with pytest.raises(UserError, match=r"as safetensors is not what the model predicts: from title a prob"):
+        exporting.export(run, "safetensors", out=tmp_path / "out")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_safetensors_are_loaded_again_without_the_run(run, tmp_path):
+    folder, _ = exporting.export(run, "safetensors", out=tmp_path / "out")
+    assert {p.name for p in folder.iterdir()} == {
+        "model.safetensors",
+        "config.json",
+        "export.json",
+        "README.md",
+    }
+    assert not [
+        name for name in folder.rglob("*") if name.suffix == ".json" and str(run.parent) in name.read_text()
+    ]
+    sample = [{"title": "red apple"}]
+    assert altuna.load(folder, "cpu").predict(sample).equals(altuna.load(run, "cpu").predict(sample))
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_every_encoder_is_a_graph_of_any_batch(kind, name):
+    options = TINY | SMALL[name] if name in SMALL else {"width": 4} if "resnet" in name else {}
+    same_graph(READERS_OF[kind], name, TINY if name == "vit" else options)
+
+
+@pytest.mark.parametrize("front_end", ["log_stft", {"name": "log_stft", "tile": True}, "kaldi_fbank"])
+def test_every_front_end_of_sound(front_end):
+    small = {"name": front_end, "mels": 32, "frames": 32} if front_end == "kaldi_fbank" else front_end
+    same_graph(READERS_OF["audio"], "resnet18", {"width": 4, "front_end": small})
+
+
+def same_graph(reader, name, options):
+    torch.manual_seed(0)
+    encoder = build("m", reader, name, **options).eval()
+    model = altuna.MultimodalClassifier({"m": encoder}, 2).eval()
+    graph = branch_program(model, "m", reader, name).module()
+    for number in (3, 1):
+        cells = cells_of(reader, number)
+        if reader.type == "audio":
+            cells[:, 2000:] = 0
+        if reader.type == "text":
+            cells = cells[:, : number + 1].clamp(min=1)
+        torch.testing.assert_close(graph(cells), encoder(cells), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("impute", ["zero", "mean"])
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_from_every_subset(head, impute):
+    torch.manual_seed(0)
+    try:
+        model = altuna.MultimodalClassifier(
+            {m: torch.nn.Linear(4, 8 if m == "a" else 6) for m in "abc"}, 4, head=head, impute=impute
+        ).eval()
+    except ValueError:
+        pytest.skip("this head imputes in its own way")
+    graph = fusion_program(model).module()
+    present = torch.tensor([*itertools.product([False, True], repeat=3)][1:])
+    for part in (present, present[:1], present[-1:]):
+        features = [torch.randn(len(part), size) for size in model.head.sizes]
+        rows = {m: part[:, i].nonzero().flatten() for i, m in enumerate("abc")}
+        given = {m: features[i][rows[m]] for i, m in enumerate("abc") if len(rows[m])}
+        with torch.no_grad():
+            wanted = model.fuse(model.outputs_of(given, {m: rows[m] for m in given}, len(part)))
+        absent = [torch.where(part[:, i, None], f, torch.nan) for i, f in enumerate(features)]
+        probabilities, weights, unimodal = graph(part, *absent)
+        torch.testing.assert_close(probabilities, wanted.probabilities)
+        torch.testing.assert_close(weights, wanted.weights.T)
+        torch.testing.assert_close(unimodal, wanted.unimodal_logits.transpose(0, 1))
+
+
+def test_an_encoder_that_is_no_graph_is_named():
+    class ByNumPy(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(torch.from_numpy(x.numpy() + 1))
+
+    model = altuna.MultimodalClassifier({"acc": ByNumPy(3, 4)}, 2).eval()
+    with pytest.raises(UserError, match=r"^modality 'acc': the encoder 'hf:x' cannot be exported: ") as error:
+        branch_program(model, "acc", READERS_OF["vector"], "hf:x")
+    assert "\n" not in str(error.value)
+
+
+def example_of(reader, format="onnx"):
+    """What the generated script makes readers of."""
+    source = script(format, [('"""; import os #', reader)])
+    names = {"__file__": __file__}
+    exec(compile(source.split("READ =")[0], "example.py", "exec"), names)
+    return names[reader.name]
+
+
+@needs_onnx
+def test_the_script_reads_as_the_readers_do(tmp_path):
+    text = TextReader.fit(["Ein größerer Baum, 2 Äpfel", "red-green ½"])
+    for cell in ("RED Baum!?", "½ apples", "xyz", "größer " * 40):
+        array = text.read(cell)
+        assert [*example_of(text)(cell, **text.settings())] == [*array[array > 0]]
+    tokens = READERS["tokens"](tokenizer(), 3)
+    names = example_of(tokens)
+    (tmp_path / "t.json").write_text(tokens.tokenizer)
+    for cell in ("a few words", "words", "a few few few words"):
+        array = tokens.read(cell)
+        assert [*names(cell, tmp_path / "t.json", 3)] == [*array[array > 0]]
+    image = READERS["image"](size=8)
+    rng = np.random.default_rng(0)
+    for mode, bands in (("RGB", 3), ("RGBA", 4), ("LA", 2)):
+        pixels = rng.integers(0, 256, (20, 13, bands), dtype=np.uint8)
+        Image.fromarray(pixels, mode).save(tmp_path / "p.png")
+        assert (
+            np.abs(
+                example_of(image)(tmp_path / "p.png", 8).astype(int) - image.read(tmp_path / "p.png")
+            ).max()
+            <= 1
+        )
+    audio = READERS["audio"](8000, 0.25)
+    for seconds in (0.1, 0.5):
+        (tmp_path / "s.wav").write_bytes(recording(np.stack([tone(seconds, 8000)] * 2, 1), 8000))
+        assert np.array_equal(
+            example_of(audio)(tmp_path / "s.wav", 8000, 0.25), audio.read(tmp_path / "s.wav")
+        )
+
+
+def failed(capsys, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["altuna", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert error.count("\n") == 1
+    return error
+
+
+def test_mistakes(run, tmp_path, capsys, monkeypatch):
+    assert "did you mean 'onnx'" in failed(capsys, monkeypatch, "export", run, "--format", "onx")
+    assert "no such run directory" in failed(capsys, monkeypatch, "export", tmp_path / "none")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    assert "is there already" in failed(capsys, monkeypatch, "export", run, "--out", tmp_path / "full")
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert "pip install 'altuna[export]'" in failed(
+        capsys, monkeypatch, "export", run, "--out", tmp_path / "new"
+    )
+    assert not (tmp_path / "new").exists()
+
+
+class Hub:
+    """The hub, as a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, token=None):
+        return self
+
+    def create_repo(self, repo, private, exist_ok):
+        from huggingface_hub import RepoUrl
+
+        return RepoUrl(f"https://huggingface.co/{repo}")
+
+    def upload_folder(self, repo_id, folder_path, commit_message):
+        import shutil
+
+        shutil.copytree(folder_path, self.folder / repo_id)
+        return f"https://huggingface.co/{repo_id}"
+
+    def download(self, repo, *, allow_patterns, revision=None, token=None):
+        from huggingface_hub.errors import HFValidationError
+        from huggingface_hub.utils import validate_repo_id
+
+        validate_repo_id(repo)
+        if not (self.folder / repo).is_dir():
+            raise HFValidationError(f"no {repo}")
+        return str(self.folder / repo)
+
+
+def test_to_the_hub_and_back(run, tmp_path, monkeypatch, capsys):
+    there = Hub(tmp_path)
+    monkeypatch.setattr(hub, "HfApi", there)
+    monkeypatch.setattr(hub, "snapshot_download", there.download)
+    assert altuna.push_to_hub(run, "org/fruit").endswith("org/fruit")
+    sample = [{"title": "red apple"}]
+    wanted = altuna.load(run, "cpu").predict(sample)
+    assert altuna.load("hf:org/fruit", "cpu").predict(sample).equals(wanted)
+    assert altuna.Predictor.from_pretrained("org/fruit", device="cpu").predict(sample).equals(wanted)
+    card = (tmp_path / "org" / "fruit" / "README.md").read_text()
+    assert 'altuna.load("hf:org/fruit")' in card
+    assert str(run.parent) not in card
+    with pytest.raises(UserError, match=r"^hf:org/none: cannot be loaded from the hub: no org/none$"):
+        altuna.load("hf:org/none")
+    assert "cannot be loaded" in failed(capsys, monkeypatch, "demo", "hf:a b")
+
+
+def test_the_card_is_valid_and_escapes(run):
+    from huggingface_hub import ModelCard
+
+    description = altuna.load(run, "cpu").description
+    metrics = read_json(run, "metrics.json")
+    card = ModelCard(hub.model_card(run, description))
+    assert card.data.library_name == "altuna"
+    found = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert found["accuracy"] == pytest.approx(metrics["fused"]["accuracy"], abs=1e-4)
+    assert "| a/photo alone |" in card.text
+    assert hub._table(("x",), [("<b>|`",)]).endswith(r"| &lt;b&gt;\|\` |")
