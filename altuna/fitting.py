@@ -13,12 +13,12 @@ from altuna.errors import UserError
 from altuna.options import check_options, nearest
 
 BUDGETS = {"updates": "whole number", "seconds": "number"}
-LEAST = {"epochs": 1, "batch_size": 1, "buffer": 1, "seed": 0, "log_every": 1, "workers": 0}
-# Options that say where to put things, how to show them and who computes: a resumed run may change these, no
-# others.
+LEAST = {"epochs": 1, "batch_size": 1, "buffer": 1, "seed": 0, "workers": 0}
+# Options that say where to put things, how to show them and who computes by what: a resumed run may change
+# these, no others.
 PRESENTATION = (
-    *("root", "download", "store", "workers", "out", "resume", "report", "quiet"),
-    *("devices", "nodes", "strategy"),
+    *("root", "download", "store", "workers", "out", "resume", "report", "quiet", "log_every"),
+    *("devices", "nodes", "strategy", "compile"),
 )
 
 
@@ -73,7 +73,10 @@ def fit(
     weight_decay: Annotated[float, "Weight decay"] = 0.01,
     optimizer: Annotated[str, "adamw or sgd"] = "adamw",
     seed: Annotated[int, "Of weights, order, transforms, carved splits and missing cells"] = 0,
-    log_every: Annotated[int, "Batches between those whose turns are logged one by one"] = 1,
+    log_every: Annotated[
+        int | None,
+        "Batches between those whose turns are logged one by one (default: some 20 of an epoch are)",
+    ] = None,
     logger: Annotated[
         str, "Where curves go: tensorboard, wandb, mlflow, csv (or several: a,b), or none"
     ] = "tensorboard",
@@ -86,6 +89,7 @@ def fit(
     ] = None,
     nodes: Annotated[int | None, "Machines, each with altuna started on it by torchrun or Slurm"] = None,
     strategy: Annotated[str, "How devices share the work: ddp"] = "ddp",
+    compile: Annotated[bool, "Compile the encoders (torch.compile): slow at first, then faster"] = False,
     workers: Annotated[
         int, "Processes that gather batches (0: the main one does), or threads that decode a stream"
     ] = 0,
@@ -133,6 +137,8 @@ def fit(
         download=download,
         store=Path(store) if store else None,
         workers=workers,
+        log_every=log_every,
+        compiled=compile,
         quiet=quiet,
         report=report,
         fresh=out is None and not resume,
@@ -180,9 +186,13 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
     for name, least in LEAST.items():
         if not least <= given[name] < 2**63:
             raise UserError(f"{name} must be at least {least}, and no giant: got {given[name]}")
-    for name in ("micro_batch", "devices", "nodes"):
+    for name in ("micro_batch", "log_every", "devices", "nodes"):
         if given[name] is not None and given[name] < 1:
             raise UserError(f"{name} must be at least 1, got {given[name]}")
+    if (given["micro_batch"] or 0) > given["batch_size"]:
+        raise UserError(
+            f"micro_batch={given['micro_batch']}: is a part of a batch, which has {given['batch_size']} rows"
+        )
     if given["strategy"] != "ddp":
         why = ": methods read and change whole gradients, which fsdp splits" * (given["strategy"] == "fsdp")
         raise UserError(f"strategy: there is ddp, not {given['strategy']!r}{why}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -184,6 +184,11 @@ class MultimodalClassifier(nn.Module):
             "fixed_weights",
             torch.tensor([float((fixed_weights or {}).get(m, 1)) for m in self.modalities]),
         )
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile each encoder by ``torch.compile``, in place: names of weights stay as they are."""
+        for encoder in self.encoders:
+            encoder.compile(*args, **kwargs)
 
     @property
     def fusions(self) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from altuna.evaluation.metrics import evaluate
 from altuna.evaluation.robustness import by_missing_rate, by_subset
 from altuna.files import replacing, write_json, write_text
 from altuna.launching import agreed, join, started
+from altuna.model import MultimodalClassifier
 from altuna.peak import peak_memory, reset_peak_memory
 from altuna.predictor import Predictor
 from altuna.preparation import Prepared, prepare
@@ -59,6 +60,8 @@ def train(
     download: bool,
     store: Path | None,
     workers: int,
+    log_every: int | None,
+    compiled: bool,
     quiet: bool,
     report: bool,
     fresh: bool,
@@ -83,6 +86,8 @@ def train(
             quiet,
         )
     prepared.method.model.micro_batch = options["micro_batch"]
+    if compiled:
+        _compile(prepared.method.model)
     training = Training(
         prepared.method,
         optimizer=options["optimizer"],
@@ -90,7 +95,7 @@ def train(
         schedule=options["schedule"],
         weight_decay=options["weight_decay"],
         seed=options["seed"],
-        log_every=options["log_every"],
+        log_every=log_every,
         clip=options["clip"],
         max_updates=(options["budget"] or {}).get("updates"),
         max_seconds=(options["budget"] or {}).get("seconds"),
@@ -122,6 +127,10 @@ def train(
             console.err.print(remark, markup=False)
         if stream := prepared.stream:
             console.err.print(f"a stream of {stream.rows:,} rows in {len(stream.shards):,} shards")
+        rows = stream.rows if stream else learnt["n"]
+        if options["batch_size"] > rows:
+            size = f"batch_size={options['batch_size']}"
+            console.err.print(f"{size}: an epoch is one batch of {rows} samples", markup=False)
         console.err.print(f"training in {run}", markup=False)
     reset_peak_memory()
     failed = True
@@ -143,6 +152,15 @@ def train(
     if not quiet:
         show(run)
     return run
+
+
+def _compile(model: MultimodalClassifier) -> None:
+    try:
+        torch.compile(torch.neg)(torch.zeros(1))
+    except Exception as error:  # of many kinds: there is no compiler, or it does not know this Python
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"compile: PyTorch cannot compile on this machine: {reason}") from None
+    model.compile()
 
 
 def prepare_ahead(

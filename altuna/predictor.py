@@ -98,7 +98,7 @@ class Predictor:
         ids = pa.array([str(sample.get("id", i)) for i, sample in enumerate(samples)])
         return self.table(prediction, ids)
 
-    def prediction(self, samples: Sequence[Mapping[str, Any]], batch_size: int = 64) -> Prediction:
+    def prediction(self, samples: Sequence[Mapping[str, Any]], batch_size: int | None = None) -> Prediction:
         """Predict a list of samples, as ``predict`` does, into tensors on the CPU."""
         outputs, _ = self.outputs(self._dataset(samples), batch_size)
         return self.model.fuse(outputs)

@@ -40,7 +40,10 @@ def everyone(value: T) -> list[T]:
 
 def seed(number: int) -> None:
     """Seed what is drawn: alike in all processes, but in encoders, where each draws for cells of its own."""
-    torch.manual_seed(number)
+    if torch.accelerator.is_available():
+        torch.manual_seed(number)
+    else:  # what that does for devices that are not there takes longer than a small batch
+        torch.default_generator.manual_seed(number)
     _draws.manual_seed(hash((number, rank())))
 
 

@@ -32,10 +32,13 @@ from altuna.methods.base import Method, Turn
 from altuna.model import Outputs, concatenate
 from altuna.sharing import average, average_gradients, everyone, seed
 
+# Fused, a step reads and writes each parameter once, which is faster on CPUs too. That of SGD fails where
+# some parameters have their first step when others, as of a shared head, had theirs.
 OPTIMIZERS: dict[str, Callable[[Iterable[Any], float, float], torch.optim.Optimizer]] = {
-    "adamw": lambda parameters, lr, decay: torch.optim.AdamW(parameters, lr, weight_decay=decay),
+    "adamw": lambda parameters, lr, decay: torch.optim.AdamW(parameters, lr, weight_decay=decay, fused=True),
     "sgd": lambda parameters, lr, decay: torch.optim.SGD(parameters, lr, momentum=0.9, weight_decay=decay),
 }
+LOGGED = 20  # batches of an epoch, unless log_every says otherwise
 PARTS = 1000  # of a budget of seconds, for the learning rate
 
 
@@ -61,7 +64,7 @@ class Training(LightningModule):
         weight_decay: Of the optimizer.
         seed: Of dropout, transforms and whatever else draws numbers.
         log_every: Batches between those whose turns are logged one by one, with what costs time: gradient
-            norms and interference.
+            norms and interference. None: so many that about ``LOGGED`` of an epoch are.
         clip: Largest norm of a turn's gradient, as the method leaves it; None: any.
         max_updates: Budget of encoder updates.
         max_seconds: Budget of training seconds.
@@ -77,7 +80,7 @@ class Training(LightningModule):
         schedule: Mapping[str, float] | None = None,
         weight_decay: float = 0.01,
         seed: int = 0,
-        log_every: int = 1,
+        log_every: int | None = None,
         clip: float | None = None,
         max_updates: int | None = None,
         max_seconds: float | None = None,
@@ -98,11 +101,11 @@ class Training(LightningModule):
 
     def configure_optimizers(self) -> Any:  # noqa: D102
         optimizer = OPTIMIZERS[self.optimizer](self._groups(), self.lr, self.weight_decay)
-        _, total = self._stands(0)
+        total = self._total()
         warm = max(1, int(total) // 20)
 
         def factor(batch: int) -> float:
-            done, _ = self._stands(batch)
+            done = self._done(batch)
             if self.schedule is not None:
                 epoch = done * max(1, self.epochs) / total
                 return float(self.schedule["gamma"] ** (epoch // self.schedule["step"]))
@@ -110,14 +113,17 @@ class Training(LightningModule):
 
         return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, factor)]
 
-    def _stands(self, batch: int) -> tuple[float, float]:
-        """Return how much of the training is done, and all of it: in batches, or in parts of its time."""
+    def _total(self) -> float:
+        """Return how much training there will be: in batches, or in parts of its time."""
         if self.max_updates is not None:
-            standard = len(self.method.model.modalities)
-            return self.updates / standard, max(1.0, self.max_updates / standard)
-        if self.max_seconds is not None:
-            return PARTS * self._seconds() / self.max_seconds, PARTS
-        return batch, max(1, int(self.trainer.estimated_stepping_batches))
+            return max(1.0, self.max_updates / len(self.method.model.modalities))
+        return PARTS if self.max_seconds is not None else max(1, int(self.trainer.estimated_stepping_batches))
+
+    def _done(self, batch: int) -> float:
+        """Return how much of it is done at a batch."""
+        if self.max_updates is not None:
+            return self.updates / len(self.method.model.modalities)
+        return batch if self.max_seconds is None else PARTS * self._seconds() / self.max_seconds
 
     def _seconds(self) -> float:
         """Return the training seconds of all epochs so far, the present one included."""
@@ -174,6 +180,11 @@ class Training(LightningModule):
     def on_train_start(self) -> None:  # noqa: D102
         self._stop_if_spent()  # resumed after its last epoch
 
+    def transfer_batch_to_device(  # noqa: D102
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        return batch.to(device, non_blocking=device.type == "cuda")  # from page-locked memory
+
     def training_step(self, batch: Batch, number: int) -> None:  # noqa: D102
         # The first batch of every epoch is enough: what a batch costs changes with a method's phases only.
         counter = FlopCounterMode(display=False) if number == 0 else None
@@ -187,7 +198,7 @@ class Training(LightningModule):
         optimizer: Any = self.optimizers()
         self.method.clock.batch = number
         seed(hash((self.seed, self.current_epoch, number)))
-        wants_log = number % self.log_every == 0
+        wants_log = number % (self.log_every or max(1, self.method.clock.batches // LOGGED)) == 0
         before: dict[nn.Parameter, Tensor] = {}
         for turn in self.method.turns(batch):
             turn.wants_log = wants_log
@@ -197,6 +208,7 @@ class Training(LightningModule):
             if wants_log:
                 before = self._log_conflict(turn, before)
             self.method.modify_gradients(turn, batch)
+            _lay_out(optimizer)
             if self.clip is not None:
                 turn.log["gradient"] = nn.utils.clip_grad_norm_(self.parameters(), self.clip)
             optimizer.step()
@@ -289,6 +301,14 @@ class Training(LightningModule):
         self.updates = checkpoint.get("updates", 0)
 
 
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Lay out gradients in memory as their parameters: fused optimizers on CPUs take it for granted."""
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            if p.grad is not None and p.grad.stride() != p.stride():
+                p.grad = torch.empty_like(p).copy_(p.grad)
+
+
 @contextmanager
 def _memory_watched(turn: Turn, rows: int) -> Iterator[None]:
     """Make of an allocation that fails an error that says in whose turn, and what to lower."""
@@ -326,8 +346,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         with replacing(path) as unfinished, unfinished.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
-            except RuntimeError as error:  # what torch makes of a full disk
-                raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
+            except RuntimeError as error:  # what torch makes of a full disk, and of Ctrl-C
+                cause = error.__context__
+                raise (cause if isinstance(cause, OSError | KeyboardInterrupt) else error) from None
 
 
 class LogCsv(Checkpoint):

@@ -1,0 +1,136 @@
+"""What makes a step fast must not change what it computes."""
+
+import csv
+import json
+import random
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import altuna
+from altuna import pipeline, sharing, training
+from altuna.errors import UserError
+from altuna.training import OPTIMIZERS
+
+COMPILE = torch.compile
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    """63 train samples with two modalities of vectors: 16 batches of 4."""
+    path = tmp_path_factory.mktemp("data") / "samples.csv"
+    rng = random.Random(0)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "split", "label", "a_0", "a_1", "b_0", "b_1"])
+        for i in range(100):
+            split = ["train", "train", "train", "val", "test"][i // 3 % 5]
+            writer.writerow([i, split, f"c{i % 3}", *(round(rng.gauss(i % 3, 1), 3) for _ in range(4))])
+    return path
+
+
+def fit(manifest, out, **options):
+    return altuna.fit(manifest, out=out, **{"epochs": 2, "batch_size": 4, "quiet": True, **options})
+
+
+def logged(run):
+    with (run / "log.csv").open() as file:
+        return [*csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_seeding_is_that_of_torch(monkeypatch, accelerated):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: accelerated)
+    sharing.seed(7)
+    drawn = torch.rand(5)
+    torch.manual_seed(7)
+    assert torch.equal(drawn, torch.rand(5))
+
+
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS])
+def test_gradients_of_another_layout_step_alike(optimizer):
+    """A fused step goes through memory in order, whatever the strides say."""
+    weights = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    gradient = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(1))
+    stepped = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        parameter = torch.nn.Parameter(weights.clone().contiguous(memory_format=layout))
+        chosen = OPTIMIZERS[optimizer]([parameter], 0.1, 0.01)
+        parameter.grad = gradient.clone()
+        training._lay_out(chosen)
+        chosen.step()
+        stepped.append(parameter.detach())
+    assert torch.allclose(*stepped, atol=1e-6)
+
+
+def test_the_loop_lays_gradients_out_before_the_step(manifest, tmp_path, monkeypatch):
+    fit(manifest, tmp_path / "plain")
+
+    def transposed(method, turn, batch):
+        for p in method.parameters():
+            if p.grad is not None and p.ndim == 2:
+                p.grad = p.grad.T.contiguous().T
+
+    monkeypatch.setattr(altuna.methods.get("late_fusion"), "modify_gradients", transposed)
+    fit(manifest, tmp_path / "transposed", method="late_fusion")
+    monkeypatch.undo()
+    fit(manifest, tmp_path / "as it comes", method="late_fusion")
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("transposed", "as it comes"))
+    assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
+
+
+def test_logging_does_not_change_the_training(manifest, tmp_path):
+    each, seldom = (
+        fit(manifest, tmp_path / "each", log_every=1),
+        fit(manifest, tmp_path / "seldom", log_every=7),
+    )
+    one, two = (load_file(run / "model.safetensors") for run in (each, seldom))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert logged(each)[0]["train/loss/a"] == logged(seldom)[0]["train/loss/a"]
+    assert logged(each)[0]["train/interference/a"] != logged(seldom)[0]["train/interference/a"]
+
+
+def test_about_twenty_batches_of_an_epoch_are_logged(manifest, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "LOGGED", 5)
+    usual, third = fit(manifest, tmp_path / "usual"), fit(manifest, tmp_path / "third", log_every=3)
+    assert logged(usual)[0]["train/interference/a"] == logged(third)[0]["train/interference/a"]
+
+
+def test_compiled_encoders_learn_the_same(manifest, tmp_path, monkeypatch):
+    compiled = []
+
+    def compile_quickly(function, **options):
+        compiled.append(function)
+        return COMPILE(function, **options, backend="aot_eager")  # which needs no C++ compiler
+
+    monkeypatch.setattr(torch, "compile", compile_quickly)
+    encoders = {"a": {"dropout": 0.0}, "b": {"dropout": 0.0}}
+    runs = [fit(manifest, tmp_path / str(on), compile=on, encoders=encoders) for on in (False, True)]
+    one, two = (load_file(run / "model.safetensors") for run in runs)
+    assert len(compiled) == 3  # one to see whether it can be, and the encoders
+    assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
+    cost, same = (json.loads((run / "metrics.json").read_text())["cost"] for run in runs)
+    assert cost["flops_per_batch"] == same["flops_per_batch"] > 0
+
+
+def test_compile_without_a_compiler(manifest, tmp_path, monkeypatch):
+    def broken(function):
+        raise RuntimeError("no C++ compiler\nand more")
+
+    monkeypatch.setattr(pipeline.torch, "compile", broken)
+    with pytest.raises(
+        UserError, match=r"^compile: PyTorch cannot compile on this machine: no C\+\+ compiler$"
+    ):
+        fit(manifest, tmp_path / "run", compile=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_part_larger_than_the_batch(manifest, tmp_path):
+    with pytest.raises(UserError, match=r"^micro_batch=8: is a part of a batch, which has 4 rows$"):
+        fit(manifest, tmp_path / "run", micro_batch=8)
+
+
+def test_a_batch_larger_than_the_data(manifest, tmp_path, capfd):
+    fit(manifest, tmp_path / "run", batch_size=1000, quiet=False)
+    assert "batch_size=1000: an epoch is one batch of 63 samples" in capfd.readouterr().err
