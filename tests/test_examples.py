@@ -13,6 +13,7 @@ PRINTED = {
     "sensors": "acc+gyro",
     "hugging_face": "a sleepy kitten: ",
     "new_method": "new_method.Neediest",
+    "export_and_serve": "exported; differs",
 }
 
 

@@ -13,6 +13,7 @@ from altuna import methods
 from altuna.errors import UserError
 from altuna.methods.mla import MLA
 from altuna.options import check_options, nearest
+from altuna.run import parse_yaml
 
 
 class Thing:
@@ -136,3 +137,8 @@ def test_a_method_that_is_not_altunas():
 def test_options_are_a_mapping(options):
     with pytest.raises(UserError, match="thing: must be options with their values"):
         check_options(options, Thing, "thing")
+
+
+@pytest.mark.parametrize(("text", "value"), [("off", "off"), ("no", "no"), ("true", True), ("False", False)])
+def test_words_of_yaml_are_words(text, value):
+    assert parse_yaml(text) == value

@@ -1,0 +1,92 @@
+"""Export a model, and serve it over HTTP with onnxruntime and the standard library: no altuna there.
+
+A request is JSON: the readings of the sensors that are there. The answer: probabilities, whom they rest on.
+"""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import numpy as np
+import onnxruntime
+from sensors import write_table
+
+import altuna
+from altuna.export import export
+
+
+class Model:
+    """The graphs of an export: one a modality, and one that fuses those that are there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+        self.names = [m["name"] for m in self.config["modalities"]]
+        self.encoders = [onnxruntime.InferenceSession(folder / m["file"]) for m in self.config["modalities"]]
+        self.fusion = onnxruntime.InferenceSession(folder / self.config["fusion"]["file"])
+
+    def predict(self, given: dict[str, list[float]]) -> dict[str, Any]:
+        """Return class probabilities and the modalities' weights."""
+        if not given or {*given} - {*self.names}:
+            raise ValueError(f"give one or more of {', '.join(self.names)}")
+        inputs = {"present": np.array([[name in given for name in self.names]])}
+        for i, (m, encoder) in enumerate(zip(self.config["modalities"], self.encoders, strict=True)):
+            features = np.zeros((1, m["features"]), np.float32)  # of what is absent: any numbers
+            if m["name"] in given:
+                (features,) = encoder.run(None, {"cells": np.array([given[m["name"]]], np.float32)})
+            inputs[f"features_{i}"] = features
+        probabilities, weights, *_ = self.fusion.run(None, inputs)
+        return {
+            "probabilities": dict(
+                zip(self.config["classes"], probabilities[0].astype(float).round(3).tolist(), strict=True)
+            ),
+            "weights": dict(zip(self.names, weights[0].astype(float).round(3).tolist(), strict=True)),
+        }
+
+
+def server(model: Model, port: int = 0) -> ThreadingHTTPServer:
+    """Return a server on this machine alone; port 0 takes a free one."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            """Answer a request; one that makes no sense with what is wrong."""
+            try:
+                asked = json.loads(self.rfile.read(min(int(self.headers["Content-Length"]), 100_000)))
+                status, answer = 200, model.predict(asked)
+            except Exception as error:  # whatever was sent
+                status, answer = 400, {"error": str(error)}
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+
+
+def main() -> None:
+    """Train, export, serve, and ask three times: with both sensors, with one, and with a mistake."""
+    with TemporaryDirectory() as folder:
+        data = write_table(Path(folder) / "readings.csv", samples=300)
+        run = altuna.fit(data, epochs=8, out=Path(folder) / "run", logger="none", quiet=True)
+        exported, checked = export(run)
+        print(f"exported; differs from the model by {checked['largest_difference']:.0e} at most")
+        serving = server(Model(exported))
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        for asked in ({"acc": [1.2] * 6, "gyro": [0.0] * 6}, {"gyro": [1.2] * 6}, {"sonar": [1.0]}):
+            request = Request(f"http://127.0.0.1:{serving.server_port}", json.dumps(asked).encode())
+            try:
+                print(", ".join(asked), "->", urlopen(request).read().decode())
+            except HTTPError as error:
+                print(", ".join(asked), "->", error.code, error.read().decode())
+        serving.shutdown()
+
+
+if __name__ == "__main__":
+    main()
