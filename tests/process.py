@@ -52,7 +52,14 @@ def train(folder, method, dataset, checkpoint=None, stop=False, micro_batch=None
     trainer.callbacks += [Stop()] * stop
     trainer.loggers = loggers.build(["tensorboard", "csv"], folder, {}, quiet=True)
     split = SimpleNamespace(dataset=dataset)
-    _fit(trainer, training, SimpleNamespace(splits={"train": split, "val": split}), options, 0, checkpoint)
+    _fit(
+        trainer,
+        training,
+        SimpleNamespace(splits={"train": split, "val": split}, stream=None),
+        options,
+        0,
+        checkpoint,
+    )
     torch.save(training.state_dict(), folder / f"state{rank()}.pt")
     torch.save(training.history, folder / f"history{rank()}.pt")
 
