@@ -22,6 +22,10 @@ def peak_memory() -> int:
     """Return the peak in bytes: of the GPU's memory if there is one, else of the process (0 if unknown)."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux, whose rusage begins with the peak of the process that started this one
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
     if sys.platform == "win32":
         return 0
     import resource

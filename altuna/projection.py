@@ -50,20 +50,22 @@ class OrthogonalProjector(nn.Module):
     def project(self, grad: Tensor) -> Tensor:
         """Return ``grad @ P`` [C, dim] in the gradient's dtype; ``P`` is untouched."""
         with torch.autocast(grad.device.type, enabled=False):
-            return (grad.to(self.root.dtype) @ self.root @ self.root.T).to(grad.dtype)
+            root = self.root  # looked up once: small steps would feel it
+            return (grad.to(root.dtype) @ root @ root.T).to(grad.dtype)
 
     @torch.no_grad()
     def update(self, features: Tensor) -> None:
         """Take one recursive-least-squares step on the mean of ``features`` [N, dim]; none on N = 0."""
-        if features.ndim != 2 or features.shape[1] != len(self.root):
-            raise ValueError(f"features must be [N, {len(self.root)}], got {list(features.shape)}")
+        root = self.root
+        if features.ndim != 2 or features.shape[1] != len(root):
+            raise ValueError(f"features must be [N, {len(root)}], got {list(features.shape)}")
         if features.shape[0] == 0:
             return
         with torch.autocast(features.device.type, enabled=False):
-            r = features.to(self.root.dtype).mean(dim=0)
-            f = self.root.T @ r
-            total = self.alpha + f @ f
-            self.root.addr_(self.root @ (f / (total + (self.alpha * total).sqrt())), f, alpha=-1)
+            r = features.to(root.dtype).mean(dim=0)
+            f = r @ root
+            total = f @ f + self.alpha
+            root.addr_(root @ (f / (total + (self.alpha * total).sqrt())), f, alpha=-1)
 
     @torch.no_grad()
     def reset(self) -> None:
