@@ -113,7 +113,7 @@ def _body(metrics: dict[str, Any], description: Description, repo: str) -> str:
         rule=metrics["fusion"]["rule"],
         split=metrics["split"],
         n=f"{metrics['n']:,}",
-        trained=f"{metrics['training']['n']:,}",
+        trained=f"{metrics['training'].get('stream', metrics['training']['n']):,}",
         repo=repo,
         sample=shown.replace("`", "'"),
     )

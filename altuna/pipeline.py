@@ -119,15 +119,16 @@ def train(
             write_problems(run / "problems.csv", prepared.problems)
             if prepared.manifest.kept:
                 write_mask(run / MASK, prepared.manifest)
-        checkpoint = _resumable(checkpoints, training)
     learnt = learnt_from(prepared.splits["train"].dataset, prepared.description.classes)
+    if stream := prepared.stream:
+        shards = f"trained on a stream of {stream.rows:,} rows in {len(stream.shards):,} shards"
+        remarks = [f"{shards}; counted are the manifest's", *learnt["remarks"]]
+        learnt |= {"stream": stream.rows, "remarks": remarks}
     if not quiet:
         console.err.print(console.inferred(prepared.manifest.modalities), markup=False)
         for remark in learnt["remarks"]:
             console.err.print(remark, markup=False)
-        if stream := prepared.stream:
-            console.err.print(f"a stream of {stream.rows:,} rows in {len(stream.shards):,} shards")
-        rows = stream.rows if stream else learnt["n"]
+        rows = learnt.get("stream", learnt["n"])
         if options["batch_size"] > rows:
             size = f"batch_size={options['batch_size']}"
             console.err.print(f"{size}: an epoch is one batch of {rows} samples", markup=False)
