@@ -416,4 +416,5 @@ def calm() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", module="lightning_fabric")
+    warnings.filterwarnings("ignore", message="Torchinductor does not support code generation for complex")
     warnings.filterwarnings("ignore", module="joblib.externals.loky")  # a worker that grew was replaced
