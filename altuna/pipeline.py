@@ -104,15 +104,16 @@ def train(
     run = everyone(_claim(run) if fresh and first else run)[0]
     run.mkdir(parents=True, exist_ok=True)
     empty = not any(run.iterdir())
+    checkpoints = run / "checkpoints"
     try:
         with agreed():
+            checkpoint = _resumable(checkpoints, training)
             trainer = _trainer(run, options, quiet)
             trainer.loggers = loggers.build(loggers.named(options["logger"]), run, config, quiet)
     except UserError:
         if empty and first:
             shutil.rmtree(run)
         raise
-    checkpoints = run / "checkpoints"
     with agreed():
         if first:
             write_text(run / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
@@ -411,7 +412,7 @@ def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def calm() -> None:
-    """Silence remarks of Lightning's that a user of altuna can do nothing about."""
+    """Silence remarks of libraries that a user of altuna can do nothing about."""
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
