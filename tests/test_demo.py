@@ -111,6 +111,7 @@ def test_rows_of_numbers(text, found):
         ("[1, 2", "'acc': not JSON"),
         ("[[1], 2]", "not a number"),
         ('{"d": 1}', "there is no 'd', but a, b"),
+        (f"[1, {10**400}]", "not a number: 1000"),
     ],
 )
 def test_no_rows_of_numbers(text, message):
@@ -127,6 +128,28 @@ def test_examples_predict_as_their_samples(predictor, run, tmp_path):
         draw()
     assert len([*tmp_path.iterdir()]) <= 50
     assert sampler(predictor, "hf:org/name", str(tmp_path)) is None
+
+
+def test_examples_are_what_files_say(tmp_path):
+    lines = ["id,split,label,words,v"]
+    for i in range(24):
+        (tmp_path / f"{i}.txt").write_text(f"word {i}")
+        np.save(tmp_path / f"{i}.npy", np.float32([i, 1 - i % 2]))
+        lines.append(f"{i},{('train', 'val', 'test')[i // 2 % 3]},{i % 2},{i}.txt,{i}.npy")
+    (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
+    modalities = {"words": {"type": "text"}, "v": {"type": "vector"}}
+    options = {"modalities": modalities, "out": tmp_path / "run", "epochs": 1, "quiet": True, "report": False}
+    run = altuna.fit(tmp_path / "data.csv", **options)
+    given = sampler(altuna.load(run, "cpu"), str(run), str(tmp_path))()
+    name, number = given["words"].split()
+    assert name == "word"
+    assert numbers("v", given["v"]) == [int(number), 1 - int(number) % 2]
+
+
+@pytest.mark.parametrize("port", [-1, 0, 70000])
+def test_no_port(port):
+    with pytest.raises(UserError, match=f"from 1 to 65535, got {port}"):
+        demo._free_port("127.0.0.1", port)
 
 
 def failed(capsys, monkeypatch, *arguments):
@@ -154,7 +177,6 @@ def test_a_port_in_use(run, capsys, monkeypatch):
         assert f"port {port}: Address already in use" in failed(
             capsys, monkeypatch, "demo", run, "--port", port
         )
-    assert "1 to 65535" in failed(capsys, monkeypatch, "demo", run, "--port", 70000)
     assert "192.0.2.1" in failed(capsys, monkeypatch, "demo", run, "--host", "192.0.2.1")
 
 
