@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -186,19 +187,19 @@ def test_not_a_run(tmp_path, capsys, monkeypatch):
 
 
 @contextmanager
-def served(run):
+def served(run, host="127.0.0.1", shown="127.0.0.1"):
     """A demo in a process of its own; gives its address."""
-    with demo_process(run) as process:
+    with demo_process(run, host) as process:
         ready, _, _ = select.select([process.stdout], [], [], 120)
         line = process.stdout.readline() if ready else ""
-        assert line.startswith("open http://127.0.0.1:"), line
+        assert line.startswith(f"open http://{shown}:"), line
         yield line.split()[1]
 
 
 @contextmanager
-def demo_process(run):
-    port = demo._free_port("127.0.0.1", None)
-    command = [sys.executable, "-m", "altuna", "demo", str(run), "--port", str(port)]
+def demo_process(run, host):
+    port = demo._free_port(host, None)
+    command = [sys.executable, "-m", "altuna", "demo", str(run), "--host", host, "--port", str(port)]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
@@ -299,6 +300,16 @@ def test_an_example_of_the_test_split(tab):
     shot(tab, "example")
     assert "left out" not in tab.locator("#opinions").inner_text()
     assert not tab.get_by_label("Share").count()
+
+
+def test_ipv6(run):
+    pytest.importorskip("gradio")
+    try:
+        demo._free_port("::1", None)
+    except UserError:
+        pytest.skip("this machine has no IPv6")
+    with served(run, "::1", "[::1]") as found, urlopen(found) as page:
+        assert page.status == 200
 
 
 def test_over_the_interface(address, run):

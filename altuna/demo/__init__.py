@@ -39,9 +39,10 @@ def serve(run: str, host: str = "127.0.0.1", port: int | None = None) -> None:
         port = _free_port(host, port)
         predictor = Predictor(run)
         blocks = page(predictor, run, sampler(predictor, run, folder))
-        start(blocks, host, port, MAX_UPLOAD)
+        name = f"[{host}]" if ":" in host else host  # IPv6
+        start(blocks, name, port, MAX_UPLOAD)
         others = "" if host in ("127.0.0.1", "localhost", "::1") else "; others in the network can reach it"
-        typer.echo(f"open http://{host}:{port} (Ctrl-C ends it{others})")
+        typer.echo(f"open http://{name}:{port} (Ctrl-C ends it{others})")
         blocks.block_thread()
 
 
