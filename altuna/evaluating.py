@@ -157,7 +157,9 @@ def predict_to_file(
     if out.is_dir():
         raise UserError(f"{out}: is a folder")
     predictor = Predictor(run)
-    manifest = predictor.open(find_manifest(data), columns=read_config(run).get("columns"))
+    # Models of the hub and exported ones have no options of a training.
+    columns = read_config(run).get("columns") if (run / "config.yaml").exists() else None
+    manifest = predictor.open(find_manifest(data), columns=columns)
     parts = predictor.predictions(manifest, store, progress=no_progress if quiet else console.reading)
     first = next(parts)
     open_ = pyarrow.csv.CSVWriter if suffix == ".csv" else pyarrow.parquet.ParquetWriter

@@ -119,7 +119,7 @@ def script(format: str, modalities: Sequence[tuple[str, Reader]]) -> str:
     given = " ".join(shlex.quote(f"{name}={_SHOWN[reader.name]}") for name, reader in modalities)
     readers = "\n\n".join(_READ[kind][1] for kind in kinds)
     return _SCRIPT.format(
-        # In a raw docstring that a name can neither end nor break.
+        # In a docstring, which a name can neither end nor break.
         usage=given.replace('"""', "'''").replace("\\", "/"),
         standard="\n".join(ordered[0]),
         others="\n".join(ordered[1]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, get_args
@@ -90,7 +89,7 @@ def export(
         said["checked"] = check(predictor, engine, samples, f"{run} as {format}")
         write_json(folder / "export.json", said)
         if out.exists():
-            shutil.rmtree(out)  # it is empty
+            out.rmdir()  # it is empty
     return out, dict(said["checked"])
 
 

@@ -85,12 +85,7 @@ def fusion_program(model: MultimodalClassifier) -> ExportedProgram:
 
 def example(reader: Reader, number: int = 2) -> Tensor:
     """Return cells [number, ...] of a reader's shape and type."""
-    return torch.ones(number, *reader.shape, dtype=getattr(torch, torch_name(reader)))
-
-
-def torch_name(reader: Reader) -> str:
-    """Return the name of the type of a reader's cells: ``uint8``, ``float32`` ..."""
-    return str(reader.dtype.__name__)
+    return torch.ones(number, *reader.shape, dtype=getattr(torch, reader.dtype.__name__))
 
 
 def write_onnx(

@@ -6,11 +6,11 @@ import html
 import re
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from altuna.errors import UserError
 from altuna.files import write_text
@@ -42,14 +42,24 @@ def push_to_hub(run: str | Path, repo: str, *, private: bool = False, token: str
         try:
             repo = api.create_repo(repo, private=private, exist_ok=True).repo_id
             return str(api.upload_folder(repo_id=repo, folder_path=folder, commit_message="altuna model"))
-        except (HfHubHTTPError, HFValidationError, OSError) as error:
+        except Exception as error:  # its own, or those of whichever HTTP library it uses
             raise UserError(f"{repo}: cannot be pushed: {_line(error)}") from None
 
 
 def write_loadable(folder: Path, run: Path, predictor: Predictor, repo: str = "ORG/NAME") -> None:
     """Write what ``altuna.load`` reads, with a model card: neither the run's data nor its options."""
-    save_model(folder, predictor.description, predictor.model)
-    write_text(folder / "README.md", model_card(run, predictor.description, repo))
+    encoders = {name: {**of, **_called(of)} for name, of in predictor.description.encoders.items()}
+    description = replace(predictor.description, encoders=encoders)
+    save_model(folder, description, predictor.model)
+    write_text(folder / "README.md", model_card(run, description, repo))
+
+
+def _called(encoder: dict[str, Any]) -> dict[str, str]:
+    """Return the name of an encoder from a local folder without where that is: it is not read again."""
+    name = str(encoder.get("name"))
+    folder = Path(name.removeprefix(PREFIX))
+    is_local = name.startswith(PREFIX) and (folder.is_absolute() or folder.is_dir())
+    return {"name": PREFIX + folder.name} if is_local else {}
 
 
 def fetched(name: str, revision: str | None = None, token: str | None = None) -> Path:
@@ -61,7 +71,7 @@ def fetched(name: str, revision: str | None = None, token: str | None = None) ->
     repo = name.removeprefix(PREFIX)
     try:
         found = snapshot_download(repo, revision=revision, token=token, allow_patterns=[*_FILES])
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+    except Exception as error:  # likewise
         raise UserError(f"{PREFIX}{repo}: cannot be loaded from the hub: {_line(error)}") from None
     return Path(found)
 
@@ -113,7 +123,7 @@ def _body(metrics: dict[str, Any], description: Description, repo: str) -> str:
         rule=metrics["fusion"]["rule"],
         split=metrics["split"],
         n=f"{metrics['n']:,}",
-        trained=f"{metrics['training']['n']:,}",
+        trained=f"{metrics['training'].get('stream', metrics['training']['n']):,}",
         repo=repo,
         sample=shown.replace("`", "'"),
     )

@@ -104,30 +104,32 @@ def train(
     run = everyone(_claim(run) if fresh and first else run)[0]
     run.mkdir(parents=True, exist_ok=True)
     empty = not any(run.iterdir())
+    checkpoints = run / "checkpoints"
     try:
         with agreed():
+            checkpoint = _resumable(checkpoints, training)
             trainer = _trainer(run, options, quiet)
             trainer.loggers = loggers.build(loggers.named(options["logger"]), run, config, quiet)
     except UserError:
         if empty and first:
             shutil.rmtree(run)
         raise
-    checkpoints = run / "checkpoints"
     with agreed():
         if first:
             write_text(run / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
             write_problems(run / "problems.csv", prepared.problems)
             if prepared.manifest.kept:
                 write_mask(run / MASK, prepared.manifest)
-        checkpoint = _resumable(checkpoints, training)
     learnt = learnt_from(prepared.splits["train"].dataset, prepared.description.classes)
+    if stream := prepared.stream:
+        shards = f"trained on a stream of {stream.rows:,} rows in {len(stream.shards):,} shards"
+        remarks = [f"{shards}; counted are the manifest's", *learnt["remarks"]]
+        learnt |= {"stream": stream.rows, "remarks": remarks}
     if not quiet:
         console.err.print(console.inferred(prepared.manifest.modalities), markup=False)
         for remark in learnt["remarks"]:
             console.err.print(remark, markup=False)
-        if stream := prepared.stream:
-            console.err.print(f"a stream of {stream.rows:,} rows in {len(stream.shards):,} shards")
-        rows = stream.rows if stream else learnt["n"]
+        rows = learnt.get("stream", learnt["n"])
         if options["batch_size"] > rows:
             size = f"batch_size={options['batch_size']}"
             console.err.print(f"{size}: an epoch is one batch of {rows} samples", markup=False)
@@ -410,9 +412,10 @@ def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def calm() -> None:
-    """Silence remarks of Lightning's that a user of altuna can do nothing about."""
+    """Silence remarks of libraries that a user of altuna can do nothing about."""
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", module="lightning_fabric")
+    warnings.filterwarnings("ignore", message="Torchinductor does not support code generation for complex")
     warnings.filterwarnings("ignore", module="joblib.externals.loky")  # a worker that grew was replaced

@@ -94,14 +94,9 @@ class Predictor:
         """
         if isinstance(samples, str | Path):
             return self.predict_manifest(self.open(samples), batch_size=batch_size)
-        prediction = self.prediction(samples, batch_size)
-        ids = pa.array([str(sample.get("id", i)) for i, sample in enumerate(samples)])
-        return self.table(prediction, ids)
-
-    def prediction(self, samples: Sequence[Mapping[str, Any]], batch_size: int | None = None) -> Prediction:
-        """Predict a list of samples, as ``predict`` does, into tensors on the CPU."""
         outputs, _ = self.outputs(self._dataset(samples), batch_size)
-        return self.model.fuse(outputs)
+        ids = pa.array([str(sample.get("id", i)) for i, sample in enumerate(samples)])
+        return self.table(self.model.fuse(outputs), ids)
 
     def open(
         self,

@@ -186,6 +186,8 @@ class Training(LightningModule):
         return batch.to(device, non_blocking=device.type == "cuda")  # from page-locked memory
 
     def training_step(self, batch: Batch, number: int) -> None:  # noqa: D102
+        if not len(batch):  # of a stream: nothing in its rows could be read
+            return
         # The first batch of every epoch is enough: what a batch costs changes with a method's phases only.
         counter = FlopCounterMode(display=False) if number == 0 else None
         with counter or nullcontext():

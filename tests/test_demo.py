@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -111,6 +112,7 @@ def test_rows_of_numbers(text, found):
         ("[1, 2", "'acc': not JSON"),
         ("[[1], 2]", "not a number"),
         ('{"d": 1}', "there is no 'd', but a, b"),
+        (f"[1, {10**400}]", "not a number: 1000"),
     ],
 )
 def test_no_rows_of_numbers(text, message):
@@ -127,6 +129,28 @@ def test_examples_predict_as_their_samples(predictor, run, tmp_path):
         draw()
     assert len([*tmp_path.iterdir()]) <= 50
     assert sampler(predictor, "hf:org/name", str(tmp_path)) is None
+
+
+def test_examples_are_what_files_say(tmp_path):
+    lines = ["id,split,label,words,v"]
+    for i in range(24):
+        (tmp_path / f"{i}.txt").write_text(f"word {i}")
+        np.save(tmp_path / f"{i}.npy", np.float32([i, 1 - i % 2]))
+        lines.append(f"{i},{('train', 'val', 'test')[i // 2 % 3]},{i % 2},{i}.txt,{i}.npy")
+    (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
+    modalities = {"words": {"type": "text"}, "v": {"type": "vector"}}
+    options = {"modalities": modalities, "out": tmp_path / "run", "epochs": 1, "quiet": True, "report": False}
+    run = altuna.fit(tmp_path / "data.csv", **options)
+    given = sampler(altuna.load(run, "cpu"), str(run), str(tmp_path))()
+    name, number = given["words"].split()
+    assert name == "word"
+    assert numbers("v", given["v"]) == [int(number), 1 - int(number) % 2]
+
+
+@pytest.mark.parametrize("port", [-1, 0, 70000])
+def test_no_port(port):
+    with pytest.raises(UserError, match=f"from 1 to 65535, got {port}"):
+        demo._free_port("127.0.0.1", port)
 
 
 def failed(capsys, monkeypatch, *arguments):
@@ -154,7 +178,6 @@ def test_a_port_in_use(run, capsys, monkeypatch):
         assert f"port {port}: Address already in use" in failed(
             capsys, monkeypatch, "demo", run, "--port", port
         )
-    assert "1 to 65535" in failed(capsys, monkeypatch, "demo", run, "--port", 70000)
     assert "192.0.2.1" in failed(capsys, monkeypatch, "demo", run, "--host", "192.0.2.1")
 
 
@@ -164,19 +187,19 @@ def test_not_a_run(tmp_path, capsys, monkeypatch):
 
 
 @contextmanager
-def served(run):
+def served(run, host="127.0.0.1", shown="127.0.0.1"):
     """A demo in a process of its own; gives its address."""
-    with demo_process(run) as process:
+    with demo_process(run, host) as process:
         ready, _, _ = select.select([process.stdout], [], [], 120)
         line = process.stdout.readline() if ready else ""
-        assert line.startswith("open http://127.0.0.1:"), line
+        assert line.startswith(f"open http://{shown}:"), line
         yield line.split()[1]
 
 
 @contextmanager
-def demo_process(run):
-    port = demo._free_port("127.0.0.1", None)
-    command = [sys.executable, "-m", "altuna", "demo", str(run), "--port", str(port)]
+def demo_process(run, host):
+    port = demo._free_port(host, None)
+    command = [sys.executable, "-m", "altuna", "demo", str(run), "--host", host, "--port", str(port)]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
@@ -277,6 +300,16 @@ def test_an_example_of_the_test_split(tab):
     shot(tab, "example")
     assert "left out" not in tab.locator("#opinions").inner_text()
     assert not tab.get_by_label("Share").count()
+
+
+def test_ipv6(run):
+    pytest.importorskip("gradio")
+    try:
+        demo._free_port("::1", None)
+    except UserError:
+        pytest.skip("this machine has no IPv6")
+    with served(run, "::1", "[::1]") as found, urlopen(found) as page:
+        assert page.status == 200
 
 
 def test_over_the_interface(address, run):

@@ -4,10 +4,12 @@ import itertools
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from encoders.test_build import ALL, READERS_OF, SMALL, cells_of
 from media import picture, recording, tokenizer, tone
 from PIL import Image
@@ -20,6 +22,7 @@ from altuna.data.readers import READERS
 from altuna.data.readers.text import TextReader
 from altuna.encoders import build
 from altuna.errors import UserError
+from altuna.evaluating import predict_to_file
 from altuna.example import script
 from altuna.graphs import branch_program, fusion_program
 from altuna.heads import HEADS
@@ -281,12 +284,36 @@ def test_to_the_hub_and_back(run, tmp_path, monkeypatch, capsys):
     wanted = altuna.load(run, "cpu").predict(sample)
     assert altuna.load("hf:org/fruit", "cpu").predict(sample).equals(wanted)
     assert altuna.Predictor.from_pretrained("org/fruit", device="cpu").predict(sample).equals(wanted)
+    for model in (run, Path("hf:org/fruit")):
+        predict_to_file(model, str(run.parent / "data.csv"), tmp_path / f"{model.name}.csv", quiet=True)
+    assert (tmp_path / "fruit.csv").read_bytes() == (tmp_path / "run.csv").read_bytes()
     card = (tmp_path / "org" / "fruit" / "README.md").read_text()
     assert 'altuna.load("hf:org/fruit")' in card
     assert str(run.parent) not in card
     with pytest.raises(UserError, match=r"^hf:org/none: cannot be loaded from the hub: no org/none$"):
         altuna.load("hf:org/none")
-    assert "cannot be loaded" in failed(capsys, monkeypatch, "demo", "hf:a b")
+    new = ("--data", run.parent / "data.csv", "--out", tmp_path / "new.csv")
+    assert "cannot be loaded" in failed(capsys, monkeypatch, "predict", "hf:a b", *new)
+
+    def unreachable(*arguments, **options):
+        raise RuntimeError("no answer\nfrom the hub")  # each HTTP library has errors of its own
+
+    monkeypatch.setattr(there, "create_repo", unreachable)
+    assert "org/fruit: cannot be pushed: no answer from the hub" in failed(
+        capsys, monkeypatch, "push", run, "org/fruit"
+    )
+
+
+def test_where_an_encoder_lay_is_not_told(tmp_path):
+    config = transformers.BertConfig(**dict.fromkeys(("hidden_size", "intermediate_size", "vocab_size"), 8))
+    config.num_attention_heads = config.num_hidden_layers = 2
+    transformers.BertModel(config).save_pretrained(tmp_path / "bert")
+    encoder = build("m", READERS["tokens"](tokenizer(), 4), f"hf:{tmp_path / 'bert'}")
+    assert str(tmp_path) not in json.dumps(encoder.saved)
+    assert hub._called({"name": f"hf:{tmp_path / 'minilm'}", "tuning": "frozen"}) == {"name": "hf:minilm"}
+    assert (
+        hub._called({"name": "hf:org/minilm"}) == hub._called({"name": "resnet18"}) == hub._called({}) == {}
+    )
 
 
 def test_the_card_is_valid_and_escapes(run):

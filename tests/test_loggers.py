@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -145,6 +146,14 @@ def test_a_mistake_is_told_before_anything_is_read(given, message, monkeypatch):
     with pytest.raises(UserError) as error:
         altuna.fit("no such data", logger=given)
     assert str(error.value) == message
+
+
+def test_nothing_begins_at_a_service_for_a_damaged_checkpoint(run, tmp_path, monkeypatch):
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / "checkpoints" / "last.ckpt").write_bytes(b"")
+    monkeypatch.setattr(loggers, "build", lambda *arguments: pytest.fail("it began"))
+    with pytest.raises(UserError, match=r"last\.ckpt: is damaged"):
+        altuna.fit("samples.csv", epochs=EPOCHS, batch_size=16, out=copy, resume=True, quiet=True)
 
 
 def test_what_a_service_refuses_is_one_line(tmp_path, monkeypatch):

@@ -9,12 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+import torch
 from media import picture, recording, tone
 from PIL import Image
 
 import altuna
 from altuna.cli import main
 from altuna.evaluation.feature_map import feature_map
+from altuna.evaluation.features import read_features, write_features
+from altuna.model import Features
 from altuna.report import charts, trust_by_class, write_report
 from altuna.report.drawing import Line, Text, save
 from altuna.report.gallery import gallery, kinds_of
@@ -372,6 +375,16 @@ def test_feature_maps(monkeypatch):
     values = np.linalg.eigvalsh(np.cov(unit.T, bias=True))
     np.testing.assert_allclose(places.var(0), values[::-1][:2], rtol=1e-4)
     assert feature_map(np.zeros((1, 4), np.float32))[0].shape == (1, 2)
+
+
+def test_features_of_any_size_become_a_map(tmp_path):
+    numbers = torch.tensor([[1e30], [-1e30], [1.0]]).repeat(4, 1)
+    write_features(tmp_path, Features({"a": numbers}, {"a": torch.arange(12)}, torch.zeros(12)))
+    found = read_features(tmp_path)
+    places, how = feature_map(found.of["a"])
+    assert how == "PCA"  # of one number there is nothing else
+    assert np.isfinite(places).all()
+    assert len(np.unique(places.round(6), axis=0)) == 2
 
 
 def test_trust_is_the_mean_weight_by_class():

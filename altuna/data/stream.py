@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,11 @@ def find_shards(pattern: str, columns: Mapping[str, bool]) -> list[Shard]:
     return [Shard(u, int(s), n) for u, s, n in zip(urls, starts, counts, strict=False)]
 
 
-def _opened(url: str) -> pyarrow.parquet.ParquetFile:
+@contextmanager
+def _opened(url: str) -> Iterator[pyarrow.parquet.ParquetFile]:
     try:
-        return pyarrow.parquet.ParquetFile(fsspec.open(url, "rb").open(), pre_buffer=False)
+        with fsspec.open(url, "rb") as source:
+            yield pyarrow.parquet.ParquetFile(source, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"stream: {url}: cannot be read: {' '.join(str(error).split())}") from None
 
@@ -94,7 +97,8 @@ class Stream:
 
     Shards come in an order drawn for the epoch, and rows through a buffer: whenever ``buffer`` rows are in
     it they are shuffled and half of them leave. The order depends on the seed and the epoch alone, not on
-    ``workers``. At no time are more than about twice ``buffer`` rows in memory, and the batches ahead.
+    ``workers``. At no time are more than about twice ``buffer`` rows in memory, and the batches ahead. A row
+    of which nothing can be read is not in its batch, which may be left without any.
 
     Args:
         pattern: Of the shards.
@@ -158,11 +162,10 @@ class Stream:
         try:
             for table in self._tables():
                 waiting.append(pool.submit(self._batch, table))
-                if len(waiting) > self.workers and len(batch := waiting.popleft().result()):
-                    yield batch
+                if len(waiting) > self.workers:
+                    yield waiting.popleft().result()
             while waiting:
-                if len(batch := waiting.popleft().result()):
-                    yield batch
+                yield waiting.popleft().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -188,16 +191,12 @@ class Stream:
     def _parts(self, shard: Shard) -> Iterator[pa.Table]:
         with _opened(shard.url) as file:
             first = shard.first
-            try:
-                for batch in file.iter_batches(READ, columns=self.columns):
-                    table = hf.typed(pa.Table.from_batches([batch]).select(self.columns))[0]
-                    table = plain(Path(shard.url), table, self.text)
-                    rows = pa.array(np.arange(first, first + len(table)))
-                    yield table.append_column(_ROW, rows)
-                    first += len(table)
-            except (pa.ArrowException, OSError) as error:
-                reason = " ".join(str(error).split())
-                raise UserError(f"stream: {shard.url}: cannot be read: {reason}") from None
+            for batch in file.iter_batches(READ, columns=self.columns):
+                table = hf.typed(pa.Table.from_batches([batch]).select(self.columns))[0]
+                table = plain(Path(shard.url), table, self.text)
+                rows = pa.array(np.arange(first, first + len(table)))
+                yield table.append_column(_ROW, rows)
+                first += len(table)
 
     def _batch(self, table: pa.Table) -> Batch:
         indices = table[_ROW].to_numpy()

@@ -39,14 +39,17 @@ def serve(run: str, host: str = "127.0.0.1", port: int | None = None) -> None:
         port = _free_port(host, port)
         predictor = Predictor(run)
         blocks = page(predictor, run, sampler(predictor, run, folder))
-        start(blocks, host, port, MAX_UPLOAD)
+        name = f"[{host}]" if ":" in host else host  # IPv6
+        start(blocks, name, port, MAX_UPLOAD)
         others = "" if host in ("127.0.0.1", "localhost", "::1") else "; others in the network can reach it"
-        typer.echo(f"open http://{host}:{port} (Ctrl-C ends it{others})")
+        typer.echo(f"open http://{name}:{port} (Ctrl-C ends it{others})")
         blocks.block_thread()
 
 
 def _free_port(host: str, port: int | None) -> int:
     """Return ``port`` if it can be listened on, or the first that can when None."""
+    if port is not None and not 0 < port < 2**16:
+        raise UserError(f"--port must be a number from 1 to 65535, got {port}")
     for candidate in range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else (port,):
         try:
             family = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0][0]
@@ -56,8 +59,6 @@ def _free_port(host: str, port: int | None) -> int:
             return candidate
         except OSError as error:
             reason = error.strerror
-        except OverflowError:
-            raise UserError(f"--port must be a number from 1 to 65535, got {port}") from None
     if port is None:
         raise UserError(f"{host}: no free port from {FIRST_PORT} on: {reason}; --port names one")
     raise UserError(f"cannot listen on {host}, port {port}: {reason}; --port names another")

@@ -31,22 +31,15 @@ def answer(predictor: Predictor, given: Mapping[str, Any]) -> Answer:
         }
         if not sample:
             raise UserError(f"Give at least one of: {', '.join(given)}.")
-        prediction = predictor.prediction([sample])
+        (found,) = predictor.predict([sample]).to_pylist()
     except UserError as error:
         return Answer(None, "", _message(error, given))
-    probabilities = dict(zip(predictor.classes, prediction.probabilities[0].tolist(), strict=True))
-    temperatures = predictor.model.temperatures.cpu().view(-1, 1)
-    opinions = (prediction.unimodal_logits[:, 0] / temperatures).softmax(-1)
+    probabilities = {name: found[f"p_{name}"] for name in predictor.classes}
     rows = []
-    for i, name in enumerate(predictor.modalities):
-        if prediction.present[i, 0]:
-            best = int(opinions[i].argmax())
-            said = (
-                predictor.classes[best],
-                _bar(float(opinions[i, best])),
-                _bar(float(prediction.weights[i, 0])),
-            )
-            rows.append((html.escape(name), html.escape(said[0]), *said[1:]))
+    for name in predictor.modalities:
+        if found[f"present_{name}"]:
+            bars = (_bar(found[f"{figure}_{name}"]) for figure in ("confidence", "weight"))
+            rows.append((html.escape(name), html.escape(found[f"says_{name}"]), *bars))
         else:
             rows.append((html.escape(name), "<i>left out</i>", "", ""))
     cells = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
@@ -87,19 +80,13 @@ def numbers(name: str, text: str, columns: tuple[str, ...] = ()) -> list[float |
         parts = found
     else:
         parts = [part.strip() or None for part in text.split(",")] if "," in text else text.split()
-    try:
-        return [None if part is None else float(part) for part in parts]
-    except (TypeError, ValueError):
-        wrong = next(part for part in parts if part is not None and not _is_number(part))
-        raise UserError(f"{name!r}: not a number: {str(wrong)[:50]}") from None
-
-
-def _is_number(part: Any) -> bool:
-    try:
-        float(part)
-    except (TypeError, ValueError):
-        return False
-    return True
+    row: list[float | None] = []
+    for part in parts:
+        try:
+            row.append(None if part is None else float(part))
+        except (TypeError, ValueError, OverflowError):
+            raise UserError(f"{name!r}: not a number: {str(part)[:50]}") from None
+    return row
 
 
 def _bar(share: float) -> str:

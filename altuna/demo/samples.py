@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
-
 from altuna.data.cells import Cells
+from altuna.data.readers import BadCellError
+from altuna.data.readers.base import silent
+from altuna.data.readers.text import text_of
 from altuna.data.splits import split_rows
 from altuna.errors import UserError
 from altuna.predictor import Predictor
@@ -48,16 +50,20 @@ def sampler(predictor: Predictor, run: str, folder: str) -> Sampler | None:
         given: dict[str, Any] = {}
         for name, modality in manifest.modalities.items():
             cell = cells[name][row]
-            if modality.type == "vector" and isinstance(cell, np.ndarray | list):
-                given[name] = ", ".join("" if x is None or x != x else f"{x:g}" for x in cell)
-            elif modality.type == "text" and isinstance(cell, str):
-                given[name] = cell
-            elif isinstance(cell, bytes) or (isinstance(cell, Path) and cell.is_file()):
-                content = cell if isinstance(cell, bytes) else cell.read_bytes()
-                suffix = cell.suffix if isinstance(cell, Path) else ""
-                written.append(Path(folder) / f"example-{uuid4().hex}{suffix}")
-                written[-1].write_bytes(content)
-                given[name] = str(written[-1])
+            with suppress(BadCellError, OSError):  # what cannot be read is left out
+                if cell is None:
+                    continue
+                if modality.type == "vector":
+                    numbers = predictor.description.readers[name].read(cell)
+                    given[name] = ", ".join("" if x != x else f"{x:g}" for x in numbers)
+                elif modality.type == "text":
+                    given[name] = text_of(cell, silent)
+                else:
+                    content = cell if isinstance(cell, bytes) else cell.read_bytes()
+                    suffix = cell.suffix if isinstance(cell, Path) else ""
+                    written.append(Path(folder) / f"example-{uuid4().hex}{suffix}")
+                    written[-1].write_bytes(content)
+                    given[name] = str(written[-1])
         while len(written) > KEPT:
             written.pop(0).unlink(missing_ok=True)
         return given

@@ -85,7 +85,7 @@ class Spectrogram(nn.Module):
         with torch.autocast(wave.device.type, enabled=False):
             wave = wave.to(self.window.dtype) / 32768
             wave = nn.functional.pad(wave, (self.n_fft // 2, self.n_fft // 2))
-            if torch.compiler.is_compiling():
+            if torch.compiler.is_exporting():
                 beside = self.n_fft - self.length
                 window = nn.functional.pad(self.window, (beside // 2, beside - beside // 2))
                 magnitudes = _magnitudes(wave.unfold(1, self.n_fft, self.hop) * window, self.n_fft).mT
@@ -220,14 +220,14 @@ def until_end(waves: Tensor) -> Tensor:
 
 def until_longest(there: Tensor) -> int:
     """Return the length of the longest text [n, length] bool, for the padding of all to be cut off."""
-    if torch.compiler.is_compiling():  # whoever calls a graph does not pad a single text
+    if torch.compiler.is_exporting():  # whoever calls a graph does not pad a single text
         return there.shape[1]
     return int(there.any(0).nonzero().max()) + 1
 
 
 def _magnitudes(frames: Tensor, n_fft: int) -> Tensor:
     """Return the magnitudes [n, F, n_fft // 2 + 1] of the spectra of frames [n, F, length]."""
-    if not torch.compiler.is_compiling():
+    if not torch.compiler.is_exporting():
         magnitudes: Tensor = torch.fft.rfft(frames, n_fft).abs()
         return magnitudes
     # ONNX's own transforms are slow or absent in its runtimes: a matrix of cosines and sines is neither.

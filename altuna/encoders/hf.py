@@ -250,6 +250,7 @@ def build(
     tail = _tail(network.out_features, dropout) if tuning == "frozen" else None
     encoder = Encoder(front_end, OverTime(network) if over_time else network, steps, tail=tail, lr=lr)
     config = json.loads(model.config.to_json_string(use_diff=False))
+    config.pop("_name_or_path", None)  # maybe a folder, which is nobody's business where the model goes
     encoder.depends = f"{pooling} {tuning}"
     encoder.saved = {"saved": {"config": config, "preprocessor": preprocessor}}
     return encoder

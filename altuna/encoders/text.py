@@ -42,7 +42,7 @@ class TextSmall(nn.Module):
         return features
 
     def _sum(self, tokens: Tensor) -> Tensor:
-        if torch.compiler.is_compiling():  # ONNX has no bag of embeddings: exporters write a loop over texts
+        if torch.compiler.is_exporting():  # ONNX has no bag of embeddings: exporters write a loop over texts
             embedded = functional.embedding(tokens, self.embedding.weight)
             return (embedded * (tokens > 0).unsqueeze(-1)).sum(1)
         total: Tensor = self.embedding(tokens)

@@ -21,7 +21,7 @@ def feature_map(features: NDArray[np.float32], seed: int = 0) -> tuple[NDArray[n
     parts = (left * scale)[:, :COMPONENTS]
     flat = np.zeros((len(parts), 2))
     flat[:, : parts.shape[1]] = parts[:, :2]
-    if len(parts) < FEWEST or not scale[:1].any():
+    if len(parts) < FEWEST or parts.shape[1] < 2 or not scale[:1].any():
         return flat, "PCA"
     try:
         from sklearn.manifold import TSNE

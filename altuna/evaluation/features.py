@@ -16,6 +16,7 @@ from altuna.model import Features
 
 FILE = "features.safetensors"
 MOST_POINTS = 600  # of all modalities together
+LARGEST = torch.finfo(torch.half).max
 
 
 class MapFeatures(NamedTuple):
@@ -26,14 +27,17 @@ class MapFeatures(NamedTuple):
 
 
 def write_features(run: Path, features: Features) -> None:
-    """Write the features of samples that are spread evenly over a split, as half-precision numbers."""
+    """Write the features of samples that are spread evenly over a split, as half-precision numbers.
+
+    Those beyond its range, which an encoder without a norm at its end may make, are put at its ends.
+    """
     number = len(features.labels)
     most = max(1, MOST_POINTS // max(1, len(features.of)))
     chosen = torch.linspace(0, number - 1, min(number, most)).round().long()
     arrays = {}
     for modality, rows in features.rows.items():
         some = torch.isin(rows, chosen)
-        arrays[f"features/{modality}"] = features.of[modality][some].half().numpy()
+        arrays[f"features/{modality}"] = features.of[modality][some].clamp(-LARGEST, LARGEST).half().numpy()
         arrays[f"rows/{modality}"] = rows[some].numpy()
     with replacing(run / FILE) as unfinished:
         unfinished.write_bytes(save(arrays))

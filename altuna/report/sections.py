@@ -161,8 +161,8 @@ def learning(runs: Sequence[Run]) -> Section:
 
     def losses(run: Run) -> Drawing:
         found = run.by_turn("train/loss")
-        others = colours([name for name in found if name not in run.modalities])
-        series = [Series(n, points, *{**look(run), **others}[n]) for n, points in found.items()]
+        shades = colours([*dict.fromkeys([*run.modalities, *found])])  # of modalities as everywhere
+        series = [Series(n, points, *shades[n]) for n, points in found.items()]
         title = "Training loss of each turn, by epoch"
         return charts.line_chart("turns", title, series, "epoch", "loss", share=False)
 

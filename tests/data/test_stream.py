@@ -220,6 +220,15 @@ def test_a_training_is_the_same_again_and_resumed(folder, tmp_path, monkeypatch)
     assert altuna.load(tmp_path / "b").predict(folder / "shards" / "1.parquet").num_rows == 3
 
 
+def test_a_batch_of_which_nothing_can_be_read_is_passed_over(folder, broken, tmp_path):
+    columns = {n: [None, *table(range(2, 5))[n].to_pylist()] for n in ("words", "x_1", "x_2")}
+    run = fit(folder, tmp_path / "run", stream=str(broken(**columns)), batch_size=1)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["cost"]["epochs"] == 2
+    assert metrics["training"]["stream"] == 4
+    assert "a stream of 4 rows in 1 shards" in (run / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     "options", [{"missing_rate": 0.2}, {"missing_mask": "m.parquet"}, {"test_missing_rate": 0.1}]
 )

@@ -51,6 +51,16 @@ def test_in_use_nothing_is_random(kind):
     assert not torch.equal(encoder(cells), encoder(cells))
 
 
+@pytest.mark.parametrize("kind", ["audio", "text"])
+def test_compiled_it_computes_the_same_way(kind):
+    # Graphs that leave PyTorch have spectra and bags of embeddings in other words.
+    encoder = build("m", READERS_OF[kind]).eval()
+    cells = cells_of(READERS_OF[kind])
+    wanted = encoder(cells)
+    encoder.compile(backend="eager")
+    assert torch.equal(encoder(cells), wanted)
+
+
 def test_frames_are_averaged_over_time():
     encoder = build("m", READERS_OF["video"], "resnet18").eval()
     cells = cells_of(READERS_OF["video"])
