@@ -193,6 +193,9 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
         raise UserError(
             f"micro_batch={given['micro_batch']}: is a part of a batch, which has {given['batch_size']} rows"
         )
+    if given["precision"].startswith("16"):
+        why = "scales gradients, which methods read and change; take bf16-mixed"
+        raise UserError(f"precision: {given['precision']} {why}")
     if given["strategy"] != "ddp":
         why = ": methods read and change whole gradients, which fsdp splits" * (given["strategy"] == "fsdp")
         raise UserError(f"strategy: there is ddp, not {given['strategy']!r}{why}")

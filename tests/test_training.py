@@ -134,3 +134,8 @@ def test_a_part_larger_than_the_batch(manifest, tmp_path):
 def test_a_batch_larger_than_the_data(manifest, tmp_path, capfd):
     fit(manifest, tmp_path / "run", batch_size=1000, quiet=False)
     assert "batch_size=1000: an epoch is one batch of 63 samples" in capfd.readouterr().err
+
+
+def test_a_precision_that_scales_gradients(manifest, tmp_path):
+    with pytest.raises(UserError, match=r"^precision: 16-mixed scales gradients, .* take bf16-mixed$"):
+        fit(manifest, tmp_path / "run", precision="16-mixed")
