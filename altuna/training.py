@@ -236,9 +236,8 @@ class Training(LightningModule):
         """Leave the gradient of a turn's loss, or of the sum of several, in the parameters; return it."""
         losses = self.method.loss(turn, batch)
         if isinstance(losses, Tensor):
-            torch.autograd.backward(
-                losses
-            )  # not by Lightning's, whose hooks took a tenth of a small batch's time
+            # Not by Lightning's manual_backward, whose hooks took a tenth of a small batch's time.
+            torch.autograd.backward(losses)
             average_gradients(self)
             return losses.detach()
         parameters = [p for p in self.parameters() if p.requires_grad]

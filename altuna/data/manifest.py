@@ -39,6 +39,7 @@ __all__ = [
 
 SPLITS = ("train", "val", "test")
 RESERVED = ("id", "split", "label", "group")
+ALL = "fused"  # in figures and logs, beside the modalities' names
 LABEL_NAMES = ("labels", "class", "category", "target", "y")  # as tables often call it
 
 
@@ -158,6 +159,8 @@ def read_manifest(
         source.types,
         source.notes,
     )
+    if ALL in manifest.modalities:
+        raise UserError(f"{path}: a modality cannot be called {ALL!r}, as the figures of all together are")
     _check_ids(manifest)
     _check_splits(manifest, allow_shared_groups)
     _check_finite(manifest)

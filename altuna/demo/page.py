@@ -40,7 +40,9 @@ def page(predictor: Predictor, run: str, draw: Sampler | None) -> gr.Blocks:
         )
         return probabilities, opinions, message
 
-    with gr.Blocks(title=f"altuna: {Path(run).name}", analytics_enabled=False) as blocks:
+    # Files that were given are forgotten after an hour: the demo may run for weeks.
+    title = f"altuna: {Path(run).name}"
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
         name = html.escape(Path(run).name)
         gr.HTML(f"<h1>{name}</h1><p>Leave out whatever you do not have; nothing leaves this machine.</p>")
         with gr.Row():

@@ -214,6 +214,7 @@ def test_stated_modalities_that_do_not_fit(stated, words, tmp_path):
         ("id,t\na,x\nb,y\na,z\n", ", row 3 (id 'a'), column 'id': the id stands already in row 1"),
         ("id,t,t\na,x,y\n", ": column 't' stands twice"),
         ("id,label\na,x\n", ": no modality"),
+        ("id,fused\na,x\n", ": a modality cannot be called 'fused'"),
         ("id,t\na,\n", ": no modality"),
         ("id,split,t\na,train,x\nb,trian,y\n", ", row 2 (id 'b'), column 'split': unknown split 'trian'"),
         ("id,split,t\na,train,x\nb,,y\n", ", row 2 (id 'b'), column 'split': empty"),
