@@ -70,9 +70,10 @@ def _flags(function: Callable[..., Any], only: Collection[str] = ()) -> list[ins
         plain = next((c for c in choices if c in (str, int, float, bool, Path)), None)
         if plain is None:
             continue
-        shown = None if parameter.default in (None, False) else str(parameter.default)
-        declaration = [f"--{name.replace('_', '-')}"]
-        option = typer.Option(*declaration, help=text, show_default=shown or False)
+        shown = None if parameter.default in (None, False, True) else str(parameter.default)
+        flag = name.replace("_", "-")
+        declaration = f"--{flag}/--no-{flag}" if parameter.default is True else f"--{flag}"
+        option = typer.Option(declaration, help=text, show_default=shown or False)
         flags.append(
             inspect.Parameter(
                 name,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -269,6 +270,9 @@ def test_ctrl_c_says_how_to_go_on(manifest, tmp_path, here):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=partial(
+            signal.signal, signal.SIGINT, signal.default_int_handler
+        ),  # if the tests ignore it
     )
     while process.poll() is None and not [*out.glob("*/checkpoints/last.ckpt")]:
         time.sleep(0.02)
