@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import logging
 import shutil
+import signal
+import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -232,15 +235,38 @@ def _fit(
     if stream:
         stream.workers = max(1, workers)
     try:
-        trainer.fit(
-            training,
-            stream or loader(train.shared(rank(), processes()), size, seed, workers),
-            loader(val.shared(rank(), processes()), size),
-            ckpt_path=checkpoint,
-            weights_only=True,
-        )
+        with _stopping_between_batches(training):
+            trainer.fit(
+                training,
+                stream or loader(train.shared(rank(), processes()), size, seed, workers),
+                loader(val.shared(rank(), processes()), size),
+                ckpt_path=checkpoint,
+                weights_only=True,
+            )
     except SystemExit:  # how Lightning ends after Ctrl-C
         raise KeyboardInterrupt from None
+
+
+@contextmanager
+def _stopping_between_batches(training: Training) -> Iterator[None]:
+    """Let Ctrl-C take effect after a batch, a second one at once.
+
+    In the middle of one it may leave a lock held, as of TensorBoard's queue, that Lightning then waits for.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    ours = before is signal.default_int_handler and threading.current_thread() is threading.main_thread()
+
+    def ask(*_: object) -> None:
+        training.interrupted = True
+        signal.signal(signal.SIGINT, before)
+
+    if ours:
+        signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)
 
 
 def _resumable(checkpoints: Path, training: Training) -> Path | None:

@@ -94,6 +94,7 @@ class Training(LightningModule):
         self.seed, self.log_every, self.clip = seed, log_every, clip
         self.max_updates, self.max_seconds, self.epochs = max_updates, max_seconds, epochs
         self.updates, self._flops, self._started = 0, 0, 0.0
+        self.interrupted = False  # asked to stop; done after a batch
         self.history: list[dict[str, float]] = []
         self._frozen: str | None = None
         self._sums: dict[str, list[Tensor]] = defaultdict(list)
@@ -134,6 +135,10 @@ class Training(LightningModule):
         by_updates = self.max_updates is not None and self.updates >= self.max_updates
         if by_updates or (self.max_seconds is not None and self._seconds() >= self.max_seconds):
             self.trainer.should_stop = True
+
+    def _stop_if_asked(self) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     @property
     def expected_epochs(self) -> int:
@@ -195,6 +200,7 @@ class Training(LightningModule):
         if counter is not None:
             self._flops = counter.get_total_flops()
         self._stop_if_spent()
+        self._stop_if_asked()
 
     def _train_on(self, batch: Batch, number: int) -> None:
         optimizer: Any = self.optimizers()
@@ -277,6 +283,7 @@ class Training(LightningModule):
     def validation_step(self, batch: Batch, number: int) -> None:  # noqa: D102
         outputs = self.method.model.outputs(batch.inputs, batch.rows, len(batch))
         self._outputs.append((outputs, batch.labels))
+        self._stop_if_asked()
 
     def on_validation_epoch_end(self) -> None:  # noqa: D102
         model = self.method.model
