@@ -27,7 +27,7 @@ from altuna.hub import write_loadable
 from altuna.model import Features, Prediction
 from altuna.options import nearest
 from altuna.predictor import Predictor
-from altuna.run import Description, read_config, read_json
+from altuna.run import Description, read_config, read_metrics
 
 SAMPLES = 200  # that an export is checked on
 TOLERANCE = 1e-4  # of a fused probability
@@ -157,7 +157,7 @@ def _samples(
     predictor: Predictor, run: Path, data: str | None, root: Path | None, store: Path | None
 ) -> Samples:
     """Return up to ``SAMPLES`` of the split that the run was tested on."""
-    split = str(read_json(run, "metrics.json").get("split", "test"))
+    split = str(read_metrics(run)["split"])
     manifest, found = open_split(predictor, read_config(run), data, split, root, store, quiet=True)
     some = np.unique(np.linspace(0, len(found.rows) - 1, SAMPLES).round().astype(int))
     dataset = found.dataset

@@ -320,6 +320,22 @@ def test_no_run(make, words, tmp_path, capsys, monkeypatch):
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("metrics.json", "{}", "not the figures of a run: no 'data'"),
+        ("config.yaml", "a: 1", "not the options of a run: no 'data'"),
+        ("config.yaml", "{data: x, method: 3, modalities: null, seed: 0}", "'method' has no name"),
+        ("log.csv", "epoch\n", "log.csv lacks epochs"),
+    ],
+)
+def test_a_folder_that_is_no_run(file, content, words, mixed, tmp_path):
+    shutil.copytree(mixed, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    (tmp_path / "run" / file).write_text(content)
+    with pytest.raises(altuna.errors.UserError, match=words):
+        write_report([tmp_path / "run"])
+
+
 def test_mistakes(mixed, tmp_path):
     with pytest.raises(altuna.errors.UserError, match="name 1 to 8 runs, got 9"):
         write_report([mixed] * 9)
