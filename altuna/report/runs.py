@@ -20,6 +20,8 @@ from altuna.errors import UserError
 from altuna.evaluation.features import MapFeatures, read_features
 from altuna.run import Description, read_config, read_json, read_metrics, run_label
 
+LONGEST_NAME = 80  # letters of what tells a run from others
+
 
 @dataclass(frozen=True)
 class Run:
@@ -97,6 +99,11 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     metrics = [read_metrics(folder) for folder in folders]
     configs = [read_config(folder) for folder in folders]
     names = [run_label(config, configs) for config in configs]
+    # What differs in much, as on other data, is called by its folder.
+    names = [
+        name if len(name) <= LONGEST_NAME else f"{config['method']['name']} ({folder})"
+        for name, config, folder in zip(names, configs, folders, strict=True)
+    ]
     if len({config["seed"] for config in configs}) > 1:
         names = [f"{name}, seed {config['seed']}" for name, config in zip(names, configs, strict=True)]
     if len({str(config["data"]) for config in configs}) > 1:
