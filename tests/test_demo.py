@@ -198,6 +198,20 @@ def address(run):
         yield found
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_uploads_go_however_it_is_stopped(number, run, tmp_path):
+    pytest.importorskip("gradio")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
+    port = demo._free_port("127.0.0.1", None)
+    command = [sys.executable, "-m", "altuna", "demo", str(run), "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout.readline().startswith("open")
+        assert [*tmp_path.glob("altuna-demo-*")]
+        process.send_signal(number)
+        assert process.wait(30) == 128 + number
+    assert not [*tmp_path.glob("altuna-demo-*")]
+
+
 @pytest.fixture(scope="module")
 def browser():
     api = pytest.importorskip("playwright.sync_api")
