@@ -130,8 +130,12 @@ def check(predictor: Predictor, engine: Engine, samples: Samples, what: str) -> 
                 continue
             got = engine.fuse(given.numpy().T[part], [other[part] for other in others])
             at = np.searchsorted(np.flatnonzero(kept), part)
-            for mine, theirs in zip((wanted.probabilities, wanted.weights.T), got[:2], strict=True):
-                difference = float(np.abs(mine.numpy()[at] - theirs).max())
+            # A weight is a share of what modalities know: of next to nothing, rounding makes any share.
+            knows = (wanted.probabilities.amax(1) * wanted.probabilities.shape[1] - 1).clamp(0, 1)
+            scales = np.ones((len(at), 1)), knows.numpy()[at][:, None]
+            wanted_both = wanted.probabilities, wanted.weights.T
+            for mine, theirs, scale in zip(wanted_both, got[:2], scales, strict=True):
+                difference = float((np.abs(mine.numpy()[at] - theirs) * scale).max())
                 if not difference <= TOLERANCE:
                     raise UserError(
                         f"{what} is not what the model predicts: from {'+'.join(subset)} a probability or "
