@@ -148,9 +148,9 @@ HERE = Path(__file__).parent
 
 READ = {{{read}}}
 config = json.loads((HERE / "export.json").read_text(encoding="utf-8"))
-given = dict(argument.split("=", 1) for argument in sys.argv[1:])
+given = {{name: value for name, _, value in (argument.partition("=") for argument in sys.argv[1:])}}
 names = [m["name"] for m in config["modalities"]]
-if not given or set(given) - set(names):
+if not given or set(given) - set(names) or "" in given.values():
     sys.exit(f"give one or more of {{', '.join(names)}}, as in NAME=VALUE")
 inputs = {{"present": np.array([[name in given for name in names]])}}
 for i, m in enumerate(config["modalities"]):

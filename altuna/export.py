@@ -26,7 +26,7 @@ from altuna.hub import write_loadable
 from altuna.model import Features, Prediction
 from altuna.options import nearest
 from altuna.predictor import Predictor
-from altuna.run import Description, read_config, read_json
+from altuna.run import Description, read_config, read_metrics
 
 SAMPLES = 200  # that an export is checked on
 TOLERANCE = 1e-4  # of a fused probability
@@ -129,8 +129,12 @@ def check(predictor: Predictor, engine: Engine, samples: Samples, what: str) -> 
                 continue
             got = engine.fuse(given.numpy().T[part], [other[part] for other in others])
             at = np.searchsorted(np.flatnonzero(kept), part)
-            for mine, theirs in zip((wanted.probabilities, wanted.weights.T), got[:2], strict=True):
-                difference = float(np.abs(mine.numpy()[at] - theirs).max())
+            # A weight is a share of what modalities know: of next to nothing, rounding makes any share.
+            knows = (wanted.probabilities.amax(1) * wanted.probabilities.shape[1] - 1).clamp(0, 1)
+            scales = np.ones((len(at), 1)), knows.numpy()[at][:, None]
+            wanted_both = wanted.probabilities, wanted.weights.T
+            for mine, theirs, scale in zip(wanted_both, got[:2], scales, strict=True):
+                difference = float((np.abs(mine.numpy()[at] - theirs) * scale).max())
                 if not difference <= TOLERANCE:
                     raise UserError(
                         f"{what} is not what the model predicts: from {'+'.join(subset)} a probability or "
@@ -156,7 +160,7 @@ def _samples(
     predictor: Predictor, run: Path, data: str | None, root: Path | None, store: Path | None
 ) -> Samples:
     """Return up to ``SAMPLES`` of the split that the run was tested on."""
-    split = str(read_json(run, "metrics.json").get("split", "test"))
+    split = str(read_metrics(run)["split"])
     manifest, found = open_split(predictor, read_config(run), data, split, root, store, quiet=True)
     some = np.unique(np.linspace(0, len(found.rows) - 1, SAMPLES).round().astype(int))
     dataset = found.dataset

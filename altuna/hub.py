@@ -15,7 +15,7 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData, snapsho
 from altuna.errors import UserError
 from altuna.files import write_text
 from altuna.predictor import Predictor
-from altuna.run import Description, read_json, save_model
+from altuna.run import Description, read_metrics, save_model
 
 PREFIX = "hf:"
 _FILES = ("model.safetensors", "config.json")
@@ -78,7 +78,7 @@ def fetched(name: str, revision: str | None = None, token: str | None = None) ->
 
 def model_card(run: Path, description: Description, repo: str = "ORG/NAME") -> str:
     """Return the model card of a run: figures, data, modalities, fusion, use and limits."""
-    metrics = read_json(run, "metrics.json")
+    metrics = read_metrics(run)
     data = ModelCardData(
         library_name="altuna",
         tags=["multimodal", "missing-modalities", *sorted({r.type for r in description.readers.values()})],

@@ -20,6 +20,11 @@ from altuna.files import replacing, write_json
 from altuna.model import Impute, MultimodalClassifier
 
 FORMAT = 2
+# What metrics.json of every run has, that others read.
+FIGURES = (
+    *("data", "method", "seed", "split", "n", "modalities", "fused", "fusion"),
+    *("imbalance", "rates", "subsets", "training", "cost"),
+)
 
 
 @dataclass(frozen=True)
@@ -141,7 +146,21 @@ def read_json(run: Path, name: str) -> dict[str, Any]:
 
 def read_config(run: Path) -> dict[str, Any]:
     """Read ``config.yaml``, the options of the run."""
-    return read_yaml(run / "config.yaml")
+    path = run / "config.yaml"
+    config = read_yaml(path)
+    if lacking := [name for name in ("data", "method", "modalities", "seed") if name not in config]:
+        raise UserError(f"{path}: not the options of a run: no {lacking[0]!r}")
+    if not isinstance(config["method"], dict) or "name" not in config["method"]:
+        raise UserError(f"{path}: not the options of a run: 'method' has no name")
+    return config
+
+
+def read_metrics(run: Path) -> dict[str, Any]:
+    """Read ``metrics.json``, the figures of a finished run."""
+    metrics = read_json(run, "metrics.json")
+    if lacking := [name for name in FIGURES if name not in metrics]:
+        raise UserError(f"{run / 'metrics.json'}: not the figures of a run: no {lacking[0]!r}")
+    return metrics
 
 
 def run_label(config: Mapping[str, Any], configs: Sequence[Mapping[str, Any]]) -> str:

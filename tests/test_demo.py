@@ -110,6 +110,7 @@ def test_rows_of_numbers(text, found):
     [
         ("1, two, 3", "'acc': not a number: two"),
         ("[1, 2", "'acc': not JSON"),
+        ("[" * 100_000, "'acc': not JSON"),
         ("[[1], 2]", "not a number"),
         ('{"d": 1}', "there is no 'd', but a, b"),
         (f"[1, {10**400}]", "not a number: 1000"),
@@ -218,6 +219,20 @@ def address(run):
     pytest.importorskip("gradio")
     with served(run) as found:
         yield found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_uploads_go_however_it_is_stopped(number, run, tmp_path):
+    pytest.importorskip("gradio")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
+    port = demo._free_port("127.0.0.1", None)
+    command = [sys.executable, "-m", "altuna", "demo", str(run), "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout.readline().startswith("open")
+        assert [*tmp_path.glob("altuna-demo-*")]
+        process.send_signal(number)
+        assert process.wait(30) == 128 + number
+    assert not [*tmp_path.glob("altuna-demo-*")]
 
 
 @pytest.fixture(scope="module")

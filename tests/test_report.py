@@ -23,7 +23,7 @@ from altuna.report.drawing import Line, Text, save
 from altuna.report.gallery import gallery, kinds_of
 from altuna.report.report import MOST_BYTES
 from altuna.report.runs import read_runs
-from altuna.report.sections import confusion
+from altuna.report.sections import confusion, sections
 
 CHROMIUM = shutil.which("chromium")
 ARTEFACTS = Path(__file__).parent.parent / "artefacts"  # screenshots, kept by CI
@@ -321,6 +321,36 @@ def test_no_run(make, words, tmp_path, capsys, monkeypatch):
     said = capsys.readouterr().err
     assert words in said
     assert said.count("\n") == 1
+
+
+def test_runs_that_differ_in_much_are_called_by_their_folders(mixed, alone, monkeypatch):
+    assert "encoders=" in read_runs([mixed, alone])[0].name
+    monkeypatch.setattr("altuna.report.runs.LONGEST_NAME", 20)
+    found = [run.name for run in read_runs([mixed, alone])]
+    assert str(mixed) in found[0]
+    assert "encoders=" not in found[0]
+
+
+def test_modalities_without_a_figure_are_counted(modalities):
+    leads = {section.title: section.lead for section in sections(read_runs([modalities]))}
+    assert "the first 3 of 20 modalities" in leads["What is taken for what?"]
+    assert "the first 3 of 20 modalities" in leads["Can I believe the confidence?"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("metrics.json", "{}", "not the figures of a run: no 'data'"),
+        ("config.yaml", "a: 1", "not the options of a run: no 'data'"),
+        ("config.yaml", "{data: x, method: 3, modalities: null, seed: 0}", "'method' has no name"),
+        ("log.csv", "epoch\n", "log.csv lacks epochs"),
+    ],
+)
+def test_a_folder_that_is_no_run(file, content, words, mixed, tmp_path):
+    shutil.copytree(mixed, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    (tmp_path / "run" / file).write_text(content)
+    with pytest.raises(altuna.errors.UserError, match=words):
+        write_report([tmp_path / "run"])
 
 
 def test_mistakes(mixed, tmp_path):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import sys
 import tempfile
+import threading
 
 import typer
 
@@ -27,6 +30,10 @@ def serve(run: str, host: str = "127.0.0.1", port: int | None = None) -> None:
     Raises:
         UserError: Gradio is not installed, not a run, or the port is in use.
     """
+    # Else whoever stops it by a service manager or by closing the terminal leaves the uploads behind.
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", None)):
+        if number is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(number, _stop)
     with tempfile.TemporaryDirectory(prefix="altuna-demo-") as folder:
         # Read when Gradio is imported. Uploads go to the folder, and with it.
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=folder)
@@ -44,6 +51,10 @@ def serve(run: str, host: str = "127.0.0.1", port: int | None = None) -> None:
         others = "" if host in ("127.0.0.1", "localhost", "::1") else "; others in the network can reach it"
         typer.echo(f"open http://{name}:{port} (Ctrl-C ends it{others})")
         blocks.block_thread()
+
+
+def _stop(number: int, frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _free_port(host: str, port: int | None) -> int:

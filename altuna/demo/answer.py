@@ -71,7 +71,7 @@ def numbers(name: str, text: str, columns: tuple[str, ...] = ()) -> list[float |
     if text[:1] in "[{":
         try:
             found = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):  # or too many brackets
             raise UserError(f"{name!r}: not JSON: {text[:50]}") from None
         if isinstance(found, dict):
             if unknown := [*found.keys() - set(columns)]:

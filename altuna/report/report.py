@@ -87,7 +87,7 @@ def _lead(runs: Sequence[Run]) -> str:
     )
     tiles = {
         "fused accuracy": f"{metrics['fused']['accuracy']:.1%}",
-        f"best alone ({best})": f"{alone[best]:.1%}",
+        f"best alone ({short(best)})": f"{alone[best]:.1%}",
         "gain by fusion": f"{100 * metrics['imbalance']['fusion_gain']:+.1f} pt",
         "most frequent class": f"{runs[0].majority:.1%}",
         "calibration error": f"{metrics['fused']['ece']:.3f}",

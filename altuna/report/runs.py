@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from altuna.data.prepare import class_numbers
 from altuna.errors import UserError
 from altuna.evaluation.features import MapFeatures, read_features
-from altuna.run import Description, read_config, read_json, run_label
+from altuna.run import Description, read_config, read_json, read_metrics, run_label
+
+LONGEST_NAME = 80  # letters of what tells a run from others
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,14 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     """
     if repeated := next((folder for folder in folders if [*folders].count(folder) > 1), None):
         raise UserError(f"{repeated}: stands there twice")
-    metrics = [read_json(folder, "metrics.json") for folder in folders]
+    metrics = [read_metrics(folder) for folder in folders]
     configs = [read_config(folder) for folder in folders]
     names = [run_label(config, configs) for config in configs]
+    # What differs in much, as on other data, is called by its folder.
+    names = [
+        name if len(name) <= LONGEST_NAME else f"{config['method']['name']} ({folder})"
+        for name, config, folder in zip(names, configs, folders, strict=True)
+    ]
     if len({config["seed"] for config in configs}) > 1:
         names = [f"{name}, seed {config['seed']}" for name, config in zip(names, configs, strict=True)]
     if len({str(config["data"]) for config in configs}) > 1:
@@ -118,6 +125,8 @@ def _read(folder: Path, name: str, config: dict[str, Any], metrics: dict[str, An
             raise
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{folder}: not a whole run directory: {reason}") from None
+    if len(history) <= metrics["cost"]["best_epoch"]:
+        raise UserError(f"{folder}: not a whole run directory: log.csv lacks epochs")
     if any(f"says_{modality}" not in table.column_names for modality in description.readers):
         raise UserError(f"{folder}: a run of an earlier version, without says_MODALITY: train it again")
     return Run(folder, name, config, metrics, history, table, description)

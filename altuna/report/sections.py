@@ -366,7 +366,7 @@ def reliability(runs: Sequence[Run]) -> Section:
         "On the diagonal, 80% confidence is right in 80% of the cases. Bars below it: too sure; above: too "
         "modest. A darker bar holds more samples. ECE is the mean distance, over 15 bins; the bars are 10."
     )
-    return Section("Can I believe the confidence?", lead, drawings)
+    return Section("Can I believe the confidence?", lead + _of_few(runs), drawings)
 
 
 def confusion(runs: Sequence[Run]) -> Section:
@@ -380,7 +380,13 @@ def confusion(runs: Sequence[Run]) -> Section:
         if runs[0].present(m).any():
             drawings.append(_matrix(runs[0], f"confusion-modality-{i + 1}", f"{m} alone", runs[0].said(m)))
     lead = "A row is a true class: blue what was right, orange what it was taken for, darker for more."
-    return Section("What is taken for what?", lead, drawings)
+    return Section("What is taken for what?", lead + _of_few(runs), drawings)
+
+
+def _of_few(runs: Sequence[Run]) -> str:
+    """Say that not every modality of a run has a figure."""
+    there, shown = len(runs[0].modalities), MOST_MATRICES - 1
+    return f" Shown are the first {shown} of {there} modalities." * (len(runs) == 1 and there > shown)
 
 
 def _matrix(run: Run, name: str, title: str, said: NDArray[np.int64]) -> Drawing:
