@@ -63,10 +63,11 @@ def _free_port(host: str, port: int | None) -> int:
         raise UserError(f"--port must be a number from 1 to 65535, got {port}")
     for candidate in range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else (port,):
         try:
-            family = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0][0]
-            with socket.socket(family, socket.SOCK_STREAM) as trial:
-                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                trial.bind((host, candidate))
+            for address in (host, "127.0.0.1"):  # Gradio wants the port there too, whatever the host
+                family = socket.getaddrinfo(address, candidate, type=socket.SOCK_STREAM)[0][0]
+                with socket.socket(family, socket.SOCK_STREAM) as trial:
+                    trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    trial.bind((address, candidate))
             return candidate
         except OSError as error:
             reason = error.strerror
