@@ -59,7 +59,10 @@ def cells_of(reader, path):
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK", "YCbCr", "HSV"])
 def test_colours_survive_every_mode(mode):
     image = Image.new("RGB", (40, 40), RED).convert(mode)
-    cell = picture(image, "TIFF") if mode in ("CMYK", "YCbCr") else image if mode == "HSV" else picture(image)
+    if mode in ("CMYK", "YCbCr"):  # compressed: Pillow 12 cannot read its own plain YCbCr
+        cell = picture(image, "TIFF", compression="tiff_lzw")
+    else:
+        cell = image if mode == "HSV" else picture(image)
     assert np.allclose(pixel(cell), RED, atol=3)
 
 
