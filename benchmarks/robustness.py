@@ -25,12 +25,9 @@ from altuna.run import read_json
 
 METHODS: list[Any] = [
     "mla",
-    "mla_joint",
     "late_fusion",
-    "sum",
     "concat",
     {"name": "concat", "impute": "mean"},
-    "ogm_ge",
     "qmf",
     "modality_dropout",
     "cra",
@@ -62,6 +59,12 @@ def verdict(scores: dict[str, list[float]]) -> dict[str, Any]:
     }
 
 
+def relative_loss(rates: dict[str, Any]) -> dict[str, float]:
+    """Return the share of its accuracy that each method loses from the lowest rate to the highest."""
+    low, high = (list(rates.values())[i]["accuracy"] for i in (0, -1))
+    return {method: 1 - high[method]["mean"] / low[method]["mean"] for method in low if method in high}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=Path, required=True)
@@ -74,34 +77,24 @@ def main() -> None:
     path = HERE / "results" / "robustness.json"
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     for name in given.data:
-        rates: dict[str, Any] = {}
+        options = DATA[name] | ({"root": given.root} if name.startswith("av-") else {})
+        found = results.setdefault(name, {"seeds": given.seeds, "options": DATA[name], "rates": {}})
         for rate in given.rates:
-            options = DATA[name] | ({"root": given.root} if name.startswith("av-") else {})
             out = given.runs / f"{name}-{rate}"
             altuna.compare(
                 name, methods=METHODS, seeds=given.seeds, jobs=given.jobs, threads=1, missing_rate=rate,
                 out=out, quiet=True, **options,
             )  # fmt: skip
             scores = accuracies(out)
-            rates[str(rate)] = {
+            found["rates"][str(rate)] = {
                 "accuracy": {m: {"mean": mean(a), "seeds": a} for m, a in scores.items()},
                 "mla": verdict(scores),
+                "environment": environment(),
             }
-            print(name, rate, rates[str(rate)]["mla"], flush=True)
-        first, last = str(given.rates[0]), str(given.rates[-1])
-        lost = {
-            method: 1 - rates[last]["accuracy"][method]["mean"] / figures["mean"]
-            for method, figures in rates[first]["accuracy"].items()
-        }
-        print(name, f"relative loss from rate {first} to {last}:", lost, flush=True)
-        results[name] = {
-            "seeds": given.seeds,
-            "options": DATA[name],
-            "rates": rates,
-            "relative_loss": lost,
-            "environment": environment(),
-        }
-        path.write_text(json.dumps(results, indent=2) + "\n")
+            found["rates"] = dict(sorted(found["rates"].items()))
+            found["relative_loss"] = relative_loss(found["rates"])
+            print(name, rate, found["rates"][str(rate)]["mla"], found["relative_loss"], flush=True)
+            path.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":
