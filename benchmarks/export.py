@@ -5,8 +5,8 @@
 A run of each built-in data, trained for an epoch or two where the folder lacks it, for neither answer depends
 on how good it is (default encoders, but ResNets of 16 channels on av-digits-hard, as in ``grid.py``), is
 written as ONNX and compared on 200 test samples, from every subset of the modalities. Then single prepared
-samples with all modalities are predicted by PyTorch and by ONNX Runtime in turn, in one process, on one thread
-each. Written to ``benchmarks/results/export.json``, data by data.
+samples with all modalities are predicted by PyTorch and by ONNX Runtime in turn, in one process, on one
+thread each. Written to ``benchmarks/results/export.json``, data by data.
 """
 
 from __future__ import annotations

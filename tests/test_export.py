@@ -247,7 +247,7 @@ def test_the_script_reads_as_the_readers_do(tmp_path):
 
 
 def test_mistakes_at_the_script_are_a_line(tmp_path, capsys, monkeypatch):
-    (tmp_path / "broken.png").write_bytes(picture(Image.new("RGB", (30, 30), "red"))[:-20])
+    (tmp_path / "broken.png").write_bytes(picture(Image.effect_noise((30, 30), 50))[:-200])
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     (tmp_path / "fast.wav").write_bytes(recording(tone(0.1, 16000), 16000))
     readers = {"photo": READERS["image"](8), "call": READERS["audio"](8000, 0.2), "acc": READERS["vector"](2)}
