@@ -100,11 +100,20 @@ def by_data(comparison: Mapping[str, Any]) -> Iterator[tuple[str, list[Mapping[s
 def grouped(
     results: Sequence[Mapping[str, Any]],
 ) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    """Yield each data set's results by its name, or by its path where two have the same name."""
+    """Yield each data set's results by its name, with folders where others have the same name."""
     paths = [*dict.fromkeys(result["data"] for result in results)]
-    names = [Path(path).name for path in paths]
-    for path, name in zip(paths, names, strict=True):
-        yield path if names.count(name) > 1 else name, [one for one in results if one["data"] == path]
+    for path, name in zip(paths, told_apart(map(Path, paths)), strict=True):
+        yield name, [one for one in results if one["data"] == path]
+
+
+def told_apart(paths: Iterable[Path]) -> list[str]:
+    """Return the ends of paths, of as many parts as tell them apart."""
+    parts = [path.absolute().parts for path in paths]
+    for number in range(1, max(map(len, parts), default=0) + 1):
+        ends = [str(Path(*some[-number:])) for some in parts]
+        if len({*ends}) == len({*parts}):
+            return ends
+    return []
 
 
 def is_whole(result: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> bool:

@@ -127,6 +127,26 @@ def test_what_predicts_otherwise_is_not_done(run, tmp_path, monkeypatch):
     assert not [*tmp_path.iterdir()]
 
 
+def test_weights_count_as_far_as_the_model_knows_anything(run, monkeypatch):
+    predictor = altuna.load(run, "cpu")
+    samples = exporting._samples(predictor, run, None, None, None, quiet=True)
+    monkeypatch.setattr(exporting, "subsets", lambda modalities: [modalities])
+    fuse = exporting._Loaded.fuse
+
+    def otherwise(*arguments):
+        probabilities, weights = fuse(*arguments)
+        return probabilities, weights[:, ::-1]
+
+    monkeypatch.setattr(exporting._Loaded, "fuse", otherwise)
+    engine = exporting._Loaded(predictor)
+    with pytest.raises(UserError, match="a probability or weight differs by"):
+        exporting.check(predictor, engine, samples, "it", lambda: None)
+    for parameter in predictor.model.head.parameters():
+        torch.nn.init.zeros_(parameter)
+    checked = exporting.check(predictor, engine, samples, "it", lambda: None)
+    assert checked["largest_difference"] <= 1e-4
+
+
 def test_safetensors_are_loaded_again_without_the_run(run, tmp_path):
     folder, _ = exporting.export(run, "safetensors", out=tmp_path / "out")
     assert {p.name for p in folder.iterdir()} == {
