@@ -107,13 +107,14 @@ def grouped(
 
 
 def told_apart(paths: Iterable[Path]) -> list[str]:
-    """Return the ends of paths, of as many parts as tell them apart."""
+    """Return the end of each path, of as many parts as tell it from the others."""
     parts = [path.absolute().parts for path in paths]
-    for number in range(1, max(map(len, parts), default=0) + 1):
-        ends = [str(Path(*some[-number:])) for some in parts]
-        if len({*ends}) == len({*parts}):
-            return ends
-    return []
+    ends = []
+    for own in parts:
+        others = {other for other in parts if other != own}
+        number = next(n for n in range(1, len(own) + 1) if all(o[-n:] != own[-n:] for o in others))
+        ends.append(str(Path(*own[-number:])))
+    return ends
 
 
 def is_whole(result: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> bool:
