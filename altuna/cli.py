@@ -453,7 +453,7 @@ def export(
     """Write a model as files that run without altuna, and compare what they predict with the model."""
     from altuna.export import export as write
 
-    folder, checked = write(run, format, out=out, data=data, root=root, store=store)
+    folder, checked = write(run, format, out=out, data=data, root=root, store=store, quiet=quiet)
     if quiet:
         typer.echo(folder)
     else:

@@ -43,6 +43,16 @@ def reading(what: str, cells: int) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
+def counting(what: str, steps: int, quiet: bool) -> Iterator[Callable[[], None]]:
+    """Show a progress bar while something is done in steps."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    shown = not quiet and err.is_terminal
+    with Progress(*columns, console=err, transient=True, disable=not shown) as progress:
+        task = progress.add_task(escape(what), total=steps)
+        yield lambda: progress.advance(task)
+
+
+@contextmanager
 def comparing(runs: int, quiet: bool) -> Iterator[Callable[[str, str], None]]:
     """Show a progress bar over runs with the number of failures; without a terminal, a line a run."""
     columns = (

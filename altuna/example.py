@@ -1,8 +1,9 @@
-"""The script that ``altuna export`` writes beside its graphs: it predicts, without this package."""
+"""The scripts that ``altuna export`` writes beside its graphs: they predict, without this package."""
 
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,6 +12,7 @@ from altuna.data.readers.text import NGRAMS
 
 Format = Literal["onnx", "torch-export"]
 
+# By format: the package that runs a graph, and how.
 _ENGINES: dict[str, tuple[str, str]] = {
     "onnx": (
         "onnxruntime",
@@ -34,7 +36,10 @@ _READ: dict[str, tuple[tuple[str, ...], str]] = {
         ("from PIL import Image, ImageOps",),
         """\
 def image(path, size):  # the middle square of a picture, on white where it is transparent
-    picture = ImageOps.exif_transpose(Image.open(path)).convert("RGBA")
+    picture = ImageOps.exif_transpose(Image.open(path))
+    if picture.mode.startswith("I"):  # 16 bits a pixel
+        picture = Image.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
+    picture = picture.convert("RGBA")
     picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC))
 """,
@@ -42,17 +47,18 @@ def image(path, size):  # the middle square of a picture, on white where it is t
     "video": (
         (),
         """\
-def video(path, frames, size):  # a .npy file: evenly spaced frames of a clip, uint8 [frames, size, size, 3]
-    return np.load(path)
+def video(path, frames, size):  # a .npy file: evenly spaced frames of a clip, uint8
+    return np.load(path).reshape(frames, size, size, 3)
 """,
     ),
     "audio": (
         ("import soundfile",),
         """\
 def audio(path, rate, seconds):  # mono, cut to its first seconds or padded with silence
-    wave, found = soundfile.read(path, dtype="float32", always_2d=True)
+    with open(path, "rb") as file:
+        wave, found = soundfile.read(file, dtype="float32", always_2d=True)
     if found != rate:
-        sys.exit(f"{path}: has {found} samples a second; resample it to {rate} first")
+        raise ValueError(f"has {found} samples a second; resample it to {rate} first")
     cell, wave = np.zeros(max(1, round(rate * seconds)), np.int16), wave.mean(1)
     wave = np.rint(wave[: len(cell)] * 32768).clip(-32768, 32767)
     cell[: len(wave)] = wave
@@ -63,7 +69,7 @@ def audio(path, rate, seconds):  # mono, cut to its first seconds or padded with
         ("import re", "import unicodedata"),
         f"""\
 def text(value, vocabulary, length):  # numbers of its words and their character n-grams, 1 if none is known
-    number = {{token: i + 2 for i, token in enumerate(vocabulary)}}
+    number = {{token: i for i, token in enumerate(vocabulary, 2)}}
     tokens = []
     for word in re.findall(r"\\w+|[^\\w\\s]", unicodedata.normalize("NFKC", value).lower()):
         w = f"<{{word}}>"
@@ -72,10 +78,10 @@ def text(value, vocabulary, length):  # numbers of its words and their character
 """,
     ),
     "tokens": (
-        ("from tokenizers import Tokenizer",),
+        ("from pathlib import Path", "from tokenizers import Tokenizer"),
         """\
 def tokens(value, tokenizer, length):  # a tokenizer's numbers plus 1; 0 would be padding
-    tokenizer = Tokenizer.from_file(str(HERE / tokenizer))
+    tokenizer = Tokenizer.from_file(str(Path(__file__).parent / tokenizer))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     numbers = tokenizer.encode(value).ids
@@ -88,7 +94,7 @@ def tokens(value, tokenizer, length):  # a tokenizer's numbers plus 1; 0 would b
         (),
         """\
 def vector(value, size):  # numbers with commas between; an empty one is missing
-    return np.array([float(number.strip() or "nan") for number in value.split(",")], np.float32)
+    return np.array([number.strip() or "nan" for number in value.split(",")], np.float32).reshape(size)
 """,
     ),
 }
@@ -102,65 +108,97 @@ _SHOWN = {
 }
 
 
-def script(format: str, modalities: Sequence[tuple[str, Reader]]) -> str:
-    """Return the source of the script for the modalities, names and readers, of an export."""
+def scripts(format: str, modalities: Sequence[tuple[str, Reader]]) -> dict[str, str]:
+    """Return the scripts, by their file, for the modalities, names and readers, of an export.
+
+    ``example.py`` runs the graphs; ``readers.py`` makes the cells that they take.
+    """
     package, engine = _ENGINES[format]
-    kinds = [*dict.fromkeys(reader.name for _, reader in modalities)]
-    imports = ["import json", "import sys", "from pathlib import Path"]
-    own = [line for kind in kinds for line in _READ[kind][0]]
-    standard = sorted({*imports, *(line for line in own if line.split()[1] in ("re", "unicodedata"))})
-    others = sorted(
-        {"import numpy as np", f"import {package}", *(line for line in own if line not in standard)}
-    )
-    # Plain imports first, as sorters of imports have it.
-    ordered = [
-        sorted(lines, key=lambda line: (line.startswith("from"), line)) for lines in (standard, others)
-    ]
     given = " ".join(shlex.quote(f"{name}={_SHOWN[reader.name]}") for name, reader in modalities)
-    readers = "\n\n".join(_READ[kind][1] for kind in kinds)
-    return _SCRIPT.format(
-        # In a docstring, which a name can neither end nor break.
-        usage=given.replace('"""', "'''").replace("\\", "/"),
-        standard="\n".join(ordered[0]),
-        others="\n".join(ordered[1]),
-        engine=engine,
-        readers=readers,
-        read=", ".join(f'"{kind}": {kind}' for kind in kinds),
+    # In a docstring, which a name can neither end nor break.
+    usage = given.replace('"""', "'''").replace("\\", "/")
+    kinds = [*dict.fromkeys(reader.name for _, reader in modalities)]
+    standard, others = ["import sys"], ["import numpy as np"]
+    for line in (line for kind in kinds for line in _READ[kind][0]):
+        (standard if line.split()[1] in sys.stdlib_module_names else others).append(line)
+    readers = _READERS.format(
+        # Plain imports first, as sorters of imports have it.
+        imports="\n\n".join(
+            "\n".join(sorted(lines, key=lambda line: (line.startswith("from"), line)))
+            for lines in (standard, others)
+        ),
+        readers="\n\n".join(_READ[kind][1] for kind in kinds),
+        kinds=", ".join(f'"{kind}": {kind}' for kind in kinds),
     )
+    return {
+        "example.py": _EXAMPLE.format(usage=usage, package=package, engine=engine),
+        "readers.py": readers,
+    }
 
 
-_SCRIPT = '''\
+_EXAMPLE = '''\
 """Predict with the graphs of this folder, from any of the modalities:
 
     python example.py {usage}
 """
 
-{standard}
+import json
+from pathlib import Path
 
-{others}
+import numpy as np
+import {package}
+from readers import from_command_line
 
 HERE = Path(__file__).parent
+config = json.loads((HERE / "export.json").read_text(encoding="utf-8"))
 
 
 {engine}
 
-{readers}
-
-READ = {{{read}}}
-config = json.loads((HERE / "export.json").read_text(encoding="utf-8"))
-given = {{name: value for name, _, value in (argument.partition("=") for argument in sys.argv[1:])}}
-names = [m["name"] for m in config["modalities"]]
-if not given or set(given) - set(names) or "" in given.values():
-    sys.exit(f"give one or more of {{', '.join(names)}}, as in NAME=VALUE")
-inputs = {{"present": np.array([[name in given for name in names]])}}
+cells = from_command_line(config["modalities"])  # by name, of those that are given
+inputs = {{"present": np.array([[m["name"] in cells for m in config["modalities"]]])}}
 for i, m in enumerate(config["modalities"]):
-    features = np.zeros((1, m["features"]), np.float32)  # of what is absent: any numbers
-    if m["name"] in given:
-        settings = dict(m["reader"])
-        cell = READ[settings.pop("name")](given[m["name"]], **settings)
-        features = run(m["file"], cells=cell[None])[0]
-    inputs[f"features_{{i}}"] = features
+    inputs[f"features_{{i}}"] = np.zeros((1, m["features"]), np.float32)  # of what is absent: any numbers
+    if m["name"] in cells:
+        inputs[f"features_{{i}}"] = run(m["file"], cells=cells[m["name"]])[0]
 probabilities, weights, _ = run(config["fusion"]["file"], **inputs)
 answer = dict(zip(config["classes"], probabilities[0].tolist()))
-print(json.dumps({{"probabilities": answer, "weights": dict(zip(names, weights[0].tolist()))}}, indent=1))
+trust = {{m["name"]: w for m, w in zip(config["modalities"], weights[0].tolist())}}
+print(json.dumps({{"probabilities": answer, "weights": trust}}, indent=1))
+'''
+_READERS = '''\
+"""What the graphs take, made of files, texts and numbers as in the training."""
+
+{imports}
+
+
+{readers}
+
+READERS = {{{kinds}}}
+
+
+def read(given, modalities):
+    """Return cells [1, ...] by name of what is given by name; a ValueError says in a line what is wrong."""
+    settings = {{m["name"]: dict(m["reader"]) for m in modalities}}
+    if not given:
+        raise ValueError(f"give one or more of {{', '.join(settings)}}, as in NAME=VALUE")
+    cells = {{}}
+    for name, value in given.items():
+        if name not in settings or not value.strip():
+            raise ValueError(f"{{name}}={{value}}: write NAME=VALUE, NAME one of {{', '.join(settings)}}")
+        try:
+            cells[name] = READERS[settings[name].pop("name")](value, **settings[name])[None]
+        except Exception as error:  # a file may be broken in many ways
+            raise ValueError(f"{{name}}={{value}}: {{' '.join(str(error).split())}}") from None
+    return cells
+
+
+def from_command_line(modalities):
+    """Read the NAME=VALUE arguments; a mistake is a line and exit code 2."""
+    given = {{name: value for name, _, value in (argument.partition("=") for argument in sys.argv[1:])}}
+    try:
+        return read(given, modalities)
+    except ValueError as mistake:
+        print(f"example.py: {{mistake}}", file=sys.stderr)
+        sys.exit(2)
 '''

@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from altuna import __version__
+from altuna import __version__, console
 from altuna.data.cells import Cells
 from altuna.data.dataset import MultimodalDataset
 from altuna.data.manifest import Manifest
 from altuna.errors import UserError
 from altuna.evaluating import open_split
 from altuna.evaluation.robustness import subsets
-from altuna.example import Format, script
+from altuna.example import Format, scripts
 from altuna.files import making, write_json, write_text
 from altuna.graphs import branch_program, fusion_program, write_onnx, write_program
 from altuna.hub import write_loadable
@@ -61,6 +61,7 @@ def export(
     data: str | None = None,
     root: Path | None = None,
     store: Path | None = None,
+    quiet: bool = False,
 ) -> tuple[Path, dict[str, Any]]:
     """Export a run and return the folder, and what its ``export.json`` says of the check.
 
@@ -71,6 +72,7 @@ def export(
         data: Other data to check with than the run's.
         root: Raw files of av-digits, if they are not where the run found them.
         store: Folder for decoded data.
+        quiet: No progress bar.
 
     Raises:
         UserError: Not a run, something in the model that the format cannot express, or what was written
@@ -82,19 +84,25 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: is there already; --out names another folder")
     predictor = Predictor(run, device="cpu")
-    samples = _samples(predictor, run, data, root, store)
+    samples = _samples(predictor, run, data, root, store, quiet)
     with making(out) as folder:
         write = _write_safetensors if format == "safetensors" else _write_graphs
-        said, engine = write(folder, format, run, predictor, samples)
-        said["checked"] = check(predictor, engine, samples, f"{run} as {format}")
+        with console.counting("writing", len(predictor.modalities) + 1, quiet) as done:
+            said, engine = write(folder, format, run, predictor, samples, done)
+        with console.counting("comparing", len(predictor.modalities) + 1, quiet) as done:
+            said["checked"] = check(predictor, engine, samples, f"{run} as {format}", done)
         write_json(folder / "export.json", said)
         if out.exists():
             out.rmdir()  # it is empty
     return out, dict(said["checked"])
 
 
-def check(predictor: Predictor, engine: Engine, samples: Samples, what: str) -> dict[str, Any]:
+def check(
+    predictor: Predictor, engine: Engine, samples: Samples, what: str, done: Callable[[], None]
+) -> dict[str, Any]:
     """Compare predictions from every subset of the modalities, and of single samples, with the model's.
+
+    ``done`` is called after every modality, and at the end.
 
     Raises:
         UserError: A probability or a weight differs by more than ``TOLERANCE``.
@@ -115,6 +123,7 @@ def check(predictor: Predictor, engine: Engine, samples: Samples, what: str) -> 
             parts = [first, *(cells[i : i + _BATCH] for i in range(1, len(cells), _BATCH))]
             other[features.rows[m].numpy()] = np.concatenate([engine.encode(m, part) for part in parts])
         others.append(other)
+        done()
     has = features.present(model.modalities)
     compared, worst = 0, 0.0
     for subset in subsets(model.modalities):
@@ -142,6 +151,7 @@ def check(predictor: Predictor, engine: Engine, samples: Samples, what: str) -> 
                     )
                 worst = max(worst, difference)
         compared += 1
+    done()
     return {"samples": len(dataset), "subsets": compared, "largest_difference": worst}
 
 
@@ -157,11 +167,11 @@ def _predicted(predictor: Predictor, features: Features, given: Tensor) -> Predi
 
 
 def _samples(
-    predictor: Predictor, run: Path, data: str | None, root: Path | None, store: Path | None
+    predictor: Predictor, run: Path, data: str | None, root: Path | None, store: Path | None, quiet: bool
 ) -> Samples:
     """Return up to ``SAMPLES`` of the split that the run was tested on."""
     split = str(read_metrics(run)["split"])
-    manifest, found = open_split(predictor, read_config(run), data, split, root, store, quiet=True)
+    manifest, found = open_split(predictor, read_config(run), data, split, root, store, quiet)
     some = np.unique(np.linspace(0, len(found.rows) - 1, SAMPLES).round().astype(int))
     dataset = found.dataset
     position = {m: p[some] for m, p in dataset.position.items()}
@@ -171,7 +181,7 @@ def _samples(
 
 
 def _write_safetensors(
-    folder: Path, format: str, run: Path, predictor: Predictor, samples: Samples
+    folder: Path, format: str, run: Path, predictor: Predictor, samples: Samples, done: Callable[[], None]
 ) -> tuple[dict[str, Any], Engine]:
     """Write what ``altuna.load`` reads, with a model card."""
     write_loadable(folder, run, predictor)
@@ -199,7 +209,7 @@ class _Loaded:
 
 
 def _write_graphs(
-    folder: Path, format: str, run: Path, predictor: Predictor, samples: Samples
+    folder: Path, format: str, run: Path, predictor: Predictor, samples: Samples, done: Callable[[], None]
 ) -> tuple[dict[str, Any], Engine]:
     """Write a graph a modality, one of fusion, what readers need, and an example that runs them."""
     model, description = predictor.model, predictor.description
@@ -225,9 +235,11 @@ def _write_graphs(
                 **_shown(m, samples),
             }
         )
+        done()
     inputs = ["present", *(f"features_{i}" for i in range(len(modalities)))]
     outputs = ["probabilities", "weights", "unimodal_logits"]
     _write(fusion_program(model), folder / f"fusion{suffix}", inputs, outputs, "the fusion")
+    done()
     said = {
         "format": format,
         "altuna": __version__,
@@ -235,7 +247,8 @@ def _write_graphs(
         "fusion": {"file": f"fusion{suffix}", "rule": model.fusion, "inputs": inputs, "outputs": outputs},
         "modalities": modalities,
     }
-    write_text(folder / "example.py", script(format, [(m, description.readers[m]) for m in model.modalities]))
+    for name, script in scripts(format, [(m, description.readers[m]) for m in model.modalities]).items():
+        write_text(folder / name, script)
     return said, _Graphs(folder, said)
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import csv
+import glob
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
+
+_LOCK = ".lock"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a path to write to; it takes the place of ``path`` when all is written, or goes."""
-    unfinished = path.with_name(f".{path.name}-{uuid4().hex[:8]}.unfinished")
+    unfinished = _unfinished(path)
     try:
         yield unfinished
         with unfinished.open("rb") as file:
@@ -27,11 +30,22 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def making(folder: Path) -> Iterator[Path]:
-    """Give a folder to fill; it becomes ``folder`` when it is full, unless another process was faster."""
-    unfinished = folder.with_name(f"unfinished-{uuid4().hex[:8]}")
+    """Give a folder to fill; it becomes ``folder`` when it is full, unless another process was faster.
+
+    What processes that were killed left unfinished of the same folder goes.
+    """
+    from filelock import FileLock, Timeout
+
+    for other in folder.parent.glob(f".{glob.escape(folder.name)}-{'?' * 8}.unfinished"):
+        if (other / _LOCK).exists():  # held by who fills it, as long as that one lives
+            with suppress(Timeout), FileLock(other / _LOCK, timeout=0):
+                shutil.rmtree(other, ignore_errors=True)
+    unfinished = _unfinished(folder)
     unfinished.mkdir(parents=True)
     try:
-        yield unfinished
+        with FileLock(unfinished / _LOCK):
+            yield unfinished
+            (unfinished / _LOCK).unlink()
         try:
             os.replace(unfinished, folder)
         except OSError:
@@ -39,6 +53,10 @@ def making(folder: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.name}-{uuid4().hex[:8]}.unfinished")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import gc
 import io
 import logging
 import warnings
@@ -140,12 +141,18 @@ def _reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _calm() -> Iterator[None]:
-    """Keep what the exporters say to themselves."""
-    level = logging.root.manager.disable
+    """Keep what the exporters say to themselves, and Python from looking for garbage.
+
+    They make millions of small objects: the search is a fifth of the time.
+    """
+    level, collects = logging.root.manager.disable, gc.isenabled()
     logging.disable(logging.ERROR)
+    gc.disable()
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(level)
+        if collects:
+            gc.enable()

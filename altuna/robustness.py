@@ -24,8 +24,8 @@ from altuna.files import write_csv, write_json, write_text
 from altuna.predictor import Predictor
 from altuna.report.charts import Series, colours, line_chart
 from altuna.report.page import heading, page, shown, table_of
-from altuna.run import read_config, run_label
-from altuna.tables import grouped, markdown_table
+from altuna.run import read_config, run_labels
+from altuna.tables import grouped, markdown_table, told_apart
 
 FIGURES = ("accuracy", "macro_f1", "nll", "ece")
 
@@ -73,14 +73,15 @@ def robustness(
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, not a folder")
     configs = [read_config(run) for run in runs]
+    labels = run_labels(configs, told_apart(runs), joined=True)
     tested = []
-    for run, config in zip(runs, configs, strict=True):
+    for run, config, label in zip(runs, configs, labels, strict=True):
         predictor = Predictor(run)
         manifest, samples = open_split(predictor, config, data, split, root, store, quiet)
         lenient = len(runs) > 1
         figures = _figures(predictor, manifest, samples, pattern, rates, masks, lenient=lenient)
-        named = {"label": run_label(config, configs), "seed": config["seed"]}
-        tested.append({"run": str(run), "data": data or str(config["data"]), **named, **figures})
+        named = {"data": data or str(config["data"]), "label": label, "seed": config["seed"]}
+        tested.append({"run": str(run), **named, **figures})
     result = {
         "split": split,
         "pattern": pattern,
@@ -97,7 +98,7 @@ def robustness(
         for title, header, lines in _tables(result):
             table = Table(title=escape_markup(title))
             for i, name in enumerate(header):
-                table.add_column(escape_markup(name), justify="right" if i else "left")
+                table.add_column(escape_markup(name), justify="right" if i else "left", overflow="fold")
             for line in lines:
                 table.add_row(*map(escape_markup, line))
             console.out.print(table)

@@ -20,6 +20,7 @@ from altuna.files import replacing, write_json
 from altuna.model import Impute, MultimodalClassifier
 
 FORMAT = 2
+LONGEST_LABEL = 80  # letters of what tells a run from others
 # What metrics.json of every run has, that others read.
 FIGURES = (
     *("data", "method", "seed", "split", "n", "modalities", "fused", "fusion"),
@@ -134,8 +135,10 @@ def read_json(run: Path, name: str) -> dict[str, Any]:
     path = run / name
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        reason = "no such run directory" if not run.is_dir() else f"not a finished run: no {name}"
+    except (FileNotFoundError, NotADirectoryError):
+        reason = f"not a finished run: no {name}" if run.is_dir() else "no such run directory"
+        if run.is_file():
+            reason = "is a file, not a run directory"
         raise UserError(f"{run}: {reason}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
@@ -163,12 +166,25 @@ def read_metrics(run: Path) -> dict[str, Any]:
     return metrics
 
 
-def run_label(config: Mapping[str, Any], configs: Sequence[Mapping[str, Any]]) -> str:
-    """Name what a run has trained: its method, and whatever tells it from some other run but its seed."""
-    mine, *others = map(_options, (config, *configs))
-    told = {name: value for name, value in mine.items() if any(o.get(name) != value for o in others)}
-    more = ", ".join(f"{name}={value}" for name, value in told.items() if value is not None)
-    return f"{config['method']['name']} ({more})" if more else str(config["method"]["name"])
+def run_labels(
+    configs: Sequence[Mapping[str, Any]], folders: Sequence[str], *, joined: bool = False
+) -> list[str]:
+    """Name what runs have trained: the method, and whatever tells a run from some other but its seed.
+
+    Where that is much, as on other data, the run's folder stands for it or, if runs that differ by nothing
+    but the seed are joined, that of the first of them.
+    """
+    options = [*map(_options, configs)]
+    first: dict[str, str] = {}
+    labels = []
+    for config, mine, folder in zip(configs, options, folders, strict=True):
+        told = {name: value for name, value in mine.items() if any(o.get(name) != value for o in options)}
+        more = ", ".join(f"{name}={value}" for name, value in told.items() if value is not None)
+        label = f"{config['method']['name']} ({more})" if more else str(config["method"]["name"])
+        if len(label) > LONGEST_LABEL:
+            label = first.setdefault(label if joined else folder, f"{config['method']['name']} ({folder})")
+        labels.append(label)
+    return labels
 
 
 def _options(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -100,11 +100,21 @@ def by_data(comparison: Mapping[str, Any]) -> Iterator[tuple[str, list[Mapping[s
 def grouped(
     results: Sequence[Mapping[str, Any]],
 ) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    """Yield each data set's results by its name, or by its path where two have the same name."""
+    """Yield each data set's results by its name, with folders where others have the same name."""
     paths = [*dict.fromkeys(result["data"] for result in results)]
-    names = [Path(path).name for path in paths]
-    for path, name in zip(paths, names, strict=True):
-        yield path if names.count(name) > 1 else name, [one for one in results if one["data"] == path]
+    for path, name in zip(paths, told_apart(map(Path, paths)), strict=True):
+        yield name, [one for one in results if one["data"] == path]
+
+
+def told_apart(paths: Iterable[Path]) -> list[str]:
+    """Return the end of each path, of as many parts as tell it from the others."""
+    parts = [path.absolute().parts for path in paths]
+    ends = []
+    for own in parts:
+        others = {other for other in parts if other != own}
+        number = next(n for n in range(1, len(own) + 1) if all(o[-n:] != own[-n:] for o in others))
+        ends.append(str(Path(*own[-number:])))
+    return ends
 
 
 def is_whole(result: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> bool:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 from encoders.test_build import ALL, READERS_OF, SMALL, cells_of
+from filelock import FileLock
 from media import picture, recording, tokenizer, tone
 from PIL import Image
 
@@ -23,7 +24,7 @@ from altuna.data.readers.text import TextReader
 from altuna.encoders import build
 from altuna.errors import UserError
 from altuna.evaluating import predict_to_file
-from altuna.example import script
+from altuna.example import scripts
 from altuna.graphs import branch_program, fusion_program
 from altuna.heads import HEADS
 from altuna.run import read_json
@@ -75,7 +76,9 @@ def test_its_own_script_predicts_without_this_package(run, engine_format, tmp_pa
     )
     blocked = "import sys; sys.modules['altuna'] = None; "
     blocked += "sys.modules['torch'] = None; " if engine_format == "onnx" else ""
-    blocked += "sys.argv[0] = sys.argv[1]; del sys.argv[1]; import runpy; runpy.run_path(sys.argv[0])"
+    blocked += "sys.path[0] = str(sys.argv[1]); del sys.argv[0]; sys.argv[0] += '/example.py'; "
+    blocked += "import runpy; runpy.run_path(sys.argv[0])"
+    assert len((folder / "example.py").read_text().splitlines()) <= 31
     samples = [
         {"a/photo": run.parent / "5.png", "fusion": run.parent / "5.wav", "title": "Red Apple!", "acc": "1,"},
         {"title": "中"},
@@ -84,18 +87,36 @@ def test_its_own_script_predicts_without_this_package(run, engine_format, tmp_pa
     numbers = {"1,": np.float32([1, np.nan]), " ,0.5": np.float32([np.nan, 0.5])}
     for sample in samples:
         arguments = [f"{name}={cell}" for name, cell in sample.items()]
-        command = [sys.executable, "-c", blocked, folder / "example.py", *arguments]
+        command = [sys.executable, "-c", blocked, folder, *arguments]
         answer = subprocess.run(command, capture_output=True, text=True, check=True)
         got = json.loads(answer.stdout)
         given = {m: numbers.get(cell, cell) if m == "acc" else cell for m, cell in sample.items()}
         (row,) = altuna.load(run, "cpu").predict([given]).to_pylist()
         assert got["probabilities"] == pytest.approx({c: row[f"p_{c}"] for c in "ab"}, abs=1e-4)
         assert got["weights"] == pytest.approx({m: row[f"weight_{m}"] for m in got["weights"]}, abs=1e-4)
+    answer = subprocess.run([*command[:4], "titel=red"], capture_output=True, text=True)
+    assert answer.returncode == 2
+    assert (
+        answer.stderr == "example.py: titel=red: write NAME=VALUE, NAME one of a/photo, fusion, title, acc\n"
+    )
 
 
 @pytest.fixture(params=[pytest.param("onnx", marks=needs_onnx), "torch-export"])
 def engine_format(request):
     return request.param
+
+
+def test_what_a_killed_export_left_goes_and_what_a_living_one_fills_stays(run, tmp_path):
+    left, living, other = (
+        tmp_path / f".{name}.unfinished" for name in ("out-0123abcd", "out-89abcdef", "out2-01234567")
+    )
+    for folder in (left, living, other):
+        folder.mkdir()
+        (folder / ".lock").touch()
+    with FileLock(living / ".lock"):
+        exporting.export(run, "safetensors", out=tmp_path / "out")
+    assert {*tmp_path.iterdir()} == {tmp_path / "out", living, other}
+    assert not (tmp_path / "out" / ".lock").exists()
 
 
 def test_what_predicts_otherwise_is_not_done(run, tmp_path, monkeypatch):
@@ -104,6 +125,26 @@ def test_what_predicts_otherwise_is_not_done(run, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"as safetensors is not what the model predicts: from title a prob"):
         exporting.export(run, "safetensors", out=tmp_path / "out")
     assert not [*tmp_path.iterdir()]
+
+
+def test_weights_count_as_far_as_the_model_knows_anything(run, monkeypatch):
+    predictor = altuna.load(run, "cpu")
+    samples = exporting._samples(predictor, run, None, None, None, quiet=True)
+    monkeypatch.setattr(exporting, "subsets", lambda modalities: [modalities])
+    fuse = exporting._Loaded.fuse
+
+    def otherwise(*arguments):
+        probabilities, weights = fuse(*arguments)
+        return probabilities, weights[:, ::-1]
+
+    monkeypatch.setattr(exporting._Loaded, "fuse", otherwise)
+    engine = exporting._Loaded(predictor)
+    with pytest.raises(UserError, match="a probability or weight differs by"):
+        exporting.check(predictor, engine, samples, "it", lambda: None)
+    for parameter in predictor.model.head.parameters():
+        torch.nn.init.zeros_(parameter)
+    checked = exporting.check(predictor, engine, samples, "it", lambda: None)
+    assert checked["largest_difference"] <= 1e-4
 
 
 def test_safetensors_are_loaded_again_without_the_run(run, tmp_path):
@@ -185,10 +226,11 @@ def test_an_encoder_that_is_no_graph_is_named():
 
 def example_of(reader, format="onnx"):
     """What the generated script makes readers of."""
-    source = script(format, [('"""; import os #', reader)])
+    made = scripts(format, [('"""; import os #', reader)])
+    compile(made["example.py"], "example.py", "exec")
     names = {"__file__": __file__}
-    exec(compile(source.split("READ =")[0], "example.py", "exec"), names)
-    return names[reader.name]
+    exec(compile(made["readers.py"], "readers.py", "exec"), names)
+    return names["READERS"][reader.name]
 
 
 @needs_onnx
@@ -205,8 +247,10 @@ def test_the_script_reads_as_the_readers_do(tmp_path):
         assert [*names(cell, tmp_path / "t.json", 3)] == [*array[array > 0]]
     image = READERS["image"](size=8)
     rng = np.random.default_rng(0)
-    for mode, bands in (("RGB", 3), ("RGBA", 4), ("LA", 2)):
+    for mode, bands in (("RGB", 3), ("RGBA", 4), ("LA", 2), ("I;16", 1)):
         pixels = rng.integers(0, 256, (20, 13, bands), dtype=np.uint8)
+        if mode == "I;16":
+            pixels = pixels[:, :, 0].astype(np.uint16) * 257
         Image.fromarray(pixels, mode).save(tmp_path / "p.png")
         assert (
             np.abs(
@@ -220,6 +264,38 @@ def test_the_script_reads_as_the_readers_do(tmp_path):
         assert np.array_equal(
             example_of(audio)(tmp_path / "s.wav", 8000, 0.25), audio.read(tmp_path / "s.wav")
         )
+
+
+def test_mistakes_at_the_script_are_a_line(tmp_path, capsys, monkeypatch):
+    (tmp_path / "broken.png").write_bytes(picture(Image.effect_noise((30, 30), 50))[:-200])
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    (tmp_path / "fast.wav").write_bytes(recording(tone(0.1, 16000), 16000))
+    readers = {"photo": READERS["image"](8), "call": READERS["audio"](8000, 0.2), "acc": READERS["vector"](2)}
+    modalities = [{"name": n, "reader": {"name": r.name, **r.settings()}} for n, r in readers.items()]
+    names = {}
+    exec(compile(scripts("onnx", [*readers.items()])["readers.py"], "readers.py", "exec"), names)
+    monkeypatch.chdir(tmp_path)
+    for arguments, said in (
+        ((), "give one or more of photo, call, acc, as in NAME=VALUE"),
+        (("image=a.png",), "image=a.png: write NAME=VALUE, NAME one of photo, call, acc"),
+        (("acc",), "acc=: write NAME=VALUE"),
+        (("acc= ",), "acc= : write NAME=VALUE"),
+        (("photo=none.png",), "photo=none.png: [Errno 2] No such file or directory: 'none.png'"),
+        (("acc=1,2", "photo=broken.png"), "photo=broken.png: image file is truncated"),
+        (("photo=broken.wav",), "photo=broken.wav: cannot identify image file"),
+        (("call=none.wav",), "call=none.wav: [Errno 2] No such file"),
+        (("call=broken.wav",), "call=broken.wav: Error opening"),
+        (("call=fast.wav",), "call=fast.wav: has 16000 samples a second; resample it to 8000 first"),
+        (("acc=1,two",), "acc=1,two: could not convert string to float: 'two'"),
+        (("acc=1,2,3",), "acc=1,2,3: cannot reshape array of size 3 into shape (2,)"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["example.py", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            names["from_command_line"](modalities)
+        error = capsys.readouterr().err
+        assert stop.value.code == 2
+        assert error.startswith(f"example.py: {said}")
+        assert error.count("\n") == 1
 
 
 def failed(capsys, monkeypatch, *arguments):

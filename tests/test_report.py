@@ -24,6 +24,8 @@ from altuna.report.gallery import gallery, kinds_of
 from altuna.report.report import MOST_BYTES
 from altuna.report.runs import read_runs
 from altuna.report.sections import confusion, sections
+from altuna.run import run_labels
+from altuna.tables import told_apart
 
 CHROMIUM = shutil.which("chromium")
 ARTEFACTS = Path(__file__).parent.parent / "artefacts"  # screenshots, kept by CI
@@ -310,6 +312,7 @@ def test_figures_need_matplotlib(tmp_path, monkeypatch):
     [
         (lambda folder: None, "no such run directory"),
         (lambda folder: folder.mkdir(), "not a finished run: no metrics.json"),
+        (lambda folder: folder.touch(), "x: is a file, not a run directory"),
     ],
 )
 def test_no_run(make, words, tmp_path, capsys, monkeypatch):
@@ -325,10 +328,27 @@ def test_no_run(make, words, tmp_path, capsys, monkeypatch):
 
 def test_runs_that_differ_in_much_are_called_by_their_folders(mixed, alone, monkeypatch):
     assert "encoders=" in read_runs([mixed, alone])[0].name
-    monkeypatch.setattr("altuna.report.runs.LONGEST_NAME", 20)
+    monkeypatch.setattr("altuna.run.LONGEST_LABEL", 20)
     found = [run.name for run in read_runs([mixed, alone])]
-    assert str(mixed) in found[0]
+    assert f"({mixed.parent.name}/{mixed.name})" in found[0]
+    assert str(mixed) not in found[0]
     assert "encoders=" not in found[0]
+
+
+def test_joined_runs_are_called_by_the_folder_of_the_first(monkeypatch):
+    configs = [
+        {"method": {"name": "mla"}, "seed": seed, "data": "d", "encoders": {"a": 30 * encoder}}
+        for seed, encoder in ((0, "x"), (1, "x"), (0, "y"))
+    ]
+    monkeypatch.setattr("altuna.run.LONGEST_LABEL", 20)
+    assert run_labels(configs, "pqr") == ["mla (p)", "mla (q)", "mla (r)"]
+    assert run_labels(configs, "pqr", joined=True) == ["mla (p)", "mla (p)", "mla (r)"]
+
+
+def test_ends_of_paths_tell_them_apart(tmp_path):
+    paths = [tmp_path / "a" / "run", tmp_path / "b" / "run", tmp_path / "c"]
+    assert told_apart(paths) == ["a/run", "b/run", "c"]
+    assert told_apart([*paths[:1], *paths[:1]]) == ["run", "run"]
 
 
 def test_modalities_without_a_figure_are_counted(modalities):

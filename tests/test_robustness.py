@@ -281,7 +281,8 @@ def test_tables_are_by_data_whatever_the_order(runs, tmp_path):
     assert main_code("robustness", runs[0], other, runs[2], "--masks=1", "--out", out) == 0
     said = (out / "robustness.md").read_text()
     assert said.count("accuracy in % by missing rate") == 2
-    assert f"## {data}: " in said  # both are called toy.csv
+    assert "## other/toy.csv: " in said  # both are called toy.csv
+    assert str(tmp_path) not in said
 
 
 def test_nothing_left(runs, capsys):

@@ -7,7 +7,6 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import ResNetConfig, ResNetModel
 
 from altuna.encoders.base import FrontEnd
 
@@ -38,6 +37,8 @@ class ResNet(nn.Module):
     def __init__(
         self, front_end: Pictures, name: str, *, width: int | None = None, stem: int | None = None
     ) -> None:
+        from transformers import ResNetConfig, ResNetModel  # takes seconds
+
         super().__init__()
         kind, depths = DEPTHS[name]
         channels = front_end.shape[-3]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from transformers import ViTConfig, ViTModel
 
 from altuna.encoders.base import FrontEnd
 
@@ -30,6 +29,8 @@ class ViT(nn.Module):
         patch: int | None = None,
         dropout: float = 0.1,
     ) -> None:
+        from transformers import ViTConfig, ViTModel  # takes seconds
+
         super().__init__()
         channels, height, width = front_end.shape[-3:]
         side = min(height, width)

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from altuna.data.prepare import class_numbers
 from altuna.errors import UserError
 from altuna.evaluation.features import MapFeatures, read_features
-from altuna.run import Description, read_config, read_json, read_metrics, run_label
-
-LONGEST_NAME = 80  # letters of what tells a run from others
+from altuna.run import Description, read_config, read_json, read_metrics, run_labels
+from altuna.tables import told_apart
 
 
 @dataclass(frozen=True)
@@ -98,19 +97,15 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
         raise UserError(f"{repeated}: stands there twice")
     metrics = [read_metrics(folder) for folder in folders]
     configs = [read_config(folder) for folder in folders]
-    names = [run_label(config, configs) for config in configs]
-    # What differs in much, as on other data, is called by its folder.
-    names = [
-        name if len(name) <= LONGEST_NAME else f"{config['method']['name']} ({folder})"
-        for name, config, folder in zip(names, configs, folders, strict=True)
-    ]
+    ends = told_apart(folders)
+    names = run_labels(configs, ends)
     if len({config["seed"] for config in configs}) > 1:
         names = [f"{name}, seed {config['seed']}" for name, config in zip(names, configs, strict=True)]
     if len({str(config["data"]) for config in configs}) > 1:
         names = [f"{Path(c['data']).stem}: {name}" for name, c in zip(names, configs, strict=True)]
     return [
-        _read(folder, name if names.count(name) == 1 else f"{name} ({folder})", config, figures)
-        for folder, name, config, figures in zip(folders, names, configs, metrics, strict=True)
+        _read(folder, name if names.count(name) == 1 else f"{name} ({end})", config, figures)
+        for folder, end, name, config, figures in zip(folders, ends, names, configs, metrics, strict=True)
     ]
 
 
