@@ -147,10 +147,10 @@ def train(
     finally:
         loggers.close(trainer.loggers, failed)
     memory = max(everyone(peak_memory()))
-    if prepared.stream:
-        write_problems(run / "problems.csv", [*prepared.problems, *prepared.stream.problems.values()])
+    problems = prepared.stream.all_problems() if prepared.stream else []
     with agreed():
         if first:
+            write_problems(run / "problems.csv", [*prepared.problems, *problems])
             _finish(run, options, prepared, learnt, training, checkpoints / "best.ckpt", memory)
             if report:
                 write_report([run])

@@ -30,7 +30,7 @@ from altuna.features import weights_digest
 from altuna.files import replacing, write_text
 from altuna.methods.base import Method, Turn
 from altuna.model import Outputs, concatenate
-from altuna.sharing import average, average_gradients, everyone, seed
+from altuna.sharing import average, backward, everyone, laid_out, seed
 
 # Fused, a step reads and writes each parameter once, which is faster on CPUs too. That of SGD fails where
 # some parameters have their first step when others, as of a shared head, had theirs.
@@ -243,13 +243,11 @@ class Training(LightningModule):
         losses = self.method.loss(turn, batch)
         if isinstance(losses, Tensor):
             # Not by Lightning's manual_backward, whose hooks took a tenth of a small batch's time.
-            torch.autograd.backward(losses)
-            average_gradients(self)
+            backward(losses, self)
             return losses.detach()
         parameters = [p for p in self.parameters() if p.requires_grad]
         for number, (name, loss) in enumerate(losses.items()):
-            torch.autograd.backward(loss, retain_graph=number < len(losses) - 1)
-            average_gradients(self)
+            backward(loss, self, retain_graph=number < len(losses) - 1)
             turn.gradients[name] = {p: p.grad for p in parameters if p.grad is not None}
             for p in turn.gradients[name]:
                 p.grad = None
@@ -315,8 +313,8 @@ def _lay_out(optimizer: torch.optim.Optimizer) -> None:
     """Lay out gradients in memory as their parameters: fused optimizers on CPUs take it for granted."""
     for group in optimizer.param_groups:
         for p in group["params"]:
-            if p.grad is not None and p.grad.stride() != p.stride():
-                p.grad = torch.empty_like(p).copy_(p.grad)
+            if p.grad is not None:
+                p.grad = laid_out(p.grad, p)
 
 
 @contextmanager

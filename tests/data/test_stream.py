@@ -198,16 +198,16 @@ def fit(folder, run, **options):
 
 def test_a_training_is_the_same_again_and_resumed(folder, tmp_path, monkeypatch):
     first = load_file(fit(folder, tmp_path / "a") / "model.safetensors")
-    batch, seen = Stream._batch, []
+    decoded, seen = Stream._decoded, []
 
     def stopped(self, rows):
         seen.append(self.epoch)
         if len(seen) == 8:  # in the second of two epochs, of 5 batches each
             raise KeyboardInterrupt
-        return batch(self, rows)
+        return decoded(self, rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Stream, "_batch", stopped)
+        patch.setattr(Stream, "_decoded", stopped)
         with pytest.raises(KeyboardInterrupt):
             fit(folder, tmp_path / "b")
     assert set(seen) == {0, 1}
