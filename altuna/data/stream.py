@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,7 +109,8 @@ class Stream:
     it they are shuffled and half of them leave. The order depends on the seed and the epoch alone, not on
     ``workers``. At no time are more than about twice ``buffer`` rows in memory, and the batches ahead. A row
     of which nothing can be read is not in its batch, which may be left without any. Of several processes each
-    reads all rows and decodes a share of the cells.
+    reads all rows and decodes a share of the cells. The next epoch begins with batch ``start``, those after it
+    with the first.
 
     Args:
         pattern: Of the shards.
@@ -151,7 +153,7 @@ class Stream:
         self.readers, self.classes = readers, classes
         self.batch_size, self.seed, self.buffer = batch_size, seed, max(buffer, batch_size)
         self.workers, self.strict = max(1, workers), strict
-        self.epoch = 0
+        self.epoch, self.start = 0, 0
         self.problems: dict[tuple[int, str], Problem] = {}
 
     @property
@@ -170,7 +172,8 @@ class Stream:
         waiting: deque[Future[tuple[Batch, dict[str, Decoded]]]] = deque()
         pool = ThreadPoolExecutor(self.workers)
         try:
-            for table in self._tables():
+            first, self.start = self.start, 0
+            for table in islice(self._tables(), first, None):
                 waiting.append(pool.submit(self._decoded, table))
                 if len(waiting) > self.workers:
                     yield _batch(*waiting.popleft().result())
