@@ -231,7 +231,7 @@ def _fit(
     options: Mapping[str, Any],
     workers: int,
     checkpoint: Path | None,
-    start: int,
+    start: int = 0,
 ) -> None:
     """Train, from batch ``start`` of the checkpoint's epoch on."""
     size, seed, stream = options["batch_size"], options["seed"], prepared.stream

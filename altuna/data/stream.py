@@ -154,6 +154,7 @@ class Stream:
         self.batch_size, self.seed, self.buffer = batch_size, seed, max(buffer, batch_size)
         self.workers, self.strict = max(1, workers), strict
         self.epoch, self.start = 0, 0
+        self.rank, self.processes = rank(), processes()
         self.problems: dict[tuple[int, str], Problem] = {}
 
     @property
@@ -227,7 +228,7 @@ class Stream:
 
     def _read(self, cells: Cells, reader: Reader, indices: NDArray[np.int64]) -> Decoded:
         filled = np.flatnonzero(cells.filled)
-        mine = filled[rank() :: processes()]
+        mine = filled[self.rank :: self.processes]
         if cells.numbers is not None:
             numbers = cells.numbers[mine]
             endless = np.isinf(numbers).any(axis=1)
