@@ -17,7 +17,8 @@ LEAST = {"epochs": 1, "batch_size": 1, "buffer": 1, "seed": 0, "workers": 0}
 # Options that say where to put things, how to show them and who computes by what: a resumed run may change
 # these, no others.
 PRESENTATION = (
-    *("root", "download", "store", "workers", "out", "resume", "report", "quiet", "log_every"),
+    *("root", "download", "store", "workers", "out", "resume", "report", "quiet"),
+    *("log_every", "checkpoint_every"),
     *("devices", "nodes", "strategy", "compile"),
 )
 
@@ -97,7 +98,10 @@ def fit(
     allow_shared_groups: Annotated[bool, "Accept a group that stands in two splits"] = False,
     strict: Annotated[bool, "A cell that cannot be read is an error, not a missing cell"] = False,
     out: Annotated[Path | None, "Run directory (default: runs/DATA-METHOD-SEED)"] = None,
-    resume: Annotated[bool, "Go on after the last finished epoch of the run directory"] = False,
+    checkpoint_every: Annotated[
+        int | None, "Batches of an epoch between checkpoints to resume from (default: one after each epoch)"
+    ] = None,
+    resume: Annotated[bool, "Go on from the last checkpoint of the run directory"] = False,
     report: Annotated[bool, "Write report.html; altuna report RUN does it later"] = True,
     quiet: Annotated[bool, "Print nothing but where the result is"] = False,
 ) -> Path:
@@ -138,6 +142,7 @@ def fit(
         store=Path(store) if store else None,
         workers=workers,
         log_every=log_every,
+        checkpoint_every=checkpoint_every,
         compiled=compile,
         quiet=quiet,
         report=report,
@@ -186,7 +191,7 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
     for name, least in LEAST.items():
         if not least <= given[name] < 2**63:
             raise UserError(f"{name} must be at least {least}, and no giant: got {given[name]}")
-    for name in ("micro_batch", "log_every", "devices", "nodes"):
+    for name in ("micro_batch", "log_every", "checkpoint_every", "devices", "nodes"):
         if given[name] is not None and given[name] < 1:
             raise UserError(f"{name} must be at least 1, got {given[name]}")
     if (given["micro_batch"] or 0) > given["batch_size"]:

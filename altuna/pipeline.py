@@ -64,6 +64,7 @@ def train(
     store: Path | None,
     workers: int,
     log_every: int | None,
+    checkpoint_every: int | None,
     compiled: bool,
     quiet: bool,
     report: bool,
@@ -110,8 +111,8 @@ def train(
     checkpoints = run / "checkpoints"
     try:
         with agreed():
-            checkpoint = _resumable(checkpoints, training)
-            trainer = _trainer(run, options, quiet)
+            done = _resumable(checkpoints, training)
+            trainer = _trainer(run, options, quiet, checkpoint_every)
             trainer.loggers = loggers.build(loggers.named(options["logger"]), run, config, quiet)
     except UserError:
         if empty and first:
@@ -140,17 +141,18 @@ def train(
     reset_peak_memory()
     failed = True
     try:
-        _fit(trainer, training, prepared, options, workers, checkpoint)
+        resumed = None if done is None else checkpoints / "last.ckpt"
+        _fit(trainer, training, prepared, options, workers, resumed, done or 0)
         failed = False
     except KeyboardInterrupt:
         raise KeyboardInterrupt(run) from None
     finally:
         loggers.close(trainer.loggers, failed)
     memory = max(everyone(peak_memory()))
-    if prepared.stream:
-        write_problems(run / "problems.csv", [*prepared.problems, *prepared.stream.problems.values()])
+    problems = prepared.stream.all_problems() if prepared.stream else []
     with agreed():
         if first:
+            write_problems(run / "problems.csv", [*prepared.problems, *problems])
             _finish(run, options, prepared, learnt, training, checkpoints / "best.ckpt", memory)
             if report:
                 write_report([run])
@@ -229,16 +231,20 @@ def _fit(
     options: Mapping[str, Any],
     workers: int,
     checkpoint: Path | None,
+    start: int = 0,
 ) -> None:
+    """Train, from batch ``start`` of the checkpoint's epoch on."""
     size, seed, stream = options["batch_size"], options["seed"], prepared.stream
     train, val = (prepared.splits[name].dataset for name in ("train", "val"))
     if stream:
         stream.workers = max(1, workers)
+    feed: Any = stream or loader(train.shared(rank(), processes()), size, seed, workers)
+    feed.sampler.start = start
     try:
         with _stopping_between_batches(training):
             trainer.fit(
                 training,
-                stream or loader(train.shared(rank(), processes()), size, seed, workers),
+                feed,
                 loader(val.shared(rank(), processes()), size),
                 ckpt_path=checkpoint,
                 weights_only=True,
@@ -269,13 +275,15 @@ def _stopping_between_batches(training: Training) -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
-def _resumable(checkpoints: Path, training: Training) -> Path | None:
-    """Return the checkpoint to go on from, None where no epoch was finished yet."""
+def _resumable(checkpoints: Path, training: Training) -> int | None:
+    """Return how many batches of its epoch the last checkpoint has; None where there is no checkpoint yet."""
     last = checkpoints / "last.ckpt"
     if not last.exists():
         return None
-    _ours(checkpoints / "best.ckpt", training)
-    return _ours(last, training)
+    content = _ours(last, training)
+    if content["history"]:
+        _ours(checkpoints / "best.ckpt", training)
+    return int(content["batches"])
 
 
 def _finish(
@@ -288,7 +296,7 @@ def _finish(
     memory: int,
 ) -> None:
     """Take the best epoch's weights, save the model, and test what was saved."""
-    training.load_state_dict(torch.load(_ours(best, training), weights_only=True)["state_dict"], strict=False)
+    training.load_state_dict(_ours(best, training)["state_dict"], strict=False)
     model = training.method.model
     save_model(run, prepared.description, model)
     split = "test" if len(prepared.splits["test"].rows) else "val"
@@ -335,8 +343,8 @@ def _finish(
     write_json(run / "metrics.json", metrics)
 
 
-def _trainer(run: Path, options: Mapping[str, Any], quiet: bool) -> Trainer:
-    callbacks: list[Any] = [LogCsv(run / "log.csv"), Checkpoints(run / "checkpoints")]
+def _trainer(run: Path, options: Mapping[str, Any], quiet: bool, every: int | None = None) -> Trainer:
+    callbacks: list[Any] = [LogCsv(run / "log.csv"), Checkpoints(run / "checkpoints", every)]
     if not quiet:
         callbacks.append(TrainingProgress())
     there = started()
@@ -411,8 +419,8 @@ def changed(run: Path, config: Mapping[str, Any]) -> str:
     return ""
 
 
-def _ours(checkpoint: Path, training: Training) -> Path:
-    """Return the checkpoint's path if this training wrote it, without running any code it may carry."""
+def _ours(checkpoint: Path, training: Training) -> dict[str, Any]:
+    """Return what is in the checkpoint if this training wrote it, without running any code it may carry."""
     if not checkpoint.exists():
         raise UserError(f"{checkpoint}: no such file: the training cannot go on, start it anew")
     try:
@@ -428,7 +436,7 @@ def _ours(checkpoint: Path, training: Training) -> Path:
         )
     if content.get("frozen") != training.frozen_digest():
         raise UserError(f"{checkpoint}: a frozen encoder has other weights than it was trained with")
-    return checkpoint
+    return content
 
 
 def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:

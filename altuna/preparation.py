@@ -31,7 +31,6 @@ from altuna.methods.base import Method
 from altuna.model import MultimodalClassifier
 from altuna.options import check_options, nearest
 from altuna.run import Description
-from altuna.sharing import processes
 from altuna.training import OPTIMIZERS
 
 
@@ -106,8 +105,6 @@ def prepare(options: Mapping[str, Any], path: Path, store: Path, quiet: bool) ->
 def _stream(options: Mapping[str, Any], manifest: Manifest, description: Description) -> Stream | None:
     if options["stream"] is None:
         return None
-    if processes() > 1:
-        raise UserError("stream: trains in one process; --devices and --nodes need a store")
     return Stream(
         options["stream"],
         manifest,

@@ -16,6 +16,8 @@ from torch import Tensor, distributed, nn
 
 T = TypeVar("T")
 
+ALONE = 2**17  # numbers that are worth a message of their own
+
 talk: Any = None  # the group for what is small and on the CPU; the default one when None
 _draws = torch.Generator()
 
@@ -125,15 +127,39 @@ def average(tensors: Sequence[Tensor]) -> None:
         t.copy_(mean.view_as(t))
 
 
-def average_gradients(module: nn.Module) -> None:
-    """Leave in a module's trained parameters the gradients of what all processes computed."""
+def backward(loss: Tensor, module: nn.Module, *, retain_graph: bool = False) -> None:
+    """Leave in a module's trained parameters the gradients of what all processes computed.
+
+    The mean over processes is taken of the loss, not of the gradients, which are many.
+    """
+    torch.autograd.backward(loss / processes() if processes() > 1 else loss, retain_graph=retain_graph)
     if processes() == 1:
         return
     parameters = [p for p in module.parameters() if p.requires_grad]
     # Networks may leave out layers at random: what one process used has a gradient in all of them.
     used = torch.tensor([p.grad is not None for p in parameters], dtype=torch.uint8)
     distributed.all_reduce(used, distributed.ReduceOp.MAX, group=talk)
-    chosen = [p for p, one in zip(parameters, used.tolist(), strict=True) if one]
-    for p in chosen:
-        p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-    average([p.grad for p in chosen if p.grad is not None])
+    gradients = []
+    for p, one in zip(parameters, used.tolist(), strict=True):
+        if one:
+            p.grad = torch.zeros_like(p) if p.grad is None else laid_out(p.grad, p)
+            gradients.append(torch.as_strided(p.grad, (p.numel(),), (1,)))
+    _add_up(gradients)
+
+
+def laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """Return a gradient laid out in memory as its parameter."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
+
+
+def _add_up(tensors: Sequence[Tensor]) -> None:
+    """Replace tensors [n] by their sums over all processes: large ones in place, small ones in one go."""
+    small = [t for t in tensors if t.numel() < ALONE]
+    flat = torch.cat(small) if small else torch.empty(0)
+    sums = [flat, *(t for t in tensors if t.numel() >= ALONE)]
+    for work in [distributed.all_reduce(t, async_op=True) for t in sums if len(t)]:
+        work.wait()
+    for t, total in zip(small, torch.split(flat, [len(t) for t in small]), strict=True):
+        t.copy_(total)

@@ -30,7 +30,7 @@ from altuna.features import weights_digest
 from altuna.files import replacing, write_text
 from altuna.methods.base import Method, Turn
 from altuna.model import Outputs, concatenate
-from altuna.sharing import average, average_gradients, everyone, seed
+from altuna.sharing import average, backward, everyone, laid_out, seed
 
 # Fused, a step reads and writes each parameter once, which is faster on CPUs too. That of SGD fails where
 # some parameters have their first step when others, as of a shared head, had theirs.
@@ -93,7 +93,8 @@ class Training(LightningModule):
         self.optimizer, self.lr, self.schedule, self.weight_decay = optimizer, lr, schedule, weight_decay
         self.seed, self.log_every, self.clip = seed, log_every, clip
         self.max_updates, self.max_seconds, self.epochs = max_updates, max_seconds, epochs
-        self.updates, self._flops, self._started = 0, 0, 0.0
+        self.updates, self._updates_before, self._flops = 0, 0, 0
+        self._started, self._before = 0.0, 0.0  # of the epoch; its seconds before it was resumed
         self.interrupted = False  # asked to stop; done after a batch
         self.history: list[dict[str, float]] = []
         self._frozen: str | None = None
@@ -176,14 +177,19 @@ class Training(LightningModule):
             self._frozen = weights_digest(frozen)
         return self._frozen
 
-    def on_train_epoch_start(self) -> None:  # noqa: D102
-        self.method.clock.epoch = self.current_epoch
-        self.method.clock.epochs = self.expected_epochs
-        self._started, self._updates_before = time.perf_counter(), self.updates
-        self.method.clock.batches = int(self.trainer.num_training_batches)
-
     def on_train_start(self) -> None:  # noqa: D102
         self._stop_if_spent()  # resumed after its last epoch
+        self._begin()  # resumed within an epoch
+
+    def on_train_epoch_start(self) -> None:  # noqa: D102
+        self._before, self._updates_before = 0.0, self.updates
+        self._begin()
+
+    def _begin(self) -> None:
+        self._started = time.perf_counter() - self._before
+        self.method.clock.epoch = self.current_epoch
+        self.method.clock.epochs = self.expected_epochs
+        self.method.clock.batches = int(self.trainer.num_training_batches)
 
     def transfer_batch_to_device(  # noqa: D102
         self, batch: Batch, device: torch.device, dataloader_idx: int
@@ -243,13 +249,11 @@ class Training(LightningModule):
         losses = self.method.loss(turn, batch)
         if isinstance(losses, Tensor):
             # Not by Lightning's manual_backward, whose hooks took a tenth of a small batch's time.
-            torch.autograd.backward(losses)
-            average_gradients(self)
+            backward(losses, self)
             return losses.detach()
         parameters = [p for p in self.parameters() if p.requires_grad]
         for number, (name, loss) in enumerate(losses.items()):
-            torch.autograd.backward(loss, retain_graph=number < len(losses) - 1)
-            average_gradients(self)
+            backward(loss, self, retain_graph=number < len(losses) - 1)
             turn.gradients[name] = {p: p.grad for p in parameters if p.grad is not None}
             for p in turn.gradients[name]:
                 p.grad = None
@@ -305,18 +309,27 @@ class Training(LightningModule):
         checkpoint["history"] = self.history
         checkpoint["frozen"] = self.frozen_digest()
         checkpoint["updates"] = self.updates
+        # Of the epoch that has not ended, if it is within one.
+        checkpoint["batches"] = self.method.clock.batch + 1 if self._started else 0
+        checkpoint["sums"] = {name: torch.stack(some) for name, some in self._sums.items()}
+        checkpoint["began"] = self._updates_before
+        checkpoint["flops"] = self._flops
+        checkpoint["seconds"] = time.perf_counter() - self._started if self._started else 0.0
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:  # noqa: D102
         self.history = list(checkpoint["history"])
-        self.updates = checkpoint.get("updates", 0)
+        self.updates = checkpoint["updates"]
+        self._sums.update({name: [*some] for name, some in checkpoint["sums"].items()})
+        self._updates_before, self._flops = checkpoint["began"], checkpoint["flops"]
+        self._before = checkpoint["seconds"]
 
 
 def _lay_out(optimizer: torch.optim.Optimizer) -> None:
     """Lay out gradients in memory as their parameters: fused optimizers on CPUs take it for granted."""
     for group in optimizer.param_groups:
         for p in group["params"]:
-            if p.grad is not None and p.grad.stride() != p.stride():
-                p.grad = torch.empty_like(p).copy_(p.grad)
+            if p.grad is not None:
+                p.grad = laid_out(p.grad, p)
 
 
 @contextmanager
@@ -388,10 +401,21 @@ class Checkpoints(Checkpoint):
     The best epoch has the lowest negative log-likelihood of the fused validation predictions: steadier than
     their accuracy where validation is small. It is found anew from the history each time, so it needs no
     state and survives a moved folder.
+
+    Args:
+        folder: Where they go.
+        every: Batches of an epoch after which ``last.ckpt`` is written anew; None: only when it ends.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.last, self.best = folder / "last.ckpt", folder / "best.ckpt"
+    def __init__(self, folder: Path, every: int | None = None) -> None:
+        self.last, self.best, self.every = folder / "last.ckpt", folder / "best.ckpt", every
+
+    def on_train_batch_end(  # noqa: D102
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        done = batch_idx + 1
+        if self.every and done % self.every == 0 and done < trainer.num_training_batches:
+            trainer.save_checkpoint(self.last)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         assert isinstance(pl_module, Training)

@@ -1,10 +1,11 @@
-"""How much faster is an epoch in two processes than in one, a thread each?
+"""How much faster is a training in two processes than in one, a thread each?
 
-    python benchmarks/processes.py [--repeats 3] [--epochs 3] [--data emoji] [--root DIR]
+    python benchmarks/processes.py [--repeats 3] [--batches 6] [--rows 16] [--data NAME --root DIR]
 
-Epochs of ``altuna.fit`` (MLA, default encoders, one global batch) in one process, in two of one training,
-and in two trainings side by side, which shows what the machine's second core is worth. Each has one thread a
-process; medians over repeats of all epochs but the first. Written to ``benchmarks/results/processes.json``.
+MLA on the pair of ResNet-18 of ``step.py`` or, with ``--data``, by ``altuna fit`` with default encoders: in
+one process, in two of one training with the same global batch, and in two trainings side by side, which shows
+what the machine's second core is worth. Medians over repeats and batches (of a data set: epochs), the first
+left out. Written to ``benchmarks/results/processes.json``.
 """
 
 from __future__ import annotations
@@ -16,60 +17,131 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import torch
 from mla import HERE, environment
+from step import AUTO, CLASSES, SOUND_AND_FRAMES, resnets
+
+import altuna
+from altuna import pipeline
+from altuna.data.dataset import MultimodalDataset
+from altuna.launching import join
+from altuna.methods.mla import MLA
+from altuna.sharing import rank
+from altuna.training import Training
+
+THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-def start(options: list[str], out: Path) -> subprocess.Popen[bytes]:
-    """Start a training of one thread a process."""
-    command = [sys.executable, "-m", "altuna", "fit", *options, "--out", str(out), "--quiet", "--no-report"]
-    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=os.environ | threads, stdout=subprocess.DEVNULL)
+class Timed(Training):
+    """A training that notes how long each batch took."""
+
+    seconds: list[float]
+
+    def training_step(self, batch: Any, number: int) -> None:  # noqa: D102
+        start = time.perf_counter()
+        super().training_step(batch, number)
+        self.seconds.append(time.perf_counter() - start)
 
 
-def epochs(runs: list[Path]) -> list[float]:
-    """Return the seconds of all epochs but the first."""
-    found = []
-    for run in runs:
-        with (run / "log.csv").open() as file:
-            found += [float(row["seconds"]) for row in csv.DictReader(file)][1:]
-    return found
+def samples(rows: int) -> MultimodalDataset:
+    random = np.random.default_rng(0)
+    arrays = {m: random.normal(size=(rows, *s)).astype(np.float32) for m, s in SOUND_AND_FRAMES.items()}
+    return MultimodalDataset(
+        arrays, dict.fromkeys(arrays, np.arange(rows)), random.integers(CLASSES, size=rows)
+    )
+
+
+def train_pair(out: Path, rows: int, batches: int) -> None:
+    """Train the pair, in as many processes as were started, and write the seconds of each batch."""
+    pipeline.calm()
+    join()
+    out.mkdir(exist_ok=True)
+    torch.manual_seed(0)
+    training = Timed(MLA(altuna.MultimodalClassifier(resnets(), CLASSES)), optimizer="sgd")
+    training.seconds = []
+    options = {"budget": None, "epochs": 1, "precision": AUTO, "accelerator": "cpu", "micro_batch": None}
+    options |= {"batch_size": rows, "seed": 0}
+    splits = {"train": samples(rows * batches), "val": samples(2)}
+    prepared: Any = SimpleNamespace(
+        splits={name: SimpleNamespace(dataset=dataset) for name, dataset in splits.items()}, stream=None
+    )
+    trainer = pipeline._trainer(out, options, quiet=True)
+    trainer.loggers = []
+    pipeline._fit(trainer, training, prepared, options, 0, None)
+    if rank() == 0:
+        (out / "seconds.json").write_text(json.dumps(training.seconds))
+
+
+def seconds_of(run: Path) -> list[float]:
+    """Return the seconds of a run's batches or epochs."""
+    if (run / "seconds.json").exists():
+        found: list[float] = json.loads((run / "seconds.json").read_text())
+        return found
+    with (run / "log.csv").open() as file:
+        return [float(row["seconds"]) for row in csv.DictReader(file)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--data", default="emoji")
-    parser.add_argument("--root")
+    parser.add_argument("--batches", type=int, default=6, help="or epochs, of a data set")
+    parser.add_argument("--rows", type=int, default=16, help="of a batch of the pair")
+    parser.add_argument("--data", default="")
+    parser.add_argument("--root", default="")
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    options = ["--data", given.data, "--epochs", str(given.epochs)]
-    options += ["--root", given.root] if given.root else []
-    kinds = {"one": [[]], "two": [["--devices", "2"]], "side by side": [[], []]}
+    if given.out:
+        train_pair(given.out, given.rows, given.batches)
+        return
+    if given.data:
+        training = ["-m", "altuna", "fit", "--data", given.data, "--epochs", str(given.batches)]
+        training += ["--quiet", "--no-report"] + ["--root", given.root] * bool(given.root)
+        together = [*training, "--devices", "2"]
+    else:
+        training = [__file__, "--rows", str(given.rows), "--batches", str(given.batches)]
+        together = [*TORCHRUN, *training]
+    kinds = {"one": [training], "two": [together], "side by side": [training, training]}
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     with tempfile.TemporaryDirectory() as folder:
         for repeat in range(given.repeats):
-            for kind, trainings in kinds.items():
-                runs = [Path(folder) / f"{kind}-{repeat}-{i}" for i in range(len(trainings))]
-                started = [start(options + more, run) for more, run in zip(trainings, runs, strict=True)]
+            for kind, commands in kinds.items():
+                runs = [Path(folder) / f"{kind}-{repeat}-{i}" for i in range(len(commands))]
+                started = []
+                for command, run in zip(commands, runs, strict=True):
+                    whole = [sys.executable, *command, "--out", str(run)]
+                    started.append(
+                        subprocess.Popen(whole, env=os.environ | THREADS, stdout=subprocess.DEVNULL)
+                    )
                 if any(process.wait() for process in started):
                     raise SystemExit(f"a training of {kind} failed")
-                seconds[kind] += epochs(runs)
+                for run in runs:
+                    seconds[kind] += seconds_of(run)[1:]
+                print(kind, [round(s, 2) for s in seconds[kind]], flush=True)
     one, two, beside = (median(seconds[kind]) for kind in kinds)
+    name = given.data or f"resnet18-{given.rows}"
     figures: dict[str, Any] = {
-        "data": given.data,
-        "seconds_an_epoch": {"one": one, "two": two, "side by side": beside},
+        "seconds_an_epoch" if given.data else "seconds_a_batch": {
+            "one": one,
+            "two": two,
+            "side by side": beside,
+        },
+        "repeats": given.repeats,
         "speedup": one / two,
         "of_side_by_side": 2 * one / beside,
         "environment": environment(),
     }
-    print(json.dumps(figures, indent=2))
+    print(name, json.dumps(figures, indent=2))
     path = HERE / "results" / "processes.json"
     results = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(results | {given.data: figures}, indent=2) + "\n")
+    path.write_text(json.dumps(results | {name: figures}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ For each pair of encoders, in one process, step by step in turn, medians:
 - ``encoders``: forward and backward of the encoders alone, which no order of work can go below;
 - ``released``: forward of all, then backward and step in turn with all graphs kept, float32, contiguous.
 
-Then each one's peak memory, in a process of its own. Written to ``benchmarks/results/step.json``.
+Then each one's peak memory, in processes of its own, of which the median of five counts (what the allocator
+keeps differs by a twentieth from one to the next). Written to ``benchmarks/results/step.json``.
 """
 
 from __future__ import annotations
@@ -246,13 +247,13 @@ def peak(name: str, order: str, compiled: bool) -> None:
 
 
 def memory(name: str, compiled: bool) -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for order in ("altuna", "bare", "released"):
         command = [sys.executable, __file__, "--pairs", name, "--memory-of", order]
-        said = subprocess.run(
-            command + ["--compile"] * compiled, check=True, capture_output=True, text=True
-        ).stdout
-        found[order] = json.loads(said.splitlines()[-1])
+        command += ["--compile"] * compiled
+        said = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(5)]
+        peaks = [json.loads(one.splitlines()[-1]) for one in said]
+        found[order] = {k: statistics.median(peak[k] for peak in peaks) for k in peaks[0]}
     return {**found, "of_released": found["altuna"]["peak"] / found["released"]["peak"]}
 
 

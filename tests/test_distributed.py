@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 import torch
 from process import BATCH, CASES, case, interrupted, rare
@@ -166,6 +168,16 @@ def test_the_command_line_from_start_to_end(manifest, tmp_path):
     (one, one_err), (two, two_err) = printed
     assert two.count("results in") == one.count("results in") == 1
     assert two_err.splitlines() == [line.replace("one", "two") for line in one_err.splitlines()]
+
+
+def test_a_stream_is_the_same_in_two_processes(manifest, tmp_path):
+    pyarrow.parquet.write_table(pyarrow.csv.read_csv(manifest), tmp_path / "shard.parquet")
+    runs = [tmp_path / name for name in ("one", "two")]
+    for devices, run in enumerate(runs, 1):
+        process = fit(manifest, run, devices, "--stream", tmp_path / "shard.parquet", "--buffer", "50")
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+    assert_alike(*(load_file(run / "model.safetensors") for run in runs))
 
 
 def test_killed_and_resumed_in_one_process(manifest, tmp_path):

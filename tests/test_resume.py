@@ -10,9 +10,14 @@ import sys
 import time
 
 import numpy as np
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 import torch
 from safetensors.torch import load_file
+
+import altuna
+from altuna.training import Training
 
 EPOCHS = 5
 OPTIONS = ["--epochs", str(EPOCHS), "--batch-size", "16", "--seed", "3", "--quiet"]
@@ -107,6 +112,45 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(manifest, tmp_path, method):
     for metrics in (first, second):
         del metrics["cost"]["seconds"], metrics["cost"]["peak_memory"]
     assert first == second
+
+
+STREAMED = {"stream": True, "workers": 2}
+
+
+@pytest.mark.parametrize("options", [{}, {"workers": 1}, STREAMED], ids=["loader", "worker", "stream"])
+def test_an_epoch_goes_on_where_it_was(manifest, tmp_path, monkeypatch, options):
+    if options.get("stream"):
+        pyarrow.parquet.write_table(pyarrow.csv.read_csv(manifest), tmp_path / "shard.parquet")
+        options = options | {"stream": str(tmp_path / "shard.parquet"), "buffer": 40}
+    common = {"epochs": 2, "batch_size": 16, "seed": 3, "quiet": True, "report": False} | options
+    method = {"name": "mla", "order": "weakest", "reset": "never"}
+    whole = altuna.fit(manifest, method=method, out=tmp_path / "whole", **common)
+
+    batches = []
+    train_on = Training._train_on
+
+    def stopped(self, batch, number):
+        batches.append((self.current_epoch, number))
+        if number == 3 and batches.count(batches[-1]) == 1:  # in each epoch once
+            raise KeyboardInterrupt
+        train_on(self, batch, number)
+
+    monkeypatch.setattr(Training, "_train_on", stopped)
+    common |= {"out": tmp_path / "broken", "checkpoint_every": 2, "resume": True}
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            altuna.fit(manifest, method=method, **common)
+    altuna.fit(manifest, method=method, **common)
+    assert batches[:6] == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 2), (0, 3)]
+    assert len(batches) == len({*batches}) + 4
+    one, two = (
+        torch.load(tmp_path / run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for run in ("whole", "broken")
+    )
+    assert not [k for k in one if not torch.equal(one[k], two[k])]
+    rows = zip(without_time(whole), without_time(tmp_path / "broken"), strict=True)
+    unlike = {name for one, two in rows for name in one if one[name] != two[name]}
+    assert unlike <= {"train/interference/text", "train/interference/a"}, unlike
 
 
 def test_a_finished_run_is_resumed_for_nothing(manifest, tmp_path):

@@ -79,11 +79,14 @@ class MultimodalDataset(Dataset[Batch]):
 
 
 class BatchSampler(Sampler[NDArray[np.int64]]):
-    """Batches of positions; their order depends on the seed and the epoch alone."""
+    """Batches of positions; their order depends on the seed and the epoch alone.
+
+    The next epoch begins with batch ``start``, those after it with the first.
+    """
 
     def __init__(self, size: int, batch_size: int, shuffle_seed: int | None = None) -> None:
         self.size, self.batch_size, self.shuffle_seed = size, batch_size, shuffle_seed
-        self.epoch = 0
+        self.epoch, self.start = 0, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch comes next (Lightning calls this)."""
@@ -96,15 +99,23 @@ class BatchSampler(Sampler[NDArray[np.int64]]):
         order = np.arange(self.size)
         if self.shuffle_seed is not None:
             order = np.random.default_rng([self.shuffle_seed, self.epoch]).permutation(self.size)
-        for start in range(0, self.size, self.batch_size):
+        first, self.start = self.start, 0
+        for start in range(first * self.batch_size, self.size, self.batch_size):
             yield order[start : start + self.batch_size]
+
+
+class Loader(DataLoader[Batch]):
+    """Begins an epoch with its first batch: Lightning asks for an iterator before it knows which epoch it is."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        yield from super().__iter__()
 
 
 def loader(
     dataset: MultimodalDataset, batch_size: int, shuffle_seed: int | None = None, workers: int = 0
-) -> DataLoader[Batch]:
+) -> Loader:
     """Return a loader of whole batches: one gather a modality, no Python per sample."""
-    return DataLoader(
+    return Loader(
         dataset,
         sampler=BatchSampler(len(dataset), batch_size, shuffle_seed),
         batch_size=None,

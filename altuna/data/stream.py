@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import fsspec
 import numpy as np
@@ -29,7 +30,7 @@ from altuna.data.store import Problem
 from altuna.data.tables import plain
 from altuna.errors import UserError
 from altuna.options import nearest
-from altuna.sharing import Input
+from altuna.sharing import Input, Share, everyone, processes, rank
 
 READ = 512  # rows read from a shard at once
 MOST_PROBLEMS = 1000  # that are kept
@@ -83,6 +84,15 @@ def find_shards(pattern: str, columns: Mapping[str, bool]) -> list[Shard]:
     return [Shard(u, int(s), n) for u, s, n in zip(urls, starts, counts, strict=False)]
 
 
+class Decoded(NamedTuple):
+    """What this process decoded of a modality's cells in a batch."""
+
+    values: NDArray[Any]  # those that could be read [n, ...]
+    read: NDArray[np.int64]  # their places in the batch [n]
+    unread: NDArray[np.int64]  # the places of those that could not
+    filled: NDArray[np.int64]  # the places of all cells, of whatever process
+
+
 @contextmanager
 def _opened(url: str) -> Iterator[pyarrow.parquet.ParquetFile]:
     try:
@@ -98,7 +108,9 @@ class Stream:
     Shards come in an order drawn for the epoch, and rows through a buffer: whenever ``buffer`` rows are in
     it they are shuffled and half of them leave. The order depends on the seed and the epoch alone, not on
     ``workers``. At no time are more than about twice ``buffer`` rows in memory, and the batches ahead. A row
-    of which nothing can be read is not in its batch, which may be left without any.
+    of which nothing can be read is not in its batch, which may be left without any. Of several processes each
+    reads all rows and decodes a share of the cells. The next epoch begins with batch ``start``, those after it
+    with the first.
 
     Args:
         pattern: Of the shards.
@@ -141,7 +153,8 @@ class Stream:
         self.readers, self.classes = readers, classes
         self.batch_size, self.seed, self.buffer = batch_size, seed, max(buffer, batch_size)
         self.workers, self.strict = max(1, workers), strict
-        self.epoch = 0
+        self.epoch, self.start = 0, 0
+        self.rank, self.processes = rank(), processes()
         self.problems: dict[tuple[int, str], Problem] = {}
 
     @property
@@ -157,15 +170,16 @@ class Stream:
         return -(-self.rows // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        waiting: deque[Future[Batch]] = deque()
+        waiting: deque[Future[tuple[Batch, dict[str, Decoded]]]] = deque()
         pool = ThreadPoolExecutor(self.workers)
         try:
-            for table in self._tables():
-                waiting.append(pool.submit(self._batch, table))
+            first, self.start = self.start, 0
+            for table in islice(self._tables(), first, None):
+                waiting.append(pool.submit(self._decoded, table))
                 if len(waiting) > self.workers:
-                    yield waiting.popleft().result()
+                    yield _batch(*waiting.popleft().result())
             while waiting:
-                yield waiting.popleft().result()
+                yield _batch(*waiting.popleft().result())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -198,7 +212,8 @@ class Stream:
                 yield table.append_column(_ROW, rows)
                 first += len(table)
 
-    def _batch(self, table: pa.Table) -> Batch:
+    def _decoded(self, table: pa.Table) -> tuple[Batch, dict[str, Decoded]]:
+        """Return a batch that has no cells yet, and the cells of this process."""
         indices = table[_ROW].to_numpy()
         labels = table[self.label].cast(pa.string()).combine_chunks()
         numbers = class_numbers(labels, self.classes)
@@ -208,48 +223,42 @@ class Stream:
             unknown = f"label {label!r} is in no train row of {self.manifest.path}" if label else "empty"
             raise UserError(f"{self._where(indices[row], self.label)}: {unknown}")
         manifest = replace(self.manifest, table=table)
-        inputs: dict[str, Input] = {}
-        rows = {}
-        for name, reader in self.readers.items():
-            values, places = self._read(Cells(manifest, name), reader, indices)
-            if len(places):
-                inputs[name], rows[name] = torch.from_numpy(values), torch.from_numpy(places)
-        batch = Batch(inputs, rows, torch.from_numpy(numbers), torch.from_numpy(indices.copy()))
-        some = torch.zeros(len(numbers), dtype=torch.bool)
-        for mine in rows.values():
-            some[mine] = True
-        return batch if some.all() else batch.take(some)
+        cells = {name: self._read(Cells(manifest, name), r, indices) for name, r in self.readers.items()}
+        return Batch({}, {}, torch.from_numpy(numbers), torch.from_numpy(indices.copy())), cells
 
-    def _read(
-        self, cells: Cells, reader: Reader, indices: NDArray[np.int64]
-    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Return the cells that can be read [n, ...] and their places in the batch [n]."""
+    def _read(self, cells: Cells, reader: Reader, indices: NDArray[np.int64]) -> Decoded:
         filled = np.flatnonzero(cells.filled)
+        mine = filled[self.rank :: self.processes]
         if cells.numbers is not None:
-            numbers = cells.numbers[filled]
+            numbers = cells.numbers[mine]
             endless = np.isinf(numbers).any(axis=1)
             if endless.any():
-                where = self._where(indices[filled[endless.argmax()]], cells.column)
+                where = self._where(indices[mine[endless.argmax()]], cells.column)
                 raise UserError(f"{where}: is infinite; leave it empty if it is missing")
-            return numbers, filled
-        arrays, places = [], []
-        for place in filled.tolist():
+            return Decoded(numbers, mine, mine[:0], filled)
+        arrays, read = [], np.ones(len(mine), bool)
+        for i, place in enumerate(mine.tolist()):
             array, remark = read_cell(reader, cells[place])
             if array is None:
                 assert remark is not None
                 if self.strict or remark.kind == "fatal":
                     raise UserError(f"{self._where(indices[place], cells.column)}: {remark.reason}")
                 self._note(int(indices[place]), cells.column, remark.reason)
+                read[i] = False
             else:
                 arrays.append(array)
-                places.append(place)
         values = np.stack(arrays) if arrays else np.empty((0, *reader.shape), reader.dtype)
-        return values, np.array(places, np.int64)
+        return Decoded(values, mine[read], mine[~read], filled)
 
     def _note(self, index: int, column: str, reason: str) -> None:
         if len(self.problems) < MOST_PROBLEMS:
             shard, row = self._place(index)
             self.problems[index, column] = Problem(row, "", column, shard.url, reason)
+
+    def all_problems(self) -> list[Problem]:
+        """Return what could not be read in any process, in the order of the rows."""
+        found = {place: problem for mine in everyone(self.problems) for place, problem in mine.items()}
+        return [found[place] for place in sorted(found)]
 
     def _place(self, index: int) -> tuple[Shard, int]:
         """Return the shard of a row and its number there, from 1."""
@@ -260,6 +269,27 @@ class Stream:
     def _where(self, index: int, column: str) -> str:
         shard, row = self._place(int(index))
         return f"stream: {shard.url}, row {row}, column {column!r}"
+
+
+def _batch(empty: Batch, cells: Mapping[str, Decoded]) -> Batch:
+    """Return a batch with the cells that its processes could read, of the rows that have one at least."""
+    unread = everyone({name: decoded.unread for name, decoded in cells.items()})
+    inputs: dict[str, Input] = {}
+    rows = {}
+    some = torch.zeros(len(empty), dtype=torch.bool)
+    for name, decoded in cells.items():
+        places = np.setdiff1d(decoded.filled, np.concatenate([lost[name] for lost in unread]))
+        if len(places):
+            values, rows[name] = torch.from_numpy(decoded.values), torch.from_numpy(places)
+            inputs[name] = values
+            if len(unread) > 1:
+                # One that has no cell encodes an empty one, which then counts for nothing.
+                encodable = values if len(values) else values.new_zeros(1, *values.shape[1:])
+                mine = torch.from_numpy(np.searchsorted(places, decoded.read))
+                inputs[name] = Share(encodable, mine, len(places))
+            some[rows[name]] = True
+    batch = replace(empty, inputs=inputs, rows=rows)
+    return batch if some.all() else batch.take(some)
 
 
 def _shuffled(parts: list[pa.Table], random: np.random.Generator) -> pa.Table:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import fsspec
 import numpy as np
@@ -184,6 +186,50 @@ def test_what_is_no_shard(folder, tmp_path):
         stream(folder, "nowhere://a/*.parquet")
 
 
+@pytest.mark.parametrize("size", [16, 1])
+def test_processes_share_what_can_be_read(folder, broken, monkeypatch, size):
+    shard = table(range(40))
+    columns = {name: shard[name].to_pylist() for name in shard.column_names if name != "label"}
+    for row in (1, 6, 21):  # the last has nothing else
+        columns["picture"][row] = {"bytes": b"no picture", "path": None}
+    columns["words"][21] = columns["x_1"][21] = columns["x_2"][21] = None
+    shards = [stream(folder, broken(label=shard["label"].to_pylist(), **columns), batch_size=size) for _ in "123"]
+    whole = [*shards.pop()]
+    said, meet = [None, None], threading.Barrier(2)
+    mine = threading.local()
+
+    def everyone(value):
+        said[mine.rank] = value
+        meet.wait(10)
+        answers = [*said]
+        meet.wait(10)
+        return answers
+
+    def batches(rank):
+        mine.rank = shards[rank].rank = rank
+        shards[rank].processes = 2
+        return [*shards[rank]]
+
+    monkeypatch.setattr("altuna.data.stream.everyone", everyone)
+    with ThreadPoolExecutor(2) as pool:
+        parts = [*zip(*pool.map(batches, range(2)), strict=True)]
+    assert len(parts) == len(whole)
+    for batch, shares in zip(whole, parts, strict=True):
+        for share in shares:
+            assert torch.equal(share.indices, batch.indices)
+            assert share.rows.keys() == batch.rows.keys() == share.inputs.keys()
+        for name, cells in batch.inputs.items():
+            again = torch.full_like(cells, 7)
+            assert sorted(torch.cat([share.inputs[name].places for share in shares]).tolist()) == [*range(len(cells))]
+            for share in shares:
+                assert torch.equal(share.rows[name], batch.rows[name])
+                part = share.inputs[name]
+                assert part.total == len(cells)
+                again[part.places] = part.values[: len(part.places)]
+            assert torch.equal(again.nan_to_num(), cells.nan_to_num())
+    assert {row for one in shards for row, _ in one.problems} == {1, 6, 21}
+
+
 def fit(folder, run, **options):
     return altuna.fit(
         folder / "some.parquet",
@@ -198,16 +244,16 @@ def fit(folder, run, **options):
 
 def test_a_training_is_the_same_again_and_resumed(folder, tmp_path, monkeypatch):
     first = load_file(fit(folder, tmp_path / "a") / "model.safetensors")
-    batch, seen = Stream._batch, []
+    decoded, seen = Stream._decoded, []
 
     def stopped(self, rows):
         seen.append(self.epoch)
         if len(seen) == 8:  # in the second of two epochs, of 5 batches each
             raise KeyboardInterrupt
-        return batch(self, rows)
+        return decoded(self, rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Stream, "_batch", stopped)
+        patch.setattr(Stream, "_decoded", stopped)
         with pytest.raises(KeyboardInterrupt):
             fit(folder, tmp_path / "b")
     assert set(seen) == {0, 1}
