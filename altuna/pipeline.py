@@ -426,17 +426,18 @@ def _ours(checkpoint: Path, training: Training) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            content = torch.load(checkpoint, weights_only=True, map_location="cpu")
+            content: Any = torch.load(checkpoint, weights_only=True, map_location="cpu")
     except Exception:  # torch raises many kinds for a foreign or damaged file
         content = None
-    state = content.get("state_dict") if isinstance(content, dict) else None
+    found: dict[str, Any] = content if isinstance(content, dict) and "batches" in content else {}
+    state = found.get("state_dict")
     if not isinstance(state, dict) or _shapes(state) != _shapes(training.state_dict()):
         raise UserError(
             f"{checkpoint}: is damaged, or not a checkpoint of this run (none of it was executed)"
         )
-    if content.get("frozen") != training.frozen_digest():
+    if found["frozen"] != training.frozen_digest():
         raise UserError(f"{checkpoint}: a frozen encoder has other weights than it was trained with")
-    return content
+    return found
 
 
 def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:

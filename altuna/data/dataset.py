@@ -105,7 +105,7 @@ class BatchSampler(Sampler[NDArray[np.int64]]):
 
 
 class Loader(DataLoader[Batch]):
-    """Begins an epoch with its first batch: Lightning asks for an iterator before it knows which epoch it is."""
+    """Begins an epoch with its first batch: Lightning asks for an iterator before it knows the epoch."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         yield from super().__iter__()

@@ -109,8 +109,9 @@ class Stream:
     it they are shuffled and half of them leave. The order depends on the seed and the epoch alone, not on
     ``workers``. At no time are more than about twice ``buffer`` rows in memory, and the batches ahead. A row
     of which nothing can be read is not in its batch, which may be left without any. Of several processes each
-    reads all rows and decodes a share of the cells. The next epoch begins with batch ``start``, those after it
-    with the first.
+    reads all rows and decodes a share of the cells.
+
+    The next epoch begins with batch ``start``, those after it with the first.
 
     Args:
         pattern: Of the shards.

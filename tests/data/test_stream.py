@@ -193,7 +193,9 @@ def test_processes_share_what_can_be_read(folder, broken, monkeypatch, size):
     for row in (1, 6, 21):  # the last has nothing else
         columns["picture"][row] = {"bytes": b"no picture", "path": None}
     columns["words"][21] = columns["x_1"][21] = columns["x_2"][21] = None
-    shards = [stream(folder, broken(label=shard["label"].to_pylist(), **columns), batch_size=size) for _ in "123"]
+    shards = [
+        stream(folder, broken(label=shard["label"].to_pylist(), **columns), batch_size=size) for _ in "123"
+    ]
     whole = [*shards.pop()]
     said, meet = [None, None], threading.Barrier(2)
     mine = threading.local()
@@ -220,7 +222,9 @@ def test_processes_share_what_can_be_read(folder, broken, monkeypatch, size):
             assert share.rows.keys() == batch.rows.keys() == share.inputs.keys()
         for name, cells in batch.inputs.items():
             again = torch.full_like(cells, 7)
-            assert sorted(torch.cat([share.inputs[name].places for share in shares]).tolist()) == [*range(len(cells))]
+            assert sorted(torch.cat([share.inputs[name].places for share in shares]).tolist()) == [
+                *range(len(cells))
+            ]
             for share in shares:
                 assert torch.equal(share.rows[name], batch.rows[name])
                 part = share.inputs[name]
