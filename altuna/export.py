@@ -185,6 +185,8 @@ def _write_safetensors(
 ) -> tuple[dict[str, Any], Engine]:
     """Write what ``altuna.load`` reads, with a model card."""
     write_loadable(folder, run, predictor)
+    for _ in range(len(predictor.modalities) + 1):
+        done()
     return {"format": format, "altuna": __version__}, _Loaded(Predictor(folder, device="cpu"))
 
 

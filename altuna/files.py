@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from filelock import FileLock, Timeout
+
 _LOCK = ".lock"
 
 
@@ -34,25 +36,33 @@ def making(folder: Path) -> Iterator[Path]:
 
     What processes that were killed left unfinished of the same folder goes.
     """
-    from filelock import FileLock, Timeout
-
-    for other in folder.parent.glob(f".{glob.escape(folder.name)}-{'?' * 8}.unfinished"):
-        if (other / _LOCK).exists():  # held by who fills it, as long as that one lives
-            with suppress(Timeout), FileLock(other / _LOCK, timeout=0):
-                shutil.rmtree(other, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for lock in folder.parent.glob(f".{glob.escape(folder.name)}-{'?' * 8}.unfinished{_LOCK}"):
+        with suppress(Timeout), _locked(lock, timeout=0):  # held by who fills it, as long as that one lives
+            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
     unfinished = _unfinished(folder)
-    unfinished.mkdir(parents=True)
-    try:
-        with FileLock(unfinished / _LOCK):
-            yield unfinished
-            (unfinished / _LOCK).unlink()
+    with _locked(unfinished.with_name(unfinished.name + _LOCK)):
         try:
-            os.replace(unfinished, folder)
-        except OSError:
-            if not folder.exists():
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            yield unfinished
+            try:
+                os.replace(unfinished, folder)
+            except OSError:
+                if not folder.exists():
+                    raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextmanager
+def _locked(path: Path, timeout: float = -1) -> Iterator[None]:
+    """Hold a lock, a file that goes with it; it lies beside what it is for, which may be moved."""
+    with FileLock(path, timeout=timeout):
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # on Windows, where it goes by itself
+                path.unlink()
 
 
 def _unfinished(path: Path) -> Path:

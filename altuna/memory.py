@@ -47,3 +47,32 @@ class SampleMemory(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         """Take what was saved."""
         self._values = state.clone()
+
+
+class Collected(nn.Module):
+    """Features [N, d] in float32 and labels [N] of batches; saved, as an epoch may be resumed within."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, features: Tensor, labels: Tensor) -> None:
+        """Take a batch's features [n, d] and labels [n]."""
+        self.parts.append((features.float(), labels))
+
+    def all(self) -> tuple[Tensor, Tensor]:
+        """Return the features [N, d] and labels [N] of all batches."""
+        device = self.parts[-1][0].device  # what was saved comes back on the CPU
+        features, labels = (torch.cat([t.to(device) for t in part]) for part in zip(*self.parts, strict=True))
+        return features, labels
+
+    def get_extra_state(self) -> Tensor:
+        """Return what is saved, as one tensor [N, d + 1]."""
+        if not self.parts:
+            return torch.empty(0)
+        features, labels = self.all()
+        return torch.cat([features, labels.unsqueeze(1).float()], 1)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take what was saved."""
+        self.parts = [(state[:, :-1], state[:, -1].long())] if len(state) else []

@@ -16,7 +16,7 @@ from torch import Tensor, distributed, nn
 
 T = TypeVar("T")
 
-ALONE = 2**17  # numbers that are worth a message of their own
+LARGE = 2**17  # numbers that are worth a message of their own
 
 talk: Any = None  # the group for what is small and on the CPU; the default one when None
 _draws = torch.Generator()
@@ -98,8 +98,8 @@ def encoded(encoder: Callable[[Tensor], Tensor], inputs: Input) -> Tensor:
 class _Gathered(torch.autograd.Function):
     """All processes' features. As all compute the same loss of them, each one's gradient is in its own rows.
 
-    It comes times the number of processes: averaged over them it is then the sum of their parts, as what
-    all have alike stays what it is.
+    ``backward`` divides the loss by the number of processes and adds up their gradients: what all have alike
+    stays what it is. Here the gradient comes times that number, as each has but its own part of it.
     """
 
     @staticmethod
@@ -139,12 +139,14 @@ def backward(loss: Tensor, module: nn.Module, *, retain_graph: bool = False) -> 
     # Networks may leave out layers at random: what one process used has a gradient in all of them.
     used = torch.tensor([p.grad is not None for p in parameters], dtype=torch.uint8)
     distributed.all_reduce(used, distributed.ReduceOp.MAX, group=talk)
-    gradients = []
+    gradients: dict[int, Tensor] = {}
     for p, one in zip(parameters, used.tolist(), strict=True):
         if one:
             p.grad = torch.zeros_like(p) if p.grad is None else laid_out(p.grad, p)
-            gradients.append(torch.as_strided(p.grad, (p.numel(),), (1,)))
-    _add_up(gradients)
+            if p.grad.data_ptr() in gradients:  # autograd gives the terms of a sum one gradient
+                p.grad = p.grad.clone()
+            gradients[p.grad.data_ptr()] = torch.as_strided(p.grad, (p.numel(),), (1,))
+    _add_up([*gradients.values()])
 
 
 def laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
@@ -156,9 +158,9 @@ def laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
 
 def _add_up(tensors: Sequence[Tensor]) -> None:
     """Replace tensors [n] by their sums over all processes: large ones in place, small ones in one go."""
-    small = [t for t in tensors if t.numel() < ALONE]
+    small = [t for t in tensors if t.numel() < LARGE]
     flat = torch.cat(small) if small else torch.empty(0)
-    sums = [flat, *(t for t in tensors if t.numel() >= ALONE)]
+    sums = [flat, *(t for t in tensors if t.numel() >= LARGE)]
     for work in [distributed.all_reduce(t, async_op=True) for t in sums if len(t)]:
         work.wait()
     for t, total in zip(small, torch.split(flat, [len(t) for t in small]), strict=True):

@@ -93,7 +93,7 @@ class Training(LightningModule):
         self.optimizer, self.lr, self.schedule, self.weight_decay = optimizer, lr, schedule, weight_decay
         self.seed, self.log_every, self.clip = seed, log_every, clip
         self.max_updates, self.max_seconds, self.epochs = max_updates, max_seconds, epochs
-        self.updates, self._updates_before, self._flops = 0, 0, 0
+        self.updates, self._updates_before, self._gone, self._flops = 0, 0, 0, 0
         self._started, self._before = 0.0, 0.0  # of the epoch; its seconds before it was resumed
         self.interrupted = False  # asked to stop; done after a batch
         self.history: list[dict[str, float]] = []
@@ -146,10 +146,11 @@ class Training(LightningModule):
         """How many epochs there will be, as far as can be said when one starts."""
         done = self.current_epoch
         if self.max_updates is not None:
-            spent, budget = float(self.updates), float(self.max_updates)
+            spent, budget = float(self._updates_before), float(self.max_updates)
             first: float = len(self.method.model.modalities) * int(self.trainer.num_training_batches)
         elif self.max_seconds is not None:
-            spent, budget, first = self._seconds(), self.max_seconds, self.max_seconds / self.epochs
+            spent = sum(row["seconds"] for row in self.history)
+            budget, first = self.max_seconds, self.max_seconds / self.epochs
         else:
             return self.trainer.max_epochs or 1
         return done + max(1, math.ceil((budget - spent) / (spent / done if done and spent else first)))
@@ -179,10 +180,12 @@ class Training(LightningModule):
 
     def on_train_start(self) -> None:  # noqa: D102
         self._stop_if_spent()  # resumed after its last epoch
-        self._begin()  # resumed within an epoch
+        # Resumed within an epoch.
+        self._sums.update({name: [s.to(self.device) for s in some] for name, some in self._sums.items()})
+        self._begin()
 
     def on_train_epoch_start(self) -> None:  # noqa: D102
-        self._before, self._updates_before = 0.0, self.updates
+        self._before, self._updates_before, self._flops = 0.0, self.updates, 0
         self._begin()
 
     def _begin(self) -> None:
@@ -197,10 +200,11 @@ class Training(LightningModule):
         return batch.to(device, non_blocking=device.type == "cuda")  # from page-locked memory
 
     def training_step(self, batch: Batch, number: int) -> None:  # noqa: D102
+        self._gone = number + 1
         if not len(batch):  # of a stream: nothing in its rows could be read
             return
-        # The first batch of every epoch is enough: what a batch costs changes with a method's phases only.
-        counter = FlopCounterMode(display=False) if number == 0 else None
+        # One batch of every epoch is enough: what a batch costs changes with a method's phases only.
+        counter = None if self._flops else FlopCounterMode(display=False)
         with counter or nullcontext():
             self._train_on(batch, number)
         if counter is not None:
@@ -281,7 +285,10 @@ class Training(LightningModule):
             logger.log_metrics(figures, self.global_step)
 
     def on_validation_epoch_start(self) -> None:  # noqa: D102
-        # What encoders keep beside their weights: each process has met cells of its own.
+        self.average_buffers()
+
+    def average_buffers(self) -> None:
+        """Agree on what encoders keep beside their weights: each process has met cells of its own."""
         average([b for b in self.buffers() if b.is_floating_point()])
 
     def validation_step(self, batch: Batch, number: int) -> None:  # noqa: D102
@@ -310,7 +317,7 @@ class Training(LightningModule):
         checkpoint["frozen"] = self.frozen_digest()
         checkpoint["updates"] = self.updates
         # Of the epoch that has not ended, if it is within one.
-        checkpoint["batches"] = self.method.clock.batch + 1 if self._started else 0
+        checkpoint["batches"] = self._gone if self._started else 0
         checkpoint["sums"] = {name: torch.stack(some) for name, some in self._sums.items()}
         checkpoint["began"] = self._updates_before
         checkpoint["flops"] = self._flops
@@ -413,8 +420,11 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
+        assert isinstance(pl_module, Training)
         done = batch_idx + 1
-        if self.every and done % self.every == 0 and done < trainer.num_training_batches:
+        ends = trainer.should_stop or done >= trainer.num_training_batches
+        if self.every and done % self.every == 0 and not ends:
+            pl_module.average_buffers()
             trainer.save_checkpoint(self.last)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102

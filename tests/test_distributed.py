@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.csv
 import pyarrow.parquet
@@ -113,6 +114,26 @@ def test_a_share_keeps_its_places():
             again[share.places] = share.values[: len(share.places)]
         assert torch.equal(again, cells[keep])
     assert torch.equal(encoded(torch.nn.Identity(), cells), cells)
+
+
+def test_gradients_that_share_memory_are_added_up_once(monkeypatch):
+    """Two processes with the same gradients: what comes is what one would have."""
+    from altuna import sharing
+
+    module = torch.nn.ParameterList(
+        [torch.ones(600, 600), torch.ones(600, 600), torch.ones(3), torch.ones(3)]
+    )
+
+    def all_reduce(tensor, *given, async_op=False, **more):
+        if tensor.is_floating_point():
+            tensor *= 2
+        return SimpleNamespace(wait=lambda: None)
+
+    monkeypatch.setattr(sharing, "processes", lambda: 2)
+    monkeypatch.setattr(sharing.distributed, "all_reduce", all_reduce)
+    # One tensor is the gradient of both terms.
+    sharing.backward((module[0].view(-1) + module[1].view(-1)).sum() + (module[2] + module[3]).sum(), module)
+    assert all(torch.equal(p.grad, torch.ones_like(p)) for p in module)
 
 
 @pytest.fixture(scope="module")

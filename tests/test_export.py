@@ -110,13 +110,13 @@ def test_what_a_killed_export_left_goes_and_what_a_living_one_fills_stays(run, t
     left, living, other = (
         tmp_path / f".{name}.unfinished" for name in ("out-0123abcd", "out-89abcdef", "out2-01234567")
     )
-    for folder in (left, living, other):
+    locks = [folder.with_name(f"{folder.name}.lock") for folder in (left, living, other)]
+    for folder, lock in zip((left, living, other), locks, strict=True):
         folder.mkdir()
-        (folder / ".lock").touch()
-    with FileLock(living / ".lock"):
+        lock.touch()
+    with FileLock(locks[1]):
         exporting.export(run, "safetensors", out=tmp_path / "out")
-    assert {*tmp_path.iterdir()} == {tmp_path / "out", living, other}
-    assert not (tmp_path / "out" / ".lock").exists()
+    assert {*tmp_path.iterdir()} == {tmp_path / "out", living, other, *locks[1:]}
 
 
 def test_what_predicts_otherwise_is_not_done(run, tmp_path, monkeypatch):

@@ -117,21 +117,32 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(manifest, tmp_path, method):
 STREAMED = {"stream": True, "workers": 2}
 
 
-@pytest.mark.parametrize("options", [{}, {"workers": 1}, STREAMED], ids=["loader", "worker", "stream"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"workers": 1},
+        STREAMED,
+        {"method": {"name": "relearning", "every": 0.3}},
+        {"method": "amco", "budget": {"updates": 40}},
+    ],
+    ids=["loader", "worker", "stream", "collects an epoch", "budget"],
+)
 def test_an_epoch_goes_on_where_it_was(manifest, tmp_path, monkeypatch, options):
     if options.get("stream"):
         pyarrow.parquet.write_table(pyarrow.csv.read_csv(manifest), tmp_path / "shard.parquet")
         options = options | {"stream": str(tmp_path / "shard.parquet"), "buffer": 40}
-    common = {"epochs": 2, "batch_size": 16, "seed": 3, "quiet": True, "report": False} | options
     method = {"name": "mla", "order": "weakest", "reset": "never"}
-    whole = altuna.fit(manifest, method=method, out=tmp_path / "whole", **common)
+    common = {"epochs": 4, "batch_size": 16, "seed": 3, "quiet": True, "report": False, "method": method}
+    common |= options
+    whole = altuna.fit(manifest, out=tmp_path / "whole", **common)
 
     batches = []
     train_on = Training._train_on
 
     def stopped(self, batch, number):
         batches.append((self.current_epoch, number))
-        if number == 3 and batches.count(batches[-1]) == 1:  # in each epoch once
+        if number == 3 and self.current_epoch < 2 and batches.count(batches[-1]) == 1:
             raise KeyboardInterrupt
         train_on(self, batch, number)
 
@@ -139,8 +150,8 @@ def test_an_epoch_goes_on_where_it_was(manifest, tmp_path, monkeypatch, options)
     common |= {"out": tmp_path / "broken", "checkpoint_every": 2, "resume": True}
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            altuna.fit(manifest, method=method, **common)
-    altuna.fit(manifest, method=method, **common)
+            altuna.fit(manifest, **common)
+    altuna.fit(manifest, **common)
     assert batches[:6] == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 2), (0, 3)]
     assert len(batches) == len({*batches}) + 4
     one, two = (

@@ -122,7 +122,6 @@ class Stream:
         batch_size: Rows a batch.
         seed: Of the order.
         buffer: Rows that are shuffled among each other.
-        workers: Batches decoded at once; 0 is 1.
         strict: A cell that cannot be read is an error.
     """
 
@@ -136,7 +135,6 @@ class Stream:
         batch_size: int,
         seed: int,
         buffer: int,
-        workers: int = 0,
         strict: bool = False,
     ) -> None:
         self.manifest = replace(manifest, kept={})
@@ -153,7 +151,7 @@ class Stream:
             raise UserError(f"stream: {pattern}: the shards have no rows")
         self.readers, self.classes = readers, classes
         self.batch_size, self.seed, self.buffer = batch_size, seed, max(buffer, batch_size)
-        self.workers, self.strict = max(1, workers), strict
+        self.workers, self.strict = 1, strict  # batches decoded at once; does not change them
         self.epoch, self.start = 0, 0
         self.rank, self.processes = rank(), processes()
         self.problems: dict[tuple[int, str], Problem] = {}

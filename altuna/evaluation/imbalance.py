@@ -92,8 +92,11 @@ def geometry(features: Features) -> dict[str, dict[str, float]]:
     :math:`\log E\, e^{-2 |f(x) - f(y)|^2}` over pairs of samples (both Wang and Isola, 2020, arXiv
     2005.10242). Pairs of modalities whose features differ in size are left out.
     """
-    unit = {m: normalize(f[:MOST_SAMPLES].double(), dim=1) for m, f in features.of.items()}
-    rows = features.rows
+    number = len(features.labels)
+    chosen = torch.linspace(0, number - 1, min(number, MOST_SAMPLES)).round().long()
+    some = {m: torch.isin(rows, chosen) for m, rows in features.rows.items()}
+    rows = {m: features.rows[m][mine] for m, mine in some.items()}
+    unit = {m: normalize(features.of[m][mine].double(), dim=1) for m, mine in some.items()}
     found: dict[str, dict[str, float]] = {"modality_gap": {}, "alignment": {}, "uniformity": {}}
     for m, f in unit.items():
         if len(f) > 1:
@@ -102,7 +105,7 @@ def geometry(features: Features) -> dict[str, dict[str, float]]:
         if unit[a].shape[1] != unit[b].shape[1]:
             continue
         found["modality_gap"][f"{a}+{b}"] = (unit[a].mean(0) - unit[b].mean(0)).norm().item()
-        mine, theirs = rows[a][: len(unit[a])], rows[b][: len(unit[b])]
+        mine, theirs = rows[a], rows[b]
         same = mine[torch.isin(mine, theirs)]
         if len(same):
             pair = [f[torch.searchsorted(r, same)] for f, r in ((unit[a], mine), (unit[b], theirs))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from altuna.batch import Batch, lots
 from altuna.clustering import clusters, purity, scaled
+from altuna.memory import Collected
 from altuna.methods.base import JointMethod, Turn
 from altuna.model import MultimodalClassifier
 
@@ -66,7 +66,9 @@ class Relearning(JointMethod):
         for i, m in enumerate(model.modalities):
             own = [p.detach().flatten() for p in self._encoder_parameters(m)]
             self.register_buffer(f"initial{i}", torch.cat([torch.empty(0), *own]))
-        self._features: dict[tuple[str, bool], list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        # Of the epoch so far, by modality and whether the rows are held out.
+        self._features = {(m, held): Collected() for m in model.modalities for held in (True, False)}
+        self._saved = torch.nn.ModuleList(self._features.values())
 
     def turns(self, batch: Batch) -> Iterable[Turn]:  # noqa: D102
         # Not after the epoch, whose best weights are still to be saved.
@@ -86,22 +88,24 @@ class Relearning(JointMethod):
             for held in (True, False):
                 part = batch.take(lot < self.held if held else (lot >= self.held) & (lot < 2 * self.held))
                 for m, x in part.inputs.items():
-                    self._features[m, held].append((self.model.encode(m, x), part.labels_of(m)))
+                    self._features[m, held].add(self.model.encode(m, x), part.labels_of(m))
 
     def after_epoch(self) -> None:  # noqa: D102
         for i, m in enumerate(self.model.modalities if self._diagnoses() else ()):
-            if self._features[m, True] and self._features[m, False]:
-                held, trained = (self._purity(self._features[m, h]) for h in (True, False))
+            kinds = [self._features[m, held] for held in (True, False)]
+            if all(collected.parts for collected in kinds):
+                held, trained = map(self._purity, kinds)
                 self.weights[i] = restart_weight(trained, held, self.strength)
-        self._features.clear()
+        for collected in self._features.values():
+            collected.parts.clear()
 
     def _diagnoses(self) -> bool:
         done, step = self.clock.epoch + 1, max(1, round(self.every * self.clock.epochs))
         return done % step == 0 and done < self.clock.epochs and done // step <= self.times
 
-    def _purity(self, batches: list[tuple[Tensor, Tensor]]) -> Tensor:
-        features, labels = (torch.cat(part) for part in zip(*batches, strict=True))
-        return purity(clusters(scaled(features.float()), self.model.num_classes), labels)
+    def _purity(self, collected: Collected) -> Tensor:
+        features, labels = collected.all()
+        return purity(clusters(scaled(features), self.model.num_classes), labels)
 
     @torch.no_grad()
     def _restart(self) -> None:

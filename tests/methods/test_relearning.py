@@ -116,7 +116,8 @@ def overfitted(strength):
         method.clock.batch = i
         step(method, batch, optimizer)
         if i < 59:
-            method._features.clear()
+            for collected in method._features.values():
+                collected.parts.clear()
     method.after_epoch()
     method.clock.batch = 0
     next(iter(method.turns(batch)))
