@@ -415,7 +415,7 @@ def report(
         Path | None, typer.Option(help="Page to write (default: the run's, or runs/report.html for several)")
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option(help="Folder for every figure as PNG and PDF (needs altuna[report])")
+        Path | None, typer.Option(help="Folder for every figure as PNG and PDF (needs altuna\\[report])")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the page's path and nothing else")] = False,
 ) -> None:
@@ -500,7 +500,7 @@ def main() -> None:
     except UserError as error:
         message = str(error)
     except TyperException as error:  # a mistake on the command line itself
-        message = f"{error.format_message()}; see --help"
+        message = f"{error.format_message().rstrip('.')}; see --help"
     except OSError as error:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     typer.echo(f"altuna: {message}", err=True)

@@ -94,7 +94,11 @@ def tokens(value, tokenizer, length):  # a tokenizer's numbers plus 1; 0 would b
         (),
         """\
 def vector(value, size):  # numbers with commas between; an empty one is missing
-    return np.array([number.strip() or "nan" for number in value.split(",")], np.float32).reshape(size)
+    with np.errstate(over="ignore"):
+        numbers = np.array([number.strip() or "nan" for number in value.split(",")], np.float32)
+    if len(numbers) != size or np.isinf(numbers).any():
+        raise ValueError(f"give {size} numbers, none of them infinite, with commas between")
+    return numbers
 """,
     ),
 }
@@ -195,7 +199,12 @@ def read(given, modalities):
 
 def from_command_line(modalities):
     """Read the NAME=VALUE arguments; a mistake is a line and exit code 2."""
-    given = {{name: value for name, _, value in (argument.partition("=") for argument in sys.argv[1:])}}
+    given = {{}}
+    for argument in sys.argv[1:]:
+        # A name may have a "=" too.
+        known = [m["name"] for m in modalities if argument.startswith(m["name"] + "=")]
+        name = max(known, key=len, default=argument.partition("=")[0])
+        given[name] = argument[len(name) + 1 :]
     try:
         return read(given, modalities)
     except ValueError as mistake:

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow.parquet
 import torch
 import yaml
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Trainer
 
 from altuna import console, loggers
@@ -367,7 +368,7 @@ def _trainer(run: Path, options: Mapping[str, Any], quiet: bool, every: int | No
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
-    except (ValueError, RuntimeError, ImportError) as error:
+    except (ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"precision or accelerator: {reason}") from None
 

@@ -364,6 +364,7 @@ def test_modalities_without_a_figure_are_counted(modalities):
         ("config.yaml", "a: 1", "not the options of a run: no 'data'"),
         ("config.yaml", "{data: x, method: 3, modalities: null, seed: 0}", "'method' has no name"),
         ("log.csv", "epoch\n", "log.csv lacks epochs"),
+        ("log.csv", "epoch,a\n" + "1,2\n" * 9, "log.csv lacks val/accuracy/fused"),
     ],
 )
 def test_a_folder_that_is_no_run(file, content, words, mixed, tmp_path):

@@ -139,3 +139,11 @@ def test_a_batch_larger_than_the_data(manifest, tmp_path, capfd):
 def test_a_precision_that_scales_gradients(manifest, tmp_path):
     with pytest.raises(UserError, match=r"^precision: 16-mixed scales gradients, .* take bf16-mixed$"):
         fit(manifest, tmp_path / "run", precision="16-mixed")
+
+
+def test_an_accelerator_that_is_not_there(manifest, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(UserError, match="No supported gpu backend"):
+        fit(manifest, tmp_path / "run", accelerator="gpu")
+    assert not (tmp_path / "run").exists()

@@ -138,13 +138,15 @@ def save(drawings: Sequence[Drawing], folder: Path) -> list[Path]:
     """Write every drawing as PNG and PDF; return the files.
 
     Raises:
-        UserError: matplotlib is not there.
+        UserError: matplotlib is not there, or the folder is a file.
     """
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError:
         raise UserError("figures need matplotlib: pip install 'altuna[report]'") from None
+    if folder.is_file():
+        raise UserError(f"{folder}: is a file, not a folder")
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     # Text stays text in a PDF; a character that the font lacks becomes a box, which is no news.
