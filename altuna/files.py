@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
-
 _LOCK = ".lock"
 
 
@@ -36,6 +34,8 @@ def making(folder: Path) -> Iterator[Path]:
 
     What processes that were killed left unfinished of the same folder goes.
     """
+    from filelock import Timeout  # here and below: the command line starts without it
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     for lock in folder.parent.glob(f".{glob.escape(folder.name)}-{'?' * 8}.unfinished{_LOCK}"):
         with suppress(Timeout), _locked(lock, timeout=0):  # held by who fills it, as long as that one lives
@@ -57,6 +57,8 @@ def making(folder: Path) -> Iterator[Path]:
 @contextmanager
 def _locked(path: Path, timeout: float = -1) -> Iterator[None]:
     """Hold a lock, a file that goes with it; it lies beside what it is for, which may be moved."""
+    from filelock import FileLock
+
     with FileLock(path, timeout=timeout):
         try:
             yield

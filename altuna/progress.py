@@ -26,21 +26,19 @@ class TrainingProgress(Callback):
         self.bar = Progress(
             *columns, console=console.err, transient=True, disable=not console.err.is_terminal
         )
-        batches = int(trainer.num_training_batches)
-        self.task = self.bar.add_task(
-            "",
-            total=batches * _expected(pl_module),
-            completed=batches * trainer.current_epoch,
-            accuracies="",
-        )
+        done = int(trainer.num_training_batches) * trainer.current_epoch
+        gone: int = pl_module.gone  # type: ignore[assignment]
+        self.task = self.bar.add_task("", completed=done + gone, accuracies="")
+        self.on_train_epoch_start(trainer, pl_module)  # not called when resumed within an epoch
         self.bar.start()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         assert self.bar is not None
-        epochs = _expected(pl_module)
-        batches = int(trainer.num_training_batches)
+        epochs: int = pl_module.expected_epochs  # type: ignore[assignment]
         self.bar.update(
-            self.task, description=f"epoch {trainer.current_epoch + 1}/{epochs}", total=batches * epochs
+            self.task,
+            description=f"epoch {trainer.current_epoch + 1}/{epochs}",
+            total=int(trainer.num_training_batches) * epochs,
         )
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: D102
@@ -61,7 +59,3 @@ class TrainingProgress(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
         if self.bar is not None:
             self.bar.stop()
-
-
-def _expected(training: LightningModule) -> int:
-    return training.expected_epochs  # type: ignore[return-value]

@@ -93,7 +93,7 @@ class Training(LightningModule):
         self.optimizer, self.lr, self.schedule, self.weight_decay = optimizer, lr, schedule, weight_decay
         self.seed, self.log_every, self.clip = seed, log_every, clip
         self.max_updates, self.max_seconds, self.epochs = max_updates, max_seconds, epochs
-        self.updates, self._updates_before, self._gone, self._flops = 0, 0, 0, 0
+        self.updates, self.gone, self._flops = 0, 0, 0  # gone: batches of this epoch
         self._started, self._before = 0.0, 0.0  # of the epoch; its seconds before it was resumed
         self.interrupted = False  # asked to stop; done after a batch
         self.history: list[dict[str, float]] = []
@@ -142,11 +142,16 @@ class Training(LightningModule):
             raise KeyboardInterrupt
 
     @property
+    def _updates_before(self) -> float:
+        """Encoder updates of the epochs before this one."""
+        return max((row["updates"] for row in self.history if "updates" in row), default=0.0)
+
+    @property
     def expected_epochs(self) -> int:
         """How many epochs there will be, as far as can be said when one starts."""
         done = self.current_epoch
         if self.max_updates is not None:
-            spent, budget = float(self._updates_before), float(self.max_updates)
+            spent, budget = self._updates_before, float(self.max_updates)
             first: float = len(self.method.model.modalities) * int(self.trainer.num_training_batches)
         elif self.max_seconds is not None:
             spent = sum(row["seconds"] for row in self.history)
@@ -185,7 +190,7 @@ class Training(LightningModule):
         self._begin()
 
     def on_train_epoch_start(self) -> None:  # noqa: D102
-        self._before, self._updates_before, self._flops = 0.0, self.updates, 0
+        self._before, self._flops = 0.0, 0
         self._begin()
 
     def _begin(self) -> None:
@@ -200,7 +205,7 @@ class Training(LightningModule):
         return batch.to(device, non_blocking=device.type == "cuda")  # from page-locked memory
 
     def training_step(self, batch: Batch, number: int) -> None:  # noqa: D102
-        self._gone = number + 1
+        self.gone = number + 1
         if not len(batch):  # of a stream: nothing in its rows could be read
             return
         # One batch of every epoch is enough: what a batch costs changes with a method's phases only.
@@ -274,9 +279,9 @@ class Training(LightningModule):
                 raise DivergedError(f"diverged: {name} is {mean} in epoch {self.current_epoch}")
         self.method.after_epoch()
         seconds, self._started = everyone(time.perf_counter() - self._started)[0], 0.0
-        self.history[-1] |= {"seconds": seconds, "updates": self.updates, "flops": sum(everyone(self._flops))}
         if self.max_updates is not None and self.updates == self._updates_before:
             raise UserError("a budget of encoder updates cannot be spent: the method makes none")
+        self.history[-1] |= {"seconds": seconds, "updates": self.updates, "flops": sum(everyone(self._flops))}
         self.history[-1] |= means
         self._show(self.history[-1])
 
@@ -317,9 +322,8 @@ class Training(LightningModule):
         checkpoint["frozen"] = self.frozen_digest()
         checkpoint["updates"] = self.updates
         # Of the epoch that has not ended, if it is within one.
-        checkpoint["batches"] = self._gone if self._started else 0
+        checkpoint["batches"] = self.gone if self._started else 0
         checkpoint["sums"] = {name: torch.stack(some) for name, some in self._sums.items()}
-        checkpoint["began"] = self._updates_before
         checkpoint["flops"] = self._flops
         checkpoint["seconds"] = time.perf_counter() - self._started if self._started else 0.0
 
@@ -327,7 +331,7 @@ class Training(LightningModule):
         self.history = list(checkpoint["history"])
         self.updates = checkpoint["updates"]
         self._sums.update({name: [*some] for name, some in checkpoint["sums"].items()})
-        self._updates_before, self._flops = checkpoint["began"], checkpoint["flops"]
+        self.gone, self._flops = checkpoint["batches"], checkpoint["flops"]
         self._before = checkpoint["seconds"]
 
 
