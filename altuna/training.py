@@ -221,7 +221,9 @@ class Training(LightningModule):
         optimizer: Any = self.optimizers()
         self.method.clock.batch = number
         seed(hash((self.seed, self.current_epoch, number)))
-        wants_log = number % (self.log_every or max(1, self.method.clock.batches // LOGGED)) == 0
+        # An odd number: those that alternate would be met in one of two states otherwise.
+        every = self.log_every or (self.method.clock.batches // LOGGED) | 1
+        wants_log = number % every == 0
         before: dict[nn.Parameter, Tensor] = {}
         for turn in self.method.turns(batch):
             turn.wants_log = wants_log

@@ -28,6 +28,11 @@ class MLA(Method):
 
     Source: Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707.
 
+    Deviations from the paper: P starts afresh with every batch and every other batch takes its turns the
+    other way round. P only ever shrinks, so a P that is kept closes the head over a training, and without
+    the other way round one modality's steps would be the free ones in all batches. The paper's is ``order =
+    "given"``, ``reset = "never"``.
+
     Deviations from the authors' code, which follow the paper: the projection is executed (theirs looks
     for a parameter that does not exist), q divides by the scalar ``alpha + r' P r`` (theirs by a matrix), and
     ``alpha`` is a constant unless asked for otherwise. P is kept by its square root, the same update without
@@ -36,11 +41,11 @@ class MLA(Method):
 
     Args:
         model: A classifier with a shared head.
-        order: Of the turns of a batch: ``given``; ``alternating``, reversed in every other batch;
+        order: Of the turns of a batch: ``alternating``, reversed in every other batch; ``given``;
             ``random``; ``weakest``, the modality with the highest running loss first.
         alpha: The projector's regulariser, > 0, or ``schedule``, the authors' ``10 ** -(1 + i / N)`` at
             batch i of N of an epoch.
-        reset: When the projector starts afresh: ``never``, ``epoch`` or ``batch``.
+        reset: When the projector starts afresh: with every ``batch``, every ``epoch``, or ``never``.
         project: ``gradient`` (the paper), ``step`` (the optimizer's change of the head is projected, which
             holds for any optimizer), or ``off`` (the ablation).
     """
@@ -51,9 +56,9 @@ class MLA(Method):
         self,
         model: MultimodalClassifier,
         *,
-        order: Literal["given", "alternating", "random", "weakest"] = "given",
+        order: Literal["given", "alternating", "random", "weakest"] = "alternating",
         alpha: float | Literal["schedule"] = 0.1,
-        reset: Literal["never", "epoch", "batch"] = "never",
+        reset: Literal["never", "epoch", "batch"] = "batch",
         project: Literal["gradient", "step", "off"] = "gradient",
     ) -> None:
         super().__init__(model)
@@ -65,7 +70,7 @@ class MLA(Method):
             model.head.linear.in_features, 0.1 if alpha == "schedule" else alpha
         )
         self.register_buffer("running_loss", torch.full((len(model.modalities),), torch.inf))
-        self._previous: tuple[Tensor, Tensor] | None = None
+        self._previous: tuple[Tensor, Tensor] | None = None  # what the turn before in this batch trained on
 
     @property
     def weight(self) -> Tensor:
@@ -73,6 +78,7 @@ class MLA(Method):
         return self._head[0].linear.weight
 
     def turns(self, batch: Batch) -> Iterable[Turn]:  # noqa: D102
+        self._previous = None
         if self.reset == "batch" or (self.reset == "epoch" and self.clock.batch == 0):
             self.projector.reset()
         if self.alpha == "schedule":
@@ -123,12 +129,9 @@ class MLA(Method):
             self.projector.update(features)
         self._previous = features, batch.labels_of(turn.name)
 
-    def after_epoch(self) -> None:  # noqa: D102
-        self._previous = None  # so that a resumed epoch logs what an unbroken one does
-
     @torch.no_grad()
     def _previous_loss(self) -> Tensor:
-        """Loss of the head, as it is now, on the features of the turn before this one."""
+        """Loss of the head, as it is now, on the features of the turn before."""
         assert self._previous is not None
         features, labels = self._previous
         return cross_entropy(self.model.head(0, features), labels)
