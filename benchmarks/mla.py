@@ -25,6 +25,7 @@ EPOCHS = {"av-digits": 10, "av-digits-hard": 10}
 # Name to the options that differ from the defaults.
 VARIANTS = {
     "mla": {},
+    "mla, as in the paper": {"method": {"name": "mla", "order": "given", "reset": "never"}},
     "late_fusion": {"method": "late_fusion"},
     "concat": {"method": "concat"},
     "mla, projection off": {"method": {"name": "mla", "project": "off"}},
@@ -34,8 +35,8 @@ VARIANTS = {
     "mla, alpha 10": {"method": {"name": "mla", "alpha": 10.0}},
     "mla, alpha schedule": {"method": {"name": "mla", "alpha": "schedule"}},
     "mla, reset epoch": {"method": {"name": "mla", "reset": "epoch"}},
-    "mla, reset batch": {"method": {"name": "mla", "reset": "batch"}},
-    "mla, order alternating": {"method": {"name": "mla", "order": "alternating"}},
+    "mla, reset never": {"method": {"name": "mla", "reset": "never"}},
+    "mla, order given": {"method": {"name": "mla", "order": "given"}},
     "mla, order random": {"method": {"name": "mla", "order": "random"}},
     "mla, order weakest": {"method": {"name": "mla", "order": "weakest"}},
 }
