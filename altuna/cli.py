@@ -112,8 +112,8 @@ def _fit(**arguments: Any) -> None:
     try:
         run = fit(**options)
     except KeyboardInterrupt as stop:
-        where = f" --out {stop.args[0]}" if stop.args else ""
-        raise StoppedError(f"interrupted; go on with: altuna fit --resume{where}") from None
+        more = f"; go on with: altuna fit --resume --out {stop.args[0]}" if stop.args else ""
+        raise StoppedError(f"interrupted{more}") from None
     if options.get("quiet"):
         typer.echo(run)
 
@@ -127,6 +127,8 @@ def _options_of_resumed(given: Mapping[str, Any]) -> dict[str, Any]:
         # A kill at the very start may leave a file that was being written.
         if run.exists() and any(not path.name.endswith(".unfinished") for path in run.iterdir()):
             raise UserError(f"{run}: is not a run directory: no config.yaml")
+        if "data" not in given:
+            raise UserError(f"{run}: nothing to go on with; with --data a run begins if it has not yet")
         return {}
     from altuna.run import read_config
 

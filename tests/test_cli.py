@@ -498,6 +498,8 @@ def test_a_run_directory_in_use(command, manifest):
     refused(command("fit", "--data", manifest, "--out=full/precious"), "is a file")
     refused(command("fit", "--data", manifest, "--out=full", "--resume"), "not a run directory")
     refused(command("fit", "--data", manifest, "--resume"), "--resume needs --out")
+    refused(command("fit", "--out=nowhere", "--resume"), "nowhere: nothing to go on with")
+    assert not Path("nowhere").exists()
     assert [path.name for path in Path("full").iterdir()] == ["precious"]
 
 
