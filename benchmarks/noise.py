@@ -1,9 +1,9 @@
 """Does a modality of pure noise harm? Each data set with and without sixteen columns of noise.
 
-    python benchmarks/noise.py [--data htad emoji ...] [--root DIR] [--epochs N] [--seeds N]
+    python benchmarks/noise.py [--data htad emoji av-digits av-digits-hard] [--root AV_DIGITS] [--seeds N]
 
-MLA with default encoders; fused accuracy by calibrated product, by plain entropy fusion, and that of the
-noise alone. A finished run is not repeated. Written to ``benchmarks/results/noise.json``.
+MLA with sizes and epochs as in ``grid.py``; fused accuracy by calibrated product, by plain entropy fusion, and
+that of the noise alone. A finished run is not repeated. Written to ``benchmarks/results/noise.json``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
+from grid import DATA
 from mla import HERE, environment
 
 import altuna
@@ -25,6 +26,7 @@ from altuna.data.manifest import read_manifest
 from altuna.recipes import find_manifest
 
 COLUMNS = 16
+OPTIONS = DATA | {"av-digits": DATA["av-digits-hard"]}
 
 
 def noisy(name: str, root: Path | None, folder: Path) -> Path:
@@ -44,9 +46,8 @@ def noisy(name: str, root: Path | None, folder: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", nargs="+", default=["htad", "emoji"])
+    parser.add_argument("--data", nargs="+", default=["htad", "emoji"], choices=[*OPTIONS])
     parser.add_argument("--root", type=Path, help="raw files of av-digits")
-    parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--runs", type=Path, default=Path(tempfile.gettempdir()) / "altuna-noise")
     given = parser.parse_args()
@@ -57,16 +58,19 @@ def main() -> None:
         found: dict[str, list[dict[str, float]]] = {"clean": [], "noisy": []}
         for kind, data in (("clean", name), ("noisy", noisy(name, given.root, given.runs))):
             for seed in range(given.seeds):
-                run = given.runs / f"{name}-{kind}-{seed}-{given.epochs}"
+                run = given.runs / f"{name}-{kind}-{seed}"
                 if not (run / "metrics.json").exists():
-                    options = {
-                        "epochs": given.epochs,
-                        "seed": seed,
-                        "out": run,
-                        "resume": True,
-                        "quiet": True,
-                    }
-                    altuna.fit(data, root=given.root if kind == "clean" else None, **options)
+                    root = given.root if kind == "clean" else None
+                    altuna.fit(
+                        data,
+                        root=root,
+                        seed=seed,
+                        out=run,
+                        resume=True,
+                        quiet=True,
+                        report=False,
+                        **OPTIONS[name],
+                    )
                 metrics = json.loads((run / "metrics.json").read_text())
                 rules = metrics["fusion"]["rules"]
                 figures = {r: rules[r]["accuracy"] for r in ("calibrated_product", "entropy")}
@@ -84,7 +88,7 @@ def main() -> None:
         }
         print(name, "points lost:", {rule: round(value, 2) for rule, value in lost.items()}, flush=True)
         results[name] = {
-            "epochs": given.epochs,
+            "options": OPTIONS[name],
             "points_lost": lost,
             **summary,
             "runs": found,

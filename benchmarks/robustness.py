@@ -4,14 +4,15 @@
         [--rates 0 0.1 0.2 0.3 0.4 0.5] [--seeds 5] [--jobs 2]
 
 One ``altuna compare`` a data set and rate, sizes and epochs as in ``grid.py``. Started again with the same
-folder it goes on. For each rate: every method's accuracies, and whether MLA is the best or within
-one standard error of the best (of their difference over seeds). Written to
-``benchmarks/results/robustness.json``.
+folder it goes on. For each rate: every method's test accuracies, its validation at the epoch that was kept,
+and whether MLA is the best or within one standard error of the best (of their difference over seeds).
+Written to ``benchmarks/results/robustness.json``.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 from pathlib import Path
 from statistics import mean, stdev
@@ -25,6 +26,7 @@ from altuna.run import read_json
 
 METHODS: list[Any] = [
     "mla",
+    {"name": "mla", "order": "given", "reset": "never"},  # as in the paper
     "late_fusion",
     "concat",
     {"name": "concat", "impute": "mean"},
@@ -35,15 +37,24 @@ METHODS: list[Any] = [
 ]
 
 
-def accuracies(out: Path) -> dict[str, list[float]]:
-    """Return each method's fused accuracy by seed."""
-    runs = json.loads((out / "compare.json").read_text())["runs"]
-    found: dict[str, list[float]] = {}
-    for run in runs:
+def figures(out: Path) -> dict[str, dict[str, Any]]:
+    """Return each method's fused accuracy by seed, and the mean of what validation said of it."""
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for run in json.loads((out / "compare.json").read_text())["runs"]:
         if run["status"] == "finished":
-            metrics = read_json(out / run["folder"], "metrics.json")
-            found.setdefault(run["method"], []).append(metrics["fused"]["accuracy"])
-    return found
+            accuracy = read_json(out / run["folder"], "metrics.json")["fused"]["accuracy"]
+            with (out / run["folder"] / "log.csv").open(newline="") as file:
+                kept = min(csv.DictReader(file), key=lambda row: float(row["val/nll/fused"]))
+            said = (float(kept[f"val/{figure}/fused"]) for figure in ("nll", "accuracy"))
+            found.setdefault(run["method"], []).append((accuracy, *said))
+    return {
+        method: {
+            "mean": mean(a for a, _, _ in some),
+            "seeds": [a for a, _, _ in some],
+            "validation": {"nll": mean(n for _, n, _ in some), "accuracy": mean(a for _, _, a in some)},
+        }
+        for method, some in found.items()
+    }
 
 
 def verdict(scores: dict[str, list[float]]) -> dict[str, Any]:
@@ -85,10 +96,10 @@ def main() -> None:
                 name, methods=METHODS, seeds=given.seeds, jobs=given.jobs, threads=1, missing_rate=rate,
                 out=out, quiet=True, **options,
             )  # fmt: skip
-            scores = accuracies(out)
+            scores = figures(out)
             found["rates"][str(rate)] = {
-                "accuracy": {m: {"mean": mean(a), "seeds": a} for m, a in scores.items()},
-                "mla": verdict(scores),
+                "accuracy": scores,
+                "mla": verdict({method: of["seeds"] for method, of in scores.items()}),
                 "environment": environment(),
             }
             found["rates"] = dict(sorted(found["rates"].items()))
