@@ -2,8 +2,8 @@
 
     python benchmarks/noise.py [--data htad emoji av-digits av-digits-hard] [--root AV_DIGITS] [--seeds N]
 
-MLA with sizes and epochs as in ``grid.py``; fused accuracy by calibrated product, by plain entropy fusion, and
-that of the noise alone. A finished run is not repeated. Written to ``benchmarks/results/noise.json``.
+MLA with sizes and epochs as in ``grid.py``; fused accuracy by calibrated product, by plain entropy fusion,
+and that of the noise alone. A finished run is not repeated. Written to ``benchmarks/results/noise.json``.
 """
 
 from __future__ import annotations
@@ -60,17 +60,8 @@ def main() -> None:
             for seed in range(given.seeds):
                 run = given.runs / f"{name}-{kind}-{seed}"
                 if not (run / "metrics.json").exists():
-                    root = given.root if kind == "clean" else None
-                    altuna.fit(
-                        data,
-                        root=root,
-                        seed=seed,
-                        out=run,
-                        resume=True,
-                        quiet=True,
-                        report=False,
-                        **OPTIONS[name],
-                    )
+                    options = {"root": given.root if kind == "clean" else None, **OPTIONS[name]}
+                    altuna.fit(data, seed=seed, out=run, resume=True, quiet=True, report=False, **options)
                 metrics = json.loads((run / "metrics.json").read_text())
                 rules = metrics["fusion"]["rules"]
                 figures = {r: rules[r]["accuracy"] for r in ("calibrated_product", "entropy")}
