@@ -1,6 +1,6 @@
 """What a training step costs: MLA by altuna, by a bare loop, and in the released code's order of work.
 
-    python benchmarks/step.py [--pairs mlp resnet18-8 ...] [--steps 20] [--compile]
+    python benchmarks/step.py [--pairs mlp resnet18-8 ...] [--steps 20] [--compile] [--peaks 5]
 
 For each pair of encoders, in one process, step by step in turn, medians:
 
@@ -10,8 +10,8 @@ For each pair of encoders, in one process, step by step in turn, medians:
 - ``encoders``: forward and backward of the encoders alone, which no order of work can go below;
 - ``released``: forward of all, then backward and step in turn with all graphs kept, float32, contiguous.
 
-Then each one's peak memory, in processes of its own, of which the median of five counts (what the allocator
-keeps differs by a twentieth from one to the next). Written to ``benchmarks/results/step.json``.
+Then each one's peak memory, in processes of its own, of which the median counts (what the allocator keeps
+differs by a twentieth from one to the next). Written to ``benchmarks/results/step.json``.
 """
 
 from __future__ import annotations
@@ -246,14 +246,16 @@ def peak(name: str, order: str, compiled: bool) -> None:
     print(json.dumps({"peak": peak_memory(), "before": before}))
 
 
-def memory(name: str, compiled: bool) -> dict[str, Any]:
+def memory(name: str, compiled: bool, peaks: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for order in ("altuna", "bare", "released"):
         command = [sys.executable, __file__, "--pairs", name, "--memory-of", order]
         command += ["--compile"] * compiled
-        said = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(5)]
-        peaks = [json.loads(one.splitlines()[-1]) for one in said]
-        found[order] = {k: statistics.median(peak[k] for peak in peaks) for k in peaks[0]}
+        said = [
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(peaks)
+        ]
+        each = [json.loads(one.splitlines()[-1]) for one in said]
+        found[order] = {k: statistics.median(peak[k] for peak in each) for k in each[0]}
     return {**found, "of_released": found["altuna"]["peak"] / found["released"]["peak"]}
 
 
@@ -263,6 +265,7 @@ def main() -> None:
     parser.add_argument("--pairs", nargs="+", choices=[*PAIRS], default=cpu)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--peaks", type=int, default=5, help="processes of which the median peak counts")
     parser.add_argument("--memory-of", choices=["altuna", "bare", "released"], help=argparse.SUPPRESS)
     parser.add_argument("--results", type=Path, default=HERE / "results" / "step.json")
     given = parser.parse_args()
@@ -278,10 +281,11 @@ def main() -> None:
         key = name + "-compiled" * given.compile
         results[key] = {
             **figures,
-            "memory": memory(name, given.compile),
+            "memory": memory(name, given.compile, given.peaks),
             "rows": pair.rows,
             "precision": pair.precision,
             "steps": steps,
+            "peaks": given.peaks,
             "device": torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu",
             "threads": torch.get_num_threads(),
             "environment": environment(),
