@@ -97,7 +97,9 @@ def vector(value, size):  # numbers with commas between; an empty one is missing
     with np.errstate(over="ignore"):
         numbers = np.array([number.strip() or "nan" for number in value.split(",")], np.float32)
     if len(numbers) != size or np.isinf(numbers).any():
-        raise ValueError(f"give {size} numbers, none of them infinite, with commas between")
+        raise ValueError(f"give {size} finite number{'s' * (size > 1)}, with commas between")
+    if np.isnan(numbers).all():
+        raise ValueError("all its numbers are empty")
     return numbers
 """,
     ),
@@ -118,7 +120,8 @@ def scripts(format: str, modalities: Sequence[tuple[str, Reader]]) -> dict[str, 
     ``example.py`` runs the graphs; ``readers.py`` makes the cells that they take.
     """
     package, engine = _ENGINES[format]
-    given = " ".join(shlex.quote(f"{name}={_SHOWN[reader.name]}") for name, reader in modalities)
+    single = {name: "0.5" for name, reader in modalities if reader.name == "vector" and reader.shape == (1,)}
+    given = " ".join(shlex.quote(f"{n}={single.get(n, _SHOWN[reader.name])}") for n, reader in modalities)
     # In a docstring, which a name can neither end nor break.
     usage = given.replace('"""', "'''").replace("\\", "/")
     kinds = [*dict.fromkeys(reader.name for _, reader in modalities)]

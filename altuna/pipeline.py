@@ -220,7 +220,8 @@ def show(run: Path) -> None:
 
 def _show_problems(problems: Sequence[Problem], where: Path) -> None:
     if problems:
-        console.out.print(f"{len(problems)} remarks on cells: {where}", soft_wrap=True, markup=False)
+        what = "remarks on cells" if len(problems) > 1 else "remark on a cell"
+        console.out.print(f"{len(problems)} {what}: {where}", soft_wrap=True, markup=False)
     for problem in problems[:MOST_PROBLEMS_SHOWN]:
         console.out.print(f"  {problem}", soft_wrap=True, markup=False)
 
@@ -317,7 +318,7 @@ def _finish(
     metrics["subsets"] = by_subset(predictor.model, features)
     metrics["rates"] = by_missing_rate(predictor.model, features)
     metrics["imbalance"] = {
-        **imbalance(metrics, history),
+        **imbalance(metrics, history, predictor.model, outputs, features.labels),
         "shapley": shapley_accuracy(predictor.model, features),
         **geometry(features),
     }

@@ -123,7 +123,8 @@ def test_no_rows_of_numbers(text, message):
 
 def test_examples_predict_as_their_samples(predictor, run, tmp_path):
     draw = sampler(predictor, str(run), str(tmp_path))
-    given = draw()
+    label, given = draw()
+    assert label in predictor.classes
     assert {*given} == {*predictor.modalities}
     assert answer(predictor, given).probabilities is not None
     for _ in range(60):
@@ -142,7 +143,7 @@ def test_examples_are_what_files_say(tmp_path):
     modalities = {"words": {"type": "text"}, "v": {"type": "vector"}}
     options = {"modalities": modalities, "out": tmp_path / "run", "epochs": 1, "quiet": True, "report": False}
     run = altuna.fit(tmp_path / "data.csv", **options)
-    given = sampler(altuna.load(run, "cpu"), str(run), str(tmp_path))()
+    _, given = sampler(altuna.load(run, "cpu"), str(run), str(tmp_path))()
     name, number = given["words"].split()
     assert name == "word"
     assert numbers("v", given["v"]) == [int(number), 1 - int(number) % 2]

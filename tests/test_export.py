@@ -287,9 +287,10 @@ def test_mistakes_at_the_script_are_a_line(tmp_path, capsys, monkeypatch):
         (("call=broken.wav",), "call=broken.wav: Error opening"),
         (("call=fast.wav",), "call=fast.wav: has 16000 samples a second; resample it to 8000 first"),
         (("acc=1,two",), "acc=1,two: could not convert string to float: 'two'"),
-        (("acc=1,2,3",), "acc=1,2,3: give 2 numbers, none of them infinite, with commas between"),
-        (("acc=1,-inf",), "acc=1,-inf: give 2 numbers, none of them infinite"),
-        (("acc=1e39,1",), "acc=1e39,1: give 2 numbers, none of them infinite"),
+        (("acc=1,2,3",), "acc=1,2,3: give 2 finite numbers, with commas between"),
+        (("acc=1,-inf",), "acc=1,-inf: give 2 finite numbers"),
+        (("acc=1e39,1",), "acc=1e39,1: give 2 finite numbers"),
+        (("acc=,nan",), "acc=,nan: all its numbers are empty"),
     ):
         monkeypatch.setattr(sys, "argv", ["example.py", *arguments])
         with pytest.raises(SystemExit) as stop:

@@ -239,7 +239,8 @@ def _check_finite(manifest: Manifest) -> None:
         for name in modality.columns:
             column = manifest.table[name]
             if pa.types.is_floating(column.type):
-                wrong = np.flatnonzero(~np.asarray(pc.fill_null(pc.is_finite(column), True)))
+                finite = pc.is_finite(column.cast(pa.float32()))  # which makes 1e39 infinite
+                wrong = np.flatnonzero(~np.asarray(pc.fill_null(finite, True)))
                 if len(wrong):
                     where = manifest.where(row := int(wrong[0]), name)
                     raise UserError(f"{where}: is {column[row].as_py()}; leave it empty if it is missing")

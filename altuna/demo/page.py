@@ -15,10 +15,12 @@ from altuna.predictor import Predictor
 
 CLASSES = 10  # that are shown
 _CSS = """
+.opinions { overflow-x: auto; }
 .opinions table { width: 100%; border-collapse: collapse; }
 .opinions th, .opinions td { text-align: left; padding: 0.3rem 0.6rem; }
-.opinions td:nth-child(2) { overflow-wrap: anywhere; }
+.opinions td:nth-child(2) { overflow-wrap: break-word; min-width: 7rem; max-width: 20rem; }
 .opinions .bar { display: inline-block; width: 4rem; height: 0.6rem; background: #8884; }
+@media (max-width: 40rem) { .opinions .bar { display: none; } .opinions td { padding: 0.3rem; } }
 .opinions .bar span { display: block; height: 100%; background: var(--color-accent); }
 .problem { padding: 0.6rem; border-left: 4px solid #c33; background: #c332; overflow-wrap: anywhere; }
 """
@@ -53,21 +55,25 @@ def page(predictor: Predictor, run: str, draw: Sampler | None) -> gr.Blocks:
                 ]
                 with gr.Row():
                     go = gr.Button("Predict", variant="primary")
-                    gr.ClearButton(inputs)
+                    clear = gr.ClearButton(inputs)
                     example = gr.Button("Example from the test split", visible=draw is not None)
+                truth = gr.HTML(elem_id="truth")
             with gr.Column():
                 message = gr.HTML(elem_id="message")
                 probabilities = gr.Label(label="Prediction", num_top_classes=CLASSES)
                 opinions = gr.HTML(elem_classes="opinions", elem_id="opinions")
-        go.click(predict, inputs, [probabilities, opinions, message], api_name="predict")
+        answers = [probabilities, opinions, message]
+        go.click(predict, inputs, answers, api_name="predict")
+        clear.add([*answers, truth])
         if draw is not None:
 
             def show() -> Any:
-                given = draw()
+                label, given = draw()
                 cells = [given.get(m) for m in predictor.modalities]
-                return cells[0] if len(cells) == 1 else cells
+                said = f"<p>A sample of the test split. Its class: <b>{html.escape(label)}</b>.</p>"
+                return [*cells, None, "", "", said]
 
-            example.click(show, None, inputs, api_visibility="private")
+            example.click(show, None, [*inputs, *answers, truth], api_visibility="private")
     blocks.queue(default_concurrency_limit=1, max_size=100)
     return blocks
 
@@ -95,7 +101,8 @@ def _input(name: str, place: str, reader: Reader) -> Any:
     """Return the input of a modality; of files it gives the path: our readers say what is wrong with one."""
     if reader.type not in ("image", "audio", "video"):
         size = reader.shape[0]
-        hint = f"{size} numbers, with commas between, or JSON" if reader.type == "vector" else "a text"
+        several = "numbers, with commas between, or JSON"
+        hint = "a text" if reader.type == "text" else "a number" if size == 1 else f"{size} {several}"
         return gr.Textbox(label=name, elem_id=place, lines=2, placeholder=hint)
     component: Any
     if reader.type == "image":

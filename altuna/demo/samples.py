@@ -19,12 +19,14 @@ from altuna.predictor import Predictor
 from altuna.recipes import find_manifest
 from altuna.run import read_config
 
-Sampler = Callable[[], dict[str, Any]]
+Sampler = Callable[[], tuple[str, dict[str, Any]]]
 KEPT = 50  # written files that stay
 
 
 def sampler(predictor: Predictor, run: str, folder: str) -> Sampler | None:
-    """Return what draws a sample of the run's test split, as the page's inputs take it; None without data.
+    """Return what draws a sample of the run's test split; None if the data are not to be had.
+
+    It gives the sample's class, and its cells as the page's inputs take them.
 
     Args:
         predictor: The run's.
@@ -45,7 +47,7 @@ def sampler(predictor: Predictor, run: str, folder: str) -> Sampler | None:
     cells = {name: Cells(manifest, name) for name in manifest.modalities}
     written: list[Path] = []
 
-    def draw() -> dict[str, Any]:
+    def draw() -> tuple[str, dict[str, Any]]:
         row = int(random.choice(rows))
         given: dict[str, Any] = {}
         for name, modality in manifest.modalities.items():
@@ -66,6 +68,6 @@ def sampler(predictor: Predictor, run: str, folder: str) -> Sampler | None:
                     given[name] = str(written[-1])
         while len(written) > KEPT:
             written.pop(0).unlink(missing_ok=True)
-        return given
+        return str(manifest.labels[row].as_py()), given
 
     return draw

@@ -11,21 +11,33 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from altuna.contribution import shapley
-from altuna.model import Features, MultimodalClassifier
+from altuna.evaluation.calibration import LEAST_ROWS
+from altuna.model import Features, MultimodalClassifier, Outputs
 
 MOST_MODALITIES = 8  # of which all subsets are tried
 MOST_SAMPLES = 2000  # whose pairs are compared
 
 
-def imbalance(metrics: dict[str, Any], history: list[dict[str, float]]) -> dict[str, Any]:
+def imbalance(
+    metrics: dict[str, Any],
+    history: list[dict[str, float]],
+    model: MultimodalClassifier,
+    outputs: Outputs,
+    labels: Tensor,
+) -> dict[str, Any]:
     """Say how far the modalities are apart, and what the turns did to the head.
 
-    ``gap``: best minus worst modality's accuracy. ``fusion_gain``: fused minus the best modality's.
+    ``gap``: best minus worst modality's accuracy. ``fusion_gain``: fused accuracy minus a modality's, on the
+    samples that have it, for the modality where that is least. Both among the modalities that are
+    ``well_measured``.
     ``interference``: mean change of the loss of the modality before by the head step of each one's turns.
     ``gradient_kept``: norm of the projected head gradient over the norm before, likewise.
     ``conflict``: share of the turns in which gradients were in conflict (``conflicts``), likewise.
     """
-    accuracy = [m["accuracy"] for m in metrics["modalities"].values() if m["n"]]
+    names = well_measured(metrics["modalities"])
+    accuracy = [metrics["modalities"][name]["accuracy"] for name in names]
+    right = (model.fuse(outputs).logits.argmax(1) == labels).float()
+    fused = [right[outputs.present[model.modalities.index(name)]].mean().item() for name in names]
 
     def mean(figure: str) -> dict[str, float]:
         names = {key for row in history for key in row if key.startswith(f"train/{figure}/")}
@@ -35,11 +47,20 @@ def imbalance(metrics: dict[str, Any], history: list[dict[str, float]]) -> dict[
     before, after = mean("head_gradient"), mean("head_gradient_projected")
     return {
         "gap": max(accuracy) - min(accuracy),
-        "fusion_gain": metrics["fused"]["accuracy"] - max(accuracy),
+        "fusion_gain": min(both - alone for both, alone in zip(fused, accuracy, strict=True)),
         "interference": mean("interference"),
         "gradient_kept": {name: after[name] / before[name] for name in before if before[name]},
         "conflict": mean("conflict"),
     }
+
+
+def well_measured(modalities: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the modalities that enough samples have, or all that any has if there are none such.
+
+    One that two samples have is right in all or none of them, which says nothing beside the others.
+    """
+    enough = [name for name, figures in modalities.items() if figures["n"] >= LEAST_ROWS]
+    return enough or [name for name, figures in modalities.items() if figures["n"]]
 
 
 Gradients = Mapping[nn.Parameter, Tensor]

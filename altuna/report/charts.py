@@ -63,6 +63,7 @@ def line_chart(
     y: str,
     *,
     share: bool = True,
+    shares: bool = False,
     levels: Mapping[str, float] | None = None,
     chosen: Point | None = None,
 ) -> Drawing:
@@ -75,6 +76,7 @@ def line_chart(
         x: What the x axis shows.
         y: What the y axis shows.
         share: y is shown in percent.
+        shares: x is, too.
         levels: Named y values, as dashed lines across.
         chosen: A point to mark.
     """
@@ -97,7 +99,7 @@ def line_chart(
     if first == last:
         first, last = first - 1, last + 1
     frame = _Frame(drawing, (first, last), (low, high), top)
-    frame.axes(x, y, share)
+    frame.axes(x, y, share, shares=shares)
     for level in levels.values():
         drawing.shapes.append(Line([frame.at(first, level), frame.at(last, level)], "muted", 1.2, True))
     for s in series:
@@ -114,7 +116,12 @@ def line_chart(
             ]
     if chosen:
         at = frame.at(*chosen)
-        drawing.shapes += [Dot(at, "paper", 6), Dot(at, "ink", 4.5, title=f"chosen: {x} {chosen[0]:g}")]
+        said = f"chosen: {x} {chosen[0]:g}"
+        drawing.shapes += [
+            Dot(at, "ink", 7, title=said),
+            Dot(at, "paper", 5),
+            Dot(at, "ink", 2.6, title=said),
+        ]
     return drawing
 
 
@@ -125,17 +132,26 @@ def bar_chart(
     *,
     share: bool = True,
     level: tuple[str, float] | None = None,
+    counts: Sequence[int] = (),
 ) -> Drawing:
-    """Draw a horizontal bar a name, of a value and a colour; ``level`` is a named value to compare with."""
+    """Draw a horizontal bar a name, of a value and a colour.
+
+    Args:
+        name: Of the drawing.
+        title: Of the drawing.
+        bars: The bars.
+        share: Values are shown in percent.
+        level: A named value to compare with.
+        counts: Of how many samples each value is; empty: do not say.
+    """
     say = percent if share else number
+    ends_with = [f" ({n:,})" for n in counts] or [""] * len(bars)
     left = LETTER * max((len(short(n)) for n in bars), default=1) + 12
     height = ROW + 24 * len(bars) + (ROW if level else 4)
-    drawing = Drawing(
-        name, title, WIDTH, height, "; ".join(f"{n}: {say(v)}" for n, (v, _) in [*bars.items()][:12])
-    )
+    drawing = Drawing(name, title, WIDTH, height, "; ".join(f"{n}: {say(v)}" for n, (v, _) in bars.items()))
     values = [v for v, _ in bars.values()] + ([level[1]] if level else [])
     low, high = min(0.0, *values), max(1e-9, *values)
-    ends = (left, WIDTH - LETTER * 8)
+    ends = (left, WIDTH - LETTER * (8 + max(map(len, ends_with), default=0)))
 
     def x(value: float) -> float:
         return ends[0] + (value - low) / (high - low) * (ends[1] - ends[0])
@@ -144,8 +160,9 @@ def bar_chart(
         y = ROW / 2 + 24 * i
         drawing.shapes.append(Text((left - 8, y + 15), short(key), "end", "ink", title=key))
         start, end = sorted((x(0), x(value)))
-        drawing.box(start, y + 2, max(1.0, end - start), 18, colour, 0.9, f"{key}: {say(value)}")
-        drawing.shapes.append(Text((WIDTH - 4, y + 15), say(value), "end", "ink"))
+        said = say(value) + ends_with[i]
+        drawing.box(start, y + 2, max(1.0, end - start), 18, colour, 0.9, f"{key}: {said}")
+        drawing.shapes.append(Text((WIDTH - 4, y + 15), said, "end", "ink"))
     drawing.shapes.append(Line([(x(0), ROW / 2), (x(0), ROW / 2 + 24 * len(bars))], "muted"))
     if level:
         at = x(level[1])
@@ -163,12 +180,17 @@ def spread_chart(
     """Draw how shares are distributed in each row, for each key: median, middle half, middle nine tenths."""
     left = LETTER * max(len(short(row)) for row in values) + 12
     keys = [*shades]
+    medians = (
+        f"{row}: " + ", ".join(f"{key} {np.median(of[key]):.0%}" for key in keys if len(of.get(key, ())))
+        for row, of in values.items()
+    )
     thin = max(3.0, min(9.0, 40 / len(keys)))
     step = thin * len(keys) + 9
     drawing, top = _with_legend(name, title, [(key, colour, False) for key, colour in shades.items()])
+    drawing.said = "; ".join(medians)
     drawing.height = top + step * len(values) + BOTTOM
     frame = _Frame(drawing, (0.0, 1.0), (0.0, 1.0), top, left)
-    frame.axes("weight", "", True, rows=True)
+    frame.axes("weight", "", True, rows=True, shares=True)
     for i, (row, mine) in enumerate(values.items()):
         y = top + step * i + 4
         drawing.shapes.append(
@@ -206,11 +228,11 @@ def matrix_chart(name: str, title: str, counts: NDArray[np.int64], classes: Sequ
         for j, answer in enumerate(classes):
             said = f"{truth} taken for {answer}: {counts[i, j]:,} ({shares[i, j]:.0%})"
             x, shade = left + cell * j, float(shares[i, j])
-            drawing.box(x, y, cell - 1, cell - 1, "c0" if i == j else "c1", 0.04 + 0.96 * shade, said)
+            # Never so strong that the number in it could not be read, on light or dark paper.
+            drawing.box(x, y, cell - 1, cell - 1, "c0" if i == j else "c1", 0.04 + 0.51 * shade, said)
             if counts[i, j] and cell >= 22:
-                colour = "paper" if shade > 0.5 else "ink"
                 where = (x + cell / 2 - 0.5, y + cell / 2 + 4)
-                drawing.shapes.append(Text(where, f"{counts[i, j]}", "middle", colour, title=said))
+                drawing.shapes.append(Text(where, f"{counts[i, j]}", "middle", "ink", title=said))
     for j, answer in enumerate(classes):
         where = (left + cell * j + cell / 2 + 4, ROW + size + 8)
         drawing.shapes.append(Text(where, short(answer, 20), "end", "ink", up=True, title=answer))
@@ -221,10 +243,10 @@ def matrix_chart(name: str, title: str, counts: NDArray[np.int64], classes: Sequ
 def reliability_chart(
     name: str, title: str, confidence: NDArray[np.float64], right: NDArray[np.bool_], colour: str, ece: float
 ) -> Drawing:
-    """Draw accuracy by confidence, in ten bins; a bar is darker where there are more samples."""
+    """Draw accuracy by confidence, in ten bins; a bar is stronger where there are more samples."""
     drawing = Drawing(name, title, WIDTH / 2 + 50, 270, f"ECE {ece:.3f}")
     frame = _Frame(drawing, (0.0, 1.0), (0.0, 1.0), ROW + 8)
-    frame.axes("confidence", "right", True)
+    frame.axes("confidence", "right", True, shares=True)
     bins = np.minimum((confidence * 10).astype(int), 9)
     most = max(1, np.bincount(bins, minlength=10).max())
     for b in range(10):
@@ -276,16 +298,15 @@ class _Frame:
             self.bottom - up * (self.bottom - self.top),
         )
 
-    def axes(self, x: str, y: str, share: bool, *, rows: bool = False) -> None:
-        """Draw grid, numbers and names; with ``rows`` the y axis is the caller's, and x a share."""
+    def axes(self, x: str, y: str, share: bool, *, rows: bool = False, shares: bool = False) -> None:
+        """Draw grid, numbers and names; ``shares``: of x, too; ``rows``: the y axis is the caller's."""
         shapes = self.drawing.shapes
         for value, label in () if rows else _ticks(*self.y, share):
             at = self.at(self.x[0], value)
             shapes.append(Line([at, (self.right, at[1])], "line"))
             shapes.append(Text((self.left - 6, at[1] + 4), label, "end"))
-        unit = self.x == (0.0, 1.0)
-        whole = all(end == int(end) for end in self.x)
-        for value, label in _ticks(*self.x, share and unit, least=1.0 if whole and not unit else 0.0):
+        whole = not shares and all(end == int(end) for end in self.x)
+        for value, label in _ticks(*self.x, shares, least=1.0 if whole else 0.0):
             at = self.at(value, self.y[0])
             if rows:
                 shapes.append(Line([at, (at[0], self.top)], "line"))

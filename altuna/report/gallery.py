@@ -79,15 +79,17 @@ def gallery(run: Run, room: int) -> str:
                 break
             shown.append(card)
     buttons = "".join(
-        f"<button type=button data-kind={kind} aria-pressed={str(kind == 'all').lower()}>{said}"
+        f"<button type=button data-kind={kind} aria-pressed={str(kind == 'all').lower()}"
+        f"{' disabled' * (kind != 'all' and not kinds[kind].any())}>{said}"
         + (f" <small>{int(kinds[kind].sum()):,} of {len(run.table):,}</small>" if kind != "all" else "")
         + "</button>"
         for kind, said in KINDS.items()
     )
+    few = ", of which a few are here" * (len(shown) < len(run.table))
     return (
         "<p>Rescued: some modality was wrong and the fused answer right. Broke: some modality was right and "
         "the fused answer wrong. The percentage behind an answer is its confidence. The buttons "
-        f"count the whole split, of which a few are here.</p>{note}"
+        f"count the whole split{few}.</p>{note}"
         f"<div class=filters role=group aria-label='Samples to show'>{buttons}</div>"
         f"<p id=count role=status>{len(shown)} samples shown</p><div class=samples>{''.join(shown)}</div>"
     )
@@ -155,7 +157,7 @@ def _card(run: Run, media: Media, i: int, kinds: Sequence[str]) -> str:
     shades = colours(run.modalities)
     for m in run.modalities:
         if not sample[f"present_{m}"]:
-            parts.append(_part(m, "<p class=note>missing</p>"))
+            parts.append(_part(m, f"<p class=note>{_why_missing(media, m, i)}</p>"))
             continue
         says = _answer(sample[f"says_{m}"], truth, sample[f"confidence_{m}"])
         weight = sample[f"weight_{m}"]
@@ -198,6 +200,13 @@ def _shown(media: Media, m: str, i: int) -> str:
     except Exception as error:  # a library's surprise about one cell must not lose the report
         reason = f"{type(error).__name__}: {error}"
     return f"<p class=note>cannot be shown: {escape(' '.join(reason.split())[:200])}</p>"
+
+
+def _why_missing(media: Media, m: str, i: int) -> str:
+    """Say whether there is no cell, or one that the run could not read or was to do without."""
+    row = int(media.rows[i])
+    there = m in media.cells and row >= 0 and media.cells[m].filled[row]
+    return "there, but left out of this run" if there else "missing"
 
 
 def _image(cell: Any, modality: Modality) -> str:

@@ -7,7 +7,8 @@ for (const button of buttons) {
     const kind = button.dataset.kind;
     for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
     for (const sample of samples) sample.hidden = kind !== "all" && !sample.dataset.kinds.split(" ").includes(kind);
-    count.textContent = `${samples.filter((sample) => !sample.hidden).length} samples shown`;
+    const shown = samples.filter((sample) => !sample.hidden).length;
+    count.textContent = shown === 1 ? "1 sample shown" : `${shown} samples shown`;
   });
 }
 let closed = [];

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from altuna.errors import UserError
+from altuna.evaluation.imbalance import well_measured
 from altuna.files import write_text
 from altuna.report.charts import short
 from altuna.report.drawing import Drawing, save
@@ -74,28 +75,33 @@ def _title(runs: Sequence[Run]) -> str:
 
 def _lead(runs: Sequence[Run]) -> str:
     """Return the first sentences and, of a single run, its figures in large."""
+    splits = {run.metrics["split"] for run in runs}
+    flattering = " There is no test split: the same samples chose the epoch, so the figures flatter." * (
+        splits != {"test"}
+    )
     if len(runs) > 1:
         said = "; ".join(
             f"{run.name}: {run.metrics['n']:,} samples of the {run.metrics['split']} split" for run in runs
         )
-        return f"<p class=lead>{escape(said)}.</p>"
-    metrics = runs[0].metrics
-    alone = {m: f["accuracy"] for m, f in metrics["modalities"].items() if f["n"]}
-    best = max(alone, key=lambda m: alone[m])
-    flattering = " There is no test split: the same samples chose the epoch, so the figures flatter." * (
-        metrics["split"] != "test"
-    )
+        return f"<p class=lead>{escape(said)}.{flattering}</p>"
+    (run,) = runs
+    metrics = run.metrics
+    alone = {m: metrics["modalities"][m] for m in well_measured(metrics["modalities"])}
+    best = max(alone, key=lambda m: alone[m]["accuracy"])
+    n = f", {alone[best]['n']:,} samples" * (alone[best]["n"] < metrics["n"])
     tiles = {
         "fused accuracy": f"{metrics['fused']['accuracy']:.1%}",
-        f"best alone ({short(best)})": f"{alone[best]:.1%}",
-        "gain by fusion": f"{100 * metrics['imbalance']['fusion_gain']:+.1f} pt",
-        "most frequent class": f"{runs[0].majority:.1%}",
+        f"best alone ({short(best)}{n})": f"{alone[best]['accuracy']:.1%}",
+        "gain by fusion, same samples": f"{100 * metrics['imbalance']['fusion_gain']:+.1f} pt",
+        "most frequent class": f"{run.majority:.1%}",
         "calibration error": f"{metrics['fused']['ece']:.3f}",
     }
     figures = "".join(f"<div><dt>{escape(name)}<dd>{value}</div>" for name, value in tiles.items())
+    kind = "modalities" if len(run.modalities) > 1 else "modality"
     said = (
-        f"{metrics['n']:,} samples of the {metrics['split']} split, {len(runs[0].classes):,} classes, "
-        f"modalities {', '.join(map(short, runs[0].modalities))}; seed {metrics['seed']}.{flattering}"
+        f"{metrics['n']:,} samples of the {metrics['split']} split, {len(run.classes):,} classes, {kind} "
+        f"{', '.join(map(short, run.modalities))}; seed {metrics['seed']}; run "
+        f"{run.folder.absolute().name}.{flattering}"
     )
     return f"<p class=lead>{escape(said)}</p><dl class=tiles>{figures}</dl>"
 

@@ -16,13 +16,13 @@ from altuna.evaluation.feature_map import feature_map
 from altuna.report import charts
 from altuna.report.charts import Series, colours
 from altuna.report.drawing import PALETTE, Drawing
-from altuna.report.page import table_of
+from altuna.report.page import anchor, table_of
 from altuna.report.runs import Run
 
 MOST_CLASSES = 20  # within one figure
-MOST_MATRICES = 4  # confusion matrices and reliability diagrams of one run
+MOST_MATRICES = 6  # confusion matrices and reliability diagrams of one run
 MOST_DOTS = 1600  # of all feature maps together
-MOST_BARS = 24
+MOST_BARS = 31  # as many as five modalities have subsets
 FUSED = "fused"
 HEADER = ["", "accuracy", "macro-F1", "NLL", "ECE", "samples"]
 
@@ -65,7 +65,8 @@ def each(runs: Sequence[Run], draw: Callable[[Run], Drawing | None]) -> Iterator
     for i, run in enumerate(runs):
         drawing = draw(run)
         if drawing and len(runs) > 1:
-            drawing.name, drawing.title = f"{drawing.name}-{i + 1}", f"{drawing.title}: {run.name}"
+            drawing.name = f"{drawing.name}-{i + 1}-{anchor(run.name)}"
+            drawing.title = f"{drawing.title}: {run.name}"
         if drawing:
             yield drawing
 
@@ -141,11 +142,12 @@ def ablation(runs: Sequence[Run]) -> Section | None:
             ]
         )
     lead = (
-        'Equal weights switch dynamic fusion off; a run with method: {name: mla, project: "off"} has no head '
-        "gradient modification. Gain: fused above the best modality alone; gap: best above worst modality; "
+        "Equal weights switch dynamic fusion off; --set method.project=off trains without head gradient "
+        "modification. Gain: fused above the best modality alone; gap: best above worst modality; "
         "both in points. One training each: differences of a point or two are within the noise of a seed."
     )
-    return Section("What does each ingredient add?", lead, [table_of(header, lines, "Test accuracy")])
+    caption = " and ".join(dict.fromkeys(f"{run.metrics['split']} accuracy" for run in runs)).capitalize()
+    return Section("What does each ingredient add?", lead, [table_of(header, lines, caption)])
 
 
 def learning(runs: Sequence[Run]) -> Section:
@@ -209,7 +211,7 @@ def balance(runs: Sequence[Run]) -> Section:
             lines.append([m, alone, *("–" if s is None else f"{s:.1%}" for s in shares)])
         said = (
             f"{run.name}: gap {100 * known['gap']:.1f} points between the best and the worst modality; "
-            f"fusion {100 * known['fusion_gain']:+.1f} points against the best"
+            f"fusion {100 * known['fusion_gain']:+.1f} points against the best, on the same samples"
         )
         parts.append(table_of(header, lines, said))
 
@@ -236,7 +238,9 @@ def interference(runs: Sequence[Run]) -> Section | None:
         title = "Change of the previous turn's loss by each turn's step of the head"
         levels = {"no interference": 0.0}
         return (
-            charts.line_chart("interference", title, series, "epoch", "loss", share=False, levels=levels)
+            charts.line_chart(
+                "interference", title, series, "epoch", "change of loss", share=False, levels=levels
+            )
             if series
             else None
         )
@@ -251,12 +255,13 @@ def interference(runs: Sequence[Run]) -> Section | None:
         title = "Norm of the head's gradient, with and without projection"
         return charts.line_chart("gradient", title, series, "epoch", "norm", share=False) if series else None
 
-    drawings = [*each(runs, change), *each(runs, norms)]
+    several = [run for run in runs if len(run.modalities) > 1]
+    drawings = [*each(several, change), *each(several, norms)]
     if not drawings:
         return None
     if len(runs) > 1:
         shades = colours([run.name for run in runs])
-        together = [Series(run.name, _mean_by_epoch(run), *shades[run.name]) for run in runs]
+        together = [Series(run.name, _mean_by_epoch(run), *shades[run.name]) for run in several]
         title = "Mean change of the previous turn's loss, over all turns"
         levels = {"no interference": 0.0}
         drawings.insert(
@@ -266,15 +271,15 @@ def interference(runs: Sequence[Run]) -> Section | None:
                 title,
                 [s for s in together if s.points],
                 "epoch",
-                "loss",
+                "change of loss",
                 share=False,
                 levels=levels,
             ),
         )
     lead = (
         "Turns share a head. Above zero, a turn's step makes the turn before it worse. Head gradient "
-        "modification projects the step away from the features of earlier turns. What training is "
-        'like without shows a run with method: {name: mla, project: "off"}, by altuna report RUN RUN.'
+        "modification projects the step away from the features of earlier turns. To see training without it, "
+        "train a second run with --set method.project=off and put both side by side: altuna report RUN RUN."
     )
     return Section("Do turns undo each other?", lead, drawings)
 
@@ -326,26 +331,48 @@ def missing(runs: Sequence[Run]) -> Section | None:
         series.append(Series(run.name if len(several) > 1 else FUSED, points, colour, dashed, spread))
     levels = {"most frequent class": several[0].majority} if len({r.majority for r in several}) == 1 else {}
     title = "Accuracy by the share of cells that are taken away at random"
-    curve = charts.line_chart("missing", title, series, "share missing", "accuracy", levels=levels)
+    curve = charts.line_chart(
+        "missing", title, series, "share missing", "accuracy", levels=levels, shares=True
+    )
 
     def by_subset(run: Run) -> Drawing:
-        found = {name.replace("+", " + "): f["accuracy"] for name, f in run.metrics["subsets"].items()}
-        best = sorted(found, key=lambda name: -found[name])[:MOST_BARS]
-        bars = {name: (found[name], look(run)[name][0] if name in run.modalities else "ink") for name in best}
-        title = "Accuracy with nothing but some modalities, on the samples that have them"
-        if len(best) < len(found):
-            title += f"; the best {len(best)} of {len(found)}"
-        return charts.bar_chart("subsets", title, bars, level=("most frequent class", run.majority))
+        found = {tuple(name.split("+")): of for name, of in run.metrics["subsets"].items()}
+        # Of too many subsets those that answer what one modality does alone, and what its absence does.
+        ends = (1, len(run.modalities) - 1, len(run.modalities))
+        some = sorted(found, key=lambda subset: len(subset) not in ends)[:MOST_BARS]
+        some.sort(key=lambda subset: -found[subset]["accuracy"])
+        bars = {
+            _subset(subset, run.modalities): (
+                found[subset]["accuracy"],
+                look(run)[subset[0]][0] if len(subset) == 1 else "ink",
+            )
+            for subset in some
+        }
+        counts = [found[subset]["n"] for subset in some]
+        title = "Accuracy with nothing but some modalities, on the samples that have them (how many)"
+        if len(some) < len(found):
+            title += f"; {len(some)} of {len(found)} subsets"
+        return charts.bar_chart(
+            "subsets", title, bars, level=("most frequent class", run.majority), counts=counts
+        )
 
     lead = "An absent modality just has no say. The band is a standard deviation over masks."
     return Section("What if modalities are gone?", lead, [curve, *each(several, by_subset)])
+
+
+def _subset(subset: Sequence[str], modalities: Sequence[str]) -> str:
+    """Name a subset by what is there or, if that is shorter, by what is not."""
+    absent = [m for m in modalities if m not in subset]
+    if len(subset) <= max(len(absent), 2):
+        return " + ".join(subset)
+    return f"all but {', '.join(absent)}" if absent else "all"
 
 
 def reliability(runs: Sequence[Run]) -> Section:
     """Tell whether the confidence can be believed."""
     drawings = []
     for i, run in enumerate(runs):
-        own, end = (f": {run.name}", f"-{i + 1}") if len(runs) > 1 else ("", "")
+        own, end = (f": {run.name}", f"-{i + 1}-{anchor(run.name)}") if len(runs) > 1 else ("", "")
         fused = run.predicted == run.truth
         ece = run.metrics["fused"]["ece"]
         drawings.append(
@@ -353,18 +380,19 @@ def reliability(runs: Sequence[Run]) -> Section:
                 f"reliability{end}", f"Fused{own}", run.numbers("confidence"), fused, "muted", ece
             )
         )
-        for j, m in enumerate(run.modalities[: MOST_MATRICES - 1]):
+        for j, m in enumerate(_with_figures(runs)):
             here = run.present(m)
-            if len(runs) == 1 and here.any():
+            if here.any():
                 right, sure = (run.said(m) == run.truth)[here], run.numbers(f"confidence_{m}")[here]
                 ece = run.metrics["modalities"][m]["ece"]
-                name = f"reliability-modality-{j + 1}"
+                name = f"reliability-modality-{j + 1}-{anchor(m)}"
                 drawings.append(
                     charts.reliability_chart(name, f"{m} alone", sure, right, look(run)[m][0], ece)
                 )
     lead = (
         "On the diagonal, 80% confidence is right in 80% of the cases. Bars below it: too sure; above: too "
-        "modest. A darker bar holds more samples. ECE is the mean distance, over 15 bins; the bars are 10."
+        "modest. A bar of stronger colour holds more samples. ECE is the mean distance, over 15 bins; here "
+        "are 10."
     )
     return Section("Can I believe the confidence?", lead + _of_few(runs), drawings)
 
@@ -376,17 +404,24 @@ def confusion(runs: Sequence[Run]) -> Section:
         return _matrix(run, "confusion", "Fused", run.predicted)
 
     drawings = [*each(runs, fused)]
-    for i, m in enumerate(runs[0].modalities[: MOST_MATRICES - 1] if len(runs) == 1 else ()):
+    for i, m in enumerate(_with_figures(runs)):
         if runs[0].present(m).any():
-            drawings.append(_matrix(runs[0], f"confusion-modality-{i + 1}", f"{m} alone", runs[0].said(m)))
-    lead = "A row is a true class: blue what was right, orange what it was taken for, darker for more."
+            name = f"confusion-modality-{i + 1}-{anchor(m)}"
+            drawings.append(_matrix(runs[0], name, f"{m} alone", runs[0].said(m)))
+    lead = "A row is a true class: blue what was right, orange what it was taken for, stronger for more."
     return Section("What is taken for what?", lead + _of_few(runs), drawings)
+
+
+def _with_figures(runs: Sequence[Run]) -> Sequence[str]:
+    """Return the modalities with a figure of their own: of a single run the first, if it has several."""
+    several = len(runs) == 1 and len(runs[0].modalities) > 1
+    return runs[0].modalities[: MOST_MATRICES - 1] if several else ()
 
 
 def _of_few(runs: Sequence[Run]) -> str:
     """Say that not every modality of a run has a figure."""
-    there, shown = len(runs[0].modalities), MOST_MATRICES - 1
-    return f" Shown are the first {shown} of {there} modalities." * (len(runs) == 1 and there > shown)
+    there, shown = len(runs[0].modalities), len(_with_figures(runs))
+    return f" Shown are the first {shown} of {there} modalities." * (0 < shown < there)
 
 
 def _matrix(run: Run, name: str, title: str, said: NDArray[np.int64]) -> Drawing:
@@ -409,7 +444,8 @@ def geometry(runs: Sequence[Run]) -> Section | None:
     """Tell where features lie."""
     drawings = []
     for i, run in enumerate(runs):
-        drawings += _maps(run, f"-{i + 1}" if len(runs) > 1 else "", MOST_DOTS // len(runs))
+        end = f"-{i + 1}-{anchor(run.name)}" if len(runs) > 1 else ""
+        drawings += _maps(run, end, MOST_DOTS // len(runs))
     if not drawings:
         return None
     lines = []
@@ -449,7 +485,7 @@ def _maps(run: Run, end: str, most: int) -> list[Drawing]:
     at = [(float(x), float(y)) for x, y in places]
     legend = {run.classes[c]: colour for c, colour in by_class.items()}
     if len(run.classes) > PALETTE:
-        legend["other classes"] = "line"
+        legend["other classes"] = "muted"
     own = f": {run.name}" if end else ""
     return [
         charts.scatter_chart(
@@ -461,7 +497,7 @@ def _maps(run: Run, end: str, most: int) -> list[Drawing]:
         charts.scatter_chart(
             f"map-class{end}",
             f"{how} of the features, by class{own}",
-            [*zip(at, (by_class.get(run.truth[r], "line") for r in rows), said, strict=True)],
+            [*zip(at, (by_class.get(run.truth[r], "muted") for r in rows), said, strict=True)],
             legend,
         ),
     ]

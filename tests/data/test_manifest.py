@@ -487,6 +487,12 @@ def test_a_written_nan_is_not_a_word_for_nothing(cells, tmp_path):
         read_manifest(path)
 
 
+def test_a_number_that_float32_has_not(tmp_path):
+    path = write(tmp_path, "t,x\na,1\na,1e39\n")
+    with pytest.raises(UserError, match=r"row 2 .*column 'x': is 1e\+39"):
+        read_manifest(path)
+
+
 def test_words_for_nothing_stay_in_a_text_that_says_so(tmp_path):
     path = write(tmp_path, "t\n1\nNA\n2\n")
     assert cells(read_manifest(path, {"t": {"type": "text"}}), "t") == ["1", "NA", "2"]

@@ -8,8 +8,9 @@ import torch
 
 from altuna import MultimodalClassifier
 from altuna.contribution import dominance, scores, shapley
-from altuna.evaluation.imbalance import conflicts, geometry, shapley_accuracy
-from altuna.model import Features
+from altuna.evaluation.imbalance import conflicts, geometry, imbalance, shapley_accuracy, well_measured
+from altuna.evaluation.metrics import evaluate
+from altuna.model import Features, Outputs
 
 
 def by_orders(value, players):
@@ -69,6 +70,26 @@ def test_what_each_modality_is_worth(head):
     assert sum(found.values()) == pytest.approx(accuracy - guess)
     assert found["tells"] > 0.4
     assert abs(found["noise"]) < 0.1
+
+
+def test_gain_is_over_the_samples_that_a_modality_has():
+    """b is always right where it is, a in half of its samples; of c there are too few to tell."""
+    model = MultimodalClassifier({m: torch.nn.Linear(1, 1) for m in "abc"}, 2, fusion="mean").eval()
+    labels, present = torch.zeros(100, dtype=torch.long), torch.zeros(3, 100, dtype=torch.bool)
+    present[0], present[1, 60:], present[2, :3] = True, True, True
+    logits = torch.zeros(3, 100, 2)
+    logits[0, :50, 0], logits[0, 50:, 1] = 1.0, 1.0
+    logits[1, 60:, 0] = 3.0
+    logits[2, :3, 1] = 9.0
+    outputs = Outputs(logits, present, None)
+    metrics = evaluate(model, outputs, labels)
+    assert well_measured(metrics["modalities"]) == ["a", "b"]
+    found = imbalance(metrics, [], model, outputs, labels)
+    assert metrics["fused"]["accuracy"] == pytest.approx(0.87)
+    assert found["gap"] == pytest.approx(0.5)  # 100 % of 40 and 50 % of 100
+    assert found["fusion_gain"] == pytest.approx(0.0)  # where b is, both are right; not 87 - 100
+    few = {"x": {"n": 3}, "y": {"n": 0}}
+    assert well_measured(few) == ["x"]
 
 
 def test_geometry_by_its_definitions():

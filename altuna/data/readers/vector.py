@@ -61,7 +61,9 @@ class VectorReader(Reader):
             raise BadCellError(f"a vector of {vector.size} numbers, the others have {self.size}")
         if not np.isfinite(vector[~missing]).all():
             unknown = int(np.isnan(vector[~missing]).sum())
-            raise NotFiniteError(f"has {unknown} NaN numbers" if unknown else "has infinite numbers")
+            raise NotFiniteError(
+                f"has {unknown} NaN numbers" if unknown else "has numbers too large or infinite"
+            )
         if missing.all():
             raise BadCellError("all its numbers are empty")
         if missing.any():
