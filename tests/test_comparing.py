@@ -340,9 +340,9 @@ def test_all_methods_and_several_data(manifest, tmp_path, here, capsys):
         alone, mine = (toy[method][f"{name}/accuracy"]["mean"] for method in (f"unimodal:{name}", "mla"))
         assert toy["mla"][f"imbalance/laziness/{name}"]["mean"] == pytest.approx(alone - mine)
     assert toy["unimodal:a"]["imbalance/laziness"]["mean"] == 0
-    assert 0 <= toy["mla"]["imbalance/conflict/b"]["mean"] <= 1
-    assert "imbalance/conflict/a" not in toy["mla"]  # the first turn has none before it
-    assert "imbalance/conflict/b" not in toy["late_fusion"]
+    for name in "ab":  # the first turn of a batch has none before it, but turns alternate
+        assert 0 <= toy["mla"][f"imbalance/conflict/{name}"]["mean"] <= 1
+        assert f"imbalance/conflict/{name}" not in toy["late_fusion"]
 
 
 @pytest.mark.parametrize("budget", ["epochs", "time"])
