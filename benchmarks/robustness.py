@@ -71,7 +71,9 @@ def verdict(scores: dict[str, list[float]]) -> dict[str, Any]:
 
 
 def relative_loss(rates: dict[str, Any]) -> dict[str, float]:
-    """Return the share of its accuracy that each method loses from the lowest rate to the highest."""
+    """Return the share of its accuracy that each method loses from no missing cells to the highest rate."""
+    if "0.0" not in rates:
+        return {}
     low, high = (list(rates.values())[i]["accuracy"] for i in (0, -1))
     return {method: 1 - high[method]["mean"] / low[method]["mean"] for method in low if method in high}
 
