@@ -307,6 +307,7 @@ def _finish(
     features = predictor.features(samples.dataset, options["micro_batch"] or options["batch_size"])
     with torch.inference_mode():
         outputs = predictor.model.cpu().outputs_of(features.of, features.rows, len(features.labels))
+        fusion = predictor.model.fuse(outputs)
     history = training.history
     metrics = {
         "data": str(options["data"]),
@@ -318,7 +319,7 @@ def _finish(
     metrics["subsets"] = by_subset(predictor.model, features)
     metrics["rates"] = by_missing_rate(predictor.model, features)
     metrics["imbalance"] = {
-        **imbalance(metrics, history, predictor.model, outputs, features.labels),
+        **imbalance(metrics, history, fusion.logits.argmax(1) == features.labels, outputs.present),
         "shapley": shapley_accuracy(predictor.model, features),
         **geometry(features),
     }
@@ -335,7 +336,7 @@ def _finish(
     }
     manifest = prepared.manifest
     table = predictor.table(
-        predictor.model.fuse(outputs),
+        fusion,
         manifest.ids.take(pyarrow.array(samples.rows)),
         manifest.labels.take(pyarrow.array(samples.rows)),
     )

@@ -64,7 +64,8 @@ class Training(LightningModule):
         weight_decay: Of the optimizer.
         seed: Of dropout, transforms and whatever else draws numbers.
         log_every: Batches between those whose turns are logged one by one, with what costs time: gradient
-            norms and interference. None: so many that about ``LOGGED`` of an epoch are.
+            norms and interference. An even number meets turns that alternate in one order only. None: so many
+            that about ``LOGGED`` of an epoch are.
         clip: Largest norm of a turn's gradient, as the method leaves it; None: any.
         max_updates: Budget of encoder updates.
         max_seconds: Budget of training seconds.

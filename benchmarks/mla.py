@@ -18,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from altuna.comparison import environment
+from altuna.reproducing import MLA as PAPERS
 
 HERE = Path(__file__).parent
 # Fewer passes than the default where that is enough; every variant gets the same.
@@ -25,7 +26,7 @@ EPOCHS = {"av-digits": 10, "av-digits-hard": 10}
 # Name to the options that differ from the defaults.
 VARIANTS = {
     "mla": {},
-    "mla, as in the paper": {"method": {"name": "mla", "order": "given", "reset": "never"}},
+    "mla, as in the paper": {"method": PAPERS},
     "late_fusion": {"method": "late_fusion"},
     "concat": {"method": "concat"},
     "mla, projection off": {"method": {"name": "mla", "project": "off"}},

@@ -22,11 +22,12 @@ from grid import DATA
 from mla import HERE, environment
 
 import altuna
+from altuna.reproducing import MLA as PAPERS
 from altuna.run import read_json
 
 METHODS: list[Any] = [
     "mla",
-    {"name": "mla", "order": "given", "reset": "never"},  # as in the paper
+    PAPERS,
     "late_fusion",
     "concat",
     {"name": "concat", "impute": "mean"},

@@ -23,7 +23,7 @@ from altuna.report.drawing import Line, Text, save
 from altuna.report.gallery import gallery, kinds_of
 from altuna.report.report import MOST_BYTES
 from altuna.report.runs import read_runs
-from altuna.report.sections import _subset, confusion, sections
+from altuna.report.sections import _subset, confusion, missing, sections
 from altuna.run import run_labels
 from altuna.tables import told_apart
 
@@ -346,6 +346,20 @@ def test_subsets_are_named_in_short():
     said = {n: _subset(names[:n], names) for n in range(1, 6)}
     assert said == {1: "a", 2: "a + b", 3: "all but d, e", 4: "all but e", 5: "all"}
     assert _subset(["x", "y"], ["x", "y"]) == "x + y"
+
+
+def test_a_plus_in_a_name_parts_no_subset(mixed, tmp_path):
+    shutil.copytree(mixed, tmp_path / "run")
+    for name in ("config.json", "metrics.json"):
+        path = tmp_path / "run" / name
+        path.write_text(path.read_text().replace('"sound"', '"a+b"').replace("sound", "a+b"))
+    table = pyarrow.parquet.read_table(tmp_path / "run" / "predictions.parquet")
+    table = table.rename_columns([column.replace("sound", "a+b") for column in table.column_names])
+    pyarrow.parquet.write_table(table, tmp_path / "run" / "predictions.parquet")
+    section = missing(read_runs([tmp_path / "run"]))
+    texts = {shape.text for shape in section.parts[1].shapes if isinstance(shape, Text)}
+    assert "a+b" in texts
+    assert "a+b + text" in texts
 
 
 def test_a_cell_that_was_not_read_is_no_missing_one(alone, tmp_path):

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from altuna.contribution import shapley
 from altuna.evaluation.calibration import LEAST_ROWS
-from altuna.model import Features, MultimodalClassifier, Outputs
+from altuna.model import Features, MultimodalClassifier
 
 MOST_MODALITIES = 8  # of which all subsets are tried
 MOST_SAMPLES = 2000  # whose pairs are compared
@@ -21,9 +21,8 @@ MOST_SAMPLES = 2000  # whose pairs are compared
 def imbalance(
     metrics: dict[str, Any],
     history: list[dict[str, float]],
-    model: MultimodalClassifier,
-    outputs: Outputs,
-    labels: Tensor,
+    right: Tensor,
+    present: Tensor,
 ) -> dict[str, Any]:
     """Say how far the modalities are apart, and what the turns did to the head.
 
@@ -33,11 +32,17 @@ def imbalance(
     ``interference``: mean change of the loss of the modality before by the head step of each one's turns.
     ``gradient_kept``: norm of the projected head gradient over the norm before, likewise.
     ``conflict``: share of the turns in which gradients were in conflict (``conflicts``), likewise.
+
+    Args:
+        metrics: The figures of all M modalities.
+        history: The log, a row an epoch.
+        right: Which fused answers are right [N] bool.
+        present: Which samples have a modality [M, N] bool.
     """
     names = well_measured(metrics["modalities"])
     accuracy = [metrics["modalities"][name]["accuracy"] for name in names]
-    right = (model.fuse(outputs).logits.argmax(1) == labels).float()
-    fused = [right[outputs.present[model.modalities.index(name)]].mean().item() for name in names]
+    of = dict(zip(metrics["modalities"], present, strict=True))
+    fused = [right[of[name]].float().mean().item() for name in names]
 
     def mean(figure: str) -> dict[str, float]:
         names = {key for row in history for key in row if key.startswith(f"train/{figure}/")}

@@ -101,8 +101,8 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     names = run_labels(configs, ends)
     if len({config["seed"] for config in configs}) > 1:
         names = [f"{name}, seed {config['seed']}" for name, config in zip(names, configs, strict=True)]
-    data = [Path(config["data"]).with_suffix("") for config in configs]
-    if len({*data}) > 1:
+    if len({str(config["data"]) for config in configs}) > 1:
+        data = [Path(config["data"]).with_suffix("") for config in configs]
         names = [f"{which}: {name}" for which, name in zip(told_apart(data), names, strict=True)]
     return [
         _read(folder, name if names.count(name) == 1 else f"{name} ({end})", config, figures)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from altuna.data.store import readable
 from altuna.evaluation.feature_map import feature_map
+from altuna.evaluation.robustness import subsets
 from altuna.report import charts
 from altuna.report.charts import Series, colours
 from altuna.report.drawing import PALETTE, Drawing
@@ -22,7 +23,7 @@ from altuna.report.runs import Run
 MOST_CLASSES = 20  # within one figure
 MOST_MATRICES = 6  # confusion matrices and reliability diagrams of one run
 MOST_DOTS = 1600  # of all feature maps together
-MOST_BARS = 31  # as many as five modalities have subsets
+MOST_BARS = 63  # as many as six modalities have subsets; of more only some are measured
 FUSED = "fused"
 HEADER = ["", "accuracy", "macro-F1", "NLL", "ECE", "samples"]
 
@@ -246,6 +247,8 @@ def interference(runs: Sequence[Run]) -> Section | None:
         )
 
     def norms(run: Run) -> Drawing | None:
+        if not run.by_turn("train/interference"):  # nothing is projected away from anything
+            return None
         before, after = run.by_turn("train/head_gradient"), run.by_turn("train/head_gradient_projected")
         series = [
             Series(f"{n}, {what}", found[n], look(run).get(n, ("muted", True))[0], dashed)
@@ -255,13 +258,12 @@ def interference(runs: Sequence[Run]) -> Section | None:
         title = "Norm of the head's gradient, with and without projection"
         return charts.line_chart("gradient", title, series, "epoch", "norm", share=False) if series else None
 
-    several = [run for run in runs if len(run.modalities) > 1]
-    drawings = [*each(several, change), *each(several, norms)]
+    drawings = [*each(runs, change), *each(runs, norms)]
     if not drawings:
         return None
     if len(runs) > 1:
         shades = colours([run.name for run in runs])
-        together = [Series(run.name, _mean_by_epoch(run), *shades[run.name]) for run in several]
+        together = [Series(run.name, _mean_by_epoch(run), *shades[run.name]) for run in runs]
         title = "Mean change of the previous turn's loss, over all turns"
         levels = {"no interference": 0.0}
         drawings.insert(
@@ -336,22 +338,20 @@ def missing(runs: Sequence[Run]) -> Section | None:
     )
 
     def by_subset(run: Run) -> Drawing:
-        found = {tuple(name.split("+")): of for name, of in run.metrics["subsets"].items()}
-        # Of too many subsets those that answer what one modality does alone, and what its absence does.
-        ends = (1, len(run.modalities) - 1, len(run.modalities))
-        some = sorted(found, key=lambda subset: len(subset) not in ends)[:MOST_BARS]
-        some.sort(key=lambda subset: -found[subset]["accuracy"])
+        known = run.metrics["subsets"]
+        found = {s: known["+".join(s)] for s in subsets(run.modalities) if "+".join(s) in known}
+        best = sorted(found, key=lambda subset: -found[subset]["accuracy"])[:MOST_BARS]
         bars = {
             _subset(subset, run.modalities): (
                 found[subset]["accuracy"],
                 look(run)[subset[0]][0] if len(subset) == 1 else "ink",
             )
-            for subset in some
+            for subset in best
         }
-        counts = [found[subset]["n"] for subset in some]
+        counts = [found[subset]["n"] for subset in best]
         title = "Accuracy with nothing but some modalities, on the samples that have them (how many)"
-        if len(some) < len(found):
-            title += f"; {len(some)} of {len(found)} subsets"
+        if len(best) < len(found):
+            title += f"; the best {len(best)} of {len(found)}"
         return charts.bar_chart(
             "subsets", title, bars, level=("most frequent class", run.majority), counts=counts
         )
