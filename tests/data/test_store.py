@@ -200,7 +200,8 @@ ImageReader = READERS["image"]
 decode._TASK_CELLS, store._COMMIT_SECONDS = 1, 0
 read = ImageReader.read
 def slow(self, cell, note):
-    print(cell.name, flush=True)
+    sys.stdout.write(cell.name + "\\n")  # at once: two threads' lines must not mix
+    sys.stdout.flush()
     if cell.name == "3.png":
         time.sleep(60)
     return read(self, cell, note)
@@ -212,9 +213,9 @@ decode.prepare_store(read_manifest(sys.argv[1]), "p", ImageReader(8), Path(sys.a
 def test_a_killed_build_goes_on_where_it_was(pictures, reads, tmp_path):
     command = [sys.executable, "-c", KILLED, pictures.path, tmp_path / "store"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        while process.stdout.readline() != "3.png\n":
-            pass
-        while len(CellStore(next((tmp_path / "store").iterdir()), (8, 8, 3), np.uint8)._index()) < 4:
+        assert "3.png\n" in process.stdout
+        built = CellStore(next((tmp_path / "store").iterdir()), (8, 8, 3), np.uint8)
+        while process.poll() is None and len(built._index()) < 4:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     store = prepare_store(pictures, "p", ImageReader(8), tmp_path / "store")
