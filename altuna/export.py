@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, get_args
 
@@ -80,6 +81,10 @@ def export(
     """
     if format not in FORMATS:
         raise UserError(f"unknown format {format!r}{nearest(format, FORMATS)}")
+    if format == "onnx":
+        for package in ("onnx", "onnxscript", "onnxruntime"):
+            if not find_spec(package):
+                raise UserError(f"--format onnx needs {package}: pip install 'altuna[export]'")
     out = out or run / "export" / format
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: is there already; --out names another folder")
@@ -303,10 +308,8 @@ Graph = Callable[..., Sequence[NDArray[Any]]]
 
 
 def _onnx_graph(path: Path) -> Graph:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise UserError("--format onnx needs onnxruntime: pip install 'altuna[export]'") from None
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(str(path))
     names = [given.name for given in session.get_inputs()]
 

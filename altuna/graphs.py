@@ -95,13 +95,8 @@ def write_onnx(
     """Write a program as ONNX.
 
     Raises:
-        UserError: The extra is not installed, or ONNX has no operator for something in it.
+        UserError: ONNX has no operator for something in it.
     """
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise UserError(f"--format onnx needs {error.name}: pip install 'altuna[export]'") from None
     try:
         with _calm():
             made = torch.onnx.export(

@@ -302,7 +302,7 @@ def test_a_corrupt_file_then_a_good_one(tab, run, tmp_path):
     shot(tab, "corrupt-file")
     tab.get_by_role("button", name="Clear").click()
     tab.get_by_label("acc").fill("1, 0.5, 0")
-    tab.get_by_role("button", name="Predict").click()
+    tab.get_by_label("acc").press("Shift+Enter")
     opinions(tab).nth(3).wait_for()
     assert not problem.is_visible()
     shot(tab, "numbers-alone")

@@ -63,7 +63,9 @@ def page(predictor: Predictor, run: str, draw: Sampler | None) -> gr.Blocks:
                 probabilities = gr.Label(label="Prediction", num_top_classes=CLASSES)
                 opinions = gr.HTML(elem_classes="opinions", elem_id="opinions")
         answers = [probabilities, opinions, message]
-        go.click(predict, inputs, answers, api_name="predict")
+        # Enter in a line asks as well; in several lines it begins the next.
+        asked = [go.click, *(i.submit for i in inputs if isinstance(i, gr.Textbox))]
+        gr.on(asked, predict, inputs, answers, api_name="predict")
         clear.add([*answers, truth])
         if draw is not None:
 
@@ -103,7 +105,7 @@ def _input(name: str, place: str, reader: Reader) -> Any:
         size = reader.shape[0]
         several = "numbers, with commas between, or JSON"
         hint = "a text" if reader.type == "text" else "a number" if size == 1 else f"{size} {several}"
-        return gr.Textbox(label=name, elem_id=place, lines=2, placeholder=hint)
+        return gr.Textbox(label=name, elem_id=place, lines=1 if hint == "a number" else 2, placeholder=hint)
     component: Any
     if reader.type == "image":
         component = gr.Image(label=name, elem_id=place, sources=["upload", "clipboard"], height=240)
