@@ -45,47 +45,73 @@ class OrthogonalProjector(nn.Module):
         self.alpha = alpha
         self.register_buffer("P", torch.eye(dim))
         self.register_buffer("root", torch.eye(dim))
+        # A reset, and the last update after it, are carried out when P is next needed: what the next reset
+        # undoes costs next to nothing. (Mean feature [dim] and alpha; one entry at most.)
+        self._fresh, self._waiting = False, list[tuple[Tensor, float]]()
 
     @torch.no_grad()
     def project(self, grad: Tensor) -> Tensor:
-        """Return ``grad @ P`` [C, dim] in the gradient's dtype; ``P`` is untouched."""
+        """Return ``grad @ P`` [C, dim] in the gradient's dtype, itself while P = I; ``P`` is untouched."""
+        if self._fresh and not self._waiting:
+            return grad
+        root = self._settled()
         with torch.autocast(grad.device.type, enabled=False):
-            root = self.root  # looked up once: small steps would feel it
             return (grad.to(root.dtype) @ root @ root.T).to(grad.dtype)
 
     @torch.no_grad()
     def update(self, features: Tensor) -> None:
         """Take one recursive-least-squares step on the mean of ``features`` [N, dim]; none on N = 0."""
-        root = self.root
+        root = self._buffers["root"]
+        assert root is not None
         if features.ndim != 2 or features.shape[1] != len(root):
             raise ValueError(f"features must be [N, {len(root)}], got {list(features.shape)}")
         if features.shape[0] == 0:
             return
-        with torch.autocast(features.device.type, enabled=False):
-            r = features.to(root.dtype).mean(dim=0)
-            f = r @ root
-            total = f @ f + self.alpha
-            root.addr_(root @ (f / (total + (self.alpha * total).sqrt())), f, alpha=-1)
+        if self._waiting:
+            self._settled()
+        self._waiting.append((features.to(root.dtype).mean(dim=0), self.alpha))
 
-    @torch.no_grad()
     def reset(self) -> None:
         """Start afresh: ``P = I``."""
-        nn.init.eye_(self.root)
+        self._fresh = True
+        self._waiting.clear()
 
     @torch.no_grad()
+    def _settled(self) -> Tensor:
+        """Return the square root of P, with all that was to be done to it."""
+        root = self._buffers["root"]
+        assert root is not None
+        if self._fresh:
+            nn.init.eye_(root)
+            self._fresh = False
+        if self._waiting:
+            r, alpha = self._waiting.pop()
+            with torch.autocast(root.device.type, enabled=False):
+                f = r @ root
+                total = f @ f + alpha
+                root.addr_(root @ (f / (total + (alpha * total).sqrt())), f, alpha=-1)
+        return root
+
     def __getattr__(self, name: str) -> Any:  # how a module's buffers are found
         value: Any = super().__getattr__(name)
-        if name == "P":
-            root = self.root
-            with torch.autocast(root.device.type, enabled=False):
-                value.copy_(root @ root.T)
+        if name in ("P", "root"):
+            root = self._settled()
+            if name == "P":
+                with torch.no_grad(), torch.autocast(root.device.type, enabled=False):
+                    value.copy_(root @ root.T)
         return value
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._settled()
+        super()._load_from_state_dict(*args, **kwargs)
 
     def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
         _ = self.P
         super()._save_to_state_dict(*args, **kwargs)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._settled()
+
         # Half-precision training casts modules; P would lose its small eigenvalues.
         def keep_precision(tensor: Tensor) -> Tensor:
             new = fn(tensor)

@@ -219,7 +219,8 @@ class Training(LightningModule):
         self._stop_if_asked()
 
     def _train_on(self, batch: Batch, number: int) -> None:
-        optimizer: Any = self.optimizers()
+        # Not as Lightning wraps it: its hooks around a step took a tenth of a small batch's time.
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
         self.method.clock.batch = number
         seed(hash((self.seed, self.current_epoch, number)))
         # An odd number: those that alternate would be met in one of two states otherwise.
@@ -289,8 +290,9 @@ class Training(LightningModule):
         self._show(self.history[-1])
 
     def _show(self, figures: dict[str, float]) -> None:
+        batches = self.current_epoch * self.method.clock.batches + self.gone
         for logger in self.loggers:
-            logger.log_metrics(figures, self.global_step)
+            logger.log_metrics(figures, batches)
 
     def on_validation_epoch_start(self) -> None:  # noqa: D102
         self.average_buffers()

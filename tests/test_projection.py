@@ -233,6 +233,33 @@ def test_reset_starts_afresh():
     assert torch.equal(projector.P, updated(seed=0).P)
 
 
+@pytest.mark.parametrize("look", [lambda p: p.state_dict()["P"], lambda p: p.root @ p.root.T, lambda p: p.P])
+@pytest.mark.parametrize("move", [lambda p: p, lambda p: p.half().float(), copy.deepcopy])
+def test_what_waits_is_seen_by_none(look, move):
+    """Resets and updates are put off until P is needed, however it is looked at."""
+    projector = updated(seed=1)
+    projector.reset()
+    projector.update(torch.ones(2, 12))
+    want = np.eye(12) - np.ones((12, 12)) / 12.1
+    assert error(look(move(projector)), want) < 1e-6
+
+
+def test_a_loaded_state_is_not_reset():
+    """What was put off before it is loaded is not done to it."""
+    want, projector = updated(seed=1).state_dict(), OrthogonalProjector(12)
+    projector.reset()
+    projector.update(torch.ones(2, 12))
+    projector.load_state_dict(want)
+    assert torch.equal(projector.project(torch.eye(12)), want["root"] @ want["root"].T)
+
+
+def test_alpha_is_that_of_the_update():
+    projector = OrthogonalProjector(3, alpha=1.0)
+    projector.update(torch.ones(1, 3))
+    projector.alpha = 7.0
+    assert error(projector.P, np.eye(3) - np.ones((3, 3)) / 4) < 1e-6
+
+
 @pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan")])
 def test_refuses_alpha(alpha):
     with pytest.raises(ValueError, match="alpha must be positive"):

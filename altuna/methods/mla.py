@@ -70,7 +70,9 @@ class MLA(Method):
             model.head.linear.in_features, 0.1 if alpha == "schedule" else alpha
         )
         self.register_buffer("running_loss", torch.full((len(model.modalities),), torch.inf))
-        self._previous: tuple[Tensor, Tensor] | None = None  # what the turn before in this batch trained on
+        self._previous: tuple[Tensor, str] | None = (
+            None  # features of the turn before in this batch, and whose
+        )
 
     @property
     def weight(self) -> Tensor:
@@ -97,7 +99,7 @@ class MLA(Method):
         loss = super().loss(turn, batch)
         assert isinstance(loss, Tensor)
         if turn.wants_log and self._previous is not None:
-            turn.log["interference"] = -self._previous_loss()
+            turn.log["interference"] = -self._previous_loss(batch)
         if self.order == "weakest":
             seen, number = loss.detach(), self.model.modalities.index(turn.name)
             old = self.running_loss[number]
@@ -105,17 +107,16 @@ class MLA(Method):
         return loss
 
     def modify_gradients(self, turn: Turn, batch: Batch) -> None:  # noqa: D102
-        assert self.weight.grad is not None
-        projected = self.weight.grad
-        if self.project != "off":
-            projected = self.projector.project(projected)
+        weight = self.weight
+        assert weight.grad is not None
+        projected = weight.grad if self.project == "off" else self.projector.project(weight.grad)
         if turn.wants_log:
-            turn.log["head_gradient"] = self.weight.grad.norm()
+            turn.log["head_gradient"] = weight.grad.norm()
             turn.log["head_gradient_projected"] = projected.norm()
         if self.project == "gradient":
-            self.weight.grad = projected
+            weight.grad = projected
         elif self.project == "step":
-            self._before = self.weight.detach().clone()
+            self._before = weight.detach().clone()
 
     def after_step(self, turn: Turn, batch: Batch) -> None:  # noqa: D102
         features = turn.features[turn.name].detach()
@@ -124,14 +125,14 @@ class MLA(Method):
                 step = self.projector.project(self.weight - self._before)
                 self.weight.copy_(self._before + step)
         if "interference" in turn.log:
-            turn.log["interference"] += self._previous_loss()
+            turn.log["interference"] += self._previous_loss(batch)
         if self.project != "off":
             self.projector.update(features)
-        self._previous = features, batch.labels_of(turn.name)
+        self._previous = features, turn.name
 
     @torch.no_grad()
-    def _previous_loss(self) -> Tensor:
+    def _previous_loss(self, batch: Batch) -> Tensor:
         """Loss of the head, as it is now, on the features of the turn before."""
         assert self._previous is not None
-        features, labels = self._previous
-        return cross_entropy(self.model.head(0, features), labels)
+        features, name = self._previous
+        return cross_entropy(self.model.head(0, features), batch.labels_of(name))
