@@ -13,6 +13,7 @@ from altuna.errors import UserError
 from altuna.options import check_options, nearest
 
 BUDGETS = {"updates": "whole number", "seconds": "number"}
+STRATEGIES = ("ddp", "fsdp")
 LEAST = {"epochs": 1, "batch_size": 1, "buffer": 1, "seed": 0, "workers": 0}
 # Options that say where to put things, how to show them and who computes by what: a resumed run may change
 # these, no others.
@@ -89,7 +90,9 @@ def fit(
         int | None, "GPUs a node, or processes on a CPU (default: 1, or what torchrun or Slurm started)"
     ] = None,
     nodes: Annotated[int | None, "Machines, each with altuna started on it by torchrun or Slurm"] = None,
-    strategy: Annotated[str, "How devices share the work: ddp"] = "ddp",
+    strategy: Annotated[
+        str, "ddp: every process has all weights; fsdp: those of the encoders are split among them"
+    ] = "ddp",
     compile: Annotated[bool, "Compile the encoders (torch.compile): slow at first, then faster"] = False,
     workers: Annotated[
         int, "Processes that gather batches (0: the main one does), or threads that decode a stream"
@@ -143,6 +146,7 @@ def fit(
         workers=workers,
         log_every=log_every,
         checkpoint_every=checkpoint_every,
+        strategy=strategy,
         compiled=compile,
         quiet=quiet,
         report=report,
@@ -201,9 +205,10 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
     if given["precision"].startswith("16"):
         why = "scales gradients, which methods read and change; take bf16-mixed"
         raise UserError(f"precision: {given['precision']} {why}")
-    if given["strategy"] != "ddp":
-        why = ": methods read and change whole gradients, which fsdp splits" * (given["strategy"] == "fsdp")
-        raise UserError(f"strategy: there is ddp, not {given['strategy']!r}{why}")
+    if given["strategy"] not in STRATEGIES:
+        raise UserError(f"strategy must be one of {', '.join(STRATEGIES)}, got {given['strategy']!r}")
+    if given["strategy"] == "fsdp" and given["micro_batch"]:
+        raise UserError("micro_batch: not with strategy fsdp, as processes have different numbers of parts")
     if given["clip"] is not None and not 0 < given["clip"] < math.inf:
         raise UserError(f"clip must be a number above 0, got {given['clip']}")
     for name in ("lr", "weight_decay"):

@@ -19,6 +19,7 @@ import torch
 import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Trainer
+from torch import nn
 
 from altuna import console, loggers
 from altuna.data.balance import learnt_from
@@ -42,6 +43,7 @@ from altuna.recipes import NAMES, find_manifest
 from altuna.report import trust_by_class, write_report
 from altuna.run import read_config, read_json, save_model
 from altuna.sharing import everyone, processes, rank
+from altuna.splitting import split
 from altuna.training import (
     Alike,
     AtomicCheckpointIO,
@@ -66,6 +68,7 @@ def train(
     workers: int,
     log_every: int | None,
     checkpoint_every: int | None,
+    strategy: str,
     compiled: bool,
     quiet: bool,
     report: bool,
@@ -90,6 +93,9 @@ def train(
             store or cache_folder() / "store",
             quiet,
         )
+        if strategy == "fsdp" and prepared.method.needs_whole_encoders:
+            needs = "needs whole weights and gradients of its encoders, which fsdp splits"
+            raise UserError(f"strategy: {prepared.description.method} {needs}")
     prepared.method.model.micro_batch = options["micro_batch"]
     if compiled:
         _compile(prepared.method.model)
@@ -143,7 +149,7 @@ def train(
     failed = True
     try:
         resumed = None if done is None else checkpoints / "last.ckpt"
-        _fit(trainer, training, prepared, options, workers, resumed, done or 0)
+        _fit(trainer, training, prepared, options, workers, resumed, done or 0, strategy)
         failed = False
     except KeyboardInterrupt:
         raise KeyboardInterrupt(run) from None
@@ -234,6 +240,7 @@ def _fit(
     workers: int,
     checkpoint: Path | None,
     start: int = 0,
+    strategy: str = "ddp",
 ) -> None:
     """Train, from batch ``start`` of the checkpoint's epoch on."""
     size, seed, stream = options["batch_size"], options["seed"], prepared.stream
@@ -242,6 +249,13 @@ def _fit(
         stream.workers = max(1, workers)
     feed: Any = stream or loader(train.shared(rank(), processes()), size, seed, workers)
     feed.sampler.start = start
+    model, device, together = training.method.model, trainer.strategy.root_device, None
+    # Parts of batches differ in number between processes, and the norms would wait for each other.
+    if processes() > 1 and device.type == "cuda" and not options["micro_batch"]:
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    if processes() > 1 and strategy == "fsdp":
+        training.frozen_digest()  # while their weights are whole
+        together = split(model, device)
     try:
         with _stopping_between_batches(training):
             trainer.fit(
@@ -253,6 +267,8 @@ def _fit(
             )
     except SystemExit:  # how Lightning ends after Ctrl-C
         raise KeyboardInterrupt from None
+    if together:
+        together()
 
 
 @contextmanager
@@ -359,8 +375,6 @@ def _trainer(run: Path, options: Mapping[str, Any], quiet: bool, every: int | No
             devices=there.devices if there else 1,
             num_nodes=there.nodes if there else 1,
             strategy=Alike(cluster_environment=there.environment) if there else "auto",
-            # Parts of batches differ in number between processes, and the norms would wait for each other.
-            sync_batchnorm=bool(there) and _on_gpu(options["accelerator"]) and not options["micro_batch"],
             logger=False,
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],

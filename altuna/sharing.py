@@ -130,12 +130,13 @@ def average(tensors: Sequence[Tensor]) -> None:
 def backward(loss: Tensor, module: nn.Module, *, retain_graph: bool = False) -> None:
     """Leave in a module's trained parameters the gradients of what all processes computed.
 
-    The mean over processes is taken of the loss, not of the gradients, which are many.
+    The mean over processes is taken of the loss, not of the gradients, which are many. Those of split
+    parameters are summed as backward comes to them.
     """
     torch.autograd.backward(loss / processes() if processes() > 1 else loss, retain_graph=retain_graph)
     if processes() == 1:
         return
-    parameters = [p for p in module.parameters() if p.requires_grad]
+    parameters = [p for p in module.parameters() if p.requires_grad and not is_split(p)]
     # Networks may leave out layers at random: what one process used has a gradient in all of them.
     used = torch.tensor([p.grad is not None for p in parameters], dtype=torch.uint8)
     distributed.all_reduce(used, distributed.ReduceOp.MAX, group=talk)
@@ -147,6 +148,11 @@ def backward(loss: Tensor, module: nn.Module, *, retain_graph: bool = False) -> 
                 p.grad = p.grad.clone()
             gradients[p.grad.data_ptr()] = torch.as_strided(p.grad, (p.numel(),), (1,))
     _add_up([*gradients.values()])
+
+
+def is_split(tensor: Any) -> bool:
+    """Tell whether this process has but a part of something; see ``altuna.splitting``."""
+    return hasattr(tensor, "full_tensor")  # its class takes half a second to import
 
 
 def laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ from altuna.features import weights_digest
 from altuna.files import replacing, write_text
 from altuna.methods.base import Method, Turn
 from altuna.model import Outputs, concatenate
-from altuna.sharing import average, backward, everyone, laid_out, seed
+from altuna.sharing import average, backward, everyone, is_split, laid_out, seed
+from altuna.splitting import norm_of, part_of, parts_of, whole
 
 # Fused, a step reads and writes each parameter once, which is faster on CPUs too. That of SGD fails where
 # some parameters have their first step when others, as of a shared head, had theirs.
@@ -162,14 +163,14 @@ class Training(LightningModule):
         return done + max(1, math.ceil((budget - spent) / (spent / done if done and spent else first)))
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Return the trained parameters, by their highest learning rates."""
-        groups: dict[float, list[nn.Parameter]] = {self.lr: []}
+        """Return the trained parameters by their highest learning rates, encoders', which may be split, apart."""
         encoders = self.method.model.encoders
-        own = {p: rate for e in encoders if (rate := getattr(e, "lr", None)) for p in e.parameters()}
-        for parameter in self.parameters():
-            if parameter.requires_grad:
-                groups.setdefault(own.get(parameter, self.lr), []).append(parameter)
-        return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+        own = {p: getattr(e, "lr", None) or self.lr for e in encoders for p in e.parameters()}
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {(self.lr, False): []}
+        for p in self.parameters():
+            if p.requires_grad:
+                groups.setdefault((own.get(p, self.lr), p in own), []).append(p)
+        return [{"params": parameters, "lr": rate} for (rate, _), parameters in groups.items()]
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return what training changes: frozen weights are not written with every checkpoint."""
@@ -237,7 +238,7 @@ class Training(LightningModule):
             self.method.modify_gradients(turn, batch)
             _lay_out(optimizer)
             if self.clip is not None:
-                turn.log["gradient"] = nn.utils.clip_grad_norm_(self.parameters(), self.clip)
+                turn.log["gradient"] = self._clipped(self.clip)
             optimizer.step()
             self.updates += len(turn.modalities)
             self.method.after_step(turn, batch)
@@ -248,6 +249,14 @@ class Training(LightningModule):
                 self._show({f"turn/{figure}/{turn.name}": value.item() for figure, value in turn.log.items()})
         schedule: Any = self.lr_schedulers()
         schedule.step()
+
+    def _clipped(self, most: float) -> Tensor:
+        """Scale the gradient down to a norm of ``most`` if it is larger; return the norm it had."""
+        having = [p for p in self.parameters() if p.grad is not None]
+        norm = norm_of([p.grad for p in having if p.grad is not None])
+        for kind in (False, True):
+            nn.utils.clip_grads_with_norm_([p for p in having if is_split(p) == kind], most, norm)
+        return norm
 
     def _log_conflict(self, turn: Turn, before: Mapping[nn.Parameter, Tensor]) -> dict[nn.Parameter, Tensor]:
         """Log how a turn's gradients conflict, and the head's with that before; return the head's."""
@@ -372,6 +381,28 @@ class Alike(DDPStrategy):
 
     def configure_ddp(self) -> None:
         """Leave the model as it is."""
+
+    # Checkpoints have everything whole, so that any number of processes and either strategy can go on.
+
+    def lightning_module_state_dict(self) -> dict[str, Any]:  # noqa: D102
+        return {k: whole(v) for k, v in super().lightning_module_state_dict().items()}
+
+    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:  # noqa: D102
+        module = self.lightning_module
+        assert module is not None
+        state = parts_of(checkpoint["state_dict"], module.state_dict())
+        super().load_model_state_dict({"state_dict": state}, strict)
+
+    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:  # noqa: D102
+        state: Any = super().optimizer_state(optimizer)
+        each = {i: {k: whole(v) for k, v in of.items()} for i, of in state["state"].items()}
+        return {**state, "state": each}
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:  # noqa: D102
+        super().load_optimizer_state_dict(checkpoint)
+        for optimizer in self.optimizers:
+            for p, state in optimizer.state.items():
+                state |= {k: part_of(v, p) for k, v in state.items() if getattr(v, "shape", None) == p.shape}
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -25,6 +25,8 @@ CASES = {
     "concat mean": {"impute": "mean"},
     "mla parts": {"micro_batch": 3},
 }
+# Those trained with split encoders as well: turns, a joint head, a memory, teachers, several losses.
+SPLIT = ("mla", "concat mean", "qmf", "umt", "g_blending")
 
 
 def rare():
@@ -34,12 +36,23 @@ def rare():
     return dataset.masked(np.ones((3, len(dataset)), dtype=bool))
 
 
+class Halves(Callback):
+    """Note the share of the encoders' numbers that this process has, in weights, gradients and momentum."""
+
+    def on_train_end(self, trainer, training):
+        (optimizer,) = trainer.optimizers
+        self.shares = []
+        for p in training.method.model.encoders.parameters():
+            tensors = [t for t in (p, p.grad, optimizer.state[p].get("momentum_buffer")) if t is not None]
+            self.shares += [t.to_local().numel() / t.numel() for t in tensors]
+
+
 class Stop(Callback):
     def on_train_epoch_end(self, trainer, training):
         trainer.should_stop = trainer.current_epoch == 1
 
 
-def train(folder, method, dataset, checkpoint=None, stop=False, micro_batch=None):
+def train(folder, method, dataset, checkpoint=None, stop=False, micro_batch=None, strategy="ddp"):
     calm()
     join()
     options = {"epochs": EPOCHS, "budget": None, "precision": "32-true", "accelerator": "cpu"}
@@ -50,6 +63,8 @@ def train(folder, method, dataset, checkpoint=None, stop=False, micro_batch=None
     folder.mkdir(parents=True, exist_ok=True)
     trainer = _trainer(folder, options, quiet=True)
     trainer.callbacks += [Stop()] * stop
+    halves = Halves()
+    trainer.callbacks += [halves] * (strategy == "fsdp")
     trainer.loggers = loggers.build(["tensorboard", "csv"], folder, {}, quiet=True)
     split = SimpleNamespace(dataset=dataset)
     _fit(
@@ -59,20 +74,24 @@ def train(folder, method, dataset, checkpoint=None, stop=False, micro_batch=None
         options,
         0,
         checkpoint,
+        strategy=strategy,
     )
+    if strategy == "fsdp":
+        torch.save(halves.shares, folder / f"shares{rank()}.pt")
     torch.save(training.state_dict(), folder / f"state{rank()}.pt")
     torch.save(training.history, folder / f"history{rank()}.pt")
 
 
-def case(folder, case):
+def case(folder, case, strategy="ddp"):
     options = dict(CASES[case])
     micro_batch = options.pop("micro_batch", None)
-    train(folder / case, method_for(case.split()[0], rare(), **options), rare(), micro_batch=micro_batch)
+    method = method_for(case.split()[0], rare(), **options)
+    train(folder / case, method, rare(), micro_batch=micro_batch, strategy=strategy)
 
 
-def interrupted(folder, checkpoint=None):
+def interrupted(folder, checkpoint=None, strategy="ddp"):
     """Train for half the epochs, or the other half."""
-    train(folder, method_for("qmf", rare()), rare(), checkpoint, stop=checkpoint is None)
+    train(folder, method_for("qmf", rare()), rare(), checkpoint, checkpoint is None, strategy=strategy)
 
 
 def normalised(folder):
@@ -102,3 +121,7 @@ if __name__ == "__main__":
     normalised(here / "normalised")
     interrupted(here / "first half")
     interrupted(here / "second half", alone / "first half" / "checkpoints" / "last.ckpt")
+    for name in SPLIT:
+        case(here / "split", name, "fsdp")
+    interrupted(here / "split" / "first half", strategy="fsdp")
+    interrupted(here / "split" / "second half", alone / "first half" / "checkpoints" / "last.ckpt", "fsdp")

@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 import torch
-from process import BATCH, CASES, case, interrupted, rare
+from process import BATCH, CASES, SPLIT, case, interrupted, rare
 from safetensors.torch import load_file
 
 import altuna
@@ -39,6 +39,7 @@ def folders(tmp_path_factory):
             case(alone, name)
     assert process.returncode == 0
     interrupted(alone / "second half", both / "first half" / "checkpoints" / "last.ckpt")
+    interrupted(alone / "after split", both / "split" / "first half" / "checkpoints" / "last.ckpt")
     interrupted(alone / "its own second half", alone / "first half" / "checkpoints" / "last.ckpt")
     return alone, both
 
@@ -86,12 +87,26 @@ def test_all_processes_have_the_same(folders, name):
     assert one == two
 
 
+@pytest.mark.parametrize("name", SPLIT)
+def test_split_encoders_come_to_what_whole_ones_do(folders, name):
+    alone, split = folders[0] / name, folders[1] / "split" / name
+    for rank in (0, 1):
+        assert_alike(state(alone), state(split, rank))
+    shares = [torch.load(split / f"shares{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert [sum(each) for each in zip(*shares, strict=True)] == pytest.approx([1] * len(shares[0]))
+    assert max(shares[0]) < 0.8
+    one, two = (torch.load(folder / "history0.pt") for folder in (alone, split))
+    assert [row["val/nll/fused"] for row in one] == pytest.approx([r["val/nll/fused"] for r in two], abs=1e-4)
+
+
 def test_a_training_goes_on_in_another_number_of_processes(folders):
     alone, both = folders
     whole = state(alone / "its own second half")
     assert_alike(whole, state(alone / "qmf"))
     assert_alike(whole, state(both / "second half"))
     assert_alike(whole, state(alone / "second half"))
+    assert_alike(whole, state(both / "split" / "second half"))
+    assert_alike(whole, state(alone / "after split"))
 
 
 def test_one_process_writes(folders):
@@ -191,6 +206,31 @@ def test_the_command_line_from_start_to_end(manifest, tmp_path):
     assert two_err.splitlines() == [line.replace("one", "two") for line in one_err.splitlines()]
 
 
+def test_split_encoders_from_start_to_end(manifest, tmp_path):
+    """With AdamW, clipping and a kill between."""
+    runs = [tmp_path / name for name in ("one", "two")]
+    for devices, run in enumerate(runs, 1):
+        more = ["--clip", "0.5", "--strategy", "fsdp"]
+        if devices == 2:
+            process = fit(manifest, run, 2, *more, "--checkpoint-every", "2")
+            while process.poll() is None and not (run / "checkpoints" / "last.ckpt").exists():
+                time.sleep(0.005)
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            more += ["--resume"]
+        process = fit(manifest, run, devices, *more)
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+    assert_alike(*(load_file(run / "model.safetensors") for run in runs))
+
+
+def test_what_fsdp_is_not_for_is_told(manifest, tmp_path):
+    process = fit(manifest, tmp_path / "run", 2, "--strategy", "fsdp", "--method", "mmpareto")
+    out, err = process.communicate(timeout=300)
+    assert (process.returncode, out, len(err.splitlines())) == (2, "", 1), err
+    assert "mmpareto needs whole weights and gradients" in err
+
+
 def test_a_stream_is_the_same_in_two_processes(manifest, tmp_path):
     pyarrow.parquet.write_table(pyarrow.csv.read_csv(manifest), tmp_path / "shard.parquet")
     runs = [tmp_path / name for name in ("one", "two")]
@@ -259,7 +299,8 @@ def test_slurm_and_torchrun_say_how_many_there_are(monkeypatch):
     [
         ({"devices": 0}, "devices must be at least 1"),
         ({"nodes": 2}, "nodes=2: start altuna on each with torchrun"),
-        ({"strategy": "fsdp"}, "which fsdp splits"),
+        ({"strategy": "dpp"}, "strategy must be one of ddp, fsdp, got 'dpp'"),
+        ({"strategy": "fsdp", "micro_batch": 4}, "micro_batch: not with strategy fsdp"),
         ({"devices": 2, "accelerator": "gpu"}, "devices=2: this machine has 0 GPUs"),
     ],
 )

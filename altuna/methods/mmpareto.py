@@ -48,6 +48,7 @@ class MMPareto(JointMethod):
     """
 
     head = "multitask"
+    needs_whole_encoders = True
 
     def __init__(self, model: MultimodalClassifier, *, gamma: float = 1.5) -> None:
         super().__init__(model)

@@ -1,0 +1,91 @@
+"""Encoders whose parameters are split over the processes of a training: ``--strategy fsdp``.
+
+Each process keeps a part of every parameter of the encoders, of its gradient and of the optimizer's state; a
+layer's parameters are put together while it computes (PyTorch's FSDP2). The rest of the model, which methods
+look into, every process has whole.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from altuna.model import MultimodalClassifier
+from altuna.sharing import is_split, processes
+
+
+def split(model: MultimodalClassifier, device: torch.device) -> Callable[[], None]:
+    """Split a model's encoders over all processes; return what puts them together again in each.
+
+    Args:
+        model: Its encoders are changed in place.
+        device: That of this process.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import FSDPModule, fully_shard
+
+    whole_ones = copy.deepcopy(model.encoders, {id(p): _hollow(p) for p in model.encoders.parameters()})
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # where FSDP2 moves them to
+    mesh = init_device_mesh(device.type, (processes(),))
+    for p in model.encoders.parameters():
+        p.data = p.data.contiguous()  # whatever the memory format: it can be split along its first axis only
+    for layer in _layers(model.encoders):
+        fully_shard(layer, mesh=mesh, reshard_after_forward=True)
+        assert isinstance(layer, FSDPModule)
+        # A sum, as of all other parameters: sharing.backward has divided.
+        layer.set_gradient_divide_factor(1.0)
+        layer.set_force_sum_reduction_for_comms(True)
+
+    def together() -> None:
+        state = {name: whole(tensor) for name, tensor in model.encoders.state_dict().items()}
+        whole_ones.load_state_dict(state, assign=True)
+        model.encoders = whole_ones
+
+    return together
+
+
+def _hollow(parameter: nn.Parameter) -> nn.Parameter:
+    """Return a parameter of the same shape that takes no memory."""
+    return nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
+
+
+def _layers(encoders: nn.ModuleList) -> Iterator[nn.Module]:
+    """Yield what is put together at once: the layers of a stack, as of a transformer, then what is left."""
+    for encoder in encoders:
+        stacks = [m for m in encoder.modules() if isinstance(m, nn.ModuleList)]
+        layers = dict.fromkeys(layer for stack in reversed(stacks) for layer in stack)  # one may stand twice
+        for layer in [*layers, encoder]:
+            if any(True for _ in layer.parameters()) and not isinstance(layer, nn.ModuleList | nn.ModuleDict):
+                yield layer
+
+
+def whole(tensor: Any) -> Any:
+    """Return all of a tensor; every process has to call this. What is no tensor stays as it is."""
+    return tensor.full_tensor() if is_split(tensor) else tensor
+
+
+def part_of(tensor: Any, like: Any) -> Any:
+    """Return the part of a whole tensor that this process has, if ``like`` is split."""
+    if is_split(tensor) or not is_split(like):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+
+
+def parts_of(state: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a state with the parts of its tensors that this process has of those in ``like``."""
+    return {name: part_of(tensor, like.get(name)) for name, tensor in state.items()}
+
+
+def norm_of(gradients: list[Tensor]) -> Tensor:
+    """Return the norm of gradients some of which may be split; every process has to call this."""
+    kinds = [[g for g in gradients if is_split(g) == kind] for kind in (False, True)]
+    norms = [whole(nn.utils.get_total_norm(some)) for some in kinds if some]
+    norm: Tensor = torch.stack(norms).norm()
+    return norm
