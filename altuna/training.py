@@ -163,7 +163,7 @@ class Training(LightningModule):
         return done + max(1, math.ceil((budget - spent) / (spent / done if done and spent else first)))
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Return the trained parameters by their highest learning rates, encoders', which may be split, apart."""
+        """Return the trained parameters by their learning rates; encoders', which may be split, apart."""
         encoders = self.method.model.encoders
         own = {p: getattr(e, "lr", None) or self.lr for e in encoders for p in e.parameters()}
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {(self.lr, False): []}
