@@ -13,6 +13,7 @@ from altuna.errors import UserError
 from altuna.options import check_options, nearest
 
 BUDGETS = {"updates": "whole number", "seconds": "number"}
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "bf16-true", "64-true")
 STRATEGIES = ("ddp", "fsdp")
 LEAST = {"epochs": 1, "batch_size": 1, "buffer": 1, "seed": 0, "workers": 0}
 # Options that say where to put things, how to show them and who computes by what: a resumed run may change
@@ -83,7 +84,7 @@ def fit(
         str, "Where curves go: tensorboard, wandb, mlflow, csv (or several: a,b), or none"
     ] = "tensorboard",
     precision: Annotated[
-        str, "32-true, bf16-mixed, ... (Lightning's names); auto: bf16-mixed where the hardware has it"
+        str, "32-true, bf16-mixed, bf16-true, 64-true; auto: bf16-mixed where the hardware has it"
     ] = "auto",
     accelerator: Annotated[str, "auto, cpu, gpu, ... (Lightning's names)"] = "auto",
     devices: Annotated[
@@ -205,6 +206,8 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
     if given["precision"].startswith("16"):
         why = "scales gradients, which methods read and change; take bf16-mixed"
         raise UserError(f"precision: {given['precision']} {why}")
+    if given["precision"] not in PRECISIONS:
+        raise UserError(f"precision must be one of {', '.join(PRECISIONS)}, got {given['precision']!r}")
     if given["strategy"] not in STRATEGIES:
         raise UserError(f"strategy must be one of {', '.join(STRATEGIES)}, got {given['strategy']!r}")
     if given["strategy"] == "fsdp" and given["micro_batch"]:

@@ -23,6 +23,7 @@ from altuna.errors import UserError
 if TYPE_CHECKING:
     from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 GRACE = 5.0  # seconds that processes have to end by themselves when one has failed
 
 
@@ -69,6 +70,9 @@ def to_start(devices: int | None, nodes: int | None, accelerator: str) -> int:
         return 0
     import torch
 
+    if accelerator not in ACCELERATORS:
+        known = f"{', '.join(ACCELERATORS)}, got {accelerator!r}"
+        raise UserError(f"accelerator: several devices are of one of {known}")
     gpus = torch.cuda.device_count() or int(torch.mps.is_available())
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not gpus)
     exist = (os.cpu_count() or 1) if on_cpu else gpus
@@ -130,15 +134,19 @@ def launch(options: Mapping[str, Any], devices: int) -> Path:
     with TemporaryDirectory() as folder:
         Path(folder, "options").write_bytes(pickle.dumps(dict(options)))
         command = [sys.executable, "-m", "altuna.launching", folder]
+        # In groups of their own: a Ctrl-C comes here alone, and is passed on once.
         processes = [
-            subprocess.Popen(command, stdin=subprocess.PIPE, env={**common, "RANK": i, "LOCAL_RANK": i})
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, env={**common, "RANK": i, "LOCAL_RANK": i}, process_group=0
+            )
             for i in map(str, range(devices))
         ]
         stop = None
         try:
             _wait(processes)
-        except KeyboardInterrupt as error:  # which the first process got too, if it came from the keyboard
+        except KeyboardInterrupt as error:
             stop = error
+            processes[0].send_signal(signal.SIGINT)  # it stops after its batch
             with suppress(subprocess.TimeoutExpired):
                 processes[0].wait(GRACE)
         finally:

@@ -21,7 +21,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Trainer
 from torch import nn
 
-from altuna import console, loggers
+from altuna import console, loggers, methods
 from altuna.data.balance import learnt_from
 from altuna.data.dataset import loader
 from altuna.data.masking import write_mask
@@ -87,15 +87,17 @@ def train(
     with agreed():
         if not fresh and (run / "config.yaml").exists() and (change := changed(run, config)):
             raise UserError(f"{change}; --resume goes on with the same options")
+        name = options["method"]["name"]
+        if strategy == "fsdp" and processes() > 1 and methods.get(name).needs_whole_encoders:
+            raise UserError(
+                f"strategy: {name} needs whole weights and gradients of encoders, fsdp splits them"
+            )
         prepared = prepare(
             options,
             find_manifest(config["data"], root, download=download),
             store or cache_folder() / "store",
             quiet,
         )
-        if strategy == "fsdp" and prepared.method.needs_whole_encoders:
-            needs = "needs whole weights and gradients of its encoders, which fsdp splits"
-            raise UserError(f"strategy: {prepared.description.method} {needs}")
     prepared.method.model.micro_batch = options["micro_batch"]
     if compiled:
         _compile(prepared.method.model)
@@ -249,13 +251,13 @@ def _fit(
         stream.workers = max(1, workers)
     feed: Any = stream or loader(train.shared(rank(), processes()), size, seed, workers)
     feed.sampler.start = start
-    model, device, together = training.method.model, trainer.strategy.root_device, None
+    device, together = trainer.strategy.root_device, None
     # Parts of batches differ in number between processes, and the norms would wait for each other.
     if processes() > 1 and device.type == "cuda" and not options["micro_batch"]:
-        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        nn.SyncBatchNorm.convert_sync_batchnorm(training.method)  # type: ignore[no-untyped-call]
     if processes() > 1 and strategy == "fsdp":
         training.frozen_digest()  # while their weights are whole
-        together = split(model, device)
+        together = split(training.method.model, device)
     try:
         with _stopping_between_batches(training):
             trainer.fit(
@@ -470,4 +472,6 @@ def calm() -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", module="lightning_fabric")
     warnings.filterwarnings("ignore", message="Torchinductor does not support code generation for complex")
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module returned a view")
+    warnings.filterwarnings("ignore", message="DTensor random operators")
     warnings.filterwarnings("ignore", module="joblib.externals.loky")  # a worker that grew was replaced

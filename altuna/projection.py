@@ -42,7 +42,7 @@ class OrthogonalProjector(nn.Module):
             raise ValueError(f"dim must be at least 1, got {dim}")
         if not alpha > 0:
             raise ValueError(f"alpha must be positive, got {alpha}")
-        self.alpha = alpha
+        self.dim, self.alpha = dim, alpha
         self.register_buffer("P", torch.eye(dim))
         self.register_buffer("root", torch.eye(dim))
         # A reset, and the last update after it, are carried out when P is next needed: what the next reset
@@ -52,6 +52,8 @@ class OrthogonalProjector(nn.Module):
     @torch.no_grad()
     def project(self, grad: Tensor) -> Tensor:
         """Return ``grad @ P`` [C, dim] in the gradient's dtype, itself while P = I; ``P`` is untouched."""
+        if grad.shape[-1] != self.dim:
+            raise ValueError(f"grad must be [C, {self.dim}], got {list(grad.shape)}")
         if self._fresh and not self._waiting:
             return grad
         root = self._settled()
@@ -61,14 +63,14 @@ class OrthogonalProjector(nn.Module):
     @torch.no_grad()
     def update(self, features: Tensor) -> None:
         """Take one recursive-least-squares step on the mean of ``features`` [N, dim]; none on N = 0."""
-        root = self._buffers["root"]
-        assert root is not None
-        if features.ndim != 2 or features.shape[1] != len(root):
-            raise ValueError(f"features must be [N, {len(root)}], got {list(features.shape)}")
+        if features.ndim != 2 or features.shape[1] != self.dim:
+            raise ValueError(f"features must be [N, {self.dim}], got {list(features.shape)}")
         if features.shape[0] == 0:
             return
         if self._waiting:
             self._settled()
+        root = self._buffers["root"]
+        assert root is not None
         self._waiting.append((features.to(root.dtype).mean(dim=0), self.alpha))
 
     def reset(self) -> None:

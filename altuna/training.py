@@ -30,8 +30,8 @@ from altuna.features import weights_digest
 from altuna.files import replacing, write_text
 from altuna.methods.base import Method, Turn
 from altuna.model import Outputs, concatenate
-from altuna.sharing import average, backward, everyone, is_split, laid_out, seed
-from altuna.splitting import norm_of, part_of, parts_of, whole
+from altuna.sharing import average, backward, everyone, laid_out, seed
+from altuna.splitting import clip_gradients, collected, part_of
 
 # Fused, a step reads and writes each parameter once, which is faster on CPUs too. That of SGD fails where
 # some parameters have their first step when others, as of a shared head, had theirs.
@@ -51,6 +51,9 @@ class Training(LightningModule):
 
     Everything random is seeded by (seed, epoch, batch) when a batch starts, so an epoch can be repeated
     exactly from the checkpoint before it.
+
+    The optimizer steps without Lightning's wrapper: the trainer's ``global_step`` stays 0, and callbacks are
+    not told of steps.
 
     It ends with the trainer's epochs or, if the trainer sets no end, with a budget: after the batch in which
     the encoder updates or the seconds are spent. A turn that trains k modalities makes k updates. Under a
@@ -238,7 +241,7 @@ class Training(LightningModule):
             self.method.modify_gradients(turn, batch)
             _lay_out(optimizer)
             if self.clip is not None:
-                turn.log["gradient"] = self._clipped(self.clip)
+                turn.log["gradient"] = clip_gradients(self.parameters(), self.clip)
             optimizer.step()
             self.updates += len(turn.modalities)
             self.method.after_step(turn, batch)
@@ -249,14 +252,6 @@ class Training(LightningModule):
                 self._show({f"turn/{figure}/{turn.name}": value.item() for figure, value in turn.log.items()})
         schedule: Any = self.lr_schedulers()
         schedule.step()
-
-    def _clipped(self, most: float) -> Tensor:
-        """Scale the gradient down to a norm of ``most`` if it is larger; return the norm it had."""
-        having = [p for p in self.parameters() if p.grad is not None]
-        norm = norm_of([p.grad for p in having if p.grad is not None])
-        for kind in (False, True):
-            nn.utils.clip_grads_with_norm_([p for p in having if is_split(p) == kind], most, norm)
-        return norm
 
     def _log_conflict(self, turn: Turn, before: Mapping[nn.Parameter, Tensor]) -> dict[nn.Parameter, Tensor]:
         """Log how a turn's gradients conflict, and the head's with that before; return the head's."""
@@ -385,24 +380,30 @@ class Alike(DDPStrategy):
     # Checkpoints have everything whole, so that any number of processes and either strategy can go on.
 
     def lightning_module_state_dict(self) -> dict[str, Any]:  # noqa: D102
-        return {k: whole(v) for k, v in super().lightning_module_state_dict().items()}
-
-    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:  # noqa: D102
-        module = self.lightning_module
-        assert module is not None
-        state = parts_of(checkpoint["state_dict"], module.state_dict())
-        super().load_model_state_dict({"state_dict": state}, strict)
+        return {k: collected(v) for k, v in super().lightning_module_state_dict().items()}
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:  # noqa: D102
         state: Any = super().optimizer_state(optimizer)
-        each = {i: {k: whole(v) for k, v in of.items()} for i, of in state["state"].items()}
-        return {**state, "state": each}
+        return {
+            **state,
+            "state": {i: {k: collected(v) for k, v in of.items()} for i, of in state["state"].items()},
+        }
+
+    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:  # noqa: D102
+        assert self.lightning_module is not None
+        mine = self.lightning_module.state_dict()
+        state = {k: part_of(v, mine.get(k)) for k, v in checkpoint["state_dict"].items()}
+        super().load_model_state_dict({"state_dict": state}, strict)
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:  # noqa: D102
-        super().load_optimizer_state_dict(checkpoint)
-        for optimizer in self.optimizers:
-            for p, state in optimizer.state.items():
-                state |= {k: part_of(v, p) for k, v in state.items() if getattr(v, "shape", None) == p.shape}
+        states = []
+        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            mine = dict(enumerate(p for group in optimizer.param_groups for p in group["params"]))
+            parts = {
+                i: {k: part_of(v, mine.get(i)) for k, v in of.items()} for i, of in state["state"].items()
+            }
+            states.append({**state, "state": parts})
+        super().load_optimizer_state_dict({"optimizer_states": states})
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -42,7 +42,7 @@ class Halves(Callback):
     def on_train_end(self, trainer, training):
         (optimizer,) = trainer.optimizers
         self.shares = []
-        for p in training.method.model.encoders.parameters():
+        for p in (p for p in training.method.model.encoders.parameters() if p.requires_grad):
             tensors = [t for t in (p, p.grad, optimizer.state[p].get("momentum_buffer")) if t is not None]
             self.shares += [t.to_local().numel() / t.numel() for t in tensors]
 
@@ -114,6 +114,33 @@ def normalised(folder):
     train(folder, altuna.methods.get("mmin")(model), dataset)
 
 
+class Stack(torch.nn.Module):
+    """Layers as a transformer has them, and a buffer that no state has."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.first, self.out_features = torch.nn.Linear(size, 6), 6
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(6, 6) for _ in range(3))
+        self.register_buffer("scale", torch.tensor(0.5), persistent=False)
+
+    def forward(self, x):
+        x = self.first(x)
+        for layer in self.layers:
+            x = x + self.scale * layer(x).tanh()
+        return x
+
+
+def stacked(folder, strategy="ddp"):
+    """A stack, the same frozen, and an encoder without parameters."""
+    dataset = rare()
+    sizes = {m: a.shape[1] for m, a in dataset.arrays.items()}
+    torch.manual_seed(0)
+    kinds = [Stack(sizes["m0"]), Stack(sizes["m1"]).requires_grad_(False), torch.nn.Identity()]
+    encoders = dict(zip(sizes, kinds, strict=True))
+    model = altuna.MultimodalClassifier(encoders, CLASSES, feature_sizes=sizes | {"m0": 6, "m1": 6})
+    train(folder, altuna.methods.get("mla")(model), dataset, strategy=strategy)
+
+
 if __name__ == "__main__":
     alone, here = map(Path, sys.argv[1:])
     for name in CASES:
@@ -123,5 +150,6 @@ if __name__ == "__main__":
     interrupted(here / "second half", alone / "first half" / "checkpoints" / "last.ckpt")
     for name in SPLIT:
         case(here / "split", name, "fsdp")
+    stacked(here / "split" / "stacked", "fsdp")
     interrupted(here / "split" / "first half", strategy="fsdp")
     interrupted(here / "split" / "second half", alone / "first half" / "checkpoints" / "last.ckpt", "fsdp")

@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 import torch
-from process import BATCH, CASES, SPLIT, case, interrupted, rare
+from process import BATCH, CASES, SPLIT, case, interrupted, rare, stacked
 from safetensors.torch import load_file
 
 import altuna
@@ -37,6 +37,7 @@ def folders(tmp_path_factory):
     with subprocess.Popen([*torchrun, script, alone, both]) as process:
         for name in CASES:
             case(alone, name)
+        stacked(alone / "stacked")
     assert process.returncode == 0
     interrupted(alone / "second half", both / "first half" / "checkpoints" / "last.ckpt")
     interrupted(alone / "after split", both / "split" / "first half" / "checkpoints" / "last.ckpt")
@@ -87,7 +88,7 @@ def test_all_processes_have_the_same(folders, name):
     assert one == two
 
 
-@pytest.mark.parametrize("name", SPLIT)
+@pytest.mark.parametrize("name", [*SPLIT, "stacked"])
 def test_split_encoders_come_to_what_whole_ones_do(folders, name):
     alone, split = folders[0] / name, folders[1] / "split" / name
     for rank in (0, 1):
@@ -185,7 +186,12 @@ def fit(manifest, out, devices, *more):
     for name in ("a", "b"):  # nothing in them draws numbers
         command += ["--set", f"encoders.{name}={modality}", "--set", f"transforms.{name}={{}}"]
     command += more
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def interruptible():  # also when the tests themselves run in the background, where a shell has it ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, preexec_fn=interruptible, **pipes)
 
 
 def test_the_command_line_from_start_to_end(manifest, tmp_path):
@@ -224,11 +230,23 @@ def test_split_encoders_from_start_to_end(manifest, tmp_path):
     assert_alike(*(load_file(run / "model.safetensors") for run in runs))
 
 
+def test_interrupted_by_a_signal_to_the_command_alone(manifest, tmp_path):
+    """As by a supervisor or the stop button of a notebook, which no terminal passes on."""
+    run = tmp_path / "run"
+    process = fit(manifest, run, 2, "--set", "epochs=5000")
+    while process.poll() is None and not (run / "checkpoints" / "last.ckpt").exists():
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == f"altuna: interrupted; go on with: altuna fit --resume --out {run}"
+
+
 def test_what_fsdp_is_not_for_is_told(manifest, tmp_path):
     process = fit(manifest, tmp_path / "run", 2, "--strategy", "fsdp", "--method", "mmpareto")
     out, err = process.communicate(timeout=300)
     assert (process.returncode, out, len(err.splitlines())) == (2, "", 1), err
-    assert "mmpareto needs whole weights and gradients" in err
+    assert "mmpareto needs whole weights and gradients of encoders" in err
 
 
 def test_a_stream_is_the_same_in_two_processes(manifest, tmp_path):
@@ -302,6 +320,8 @@ def test_slurm_and_torchrun_say_how_many_there_are(monkeypatch):
         ({"strategy": "dpp"}, "strategy must be one of ddp, fsdp, got 'dpp'"),
         ({"strategy": "fsdp", "micro_batch": 4}, "micro_batch: not with strategy fsdp"),
         ({"devices": 2, "accelerator": "gpu"}, "devices=2: this machine has 0 GPUs"),
+        ({"devices": 2, "accelerator": "gpuu"}, "accelerator: several devices are of one of auto, cpu"),
+        ({"precision": "17"}, "precision must be one of auto, 32-true, bf16-mixed, bf16-true, 64-true"),
     ],
 )
 def test_what_cannot_be_is_told_before_training(options, message, monkeypatch):

@@ -13,6 +13,7 @@ from altuna.batch import Batch
 from altuna.losses import pairs
 from altuna.methods.base import JointMethod, Turn
 from altuna.model import MultimodalClassifier
+from altuna.splitting import whole
 
 
 class LFM(JointMethod):
@@ -83,7 +84,7 @@ class LFM(JointMethod):
         for p, gradient in turn.gradients["classification"].items():
             ours = gradient / (1 - alpha)
             theirs = alignment[p] / alpha if p in alignment else torch.zeros_like(ours)
-            self.alpha += self.rate * (ours * (theirs - ours)).sum()
+            self.alpha += self.rate * whole((ours * (theirs - ours)).sum())
         self.alpha.clamp_(0.05, 0.95)
 
 
