@@ -70,9 +70,8 @@ class MLA(Method):
             model.head.linear.in_features, 0.1 if alpha == "schedule" else alpha
         )
         self.register_buffer("running_loss", torch.full((len(model.modalities),), torch.inf))
-        self._previous: tuple[Tensor, str] | None = (
-            None  # features of the turn before in this batch, and whose
-        )
+        # Features of the turn before in this batch, and whose they are.
+        self._previous: tuple[Tensor, str] | None = None
 
     @property
     def weight(self) -> Tensor:
