@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import pickle
 import signal
@@ -94,8 +95,17 @@ def join() -> None:
         by = there.environment
         os.environ |= {"MASTER_ADDR": by.main_address, "MASTER_PORT": str(by.main_port)}
         distributed.init_process_group(rank=by.global_rank(), world_size=by.world_size())
+        atexit.register(_leave)
     # Data may take hours to prepare.
     sharing.talk = distributed.new_group(backend="gloo", timeout=timedelta(days=7))
+
+
+def _leave() -> None:
+    """Part from the others: their threads, alive when the interpreter ends, may abort it (pytorch #190489)."""
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 @contextmanager
