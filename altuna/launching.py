@@ -101,7 +101,7 @@ def join() -> None:
 
 
 def _leave() -> None:
-    """Part from the others: their threads, alive when the interpreter ends, may abort it (pytorch #190489)."""
+    """Part from the others: their threads, alive when the interpreter ends, may abort (pytorch #190489)."""
     from torch import distributed
 
     if distributed.is_initialized():
