@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# A file's tests stay in one process, with the runs that they share.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 .PHONY: demo test docs setup check format clean
@@ -12,14 +14,14 @@ demo: $(VENV)/.installed
 	$(BIN)/altuna fit
 
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: $(VENV)/.tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MKDOCS)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 docs: $(VENV)/.tested
 	$(MKDOCS)

@@ -459,10 +459,14 @@ def export(
     if quiet:
         typer.echo(folder)
     else:
+        some, all_ = checked["subsets"], checked["of_subsets"]
+        of = "every subset" if some == all_ else f"{some:,} of {all_:,} subsets"
         typer.echo(
-            f"wrote {folder}; from every subset of the modalities it predicts {checked['samples']:,} samples "
-            f"as the model does, within {checked['largest_difference']:.1g}"
+            f"wrote {folder}; from {of} of the modalities it predicts "
+            f"{checked['samples']:,} samples as the model does, within {checked['largest_difference']:.1g}"
         )
+        for modality in checked["without_samples"]:
+            typer.echo(f"{modality}: no sample has it, so its graph is not checked", err=True)
 
 
 @app.command()

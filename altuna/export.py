@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, get_args
 
@@ -19,7 +20,7 @@ from altuna.data.dataset import MultimodalDataset
 from altuna.data.manifest import Manifest
 from altuna.errors import UserError
 from altuna.evaluating import open_split
-from altuna.evaluation.robustness import subsets
+from altuna.evaluation.robustness import some_subsets
 from altuna.example import Format, scripts
 from altuna.files import making, write_json, write_text
 from altuna.graphs import branch_program, fusion_program, write_onnx, write_program
@@ -105,9 +106,10 @@ def export(
 def check(
     predictor: Predictor, engine: Engine, samples: Samples, what: str, done: Callable[[], None]
 ) -> dict[str, Any]:
-    """Compare predictions from every subset of the modalities, and of single samples, with the model's.
+    """Compare predictions from subsets of the modalities, and of single samples, with the model's.
 
-    ``done`` is called after every modality, and at the end.
+    All subsets are looked at or, of a size that has too many, some; those count that samples have. Modalities
+    ``without_samples`` are not checked at all. ``done`` is called after every modality, and at the end.
 
     Raises:
         UserError: A probability or a weight differs by more than ``TOLERANCE``.
@@ -130,9 +132,10 @@ def check(
         others.append(other)
         done()
     has = features.present(model.modalities)
+    number = len(model.modalities)
     compared, worst = 0, 0.0
-    for subset in subsets(model.modalities):
-        given = has & torch.tensor([m in subset for m in model.modalities])[:, None]
+    for subset in (s for size in range(1, number + 1) for s in some_subsets(number, size)):
+        given = has & torch.tensor([i in subset for i in range(number)])[:, None]
         kept = given.any(0).numpy()
         if not kept.any():
             continue
@@ -151,13 +154,20 @@ def check(
                 difference = float((np.abs(mine.numpy()[at] - theirs) * scale).max())
                 if not difference <= TOLERANCE:
                     raise UserError(
-                        f"{what} is not what the model predicts: from {'+'.join(subset)} a probability or "
+                        f"{what} is not what the model predicts: from "
+                        f"{'+'.join(model.modalities[i] for i in subset)} a probability or "
                         f"weight differs by {difference:.2g}, more than {TOLERANCE:g}"
                     )
                 worst = max(worst, difference)
         compared += 1
     done()
-    return {"samples": len(dataset), "subsets": compared, "largest_difference": worst}
+    return {
+        "samples": len(dataset),
+        "subsets": compared,
+        "of_subsets": 2**number - 1,
+        "without_samples": [m for m in model.modalities if m not in features.of],
+        "largest_difference": worst,
+    }
 
 
 def _is_text(description: Description, modality: str) -> bool:
@@ -282,10 +292,11 @@ def _shown(modality: str, samples: Samples) -> dict[str, Any]:
 def _file_names(modalities: Sequence[str]) -> Mapping[str, str]:
     """Return a name of a file for every modality: its own, unless that has signs that names may not have."""
     names: dict[str, str] = {}
-    for i, m in enumerate(modalities):
+    for m in modalities:
         plain = re.sub(r"[^A-Za-z0-9_-]+", "_", m)[:40]
-        taken = plain.lower() in {"", "_", "fusion", "export", *(n.lower() for n in names.values())}
-        names[m] = f"{plain}-{i}" if taken else plain
+        taken = {"", "_", "fusion", "export", *(n.lower() for n in names.values())}
+        numbered = (f"{plain}-{i}" for i in count(len(names)))
+        names[m] = next(name for name in chain([plain], numbered) if name.lower() not in taken)
     return names
 
 

@@ -19,7 +19,9 @@ BATCH = 64
 
 
 @torch.no_grad()
-def store_features(modality: str, encoder: Encoder, store: Store, folder: Path, progress: Progress) -> Store:
+def store_features(
+    modality: str, encoder: Encoder, store: Store, folder: Path, progress: Progress, device: torch.device
+) -> Store:
     """Return a modality's store with its encoder's features in place of its cells.
 
     Args:
@@ -28,6 +30,7 @@ def store_features(modality: str, encoder: Encoder, store: Store, folder: Path, 
         store: The prepared cells.
         folder: Where stores lie.
         progress: Shows how far it is.
+        device: Where to compute.
     """
     assert store.folder is not None
     features = CellStore(folder / f"features-{_digest(encoder, store)}", (encoder.feature_size,), np.float32)
@@ -35,7 +38,6 @@ def store_features(modality: str, encoder: Encoder, store: Store, folder: Path, 
     keys = store.keys[rows]
     first = first_rows(keys)
     if (features.find(keys[first]) == UNKNOWN).any():
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         encoder = encoder.to(device).eval()
         with features.writing() as writer:
             todo = first[features.find(keys[first]) == UNKNOWN]

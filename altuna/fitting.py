@@ -13,7 +13,7 @@ from altuna.errors import UserError
 from altuna.options import check_options, nearest
 
 BUDGETS = {"updates": "whole number", "seconds": "number"}
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "bf16-true", "64-true")
+PRECISIONS = ("auto", "32-true", "bf16-mixed")
 STRATEGIES = ("ddp", "fsdp")
 LEAST = {"epochs": 1, "batch_size": 1, "buffer": 1, "seed": 0, "workers": 0}
 # Options that say where to put things, how to show them and who computes by what: a resumed run may change
@@ -83,9 +83,7 @@ def fit(
     logger: Annotated[
         str, "Where curves go: tensorboard, wandb, mlflow, csv (or several: a,b), or none"
     ] = "tensorboard",
-    precision: Annotated[
-        str, "32-true, bf16-mixed, bf16-true, 64-true; auto: bf16-mixed where the hardware has it"
-    ] = "auto",
+    precision: Annotated[str, "32-true or bf16-mixed; auto: bf16-mixed where the hardware has it"] = "auto",
     accelerator: Annotated[str, "auto, cpu, gpu, ... (Lightning's names)"] = "auto",
     devices: Annotated[
         int | None, "GPUs a node, or processes on a CPU (default: 1, or what torchrun or Slurm started)"

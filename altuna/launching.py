@@ -84,6 +84,7 @@ def to_start(devices: int | None, nodes: int | None, accelerator: str) -> int:
 
 def join() -> None:
     """Meet the other processes of the training, if there are any."""
+    import torch
     from torch import distributed
 
     from altuna import sharing
@@ -94,7 +95,9 @@ def join() -> None:
     if not distributed.is_initialized():
         by = there.environment
         os.environ |= {"MASTER_ADDR": by.main_address, "MASTER_PORT": str(by.main_port)}
-        distributed.init_process_group(rank=by.global_rank(), world_size=by.world_size())
+        # Both: with GPUs there is more to tell than what lies on them.
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        distributed.init_process_group(backend, rank=by.global_rank(), world_size=by.world_size())
         atexit.register(_leave)
     # Data may take hours to prepare.
     sharing.talk = distributed.new_group(backend="gloo", timeout=timedelta(days=7))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from itertools import accumulate
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
@@ -35,6 +36,21 @@ class Features(NamedTuple):
     of: dict[str, Tensor]
     rows: dict[str, Tensor]
     labels: Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence[Features]) -> Features:
+        """Return the features of the samples of several batches, one after the other."""
+        starts = [*accumulate((len(part.labels) for part in parts), initial=0)]
+        of: dict[str, list[Tensor]] = {}
+        rows: dict[str, list[Tensor]] = {}
+        for start, part in zip(starts, parts, strict=False):
+            for m, features in part.of.items():
+                of.setdefault(m, []).append(features)
+                rows.setdefault(m, []).append(part.rows[m] + start)
+        labels = torch.cat([part.labels for part in parts])
+        return cls(
+            {m: torch.cat(f) for m, f in of.items()}, {m: torch.cat(r) for m, r in rows.items()}, labels
+        )
 
     def present(self, modalities: Sequence[str]) -> Tensor:
         """Return [M, N] bool: which of some modalities each sample has."""

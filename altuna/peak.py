@@ -1,4 +1,4 @@
-"""The most memory that a training held at once."""
+"""The most memory that a training held at once: on a GPU if it is the device, else in the process."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 import torch
 
 
-def reset_peak_memory() -> None:
+def reset_peak_memory(device: torch.device | None = None) -> None:
     """Count from now on, where the system can: what ran in this process before is then left out."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+    if device is not None and device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:  # not Linux
         return
 
 
-def peak_memory() -> int:
-    """Return the peak in bytes: of the GPU's memory if there is one, else of the process (0 if unknown)."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
+def peak_memory(device: torch.device | None = None) -> int:
+    """Return the peak in bytes, 0 if unknown."""
+    if device is not None and device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
     status = Path("/proc/self/status")
     if status.exists():  # Linux, whose rusage begins with the peak of the process that started this one
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))

@@ -34,7 +34,6 @@ from altuna.evaluation.metrics import evaluate
 from altuna.evaluation.robustness import by_missing_rate, by_subset
 from altuna.files import replacing, write_json, write_text
 from altuna.launching import agreed, join, started
-from altuna.model import MultimodalClassifier
 from altuna.peak import peak_memory, reset_peak_memory
 from altuna.predictor import Predictor
 from altuna.preparation import Prepared, prepare
@@ -92,15 +91,23 @@ def train(
             raise UserError(
                 f"strategy: {name} needs whole weights and gradients of encoders, fsdp splits them"
             )
+        # Before data are prepared, which may take hours.
+        device = _trainer(run, options, quiet=True).strategy.root_device
+        if compiled:
+            _check_compiler(device)
         prepared = prepare(
             options,
             find_manifest(config["data"], root, download=download),
             store or cache_folder() / "store",
             quiet,
+            device,
         )
     prepared.method.model.micro_batch = options["micro_batch"]
     if compiled:
-        _compile(prepared.method.model)
+        # Encoders share code, and all their graphs count together: of sizes, of batches, with gradients.
+        limits: Any = torch._dynamo.config
+        limits.recompile_limit = max(limits.recompile_limit, 8 * len(prepared.method.model.modalities))
+        prepared.method.model.compile()
     training = Training(
         prepared.method,
         optimizer=options["optimizer"],
@@ -133,7 +140,15 @@ def train(
             write_problems(run / "problems.csv", prepared.problems)
             if prepared.manifest.kept:
                 write_mask(run / MASK, prepared.manifest)
+    few = too_few(torch.from_numpy(prepared.splits["val"].dataset.present))
+    sharing = [prepared.method.model.modalities[i] for i in few]
     learnt = learnt_from(prepared.splits["train"].dataset, prepared.description.classes)
+    learnt["shared_temperature"] = sharing
+    if sharing:
+        whose = ", ".join(map(repr, sharing))
+        learnt["remarks"].append(
+            f"fewer than {LEAST_ROWS} validation samples have {whose}: shared temperature"
+        )
     if stream := prepared.stream:
         shards = f"trained on a stream of {stream.rows:,} rows in {len(stream.shards):,} shards"
         remarks = [f"{shards}; counted are the manifest's", *learnt["remarks"]]
@@ -147,7 +162,7 @@ def train(
             size = f"batch_size={options['batch_size']}"
             console.err.print(f"{size}: an epoch is one batch of {rows} samples", markup=False)
         console.err.print(f"training in {run}", markup=False)
-    reset_peak_memory()
+    reset_peak_memory(device)
     failed = True
     try:
         resumed = None if done is None else checkpoints / "last.ckpt"
@@ -155,14 +170,18 @@ def train(
         failed = False
     except KeyboardInterrupt:
         raise KeyboardInterrupt(run) from None
+    except UserError:
+        if empty and first and not checkpoints.exists():  # there is nothing to go on with
+            shutil.rmtree(run)
+        raise
     finally:
         loggers.close(trainer.loggers, failed)
-    memory = max(everyone(peak_memory()))
+    memory = max(everyone(peak_memory(device)))
     problems = prepared.stream.all_problems() if prepared.stream else []
     with agreed():
         if first:
             write_problems(run / "problems.csv", [*prepared.problems, *problems])
-            _finish(run, options, prepared, learnt, training, checkpoints / "best.ckpt", memory)
+            _finish(run, options, prepared, learnt, training, checkpoints / "best.ckpt", memory, device)
             if report:
                 write_report([run])
     if not quiet:
@@ -170,13 +189,12 @@ def train(
     return run
 
 
-def _compile(model: MultimodalClassifier) -> None:
+def _check_compiler(device: torch.device) -> None:
     try:
-        torch.compile(torch.neg)(torch.zeros(1))
+        torch.compile(torch.neg)(torch.zeros(1, device=device))
     except Exception as error:  # of many kinds: there is no compiler, or it does not know this Python
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"compile: PyTorch cannot compile on this machine: {reason}") from None
-    model.compile()
 
 
 def prepare_ahead(
@@ -211,11 +229,6 @@ def show(run: Path) -> None:
     """Print a finished run's tables and where things are."""
     metrics = read_json(run, "metrics.json")
     console.out.print(console.metrics_table(metrics))
-    for name in metrics["training"]["shared_temperature"]:
-        console.out.print(
-            f"{name}: fewer than {LEAST_ROWS} validation rows have it, so it shares a temperature",
-            markup=False,
-        )
     trust = trust_by_class(pyarrow.parquet.read_table(run / "predictions.parquet"))
     if len(trust) <= MOST_CLASSES_SHOWN:
         console.out.print(console.trust_table(trust))
@@ -314,6 +327,7 @@ def _finish(
     training: Training,
     best: Path,
     memory: int,
+    device: torch.device,
 ) -> None:
     """Take the best epoch's weights, save the model, and test what was saved."""
     training.load_state_dict(_ours(best, training)["state_dict"], strict=False)
@@ -321,7 +335,7 @@ def _finish(
     save_model(run, prepared.description, model)
     split = "test" if len(prepared.splits["test"].rows) else "val"
     samples = prepared.splits[split]
-    predictor = Predictor(run)
+    predictor = Predictor(run, device)
     features = predictor.features(samples.dataset, options["micro_batch"] or options["batch_size"])
     with torch.inference_mode():
         outputs = predictor.model.cpu().outputs_of(features.of, features.rows, len(features.labels))
@@ -341,8 +355,7 @@ def _finish(
         "shapley": shapley_accuracy(predictor.model, features),
         **geometry(features),
     }
-    few = too_few(torch.from_numpy(prepared.splits["val"].dataset.present))
-    metrics["training"] = {**learnt, "shared_temperature": [model.modalities[i] for i in few]}
+    metrics["training"] = {**learnt}
     metrics["cost"] = {
         "seconds": round(sum(row["seconds"] for row in history), 2),
         "epochs": len(history),

@@ -33,7 +33,7 @@ class Predictor:
         device: Where to compute; a GPU if there is one when None.
     """
 
-    def __init__(self, run: str | Path, device: str | None = None) -> None:
+    def __init__(self, run: str | Path, device: str | torch.device | None = None) -> None:
         if str(run).startswith("hf:"):
             from altuna.hub import fetched  # the hub's library takes a while
 
@@ -180,16 +180,18 @@ class Predictor:
     def features(self, dataset: MultimodalDataset, batch_size: int = 64) -> Features:
         """Return what the encoders make of every sample, on the CPU."""
         self.model.eval()
-        features: dict[str, list[torch.Tensor]] = {}
-        rows: dict[str, list[torch.Tensor]] = {}
-        for batch in loader(dataset, batch_size):
-            for m, inputs in batch.inputs.items():
-                features.setdefault(m, []).append(self.model.encode(m, inputs.to(self.device)).float().cpu())
-                rows.setdefault(m, []).append(batch.indices[batch.rows[m]])
-        return Features(
-            {m: torch.cat(f) for m, f in features.items()},
-            {m: torch.cat(r) for m, r in rows.items()},
-            torch.from_numpy(dataset.labels),
+        return Features.joined(
+            [
+                Features(
+                    {
+                        m: self.model.encode(m, x.to(self.device)).float().cpu()
+                        for m, x in batch.inputs.items()
+                    },
+                    batch.rows,
+                    batch.labels,
+                )
+                for batch in loader(dataset, batch_size)
+            ]
         )
 
     def table(self, prediction: Prediction, ids: pa.Array, labels: pa.Array | None = None) -> pa.Table:

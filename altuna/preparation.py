@@ -47,8 +47,14 @@ class Prepared:
     stream: Stream | None = None
 
 
-def prepare(options: Mapping[str, Any], path: Path, store: Path, quiet: bool) -> Prepared:
-    """Read the manifest, build the model, then read the cells: a mistake in the options is told before."""
+def prepare(
+    options: Mapping[str, Any], path: Path, store: Path, quiet: bool, device: torch.device | None = None
+) -> Prepared:
+    """Read the manifest, build the model, then read the cells: a mistake in the options is told before.
+
+    Frozen encoders compute on ``device``; on a GPU if there is one when None.
+    """
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name, kind, method_options = _method(options)
     impute = method_options.pop("impute", "zero")
     manifest = _manifest(options, path, quiet)
@@ -90,7 +96,7 @@ def prepare(options: Mapping[str, Any], path: Path, store: Path, quiet: bool) ->
             encoder.front_end.fit(stores[modality].array[position[position >= 0]])
         encoders[modality] = {**encoders[modality], **encoder.saved}
         if encoder.fixed:
-            stores[modality] = store_features(modality, encoder, stores[modality], store, progress)
+            stores[modality] = store_features(modality, encoder, stores[modality], store, progress, device)
     labels = class_numbers(manifest.labels, description.classes)
     splits = {name: samples_at(part, stores, labels) for name, part in rows.items()}
     if not len(splits["val"].rows):

@@ -14,7 +14,7 @@ from rich.table import Table
 from altuna import console
 from altuna.data.manifest import Manifest
 from altuna.data.masking import Missing, staying
-from altuna.data.missing import Codes, Mask, by_group, highest_rate
+from altuna.data.missing import NAMED, Codes, Mask, by_group, check_pattern, highest_rate
 from altuna.data.prepare import Samples
 from altuna.data.splits import group_codes
 from altuna.errors import UserError
@@ -74,14 +74,18 @@ def robustness(
         raise UserError(f"{out}: is a file, not a folder")
     configs = [read_config(run) for run in runs]
     labels = run_labels(configs, told_apart(runs), joined=True)
+    predictors = [Predictor(run) for run in runs]
+    kind, named = check_pattern(pattern, [m for predictor in predictors for m in predictor.modalities])
     tested = []
-    for run, config, label in zip(runs, configs, labels, strict=True):
-        predictor = Predictor(run)
+    for run, predictor, config, label in zip(runs, predictors, configs, labels, strict=True):
         manifest, samples = open_split(predictor, config, data, split, root, store, quiet)
-        lenient = len(runs) > 1
-        figures = _figures(predictor, manifest, samples, pattern, rates, masks, lenient=lenient)
-        named = {"data": data or str(config["data"]), "label": label, "seed": config["seed"]}
-        tested.append({"run": str(run), **named, **figures})
+        # A run without the modality that the pattern names has no figures by rate.
+        its = rates if named is None or named in manifest.modalities else []
+        if its is None:
+            its = _rates(kind, samples.dataset.present, group_codes(manifest)[samples.rows])
+        figures = _figures(predictor, manifest, samples, pattern, its, masks)
+        said = {"data": data or str(config["data"]), "label": label, "seed": config["seed"]}
+        tested.append({"run": str(run), **said, **figures})
     result = {
         "split": split,
         "pattern": pattern,
@@ -112,21 +116,11 @@ def _figures(
     manifest: Manifest,
     samples: Samples,
     pattern: str,
-    rates: Sequence[float] | None,
+    rates: Sequence[float],
     masks: int,
-    *,
-    lenient: bool,
 ) -> dict[str, Any]:
-    """Return a run's figures by rate and by subset.
-
-    With ``lenient`` a run without the modality that the pattern names has none by rate.
-    """
+    """Return a run's figures by rate and by subset."""
     names, present, rows = [*manifest.modalities], samples.dataset.present, samples.rows
-    kind, _, named = pattern.partition(":")
-    if lenient and named and named not in names:
-        rates = []
-    elif rates is None:
-        rates = _rates(kind, present, group_codes(manifest)[rows])
 
     def draw(rate: float, seed: int) -> Mask:
         return staying(Missing(rate, pattern), manifest, rows, present, samples.dataset.labels, seed)
@@ -142,7 +136,7 @@ def _figures(
 
 def _rates(pattern: str, present: Mask, groups: Codes) -> list[float]:
     """Return the usual rates, as far as a pattern leaves every sample a modality."""
-    if pattern in ("only", "never"):
+    if pattern in NAMED:
         return [*RATES, 1.0]
     have = by_group(present, groups)[0] if pattern == "group" else present
     return [rate for rate in RATES if rate <= highest_rate(have) + 1e-9]

@@ -8,7 +8,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from altuna.evaluation.metrics import classification_metrics
 from altuna.features import weights_digest
 from altuna.files import replacing, write_text
 from altuna.methods.base import Method, Turn
-from altuna.model import Outputs, concatenate
+from altuna.model import Features, Outputs, concatenate
 from altuna.sharing import average, backward, everyone, laid_out, seed
 from altuna.splitting import clip_gradients, collected, part_of
 
@@ -104,7 +104,7 @@ class Training(LightningModule):
         self.history: list[dict[str, float]] = []
         self._frozen: str | None = None
         self._sums: dict[str, list[Tensor]] = defaultdict(list)
-        self._outputs: list[tuple[Outputs, Tensor]] = []
+        self._outputs: list[tuple[Outputs, Features]] = []
 
     def configure_optimizers(self) -> Any:  # noqa: D102
         optimizer = OPTIMIZERS[self.optimizer](self._groups(), self.lr, self.weight_decay)
@@ -214,10 +214,12 @@ class Training(LightningModule):
         if not len(batch):  # of a stream: nothing in its rows could be read
             return
         # One batch of every epoch is enough: what a batch costs changes with a method's phases only.
-        counter = None if self._flops else FlopCounterMode(display=False)
-        with counter or nullcontext():
+        if self._flops:
             self._train_on(batch, number)
-        if counter is not None:
+        else:
+            # Not compiled: under a counter, PyTorch gives up compiling an encoder for good.
+            with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
+                self._train_on(batch, number)
             self._flops = counter.get_total_flops()
         self._stop_if_spent()
         self._stop_if_asked()
@@ -234,17 +236,17 @@ class Training(LightningModule):
         for turn in self.method.turns(batch):
             turn.wants_log = wants_log
             optimizer.zero_grad()
-            with _memory_watched(turn, len(batch)):
+            with _memory_watched(f"in the turn of {turn.name}", len(batch)):
                 loss = self._backward(turn, batch)
-            if wants_log:
-                before = self._log_conflict(turn, before)
-            self.method.modify_gradients(turn, batch)
-            _lay_out(optimizer)
-            if self.clip is not None:
-                turn.log["gradient"] = clip_gradients(self.parameters(), self.clip)
-            optimizer.step()
-            self.updates += len(turn.modalities)
-            self.method.after_step(turn, batch)
+                if wants_log:
+                    before = self._log_conflict(turn, before)
+                self.method.modify_gradients(turn, batch)
+                _lay_out(optimizer)
+                if self.clip is not None:
+                    turn.log["gradient"] = clip_gradients(self.parameters(), self.clip)
+                optimizer.step()
+                self.updates += len(turn.modalities)
+                self.method.after_step(turn, batch)
             turn.log["loss"] = loss
             for figure, value in turn.log.items():
                 self._sums[f"train/{figure}/{turn.name}"].append(value)
@@ -306,16 +308,24 @@ class Training(LightningModule):
         average([b for b in self.buffers() if b.is_floating_point()])
 
     def validation_step(self, batch: Batch, number: int) -> None:  # noqa: D102
-        outputs = self.method.model.outputs(batch.inputs, batch.rows, len(batch))
-        self._outputs.append((outputs, batch.labels))
+        model = self.method.model
+        features = {}
+        for m, x in batch.inputs.items():
+            with _memory_watched(f"in validation, encoding {m}", len(batch)):
+                features[m] = model.encode(m, x)
+        outputs = model.outputs_of(features, batch.rows, len(batch))
+        # Joint fusion is calibrated on what the head makes of fewer modalities, which takes their features.
+        kept = {m: f.to(model.temperatures) for m, f in features.items()} if model.fusion == "joint" else {}
+        self._outputs.append((outputs, Features(kept, batch.rows, batch.labels)))
         self._stop_if_asked()
 
     def on_validation_epoch_end(self) -> None:  # noqa: D102
         model = self.method.model
-        outputs, labels = concatenate(self._outputs)
+        outputs, labels = concatenate([(o, f.labels) for o, f in self._outputs])
+        features = Features.joined([f for _, f in self._outputs])
         self._outputs.clear()
         # Fitted before selection, so that epochs are compared as they would be used.
-        calibrate(model, outputs, labels)
+        calibrate(model, outputs, labels, features)
         fused = classification_metrics(model.fuse(outputs).probabilities, labels)
         row: dict[str, float] = {"epoch": self.current_epoch}
         row |= {f"val/{figure}/fused": value for figure, value in fused.items()}
@@ -353,16 +363,16 @@ def _lay_out(optimizer: torch.optim.Optimizer) -> None:
 
 
 @contextmanager
-def _memory_watched(turn: Turn, rows: int) -> Iterator[None]:
-    """Make of an allocation that fails an error that says in whose turn, and what to lower."""
+def _memory_watched(where: str, rows: int) -> Iterator[None]:
+    """Make of an allocation that fails an error that says where, and what to lower."""
     try:
         yield
-    except (RuntimeError, MemoryError) as error:  # that of the CPU's allocator has no class of its own
-        told = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
-        if not told:
+    except (RuntimeError, MemoryError) as error:  # only that of some devices has a class of its own
+        signs = ("allocate memory", "out of memory")
+        if not isinstance(error, MemoryError) and not any(sign in str(error).lower() for sign in signs):
             raise
         raise UserError(
-            f"out of memory in the turn of {turn.name}, with a batch of {rows} rows: lower batch_size, set "
+            f"out of memory {where}, with a batch of {rows} rows: lower batch_size, set "
             "micro_batch (rows encoded at once), or take a smaller encoder"
         ) from error
 

@@ -4,7 +4,7 @@
 
 Parts: ``fuse``, one rule on logits; ``figures``, all eight rules and every modality's own figures from
 logits, as ``altuna evaluate`` has them; ``evaluate``, the same from stored features through heads (encoders
-are the identity); ``evaluate, own rule``, as ``evaluate`` but with the model's own fusion alone.
+are the identity); ``evaluate, one rule``, likewise with the model's own fusion alone (``--one-rule``).
 
 The machine may have other work: given is the best of many repeats, in wall-clock time and in processor time
 of all threads (``rows_per_cpu_second``: what one core to itself would do), with the load average. Written to
@@ -26,7 +26,7 @@ from torch import nn
 
 from altuna import MultimodalClassifier, fuse
 from altuna.data.dataset import MultimodalDataset
-from altuna.evaluation.metrics import BLOCK, ClassificationMetrics, Evaluation
+from altuna.evaluation.metrics import BLOCK, Evaluation
 from altuna.fusion import RULES
 from altuna.predictor import Predictor
 
@@ -81,27 +81,16 @@ def main() -> None:
         evaluation.update(outputs, labels)
         evaluation.compute()
 
-    def evaluate() -> None:
-        evaluation = Evaluation(predictor.model)
+    def evaluate(one_rule: bool = False) -> None:
+        evaluation = Evaluation(predictor.model, one_rule=one_rule)
         for batch, mine in predictor.outputs_in_batches(dataset):
             evaluation.update(batch, mine)
         evaluation.compute()
 
-    def own_rule() -> None:
-        model = predictor.model
-        figures = [ClassificationMetrics(CLASSES) for _ in range(1 + len(NAMES))]
-        for batch, mine in predictor.outputs_in_batches(dataset):
-            for _, logits, _ in model.fused_by(batch, [model.fusion]):
-                figures[-1].update(logits, mine)
-            for i, has in enumerate(batch.present):
-                figures[i].update(batch.logits[i, has] / model.temperatures[i], mine[has])
-        for one in figures:
-            one.compute()
-
     functions: dict[str, Callable[[], object]] = {
         f"fuse, {rule}": lambda rule=rule: [fuse(b.logits, b.present, rule) for b in blocks] for rule in RULES
     }
-    functions |= {"figures": figures, "evaluate": evaluate, "evaluate, own rule": own_rule}
+    functions |= {"figures": figures, "evaluate": evaluate, "evaluate, one rule": lambda: evaluate(True)}
     result: dict[str, object] = {"rows": ROWS, "modalities": len(NAMES), "classes": CLASSES, "features": SIZE}
     with torch.inference_mode():
         for threads in arguments.threads:

@@ -39,29 +39,34 @@ METHODS: list[Any] = [
 
 
 def figures(out: Path) -> dict[str, dict[str, Any]]:
-    """Return each method's fused accuracy by seed, and the mean of what validation said of it."""
-    found: dict[str, list[tuple[float, ...]]] = {}
+    """Return each method's fused accuracy by seed, and the mean of what validation said of it.
+
+    Seeds of which any method failed are left out of all.
+    """
+    found: dict[str, dict[int, tuple[float, ...]]] = {}
     for run in json.loads((out / "compare.json").read_text())["runs"]:
         if run["status"] == "finished":
             accuracy = read_json(out / run["folder"], "metrics.json")["fused"]["accuracy"]
             with (out / run["folder"] / "log.csv").open(newline="") as file:
                 kept = min(csv.DictReader(file), key=lambda row: float(row["val/nll/fused"]))
             said = (float(kept[f"val/{figure}/fused"]) for figure in ("nll", "accuracy"))
-            found.setdefault(run["method"], []).append((accuracy, *said))
+            found.setdefault(run["method"], {})[run["seed"]] = (accuracy, *said)
+    shared = sorted(set.intersection(*(set(of) for of in found.values())))
     return {
         method: {
             "mean": mean(a for a, _, _ in some),
             "seeds": [a for a, _, _ in some],
             "validation": {"nll": mean(n for _, n, _ in some), "accuracy": mean(a for _, _, a in some)},
         }
-        for method, some in found.items()
+        for method, of in found.items()
+        for some in [[of[seed] for seed in shared]]
     }
 
 
 def verdict(scores: dict[str, list[float]]) -> dict[str, Any]:
     """Compare MLA with the best method, seed by seed."""
     best = max(scores, key=lambda method: mean(scores[method]))
-    behind = [100 * (b - m) for b, m in zip(scores[best], scores["mla"], strict=False)]
+    behind = [100 * (b - m) for b, m in zip(scores[best], scores["mla"], strict=True)]
     error = stdev(behind) / len(behind) ** 0.5 if len(behind) > 1 else None
     return {
         "best": best,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import comb
+
 import pytest
 import torch
 from references import temperature as reference
@@ -10,7 +12,8 @@ from torch.nn.functional import cross_entropy
 
 from altuna import MultimodalClassifier
 from altuna.evaluation.calibration import HIGHEST, LEAST_ROWS, LOWEST, calibrate, fit_temperature, too_few
-from altuna.model import UNIMODAL_FUSIONS, Outputs
+from altuna.evaluation.robustness import MOST_SUBSETS, some_subsets
+from altuna.model import UNIMODAL_FUSIONS, Features, Outputs
 
 
 def overconfident(seed, rows=400, classes=5, factor=4.0, signal=1.5):
@@ -69,13 +72,13 @@ def test_no_rows_gives_one():
     assert fit_temperature(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)) == 1.0
 
 
-def test_a_surprise_is_a_sample_with_every_label_at_once():
+def test_a_toss_up_is_a_sample_with_every_label_at_once():
     logits, labels = torch.tensor([[4.0, 0.0, -1.0], [0.0, 3.0, 0.5]]), torch.tensor([0, 1])
     # Every row three times with its own label and, at a third of the weight, once with each label.
     everything = torch.cat([logits.repeat(3 * 2, 1), logits.repeat(3, 1)])
     targets = torch.cat([labels.repeat(3 * 2), torch.arange(3).repeat_interleave(2)])
     assert fit_temperature(logits, labels) == pytest.approx(LOWEST, rel=1e-5)
-    assert fit_temperature(logits, labels, surprise=1) == pytest.approx(fit_temperature(everything, targets))
+    assert fit_temperature(logits, labels, toss_ups=1) == pytest.approx(fit_temperature(everything, targets))
 
 
 def model_of(count, fusion="calibrated_product", classes=5, head="separate"):
@@ -123,7 +126,7 @@ def test_a_modality_is_fitted_on_the_rows_that_have_it():
     model = model_of(3)
     calibrate(model, outputs, labels)
     for i, mine in enumerate(outputs.present):
-        want = reference.best_temperature(outputs.logits[i, mine].numpy(), labels[mine].numpy(), surprise=1)
+        want = reference.best_temperature(outputs.logits[i, mine].numpy(), labels[mine].numpy(), toss_ups=1)
         assert model.temperatures[i].item() == pytest.approx(want, rel=1e-3)
     t = model.temperatures
     assert t[1] > 3 * t[0] > 9 * t[2]
@@ -138,7 +141,7 @@ def test_a_modality_with_too_few_rows_shares_a_temperature(rows):
     model = model_of(3)
     calibrate(model, outputs, labels)
     each = labels.expand_as(present)[present]
-    want = reference.best_temperature(outputs.logits[present].numpy(), each.numpy(), surprise=1)
+    want = reference.best_temperature(outputs.logits[present].numpy(), each.numpy(), toss_ups=1)
     assert model.temperatures[1].item() == pytest.approx(want, rel=1e-3)
     assert model.temperatures[0] != model.temperatures[1] != model.temperatures[2]
     assert too_few(present) == [1]
@@ -169,7 +172,7 @@ def test_confidence_sees_every_subset_of_its_size():
         some = Outputs(outputs.logits[:, rows], present, None)
         pairs.append(model.fused(some, "calibrated_entropy").logits)
         targets.append(labels[rows])
-    want = reference.best_temperature(torch.cat(pairs).numpy(), torch.cat(targets).numpy(), surprise=1)
+    want = reference.best_temperature(torch.cat(pairs).numpy(), torch.cat(targets).numpy(), toss_ups=1)
     assert model.confidence_temperatures[1].item() == pytest.approx(want, rel=1e-3)
 
 
@@ -193,8 +196,48 @@ def test_a_joint_head_gets_a_confidence_temperature():
     logits, _ = outputs_of([5.0], seed=0)
     outputs = outputs._replace(joint=logits.logits[0])
     calibrate(model, outputs, labels)
-    want = reference.best_temperature(outputs.joint.numpy(), labels.numpy(), surprise=1)
+    want = reference.best_temperature(outputs.joint.numpy(), labels.numpy(), toss_ups=1)
     assert model.confidence_temperatures[1].item() == pytest.approx(want, rel=1e-3)
+
+
+def test_a_joint_head_is_calibrated_for_gaps_that_validation_does_not_have():
+    """On what the head itself makes of each subset of the features."""
+    g = torch.Generator().manual_seed(0)
+    labels = torch.randint(5, (400,), generator=g)
+    of = {f"m{i}": nn.functional.one_hot(labels, 5) + torch.randn(400, 5, generator=g) for i in range(2)}
+    rows = dict.fromkeys(of, torch.arange(400))
+    model = MultimodalClassifier(
+        {m: nn.Identity() for m in of}, 5, head="concat", feature_sizes=dict.fromkeys(of, 5)
+    )
+    model.head.linear.weight.data = torch.eye(5).repeat(1, 2) * torch.tensor([9.0] * 5 + [4.0] * 5)
+    with torch.no_grad():
+        outputs = model.outputs_of(of, rows, 400)
+        calibrate(model, outputs, labels, Features(of, rows, labels))
+        alone = [model.outputs_of({m: of[m]}, {m: rows[m]}, 400).joint for m in of]
+    want = reference.best_temperature(torch.cat(alone).numpy(), labels.repeat(2).numpy(), toss_ups=1)
+    assert model.confidence_temperatures[0].item() == pytest.approx(want, rel=1e-3)
+    want = reference.best_temperature(outputs.joint.numpy(), labels.numpy(), toss_ups=1)
+    assert model.confidence_temperatures[1].item() == pytest.approx(want, rel=1e-3)
+    assert abs(model.confidence_temperatures[0] - model.confidence_temperatures[1]) > 0.1
+    # Rows with gaps of their own say it directly.
+    gaps = {"m0": torch.arange(200, 400), "m1": torch.arange(400)}
+    of["m0"] = of["m0"][200:]
+    with torch.no_grad():
+        outputs = model.outputs_of(of, gaps, 400)
+        calibrate(model, outputs, labels, Features(of, gaps, labels))
+    want = reference.best_temperature(outputs.joint[:200].numpy(), labels[:200].numpy(), toss_ups=1)
+    assert model.confidence_temperatures[0].item() == pytest.approx(want, rel=1e-3)
+
+
+@pytest.mark.parametrize(("number", "size"), [(20, 10), (7, 3), (40, 39), (40, 1), (4, 2)])
+def test_of_many_subsets_some_in_which_each_modality_is(number, size):
+    found = some_subsets(number, size)
+    assert found == some_subsets(number, size)
+    assert len({*found}) == len(found) == min(comb(number, size), MOST_SUBSETS)
+    assert all(len({*subset}) == size for subset in found)
+    counts = torch.tensor([m for subset in found for m in subset]).bincount(minlength=number)
+    if len(found) * size >= 2 * number:
+        assert counts.min() > 0.5 * counts.max() > 0
 
 
 def test_same_outputs_same_temperatures():
@@ -214,7 +257,7 @@ def test_a_joint_expert_is_fitted_on_the_rows_that_have_everything():
     joint = torch.where(whole.unsqueeze(1), more.logits[0], -more.logits[0])  # nonsense elsewhere
     model = model_of(3, None, head="shared_joint")
     calibrate(model, outputs._replace(joint=joint), labels)
-    want = reference.best_temperature(joint[whole].numpy(), labels[whole].numpy(), surprise=1)
+    want = reference.best_temperature(joint[whole].numpy(), labels[whole].numpy(), toss_ups=1)
     assert model.joint_temperature.item() == pytest.approx(want, rel=1e-3)
     # The last confidence temperature is for products with the joint expert, the others for those without.
     plain = model_of(3)
@@ -223,6 +266,6 @@ def test_a_joint_expert_is_fitted_on_the_rows_that_have_everything():
     torch.testing.assert_close(plain.confidence_temperatures[:2], model.confidence_temperatures[:2])
     views = Outputs(outputs.logits[:, whole], outputs.present[:, whole], joint[whole])
     fused = model.fused(views, "experts").logits
-    want = reference.best_temperature(fused.numpy(), labels[whole].numpy(), surprise=1)
+    want = reference.best_temperature(fused.numpy(), labels[whole].numpy(), toss_ups=1)
     assert model.confidence_temperatures[2].item() == pytest.approx(want, rel=1e-3)
     assert abs(model.confidence_temperatures[2] - plain.confidence_temperatures[2]) > 0.01

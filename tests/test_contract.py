@@ -266,7 +266,14 @@ def test_clipping_bounds_the_gradient_of_a_turn(clip):
     assert max(norms) <= 0.01001 if clip else max(norms) > 0.1
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+NO_MEMORY = [
+    MemoryError(),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
+]
+
+
+@pytest.mark.parametrize("error", NO_MEMORY)
 def test_out_of_memory_says_whose_turn(error, monkeypatch):
     dataset = data(2, False)
     method = method_for("mla", dataset)
@@ -279,6 +286,23 @@ def test_out_of_memory_says_whose_turn(error, monkeypatch):
 
     monkeypatch.setattr(method.model, "encode", encode)
     with pytest.raises(UserError, match="out of memory in the turn of m1, with a batch of 16 rows: lower"):
+        trained("mla", dataset, method=method)
+
+
+@pytest.mark.parametrize(
+    ("training", "where"), [(True, "in the turn of m0"), (False, "in validation, encoding")]
+)
+def test_out_of_memory_in_a_step_and_in_validation(training, where, monkeypatch):
+    dataset = data(2, False)
+    method = method_for("mla", dataset)
+    if training:  # where optimizers allocate their state
+        monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_: torch.empty(2**60))
+    else:
+        real = method.model.encode
+        monkeypatch.setattr(
+            method.model, "encode", lambda m, x: real(m, x) if method.training else torch.empty(2**60)
+        )
+    with pytest.raises(UserError, match=f"out of memory {where}"):
         trained("mla", dataset, method=method)
 
 

@@ -229,7 +229,7 @@ def test_uploads_go_however_it_is_stopped(number, run, tmp_path):
     port = demo._free_port("127.0.0.1", None)
     command = [sys.executable, "-m", "altuna", "demo", str(run), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout.readline().startswith("open")
+        assert process.stdout.readline().startswith(f"open http://127.0.0.1:{port} ")  # unless --host says so
         assert [*tmp_path.glob("altuna-demo-*")]
         process.send_signal(number)
         assert process.wait(30) == 128 + number
@@ -253,6 +253,7 @@ def tab(browser, address):
     """The open page; afterwards nothing may have been complained of, or fetched from elsewhere."""
     view = browser.new_page(viewport={"width": 1200, "height": 1000})
     complaints, elsewhere = [], []
+    view.complaints = complaints
     view.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
     view.on("pageerror", lambda error: complaints.append(str(error)))
     view.on(
@@ -306,6 +307,30 @@ def test_a_corrupt_file_then_a_good_one(tab, run, tmp_path):
     opinions(tab).nth(3).wait_for()
     assert not problem.is_visible()
     shot(tab, "numbers-alone")
+
+
+def test_a_sound_then_a_corrupt_one(tab, run, tmp_path):
+    put(tab, 1, run.parent / "1.wav")
+    tab.locator("#input-1 audio").first.wait_for(state="attached")
+    tab.get_by_role("button", name="Predict").click()
+    opinions(tab).nth(3).wait_for()
+    shot(tab, "sound")
+    assert ["left out" in row for row in opinions(tab).all_inner_texts()] == [True, False, True, True]
+    tab.get_by_text("Clear", exact=True).click()
+    (tmp_path / "broken.wav").write_bytes((run.parent / "1.wav").read_bytes()[:30])
+    put(tab, 1, tmp_path / "broken.wav")
+    tab.wait_for_timeout(1000)
+    tab.get_by_role("button", name="Predict").click()
+    tab.get_by_role("alert").filter(has_text="broken.wav").wait_for()
+    assert all("Waveform load error" in said for said in tab.complaints)  # by Gradio's own player
+    tab.complaints.clear()
+
+
+def test_an_upload_without_end(address):
+    httpx = pytest.importorskip("httpx")
+    files = {"files": ("large.png", bytes(105_000_000))}
+    answered = httpx.post(f"{address}/gradio_api/upload", files=files, timeout=60)
+    assert answered.status_code == 413
 
 
 def test_an_example_of_the_test_split(tab):

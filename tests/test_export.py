@@ -119,6 +119,34 @@ def test_what_a_killed_export_left_goes_and_what_a_living_one_fills_stays(run, t
     assert {*tmp_path.iterdir()} == {tmp_path / "out", living, other, *locks[1:]}
 
 
+def test_of_many_modalities_some_subsets_of_each_size(tmp_path, capsys, monkeypatch):
+    rng = np.random.default_rng(0)
+    lines = ["split,label," + ",".join(f"{m}_{axis}" for m in "abcdefg" for axis in "xy")]
+    for i in range(40):
+        cells = [f"{v:.2f}" for v in rng.normal(size=14)]
+        if i % 2:
+            cells[-2:] = "", ""  # no sample of the split that is checked has the last one
+        lines.append(",".join([("train", "test")[i % 2], "ab"[i // 2 % 2], *cells]))
+    (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
+    run = altuna.fit(tmp_path / "data.csv", epochs=1, out=tmp_path / "run", quiet=True, report=False)
+    monkeypatch.setattr(sys, "argv", ["altuna", "export", str(run), "--format", "safetensors"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert not stop.value.code
+    said, warned = capsys.readouterr()
+    checked = read_json(run / "export" / "safetensors", "export.json")["checked"]
+    assert checked["without_samples"] == ["g"]
+    assert checked["of_subsets"] == 127
+    assert 100 < checked["subsets"] < 127
+    assert f"from {checked['subsets']} of 127 subsets of the modalities" in said
+    assert warned.endswith("g: no sample has it, so its graph is not checked\n")
+
+
+def test_every_modality_has_a_file_of_its_own():
+    names = exporting._file_names(["x_-2", "x!", "x?", "X_-1"])
+    assert len({name.lower() for name in names.values()}) == 4
+
+
 def test_what_predicts_otherwise_is_not_done(run, tmp_path, monkeypatch):
     encode = exporting._Loaded.encode
     monkeypatch.setattr(exporting._Loaded, "encode", lambda self, m, x: encode(self, m, x) + (m == "title"))
@@ -130,7 +158,9 @@ def test_what_predicts_otherwise_is_not_done(run, tmp_path, monkeypatch):
 def test_weights_count_as_far_as_the_model_knows_anything(run, monkeypatch):
     predictor = altuna.load(run, "cpu")
     samples = exporting._samples(predictor, run, None, None, None, quiet=True)
-    monkeypatch.setattr(exporting, "subsets", lambda modalities: [modalities])
+    monkeypatch.setattr(
+        exporting, "some_subsets", lambda number, size: [(*range(number),)] * (size == number)
+    )
     fuse = exporting._Loaded.fuse
 
     def otherwise(*arguments):

@@ -259,6 +259,46 @@ def test_lost_media_become_notes(mixed, tmp_path):
     assert page.count("<article") == whole.count("<article")
 
 
+def test_each_subset_has_its_calibration_error(mixed):
+    page = (mixed / "report.html").read_text()
+    (run,) = read_runs([mixed])
+    table = page[page.index("Figures and ECE of each subset") :].partition("</table>")[0]
+    for figures in run.metrics["subsets"].values():
+        assert f"<td>{figures['ece']:.3f}<td>{figures['n']:,}" in table
+
+
+def test_names_without_end_do_not_fill_the_page(tmp_path):
+    rows = rows_of([f"{c} {'x' * 3000} {c}" for c in range(24)], {"train": 3, "val": 2, "test": 3})
+    rng = np.random.default_rng(0)
+    values = {f"{m}_{j}": rng.normal(size=len(rows)) for m in "abcd" for j in range(3)}
+    run = altuna.fit(
+        write_manifest(tmp_path, rows, **values), epochs=1, out=tmp_path / "run", quiet=True, report=False
+    )
+    path = write_report([run])
+    assert path.stat().st_size < 3_000_000
+    assert "would make this page too large" not in path.read_text()
+
+
+def test_figures_that_do_not_fit_are_told(mixed, tmp_path, monkeypatch):
+    whole = write_report([mixed], tmp_path / "whole.html").read_text()
+    monkeypatch.setattr("altuna.report.report.MOST_BYTES", len(whole) // 6)
+    page = write_report([mixed], tmp_path / "page.html").read_text()
+    assert 0 < page.count("<figure>") < whole.count("<figure>")
+    left_out = whole.count("<figure>") - page.count("<figure>")
+    assert f"{left_out} figures would make this page too large" in page
+
+
+def test_a_number_that_no_shown_sample_has(tmp_path, recwarn):
+    rows = rows_of("ab", {"train": 8, "val": 8, "test": 8})
+    values = {
+        f"v_{j}": [None if j == 3 and s == "test" else float(i) for i, (s, _) in enumerate(rows)]
+        for j in range(12)
+    }
+    run = altuna.fit(write_manifest(tmp_path, rows, **values), epochs=1, out=tmp_path / "run", quiet=True)
+    assert "NaN" not in (run / "report.html").read_text()
+    assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
+
+
 def test_the_gallery_keeps_to_its_room(mixed):
     (run,) = read_runs([mixed])
     whole = len(gallery(run, MOST_BYTES).encode())

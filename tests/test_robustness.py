@@ -133,13 +133,13 @@ def runs(tmp_path_factory):
 
 def test_a_training_with_missing_cells(runs, capsys):
     mask = pyarrow.parquet.read_table(runs[3] / "present.parquet")
-    assert mask.column_names == ["id", "a", "b", "c"]
+    assert mask.column_names == ["id", "label", "a", "b", "c"]
     metrics = json.loads((runs[3] / "metrics.json").read_text())
     seen = sum(sum(counts.values()) for counts in metrics["training"]["classes"].values())
     whole = json.loads((runs[0] / "metrics.json").read_text())["training"]["classes"]
     assert seen == round(0.7 * sum(sum(counts.values()) for counts in whole.values()))
     table = pyarrow.parquet.read_table(runs[3] / "predictions.parquet")
-    stays = {row.pop("id"): row for row in mask.to_pylist()}
+    stays = {row.pop("id"): row for row in mask.drop_columns("label").to_pylist()}
     for row in table.to_pylist():
         assert {m: row[f"present_{m}"] for m in "abc"} == stays[row["id"]]
         assert row["n_modalities"] == sum(stays[row["id"]].values())
@@ -192,15 +192,17 @@ def test_side_by_side(runs, tmp_path, capsys):
         (["--rates=0.1,x"], "rates: write numbers with commas, got '0.1,x'"),
         (["--rates=0.9"], "missing rate 0.9: must be between 0 and"),
         (["--pattern=only:z"], "no modality 'z'"),
+        (["--pattern=onyl:a"], "no 'onyl:a'"),
         (["--pattern=group", "--rates=0.2"], "needs a column of groups"),
         (["--masks=0"], "masks must be at least 1, got 0"),
         (["--split=tset"], "unknown split 'tset'; did you mean 'test'?"),
     ],
 )
 def test_mistakes(arguments, words, runs, tmp_path, capsys):
-    assert main_code("robustness", runs[0], "--out", tmp_path / "out", *arguments) == 2
-    assert words in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    for some in (runs[:1], runs[:2]):
+        assert main_code("robustness", *some, "--out", tmp_path / "out", *arguments) == 2
+        assert words in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

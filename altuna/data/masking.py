@@ -87,9 +87,9 @@ def staying(
 
 
 def write_mask(path: Path, manifest: Manifest) -> None:
-    """Write which cells a masked manifest keeps: ``id``, and a column of true and false a modality."""
-    names = ["id", *manifest.kept]
-    table = pa.table([manifest.ids, *map(pa.array, manifest.kept.values())], names)
+    """Write which cells a masked manifest keeps: ``id``, ``label``, a column of true and false a modality."""
+    names = ["id", "label", *manifest.kept]
+    table = pa.table([manifest.ids, manifest.labels, *map(pa.array, manifest.kept.values())], names)
     with replacing(path) as unfinished:
         pyarrow.parquet.write_table(table.replace_schema_metadata({DATA: _digest(manifest)}), unfinished)
 
@@ -130,4 +130,9 @@ def read_mask(path: Path, manifest: Manifest, rows: Rows) -> Mask:
         row = int(rows[np.flatnonzero(place.is_null())[0]])
         raise UserError(f"{path}: of other data: it lacks {manifest.where(row, 'id')}")
     chosen = table.take(place)
+    if "label" in table.column_names:
+        other = pc.not_equal(chosen["label"].cast(pa.string()), manifest.labels.take(pa.array(rows)))
+        if pc.any(other).as_py():
+            row = int(rows[np.flatnonzero(pc.fill_null(other, False))[0]])
+            raise UserError(f"{path}: of other data: its label is not that of {manifest.where(row, 'label')}")
     return np.stack([np.asarray(chosen[name].fill_null(False)) for name in manifest.modalities])

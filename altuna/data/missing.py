@@ -13,6 +13,7 @@ from altuna.errors import UserError
 from altuna.options import nearest
 
 PATTERNS = ("random", "group", "label", "only:MODALITY", "never:MODALITY")
+NAMED = ("only", "never")
 
 Mask = NDArray[np.bool_]
 Codes = NDArray[np.int64]
@@ -86,11 +87,9 @@ def pattern_mask(
     Raises:
         UserError: Unknown pattern or modality, or a rate outside its range.
     """
-    kind, colon, name = pattern.partition(":")
-    if kind in ("only", "never") and colon:
+    kind, name = check_pattern(pattern, modalities)
+    if name is not None:
         return _named(pattern, kind == "only", name, 1.0 if rate is None else rate, present, modalities, seed)
-    if pattern not in PATTERNS:
-        raise UserError(f"missing pattern: no {pattern!r}{nearest(pattern, PATTERNS)}")
     if rate is None:
         raise UserError(f"the missing pattern {pattern!r} needs a missing rate")
     if pattern == "random":
@@ -101,6 +100,22 @@ def pattern_mask(
     have, codes = by_group(present, groups)
     stays = present & missing_mask(have, rate, seed)[:, codes]
     return np.where(stays.any(axis=0), stays, present)
+
+
+def check_pattern(pattern: str, modalities: Sequence[str]) -> tuple[str, str | None]:
+    """Return a pattern's kind and the modality that it names, if it is of a kind that names one.
+
+    Raises:
+        UserError: Unknown pattern or modality.
+    """
+    kind, colon, name = pattern.partition(":")
+    if kind in NAMED and colon:
+        if name not in modalities:
+            raise UserError(f"missing pattern {pattern!r}: no modality {name!r}{nearest(name, modalities)}")
+        return kind, name
+    if pattern not in PATTERNS:
+        raise UserError(f"missing pattern: no {pattern!r}{nearest(pattern, PATTERNS)}")
+    return pattern, None
 
 
 def by_group(present: Mask, groups: Codes) -> tuple[Mask, Codes]:
@@ -115,8 +130,6 @@ def by_group(present: Mask, groups: Codes) -> tuple[Mask, Codes]:
 def _named(
     pattern: str, only: bool, name: str, rate: float, present: Mask, modalities: Sequence[str], seed: Any
 ) -> Mask:
-    if name not in modalities:
-        raise UserError(f"missing pattern {pattern!r}: no modality {name!r}{nearest(name, modalities)}")
     if not 0 <= rate <= 1:
         raise UserError(
             f"missing rate {rate}: with the pattern {pattern!r} it is a share of samples, from 0 to 1"

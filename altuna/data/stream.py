@@ -176,9 +176,9 @@ class Stream:
             for table in islice(self._tables(), first, None):
                 waiting.append(pool.submit(self._decoded, table))
                 if len(waiting) > self.workers:
-                    yield _batch(*waiting.popleft().result())
+                    yield _pinned(_batch(*waiting.popleft().result()))
             while waiting:
-                yield _batch(*waiting.popleft().result())
+                yield _pinned(_batch(*waiting.popleft().result()))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -268,6 +268,11 @@ class Stream:
     def _where(self, index: int, column: str) -> str:
         shard, row = self._place(int(index))
         return f"stream: {shard.url}, row {row}, column {column!r}"
+
+
+def _pinned(batch: Batch) -> Batch:
+    """Return a batch in page-locked memory, as a loader does, where there is a GPU to copy it to."""
+    return batch.pin_memory() if torch.cuda.is_available() else batch
 
 
 def _batch(empty: Batch, cells: Mapping[str, Decoded]) -> Batch:

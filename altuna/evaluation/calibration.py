@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations, islice
 
 import torch
 from torch import Tensor
 
-from altuna.model import MultimodalClassifier, Outputs
+from altuna.evaluation.robustness import some_subsets
+from altuna.model import Features, MultimodalClassifier, Outputs
 
 LOWEST, HIGHEST = 0.05, 1e4
-MAX_SUBSETS = 32
 LEAST_ROWS = 20  # from which a modality has a temperature of its own
 
 
-def fit_temperature(logits: Tensor, labels: Tensor, surprise: float = 0.0) -> float:
+def fit_temperature(logits: Tensor, labels: Tensor, toss_ups: float = 0.0) -> float:
     r"""Return the temperature that minimises the cross-entropy of ``logits / T``.
 
     In :math:`\beta = 1 / T` the loss is convex with derivative
@@ -25,14 +24,14 @@ def fit_temperature(logits: Tensor, labels: Tensor, surprise: float = 0.0) -> fl
     Args:
         logits: [N, C]; 1 is returned when N = 0.
         labels: [N] class numbers.
-        surprise: Rows' worth of samples whose label was a toss-up, added to the N (label smoothing by
-            ``surprise / (N + surprise)``).
+        toss_ups: Rows' worth of samples whose label was a toss-up, added to the N (label smoothing by
+            ``toss_ups / (N + toss_ups)``).
     """
     if not len(logits):
         return 1.0
-    z = logits.detach().double().cpu()
+    z = logits.detach().cpu().double()  # some devices have no float64
     z = z - z.amax(1, keepdim=True)
-    smoothing = surprise / (len(z) + surprise)
+    smoothing = toss_ups / (len(z) + toss_ups)
     target = (1 - smoothing) * z.gather(1, labels.cpu().unsqueeze(1)).mean() + smoothing * z.mean()
     low, high = torch.tensor(LOWEST).log().item(), torch.tensor(HIGHEST).log().item()
     for _ in range(60):
@@ -44,39 +43,42 @@ def fit_temperature(logits: Tensor, labels: Tensor, surprise: float = 0.0) -> fl
 
 
 @torch.no_grad()
-def calibrate(model: MultimodalClassifier, outputs: Outputs, labels: Tensor) -> None:
+def calibrate(
+    model: MultimodalClassifier, outputs: Outputs, labels: Tensor, features: Features | None = None
+) -> None:
     """Fit the model's temperatures on validation outputs: one a modality, one a number of modalities present.
 
     A modality's temperature sees the rows that have it, a joint expert's those that have all. Modalities
     that ``too_few`` rows have share one, fitted on what every modality says of every row. The
     temperature for predictions that rest on k modalities is fitted on what fusing subsets of k modalities
-    gives on these rows; for joint fusion, whose logits are known for the present modalities only, on the
-    rows with exactly k (on all where there is none).
+    gives on these rows; for joint fusion, on the rows with exactly k or, where there is none, on what the
+    head makes of subsets of their ``features``.
 
     One toss-up is added to the rows: N validation samples without a mistake do not prove that the chance of
     one is far below 1 / N, and without it they would ask for boundless confidence.
+
+    Args:
+        model: Its buffers of temperatures are set.
+        outputs: What its modalities say of N validation samples.
+        labels: [N] class numbers.
+        features: Of the same samples; only joint fusion needs them, and is without them calibrated for the
+            numbers of modalities that rows have.
     """
     for i, mine in enumerate(outputs.present):
-        model.temperatures[i] = fit_temperature(outputs.logits[i, mine], labels[mine], surprise=1)
+        model.temperatures[i] = fit_temperature(outputs.logits[i, mine], labels[mine], toss_ups=1)
     if few := too_few(outputs.present):
         everything = labels.expand_as(outputs.present)[outputs.present]
-        model.temperatures[few] = fit_temperature(outputs.logits[outputs.present], everything, surprise=1)
+        model.temperatures[few] = fit_temperature(outputs.logits[outputs.present], everything, toss_ups=1)
     if model.head.is_expert:
         assert outputs.joint is not None
         whole = outputs.present.all(0)
-        model.joint_temperature.fill_(fit_temperature(outputs.joint[whole], labels[whole], surprise=1))
-    views = _joint_views if model.fusion == "joint" else _subset_views
+        model.joint_temperature.fill_(fit_temperature(outputs.joint[whole], labels[whole], toss_ups=1))
     for k in range(1, len(model.modalities) + 1):
-        logits, targets = [], []
-        for rows, present in views(outputs, k):
-            joint = outputs.joint[rows] if outputs.joint is not None else None
-            some = Outputs(outputs.logits[:, rows], present[:, rows], joint)
-            logits.append(model.fused(some, model.fusion).logits)
-            targets.append(labels[rows])
-        if logits:
-            model.confidence_temperatures[k - 1] = fit_temperature(
-                torch.cat(logits), torch.cat(targets), surprise=1
-            )
+        views = [*_views(model, outputs, labels, features, k)]
+        if views:
+            logits = torch.cat([model.fused(some, model.fusion).logits for some, _ in views])
+            targets = torch.cat([mine for _, mine in views])
+            model.confidence_temperatures[k - 1] = fit_temperature(logits, targets, toss_ups=1)
 
 
 def too_few(present: Tensor) -> list[int]:
@@ -84,17 +86,28 @@ def too_few(present: Tensor) -> list[int]:
     return [] if len(present) == 1 else [i for i, mine in enumerate(present) if int(mine.sum()) < LEAST_ROWS]
 
 
-def _subset_views(outputs: Outputs, k: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield rows [N] bool that have k certain modalities, and presence [M, N] of these alone."""
-    for subset in islice(combinations(range(len(outputs.present)), k), MAX_SUBSETS):
-        present = torch.zeros_like(outputs.present)
-        present[list(subset)] = True
+def _views(
+    model: MultimodalClassifier, outputs: Outputs, labels: Tensor, features: Features | None, k: int
+) -> Iterator[tuple[Outputs, Tensor]]:
+    """Yield outputs that rest on k modalities, and their labels."""
+    joint = model.fusion == "joint"
+    if joint and (rows := outputs.present.sum(0) == k).any():
+        yield _at(outputs, rows, outputs.present), labels[rows]
+        return
+    for subset in some_subsets(len(outputs.present), k):
         rows = outputs.present[list(subset)].all(0)
-        if rows.any():
-            yield rows, present
+        if not rows.any():
+            continue
+        present = torch.zeros_like(outputs.present)
+        present[list(subset)] = rows
+        if not joint:
+            yield _at(outputs, rows, present), labels[rows]
+        elif features is not None:
+            some, _ = features.restricted(model.modalities, present)
+            yield model.outputs_of(some.of, some.rows, len(some.labels)), some.labels
 
 
-def _joint_views(outputs: Outputs, k: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the rows [N] bool that have exactly k modalities, or all, and the presence [M, N] as it is."""
-    rows = outputs.present.sum(0) == k
-    yield (rows if rows.any() else torch.ones_like(rows)), outputs.present
+def _at(outputs: Outputs, rows: Tensor, present: Tensor) -> Outputs:
+    """Return the outputs of some rows [N] bool, of the modalities ``present`` [M, N] alone."""
+    joint = outputs.joint[rows] if outputs.joint is not None else None
+    return Outputs(outputs.logits[:, rows], present[:, rows], joint)

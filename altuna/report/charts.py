@@ -221,7 +221,13 @@ def matrix_chart(name: str, title: str, counts: NDArray[np.int64], classes: Sequ
     size = cell * len(classes)
     drawing = Drawing(name, title, WIDTH, ROW + size + down)
     shares = counts / counts.sum(1, keepdims=True).clip(1)
-    drawing.said = f"right in {np.trace(counts) / max(1, counts.sum()):.1%} of {counts.sum():,} shown"
+    wrong = counts - np.diag(counts.diagonal())
+    worst = [divmod(int(i), len(counts)) for i in wrong.argsort(axis=None, kind="stable")[::-1][:5]]
+    most = (
+        f"{short(classes[i])} taken for {short(classes[j])}: {wrong[i, j]:,}" for i, j in worst if wrong[i, j]
+    )
+    right = f"right in {np.trace(counts) / max(1, counts.sum()):.1%} of {counts.sum():,} shown"
+    drawing.said = "; ".join((right, *most))
     for i, truth in enumerate(classes):
         y = ROW + cell * i
         drawing.shapes.append(Text((left - 8, y + cell / 2 + 4), short(truth, 20), "end", "ink", title=truth))

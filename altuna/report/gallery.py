@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
@@ -267,8 +268,10 @@ def _scale(reader: Reader, cells: Cells, rows: NDArray[np.int64]) -> Scale | Non
     vectors = [v for v in found if v is not None]
     if not vectors:
         return None
-    deviation = np.nanstd(vectors, axis=0)
-    return np.nanmean(vectors, axis=0), np.where(deviation > 0, deviation, 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a number that none of them has stays without
+        mean, deviation = np.nanmean(vectors, axis=0), np.nanstd(vectors, axis=0)
+    return mean, np.where(deviation > 0, deviation, 1.0)
 
 
 def _data(kind: str, file: io.BytesIO) -> str:

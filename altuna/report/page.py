@@ -62,9 +62,9 @@ def table_of(
         style = " class=strong" if first in strong else ""
         cells = "".join(f"<td>{escape(cell)}" for cell in others)
         lines.append(f"<tr{style}><th scope=row>{escape(first)}{cells}")
-    label = escape(caption or header[0] or "figures", quote=True)
-    said = f"<p class=caption>{escape(caption)}</p>" if caption else ""
+    label = escape(caption or ", ".join(filter(None, header)), quote=True)
+    said = f"<caption>{escape(caption)}</caption>" if caption else ""
     return (
-        f'{said}<div class=scroll role=region tabindex=0 aria-label="{label}"><table>'
+        f'<div class=scroll role=region tabindex=0 aria-label="{label}"><table>{said}'
         f"<thead><tr>{head}<tbody>{''.join(lines)}</table></div>"
     )

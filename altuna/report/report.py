@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from html import escape
 from itertools import groupby
 from pathlib import Path
@@ -20,7 +21,7 @@ from altuna.report.runs import Run, read_runs
 from altuna.report.sections import Section, sections
 
 MOST_BYTES = 2_800_000  # of a page: mail and chat carry it
-MOST_RUNS = 8  # whose figures are no more than that
+MOST_RUNS = 8  # side by side
 SAMPLES = "What does it look like, sample by sample?"
 
 
@@ -44,6 +45,7 @@ def write_report(runs: Sequence[Path], out: Path | None = None, figures: Path | 
     parts = sections(found)
     if figures is not None:
         save([d for part in parts for d in part.parts if isinstance(d, Drawing)], figures)
+    parts, left_out = _fitting(parts)
     body = [_section(part) for part in parts]
     if len(found) == 1:
         room = MOST_BYTES - sum(len(part.encode()) for part in body)
@@ -53,8 +55,30 @@ def write_report(runs: Sequence[Path], out: Path | None = None, figures: Path | 
         body.append(f"<section>{heading(SAMPLES)}<p>In each run's own report. {escape(own)}</p></section>")
     out.parent.mkdir(parents=True, exist_ok=True)
     titles = [*(part.title for part in parts), SAMPLES]
-    write_text(out, page(_title(found), body, _lead(found) + _contents(titles)))
+    write_text(out, page(_title(found), body, _lead(found) + left_out + _contents(titles)))
     return out
+
+
+def _fitting(parts: Sequence[Section]) -> tuple[list[Section], str]:
+    """Return the parts, without the largest figures if the page would be too large, and what to say of it."""
+    excess = sum(len(_section(part).encode()) for part in parts) - MOST_BYTES
+    sizes = {d.name: len(d.svg().encode()) for p in parts for d in p.parts if isinstance(d, Drawing)}
+    out = set()
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        if excess <= 0:
+            break
+        out.add(name)
+        excess -= sizes[name]
+    if not out:
+        return [*parts], ""
+    kept = [
+        replace(p, parts=[d for d in p.parts if not (isinstance(d, Drawing) and d.name in out)])
+        for p in parts
+    ]
+    remark = (
+        f"{len(out):,} figures would make this page too large; altuna report --figures FOLDER draws them."
+    )
+    return kept, f"<p class=lead>{escape(remark)}</p>"
 
 
 def trust_by_class(table: pa.Table) -> dict[str, dict[str, float]]:
@@ -92,7 +116,7 @@ def _lead(runs: Sequence[Run]) -> str:
     tiles = {
         "fused accuracy": f"{metrics['fused']['accuracy']:.1%}",
         f"best alone ({short(best)}{n})": f"{alone[best]['accuracy']:.1%}",
-        "gain by fusion, same samples": f"{100 * metrics['imbalance']['fusion_gain']:+.1f} pt",
+        "gain by fusion, at least": f"{100 * metrics['imbalance']['fusion_gain']:+.1f} pt",
         "most frequent class": f"{run.majority:.1%}",
         "calibration error": f"{metrics['fused']['ece']:.3f}",
     }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import accumulate
-from statistics import mean, pstdev
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -144,8 +145,9 @@ def ablation(runs: Sequence[Run]) -> Section | None:
         )
     lead = (
         "Equal weights switch dynamic fusion off; --set method.project=off trains without head gradient "
-        "modification. Gain: fused above the best modality alone; gap: best above worst modality; "
-        "both in points. One training each: differences of a point or two are within the noise of a seed."
+        "modification. Gain: the least by which fusion is above a modality alone, on the samples that have "
+        "it; gap: best above worst modality; both in points. One training each: differences of a point or "
+        "two are within the noise of a seed."
     )
     caption = " and ".join(dict.fromkeys(f"{run.metrics['split']} accuracy" for run in runs)).capitalize()
     return Section("What does each ingredient add?", lead, [table_of(header, lines, caption)])
@@ -212,7 +214,7 @@ def balance(runs: Sequence[Run]) -> Section:
             lines.append([m, alone, *("–" if s is None else f"{s:.1%}" for s in shares)])
         said = (
             f"{run.name}: gap {100 * known['gap']:.1f} points between the best and the worst modality; "
-            f"fusion {100 * known['fusion_gain']:+.1f} points against the best, on the same samples"
+            f"fusion {100 * known['fusion_gain']:+.1f} points or more above each, on the samples that have it"
         )
         parts.append(table_of(header, lines, said))
 
@@ -329,7 +331,7 @@ def missing(runs: Sequence[Run]) -> Section | None:
         found = {float(rate): [f["accuracy"] for f in each] for rate, each in run.metrics["rates"].items()}
         colour, dashed = shades[run.name] if len(several) > 1 else ("ink", False)
         points = [(rate, mean(values)) for rate, values in found.items()]
-        spread = [pstdev(values) for values in found.values()]
+        spread = [stdev(values) if len(values) > 1 else 0.0 for values in found.values()]
         series.append(Series(run.name if len(several) > 1 else FUSED, points, colour, dashed, spread))
     levels = {"most frequent class": several[0].majority} if len({r.majority for r in several}) == 1 else {}
     title = "Accuracy by the share of cells that are taken away at random"
@@ -356,8 +358,21 @@ def missing(runs: Sequence[Run]) -> Section | None:
             "subsets", title, bars, level=("most frequent class", run.majority), counts=counts
         )
 
+    tables = []
+    for run in several:
+        known = run.metrics["subsets"]
+        lines = [
+            _figures(_subset(s, run.modalities), known["+".join(s)], known["+".join(s)]["n"])
+            for s in subsets(run.modalities)
+            if "+".join(s) in known
+        ]
+        own = f" of {run.name}" if len(several) > 1 else ""
+        table = table_of(HEADER, lines, f"With nothing but some modalities{own}")
+        tables.append(
+            f"<details><summary>Figures and ECE of each subset{escape(own)}</summary>{table}</details>"
+        )
     lead = "An absent modality just has no say. The band is a standard deviation over masks."
-    return Section("What if modalities are gone?", lead, [curve, *each(several, by_subset)])
+    return Section("What if modalities are gone?", lead, [curve, *each(several, by_subset), *tables])
 
 
 def _subset(subset: Sequence[str], modalities: Sequence[str]) -> str:

@@ -78,6 +78,7 @@ def test_refuses(manifest, tmp_path):
     cases = {
         "no such file": None,
         "of other data: it lacks .*row 200 .id 's199'.": {n: v[:-1] for n, v in good.items()},
+        "of other data: its label is not that of .*row 7.*, column 'label'": good | {"label": ["x"] * 200},
         "of other data: it has no column 'acc'": {n: v for n, v in good.items() if n != "acc"},
         "column 'acc' holds int64": good | {"acc": [1] * 200},
     }
