@@ -331,6 +331,9 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the missing cells")] = 0,
     fusion: Annotated[str | None, typer.Option(help="Another fusion than the run's")] = None,
+    one_rule: Annotated[
+        bool, typer.Option("--one-rule", help="No figures of other fusions beside: twice as fast")
+    ] = False,
     root: Annotated[Path | None, typer.Option(help="Folder of the raw files of av-digits")] = None,
     store: Annotated[Path | None, typer.Option(help="Folder for decoded data")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
@@ -350,6 +353,7 @@ def evaluate(
         missing_mask=missing_mask,
         seed=seed,
         fusion=fusion,
+        one_rule=one_rule,
         root=root,
         store=store,
         quiet=quiet or as_json,
