@@ -259,9 +259,11 @@ def test_a_stream_is_the_same_in_two_processes(manifest, tmp_path):
     assert_alike(*(load_file(run / "model.safetensors") for run in runs))
 
 
-def test_killed_and_resumed_in_one_process(manifest, tmp_path):
-    run = tmp_path / "run"
-    process = fit(manifest, run, 2)
+def test_killed_within_an_epoch_and_resumed_in_one_process(manifest, tmp_path):
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    process = fit(manifest, whole, 1)
+    process.communicate(timeout=300)
+    process = fit(manifest, run, 2, "--checkpoint-every", "1")
     while process.poll() is None and not (run / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
@@ -270,6 +272,7 @@ def test_killed_and_resumed_in_one_process(manifest, tmp_path):
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert len((run / "log.csv").read_text().splitlines()) == 5
+    assert_alike(*(load_file(one / "model.safetensors") for one in (whole, run)))
 
 
 def test_a_mistake_is_one_line(manifest, tmp_path):

@@ -214,7 +214,7 @@ def balance(runs: Sequence[Run]) -> Section:
             lines.append([m, alone, *("–" if s is None else f"{s:.1%}" for s in shares)])
         said = (
             f"{run.name}: gap {100 * known['gap']:.1f} points between the best and the worst modality; "
-            f"fusion {100 * known['fusion_gain']:+.1f} points or more above each, on the samples that have it"
+            f"fused against each alone, where it is there: at least {100 * known['fusion_gain']:+.1f}"
         )
         parts.append(table_of(header, lines, said))
 
