@@ -141,11 +141,8 @@ def stores_table(stores: Mapping[str, Store]) -> Table:
 def metrics_table(metrics: dict[str, Any]) -> Table:
     """Return the table that ends a training or an evaluation."""
     chosen = metrics["fusion"]["rule"]
-    table = Table(
-        title=escape(
-            f"{metrics['data']}: {metrics['method']}, {metrics['split']} split, {metrics['n']:,} samples"
-        )
-    )
+    which = f"{metrics['split']} split" if metrics["split"] else "all rows"
+    table = Table(title=escape(f"{metrics['data']}: {metrics['method']}, {which}, {metrics['n']:,} samples"))
     for name in ("", "accuracy", "macro-F1", "NLL", "ECE", "samples"):
         table.add_column(name, justify="left" if not name else "right")
     for name, figures in metrics["modalities"].items():
@@ -156,8 +153,8 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
     table.add_section()
     table.add_row(f"fused ({chosen})", *_figures(metrics["fused"]), f"{metrics['n']:,}", style="bold")
     for rule in ("calibrated_product", "entropy"):  # ours and the paper's, to compare with
-        if chosen != rule:
-            figures = metrics["fusion"]["rules"][rule]
+        figures = metrics["fusion"]["rules"].get(rule)
+        if chosen != rule and figures:
             table.add_row(f"fused ({rule})", *_figures(figures), f"{metrics['n']:,}")
     return table
 

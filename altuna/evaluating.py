@@ -50,7 +50,7 @@ def evaluate_run(
     Args:
         run: The run directory.
         data: Other data than the run's: a name or a manifest. A manifest without splits is tested whole.
-        split: ``train``, ``val`` or ``test``.
+        split: ``train``, ``val`` or ``test``; None in what is returned if all rows were tested.
         without: Modalities to leave out.
         missing_rate: Share of the (sample, modality) cells to take away.
         missing_pattern: Which ones, see ``pattern_mask``.
@@ -75,6 +75,8 @@ def evaluate_run(
             raise UserError(f"unknown modality {name!r}{nearest(name, model.modalities)}")
     evaluation = Evaluation(model, fusion, one_rule=one_rule)
     check_mask(missing_mask, missing_rate, missing_pattern)
+    if seed < 0:
+        raise UserError(f"seed must be at least 0, got {seed}")
     manifest, samples = open_split(predictor, config, data, split, root, store, quiet)
     kept = np.array([name not in without for name in manifest.modalities])[:, None]
     left = samples.dataset.present & kept
@@ -90,7 +92,7 @@ def evaluate_run(
         "data": data or str(config["data"]),
         "method": predictor.description.method,
         "seed": config["seed"],
-        "split": split,
+        "split": split if data is None or manifest.splits.null_count < len(manifest) else None,
         "without": [*without],
         "missing": {
             "rate": missing_rate or 0.0,

@@ -8,9 +8,11 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
+
+from altuna.errors import UserError
 
 _LOCK = ".lock"
 
@@ -52,6 +54,25 @@ def making(folder: Path) -> Iterator[Path]:
                     raise
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextmanager
+def alone(folder: Path, said: str) -> Iterator[None]:
+    """Let no other process that asks for the same be at work in a folder.
+
+    Raises:
+        UserError: One is; the message ends with ``said``.
+    """
+    from filelock import Timeout
+
+    lock = _locked(folder.with_name(f".{folder.name}{_LOCK}"), timeout=0)
+    try:
+        lock.__enter__()
+    except Timeout:
+        raise UserError(f"{folder}: {said}") from None
+    with ExitStack() as held:
+        held.push(lock)
+        yield
 
 
 @contextmanager

@@ -193,7 +193,7 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
     given["method"] = {"name": method} if isinstance(method, str) else dict(method)
     for name, least in LEAST.items():
         if not least <= given[name] < 2**63:
-            raise UserError(f"{name} must be at least {least}, and no giant: got {given[name]}")
+            raise UserError(f"{name} must be at least {least} and below 2**63, got {given[name]}")
     for name in ("micro_batch", "log_every", "checkpoint_every", "devices", "nodes"):
         if given[name] is not None and given[name] < 1:
             raise UserError(f"{name} must be at least 1, got {given[name]}")

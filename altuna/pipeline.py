@@ -9,7 +9,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,9 @@ from altuna.evaluation.features import write_features
 from altuna.evaluation.imbalance import geometry, imbalance, shapley_accuracy
 from altuna.evaluation.metrics import evaluate
 from altuna.evaluation.robustness import by_missing_rate, by_subset
-from altuna.files import replacing, write_json, write_text
-from altuna.launching import agreed, join, started
+from altuna.files import alone, replacing, write_json, write_text
+from altuna.launching import ACCELERATORS, agreed, join, started
+from altuna.options import nearest
 from altuna.peak import peak_memory, reset_peak_memory
 from altuna.predictor import Predictor
 from altuna.preparation import Prepared, prepare
@@ -57,7 +58,18 @@ MOST_CLASSES_SHOWN = 12
 MOST_PROBLEMS_SHOWN = 5
 
 
-def train(
+def train(run: Path, options: Mapping[str, Any], **others: Any) -> Path:
+    """Carry out ``altuna.fit``, see there for the options, and return the run directory.
+
+    ``options`` has everything that changes what is computed. With ``fresh`` among the others, ``run`` is a
+    name that altuna chose, and the first free one after it is taken.
+    """
+    with ExitStack() as held:
+        return _train(held, run, options, **others)
+
+
+def _train(
+    held: ExitStack,
     run: Path,
     options: Mapping[str, Any],
     *,
@@ -73,11 +85,6 @@ def train(
     report: bool,
     fresh: bool,
 ) -> Path:
-    """Carry out ``altuna.fit``, see there for the options, and return the run directory.
-
-    ``options`` has everything that changes what is computed. With ``fresh``, ``run`` is a name that altuna
-    chose, and the first free one after it is taken.
-    """
     calm()
     join()
     first = rank() == 0
@@ -127,6 +134,8 @@ def train(
     checkpoints = run / "checkpoints"
     try:
         with agreed():
+            if first:
+                held.enter_context(alone(run, "another altuna trains there"))
             done = _resumable(checkpoints, training)
             trainer = _trainer(run, options, quiet, checkpoint_every)
             trainer.loggers = loggers.build(loggers.named(options["logger"]), run, config, quiet)
@@ -382,6 +391,12 @@ def _trainer(run: Path, options: Mapping[str, Any], quiet: bool, every: int | No
     if not quiet:
         callbacks.append(TrainingProgress())
     there = started()
+    name = options["accelerator"]
+    exist = {"gpu": _has_gpu(), "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
+    if name not in (*ACCELERATORS, "tpu"):
+        raise UserError(f"accelerator: no {name!r}{nearest(name, ACCELERATORS)}")
+    if not exist.get(name, True):
+        raise UserError(f"accelerator={name}: this machine has none that PyTorch {torch.__version__} can use")
     try:
         return Trainer(
             max_epochs=-1 if options["budget"] else options["epochs"],
@@ -401,7 +416,7 @@ def _trainer(run: Path, options: Mapping[str, Any], quiet: bool, every: int | No
         )
     except (ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"precision or accelerator: {reason}") from None
+        raise UserError(f"accelerator={options['accelerator']}: {reason}") from None
 
 
 def _precision(precision: str, accelerator: str) -> Any:
@@ -414,6 +429,10 @@ def _precision(precision: str, accelerator: str) -> Any:
         torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")
     )
     return "bf16-mixed" if native and not torch.mps.is_available() else "32-true"
+
+
+def _has_gpu() -> bool:
+    return torch.cuda.is_available() or torch.mps.is_available()
 
 
 def _on_gpu(accelerator: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from altuna import console, methods
@@ -60,7 +61,7 @@ def prepare(
     manifest = _manifest(options, path, quiet)
     settings = _settings(options, manifest)
     rows = split_rows(manifest, options["seed"])
-    manifest = _masked(manifest, rows, options)
+    manifest = _masked(manifest, rows, options, quiet)
     manifest = manifest.only(kind.select([*manifest.modalities], **method_options))
     encoders = _encoders(manifest.modalities, settings["encoders"], settings["transforms"])
     readers = fit_readers(
@@ -155,14 +156,22 @@ def _manifest(options: Mapping[str, Any], path: Path, quiet: bool) -> Manifest:
     return manifest
 
 
-def _masked(manifest: Manifest, rows: Mapping[str, Rows], options: Mapping[str, Any]) -> Manifest:
+def _masked(
+    manifest: Manifest, rows: Mapping[str, Rows], options: Mapping[str, Any], quiet: bool
+) -> Manifest:
     """Return the manifest without the cells that the options take away."""
     file = Path(options["missing_mask"]) if options["missing_mask"] else None
     train = Missing(options["missing_rate"], options["missing_pattern"], file)
     rate, pattern = options["test_missing_rate"], options["test_missing_pattern"]
     test = Missing(train.rate if rate is None else rate, pattern or train.pattern, file)
     missing = {"train": train, "val": train, "test": test}
-    return masked(manifest, rows, missing, options["seed"]) if any(missing.values()) else manifest
+    if not any(missing.values()):
+        return manifest
+    left = masked(manifest, rows, missing, options["seed"])
+    before, after = (np.any([m.filled(name) for name in m.modalities], axis=0) for m in (manifest, left))
+    if not quiet and (gone := int((before & ~after).sum())):
+        console.err.print(f"{gone:,} samples are left without any cell, and are not used", markup=False)
+    return left
 
 
 def _settings(options: Mapping[str, Any], manifest: Manifest) -> dict[str, dict[str, Any]]:

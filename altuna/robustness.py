@@ -72,9 +72,10 @@ def robustness(
     out = out or (runs[0] if len(runs) == 1 else Path("runs") / "robustness")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, not a folder")
+    rates = None if rates is None else sorted({*rates})
+    predictors = [Predictor(run) for run in runs]
     configs = [read_config(run) for run in runs]
     labels = run_labels(configs, told_apart(runs), joined=True)
-    predictors = [Predictor(run) for run in runs]
     kind, named = check_pattern(pattern, [m for predictor in predictors for m in predictor.modalities])
     tested = []
     for run, predictor, config, label in zip(runs, predictors, configs, labels, strict=True):
@@ -211,7 +212,7 @@ def _said(result: Mapping[str, Any]) -> str:
     """Say what the figures are."""
     return (
         f"Of the {result['split']} split. ±: standard deviation over the runs of a line (their seeds) or, "
-        f"if it is one run, over {result['masks']} masks."
+        f"if it is one run, over its masks ({result['masks']})."
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
+import pyarrow.csv
 import pyarrow.parquet
 import pytest
 import torch
@@ -147,6 +148,40 @@ def test_a_training_with_missing_cells(runs, capsys):
     assert main_code("evaluate", runs[3], "--missing-mask", runs[3] / "present.parquet", "--json") == 0
     assert json.loads(capsys.readouterr().out)["fused"] == pytest.approx(metrics["fused"])
     assert not (runs[0] / "present.parquet").exists()
+
+
+@pytest.mark.parametrize("fusion", [[], ["--fusion=mean"]])
+def test_one_rule(fusion, runs, capsys):
+    assert main_code("evaluate", runs[0], "--json", *fusion) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert main_code("evaluate", runs[0], "--json", "--one-rule", *fusion) == 0
+    one = json.loads(capsys.readouterr().out)
+    assert [*one["fusion"]["rules"]] == [whole["fusion"]["rule"]]
+    assert one["fused"] == whole["fused"]
+    assert main_code("evaluate", runs[0], "--one-rule", *fusion) == 0
+    assert capsys.readouterr().out.count("fused (") == 1
+
+
+def test_all_rows_of_data_without_splits(runs, tmp_path, capsys):
+    table = pyarrow.csv.read_csv(json.loads((runs[0] / "metrics.json").read_text())["data"])
+    pyarrow.csv.write_csv(
+        table.drop_columns(["split"] if "split" in table.column_names else []), tmp_path / "d.csv"
+    )
+    assert main_code("evaluate", runs[0], "--data", tmp_path / "d.csv") == 0
+    assert f"all rows, {len(table):,} samples" in " ".join(capsys.readouterr().out.split())
+
+
+def test_no_seed_below_zero(runs, capsys):
+    assert main_code("evaluate", runs[0], "--missing-rate=0.3", "--seed=-5") == 2
+    assert capsys.readouterr().err == "altuna: seed must be at least 0, got -5\n"
+
+
+def test_samples_that_a_pattern_leaves_nothing_are_counted(tmp_path, capsys):
+    data = write(tmp_path / "toy.csv", modalities="ab", empty=0.2)
+    options = FAST | {"quiet": False, "report": False}
+    altuna.fit(data, out=tmp_path / "run", missing_pattern="never:a", missing_rate=0.5, **options)
+    err = " ".join(capsys.readouterr().err.split())
+    assert "samples are left without any cell, and are not used" in err
 
 
 def main_code(*arguments):

@@ -12,6 +12,7 @@ from torch._dynamo.backends.registry import lookup_backend
 import altuna
 from altuna import pipeline, sharing, training
 from altuna.errors import UserError
+from altuna.files import alone
 from altuna.training import OPTIMIZERS
 
 COMPILE = torch.compile
@@ -132,6 +133,13 @@ def test_compile_without_a_compiler(manifest, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
+def test_two_trainings_in_one_folder(manifest, tmp_path):
+    with alone(tmp_path / "run", "..."), pytest.raises(UserError, match="run: another altuna trains there"):
+        fit(manifest, tmp_path / "run")
+    assert [*tmp_path.iterdir()] == []
+    fit(manifest, tmp_path / "run")
+
+
 def test_a_part_larger_than_the_batch(manifest, tmp_path):
     with pytest.raises(UserError, match=r"^micro_batch=8: is a part of a batch, which has 4 rows$"):
         fit(manifest, tmp_path / "run", micro_batch=8)
@@ -150,6 +158,6 @@ def test_a_precision_that_scales_gradients(manifest, tmp_path):
 def test_an_accelerator_that_is_not_there(manifest, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is one")
-    with pytest.raises(UserError, match="No supported gpu backend"):
+    with pytest.raises(UserError, match="accelerator=gpu: this machine has none"):
         fit(manifest, tmp_path / "run", accelerator="gpu")
     assert not (tmp_path / "run").exists()

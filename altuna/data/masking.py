@@ -108,6 +108,8 @@ def read_mask(path: Path, manifest: Manifest, rows: Rows) -> Mask:
     Raises:
         UserError: Not such a file, or one of other data.
     """
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder, not a file of missing cells, as present.parquet of a run")
     try:
         table = pyarrow.parquet.read_table(path)
     except FileNotFoundError:
@@ -124,6 +126,9 @@ def read_mask(path: Path, manifest: Manifest, rows: Rows) -> Mask:
         kind = table[name].type
         if name != "id" and not pa.types.is_boolean(kind):
             raise UserError(f"{path}: not a file of missing cells: column {name!r} holds {kind}")
+        if table[name].null_count:
+            row = pc.index(table[name].is_null(), True).as_py() + 1
+            raise UserError(f"{path}, row {row}: {name!r} is empty, neither true nor false")
     ids = manifest.ids.take(pa.array(rows))
     place = pc.index_in(ids, table["id"].cast(pa.string()).combine_chunks())
     if place.null_count:
@@ -135,4 +140,4 @@ def read_mask(path: Path, manifest: Manifest, rows: Rows) -> Mask:
         if pc.any(other).as_py():
             row = int(rows[np.flatnonzero(pc.fill_null(other, False))[0]])
             raise UserError(f"{path}: of other data: its label is not that of {manifest.where(row, 'label')}")
-    return np.stack([np.asarray(chosen[name].fill_null(False)) for name in manifest.modalities])
+    return np.stack([np.asarray(chosen[name]) for name in manifest.modalities])

@@ -81,6 +81,7 @@ def test_refuses(manifest, tmp_path):
         "of other data: its label is not that of .*row 7.*, column 'label'": good | {"label": ["x"] * 200},
         "of other data: it has no column 'acc'": {n: v for n, v in good.items() if n != "acc"},
         "column 'acc' holds int64": good | {"acc": [1] * 200},
+        r"parquet, row 3: 'acc' is empty": good | {"acc": [True, True, None] + [True] * 197},
     }
     for words, content in cases.items():
         path = tmp_path / f"{abs(hash(words))}.parquet"
@@ -91,6 +92,8 @@ def test_refuses(manifest, tmp_path):
     (tmp_path / "no.parquet").write_text("id,text\n")
     with pytest.raises(UserError, match=r"no\.parquet: not a Parquet file"):
         stays(manifest, {"test": Missing(file=tmp_path / "no.parquet")})
+    with pytest.raises(UserError, match="is a folder, not a file of missing cells"):
+        stays(manifest, {"test": Missing(file=tmp_path)})
     with pytest.raises(UserError, match="no train row has a 'text'"):
         stays(manifest, {"train": Missing(pattern="never:text")})
 
