@@ -8,7 +8,6 @@ Each reader runs in a process of its own, so that a codec's crash is a failed te
 import argparse
 import faulthandler
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,10 +21,11 @@ from media import files, readers
 
 import altuna
 from altuna.data.readers import READERS, BadCellError
+from altuna.peak import peak_memory
 
 SECONDS = 3.0  # for each reader
 HANG = 20  # seconds that no file may take
-MEMORY = 1 << 20  # KiB that may be resident
+MEMORY = 1 << 30  # bytes that may be resident
 TIFF = b"II*\0"  # libtiff prints on what is broken, and Pillow cannot tell it not to
 EDGES = (0, 1, 0x7F, 0x80, 0xFE, 0xFF)
 RANGES = ("", "", "", "#t=0.1,0.3", "#t=0.2", "#t=,0.1")
@@ -80,7 +80,7 @@ def read(reader, seed, number, contents, folder):
         pass
     except BaseException:
         return traceback.format_exc()
-    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > MEMORY:
+    if peak_memory() > MEMORY:  # not rusage, which begins with the peak of the process of the tests
         return "too much memory"
     printed = os.pread(2, 9999, before)
     return f"printed {printed!r}" if printed and not mutated.startswith(TIFF) else None
