@@ -160,6 +160,9 @@ def predict_to_file(
         raise UserError(f"{out.parent}: no such folder")
     if out.is_dir():
         raise UserError(f"{out}: is a folder")
+    for kept, what in ((Path(data), "the data"), (run / "predictions.parquet", "the run's own predictions")):
+        if out.resolve() == kept.resolve():
+            raise UserError(f"{out}: is {what}; give another name")
     predictor = Predictor(run)
     # Models of the hub and exported ones have no options of a training.
     columns = read_config(run).get("columns") if (run / "config.yaml").exists() else None

@@ -142,6 +142,18 @@ def test_of_many_modalities_some_subsets_of_each_size(tmp_path, capsys, monkeypa
     assert warned.endswith("g: no sample has it, so its graph is not checked\n")
 
 
+def test_predictions_take_no_place_of_what_they_are_made_of(run, tmp_path):
+    data = tmp_path / "new.csv"
+    data.write_text("title\nred\n")
+    kept = (run / "predictions.parquet").read_bytes()
+    with pytest.raises(UserError, match=r"new\.csv: is the data; give another name"):
+        predict_to_file(run, str(data), tmp_path / "." / "new.csv", quiet=True)
+    with pytest.raises(UserError, match="is the run's own predictions"):
+        predict_to_file(run, str(data), run / "predictions.parquet", quiet=True)
+    assert data.read_text() == "title\nred\n"
+    assert (run / "predictions.parquet").read_bytes() == kept
+
+
 def test_every_modality_has_a_file_of_its_own():
     names = exporting._file_names(["x_-2", "x!", "x?", "X_-1"])
     assert len({name.lower() for name in names.values()}) == 4

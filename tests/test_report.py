@@ -459,11 +459,14 @@ def test_mistakes(mixed, tmp_path):
         write_report([mixed, mixed])
     with pytest.raises(altuna.errors.UserError, match="is a folder"):
         write_report([mixed], tmp_path)
+    with pytest.raises(altuna.errors.UserError, match=r"model\.safetensors: give a name that ends in \.html"):
+        write_report([mixed], mixed / "model.safetensors")
     shutil.copytree(mixed, tmp_path / "old", ignore=shutil.ignore_patterns("checkpoints"))
     table = pyarrow.parquet.read_table(mixed / "predictions.parquet")
-    pyarrow.parquet.write_table(table.drop_columns(["says_text"]), tmp_path / "old" / "predictions.parquet")
-    with pytest.raises(altuna.errors.UserError, match="earlier version"):
-        write_report([tmp_path / "old"])
+    for column, words in (("says_text", "earlier version"), ("label", "predictions.parquet lacks label")):
+        pyarrow.parquet.write_table(table.drop_columns([column]), tmp_path / "old" / "predictions.parquet")
+        with pytest.raises(altuna.errors.UserError, match=words):
+            write_report([tmp_path / "old"])
 
 
 def test_fit_without_report(alone, tmp_path):

@@ -41,6 +41,8 @@ def write_report(runs: Sequence[Path], out: Path | None = None, figures: Path | 
     out = out or (runs[0] / "report.html" if len(runs) == 1 else Path("runs") / "report.html")
     if out.is_dir():
         raise UserError(f"{out}: is a folder, not a file")
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"{out}: give a name that ends in .html")
     found = read_runs(runs)
     parts = sections(found)
     if figures is not None:

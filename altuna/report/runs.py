@@ -126,6 +126,9 @@ def _read(folder: Path, name: str, config: dict[str, Any], metrics: dict[str, An
     for column in ("epoch", "val/accuracy/fused"):
         if any(column not in row for row in history):
             raise UserError(f"{folder}: not a whole run directory: log.csv lacks {column}")
+    for column in ("id", "label", "prediction", "confidence"):
+        if column not in table.column_names:
+            raise UserError(f"{folder}: not a whole run directory: predictions.parquet lacks {column}")
     if any(f"says_{modality}" not in table.column_names for modality in description.readers):
         raise UserError(f"{folder}: a run of an earlier version, without says_MODALITY: train it again")
     return Run(folder, name, config, metrics, history, table, description)
