@@ -65,13 +65,12 @@ def alone(folder: Path, said: str) -> Iterator[None]:
     """
     from filelock import Timeout
 
-    lock = _locked(folder.with_name(f".{folder.name}{_LOCK}"), timeout=0)
-    try:
-        lock.__enter__()
-    except Timeout:
-        raise UserError(f"{folder}: {said}") from None
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
-        held.push(lock)
+        try:
+            held.enter_context(_locked(folder.with_name(f".{folder.name}{_LOCK}"), timeout=0))
+        except Timeout:
+            raise UserError(f"{folder}: {said}") from None
         yield
 
 

@@ -129,13 +129,14 @@ def _train(
         epochs=options["epochs"],
     )
     run = everyone(_claim(run) if fresh and first else run)[0]
+    with agreed():
+        if first:
+            held.enter_context(alone(run, "another altuna trains there"))
     run.mkdir(parents=True, exist_ok=True)
     empty = not any(run.iterdir())
     checkpoints = run / "checkpoints"
     try:
         with agreed():
-            if first:
-                held.enter_context(alone(run, "another altuna trains there"))
             done = _resumable(checkpoints, training)
             trainer = _trainer(run, options, quiet, checkpoint_every)
             trainer.loggers = loggers.build(loggers.named(options["logger"]), run, config, quiet)
@@ -364,7 +365,7 @@ def _finish(
         "shapley": shapley_accuracy(predictor.model, features),
         **geometry(features),
     }
-    metrics["training"] = {**learnt}
+    metrics["training"] = learnt
     metrics["cost"] = {
         "seconds": round(sum(row["seconds"] for row in history), 2),
         "epochs": len(history),

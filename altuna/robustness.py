@@ -24,7 +24,7 @@ from altuna.files import write_csv, write_json, write_text
 from altuna.predictor import Predictor
 from altuna.report.charts import Series, colours, line_chart
 from altuna.report.page import heading, page, shown, table_of
-from altuna.run import read_config, run_labels
+from altuna.run import read_config, read_metrics, run_labels
 from altuna.tables import grouped, markdown_table, told_apart
 
 FIGURES = ("accuracy", "macro_f1", "nll", "ece")
@@ -73,12 +73,13 @@ def robustness(
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, not a folder")
     rates = None if rates is None else sorted({*rates})
-    predictors = [Predictor(run) for run in runs]
+    modalities = [m for run in runs for m in read_metrics(run)["modalities"]]
     configs = [read_config(run) for run in runs]
     labels = run_labels(configs, told_apart(runs), joined=True)
-    kind, named = check_pattern(pattern, [m for predictor in predictors for m in predictor.modalities])
+    kind, named = check_pattern(pattern, modalities)
     tested = []
-    for run, predictor, config, label in zip(runs, predictors, configs, labels, strict=True):
+    for run, config, label in zip(runs, configs, labels, strict=True):
+        predictor = Predictor(run)
         manifest, samples = open_split(predictor, config, data, split, root, store, quiet)
         # A run without the modality that the pattern names has no figures by rate.
         its = rates if named is None or named in manifest.modalities else []

@@ -234,8 +234,8 @@ def peak(name: str, order: str, compiled: bool) -> None:
     """Print the peak memory of three steps in one order of work, and what was held before them."""
     pair = PAIRS[name]
     batch = batch_of(pair)
-    before = peak_memory()
-    reset_peak_memory()
+    before = peak_memory(DEVICE)
+    reset_peak_memory(DEVICE)
     if order == "altuna":
         train(pair, Feed(batch, 3, {}), compiled)
     else:
@@ -243,7 +243,7 @@ def peak(name: str, order: str, compiled: bool) -> None:
         networks = as_released(pair, batch) if order == "released" else Networks(*same)
         for _ in range(3):
             getattr(networks, order)()
-    print(json.dumps({"peak": peak_memory(), "before": before}))
+    print(json.dumps({"peak": peak_memory(DEVICE), "before": before}))
 
 
 def memory(name: str, compiled: bool, peaks: int) -> dict[str, Any]:

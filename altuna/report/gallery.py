@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
@@ -268,10 +267,9 @@ def _scale(reader: Reader, cells: Cells, rows: NDArray[np.int64]) -> Scale | Non
     vectors = [v for v in found if v is not None]
     if not vectors:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a number that none of them has stays without
-        mean, deviation = np.nanmean(vectors, axis=0), np.nanstd(vectors, axis=0)
-    return mean, np.where(deviation > 0, deviation, 1.0)
+    numbers = np.ma.masked_invalid(vectors)  # of a number that none of them has nothing is known
+    deviation = numbers.std(axis=0).filled(0.0)
+    return numbers.mean(axis=0).filled(np.nan), np.where(deviation > 0, deviation, 1.0)
 
 
 def _data(kind: str, file: io.BytesIO) -> str:

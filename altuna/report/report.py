@@ -47,8 +47,10 @@ def write_report(runs: Sequence[Path], out: Path | None = None, figures: Path | 
     parts = sections(found)
     if figures is not None:
         save([d for part in parts for d in part.parts if isinstance(d, Drawing)], figures)
-    parts, left_out = _fitting(parts)
-    body = [_section(part) for part in parts]
+    body, left_out = [_section(part) for part in parts], ""
+    if (excess := sum(len(part.encode()) for part in body) - MOST_BYTES) > 0:
+        parts, left_out = _without_largest(parts, excess)
+        body = [_section(part) for part in parts]
     if len(found) == 1:
         room = MOST_BYTES - sum(len(part.encode()) for part in body)
         body.append(f"<section>{heading(SAMPLES)}{gallery(found[0], room)}</section>")
@@ -61,9 +63,8 @@ def write_report(runs: Sequence[Path], out: Path | None = None, figures: Path | 
     return out
 
 
-def _fitting(parts: Sequence[Section]) -> tuple[list[Section], str]:
-    """Return the parts, without the largest figures if the page would be too large, and what to say of it."""
-    excess = sum(len(_section(part).encode()) for part in parts) - MOST_BYTES
+def _without_largest(parts: Sequence[Section], excess: int) -> tuple[list[Section], str]:
+    """Return the parts without the largest figures, of ``excess`` bytes or more, and what to say of it."""
     sizes = {d.name: len(d.svg().encode()) for p in parts for d in p.parts if isinstance(d, Drawing)}
     out = set()
     for name in sorted(sizes, key=lambda name: -sizes[name]):
@@ -71,8 +72,6 @@ def _fitting(parts: Sequence[Section]) -> tuple[list[Section], str]:
             break
         out.add(name)
         excess -= sizes[name]
-    if not out:
-        return [*parts], ""
     kept = [
         replace(p, parts=[d for d in p.parts if not (isinstance(d, Drawing) and d.name in out)])
         for p in parts
