@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from statistics import mean
 from typing import Any
 
 from rich.console import Console
@@ -160,14 +161,19 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
 
 
 def trust_table(trust: dict[str, dict[str, float]]) -> Table:
-    """Return the table of mean fusion weights per class."""
-    modalities = [*next(iter(trust.values()))]
-    table = Table(title="whom the model trusts: mean weight by true class")
-    table.add_column("")
-    for name in modalities:
-        table.add_column(escape(name), justify="right")
-    for label, weights in trust.items():
-        table.add_row(escape(label), *(f"{weights[m]:.2f}" for m in modalities))
+    """Return the table of fusion weights, a row a modality: of classes, their mean and both ends.
+
+    Args:
+        trust: By true class, the mean weight of every modality.
+    """
+    table = Table("", title="whom the model trusts: weight, mean over classes")
+    for name in ("mean", "most", "in class", "least", "in class"):
+        table.add_column(name, justify="left" if name == "in class" else "right", overflow="fold")
+    for modality in next(iter(trust.values())):
+        by_class = {label: weights[modality] for label, weights in trust.items()}
+        ends = (end(by_class, key=by_class.__getitem__) for end in (max, min))
+        cells = (cell for label in ends for cell in (f"{by_class[label]:.2f}", escape(label)))
+        table.add_row(escape(modality), f"{mean(by_class.values()):.2f}", *cells)
     return table
 
 

@@ -54,7 +54,6 @@ from altuna.training import (
 )
 
 MASK = "present.parquet"
-MOST_CLASSES_SHOWN = 12
 MOST_PROBLEMS_SHOWN = 5
 
 
@@ -240,8 +239,7 @@ def show(run: Path) -> None:
     metrics = read_json(run, "metrics.json")
     console.out.print(console.metrics_table(metrics))
     trust = trust_by_class(pyarrow.parquet.read_table(run / "predictions.parquet"))
-    if len(trust) <= MOST_CLASSES_SHOWN:
-        console.out.print(console.trust_table(trust))
+    console.out.print(console.trust_table(trust))
     with (run / "problems.csv").open(encoding="utf-8", newline="") as file:
         problems = [Problem(**{**row, "row": int(row["row"])}) for row in csv.DictReader(file)]  # type: ignore[arg-type]
     _show_problems(problems, run / "problems.csv")
@@ -251,7 +249,7 @@ def show(run: Path) -> None:
 
 def _show_problems(problems: Sequence[Problem], where: Path) -> None:
     if problems:
-        what = "remarks on cells" if len(problems) > 1 else "remark on a cell"
+        what = "remarks on the data" if len(problems) > 1 else "remark on the data"
         console.out.print(f"{len(problems)} {what}: {where}", soft_wrap=True, markup=False)
     for problem in problems[:MOST_PROBLEMS_SHOWN]:
         console.out.print(f"  {problem}", soft_wrap=True, markup=False)

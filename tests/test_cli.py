@@ -528,7 +528,7 @@ def test_broken_cells_count_as_missing(broken, command):
     for problem, (row, column, reason) in zip(problems, PROBLEMS, strict=True):
         assert (problem["row"], problem["column"]) == (row, column)
         assert reason in problem["reason"]
-    assert out.count("remarks on cells: run/problems.csv") == 1
+    assert out.count("remarks on the data: run/problems.csv") == 1
     assert "Traceback" not in err
 
 

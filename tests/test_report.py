@@ -1,5 +1,6 @@
 """The report: what it says, what it survives, and what Chromium makes of it."""
 
+import io
 import re
 import shutil
 import sys
@@ -12,9 +13,11 @@ import pytest
 import torch
 from media import picture, recording, tone
 from PIL import Image
+from rich.console import Console
 
 import altuna
 from altuna.cli import main
+from altuna.console import trust_table
 from altuna.evaluation.feature_map import feature_map
 from altuna.evaluation.features import read_features, write_features
 from altuna.model import Features
@@ -134,6 +137,25 @@ def opened(browser):
         context.close()
 
 
+TEXTS = """() => {
+  const outside = [], crossing = [];
+  for (const svg of document.querySelectorAll('figure svg')) {
+    const edge = svg.getBoundingClientRect();
+    const texts = [...svg.querySelectorAll('text')].map(t => [t.textContent, t.getBoundingClientRect()]);
+    for (const [i, [said, box]] of texts.entries()) {
+      if (box.left < edge.left - 1 || box.right > edge.right + 1 || box.bottom > edge.bottom + 2)
+        outside.push(said);
+      for (const [other, its] of texts.slice(i + 1)) {
+        const wide = Math.min(box.right, its.right) - Math.max(box.left, its.left);
+        const high = Math.min(box.bottom, its.bottom) - Math.max(box.top, its.top);
+        if (wide > 1 && high > 5) crossing.push([said, other]);
+      }
+    }
+  }
+  return [outside, crossing];
+}"""
+
+
 @in_chromium
 @pytest.mark.parametrize(
     "names", [("mixed",), ("modalities",), ("classes",), ("alone",), ("mixed", "alone")], ids="-".join
@@ -150,6 +172,11 @@ def test_pages_in_chromium(names, request, opened, tmp_path):
         )
         assert len(drawn) >= (7 if names == ("alone",) else 8)  # one modality has nothing beside it
         assert all(width > 100 and height > 40 and max(shapes) > 0 for width, height, *shapes in drawn)
+        # No text is cut off by the edge of its figure, and none lies on another: some pixels are bearings.
+        page.wait_for_function("document.fonts.status == 'loaded'")
+        outside, crossing = page.evaluate(TEXTS)
+        assert outside == []
+        assert crossing == []
         links = "[...document.querySelectorAll('nav a')]"
         assert page.evaluate(f"{links}.every(a => document.querySelector(a.hash))")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -297,6 +324,46 @@ def test_a_number_that_no_shown_sample_has(tmp_path, recwarn):
     run = altuna.fit(write_manifest(tmp_path, rows, **values), epochs=1, out=tmp_path / "run", quiet=True)
     assert "NaN" not in (run / "report.html").read_text()
     assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
+
+
+def test_an_empty_number_is_no_nan(tmp_path):
+    rows = rows_of("ab", {"train": 8, "val": 8, "test": 8})
+    values = {f"v_{j}": [None if i % 3 == j else float(i) for i in range(len(rows))] for j in range(2)}
+    run = altuna.fit(write_manifest(tmp_path, rows, **values), epochs=1, out=tmp_path / "run", quiet=True)
+    page = (run / "report.html").read_text()
+    assert "<dt>v_0<dd>–" in page
+    assert "<dd>nan" not in page
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:99])])
+def test_features_that_are_gone_are_told(damage, mixed, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(mixed, run, ignore=shutil.ignore_patterns("checkpoints"))
+    damage(run / "features.safetensors")
+    page = write_report([run]).read_text()
+    assert f"No map: {run / 'features.safetensors'} is missing or damaged." in page
+    assert "modality gap" in page
+
+
+def test_of_many_modalities_all_are_among_the_subsets(modalities):
+    (run,) = read_runs([modalities])
+    labels = {
+        s.text for d in missing([run]).parts if not isinstance(d, str) for s in d.shapes if hasattr(s, "text")
+    }
+    assert "all" in labels
+    page = write_report([modalities]).read_text()
+    assert "<summary>Modality gap and alignment of 63 pairs</summary>" in page
+    assert "too many of more than 8 modalities" in page
+
+
+def test_the_only_epoch_is_the_only_tick():
+    drawing = charts.line_chart("n", "t", [charts.Series("a", [(1.0, 0.5)], "c0")], "epoch", "accuracy")
+    assert [s.text for s in drawing.shapes if isinstance(s, Text) and s.text.isdigit()] == ["1"]
+
+
+def test_names_that_begin_alike_are_told_apart():
+    names = [f"a_class_with_a_long_name_{i}" for i in range(300)]
+    assert len({charts.short(name) for name in names}) == 300
 
 
 def test_the_gallery_keeps_to_its_room(mixed):
@@ -517,6 +584,22 @@ def test_features_of_any_size_become_a_map(tmp_path):
     assert how == "PCA"  # of one number there is nothing else
     assert np.isfinite(places).all()
     assert len(np.unique(places.round(6), axis=0)) == 2
+
+
+def test_trust_is_shown_of_any_number_of_modalities():
+    trust = {f"class {c}": {f"modality {m}": (c + m) / 400 for m in range(20)} for c in range(300)}
+    console = Console(width=80, file=io.StringIO())
+    console.print(trust_table(trust))
+    shown = console.file.getvalue()
+    assert "…" not in shown
+    (line,) = [line for line in shown.splitlines() if "modality 19" in line]
+    assert [cell.strip() for cell in line.split("│")[2:-1]] == [
+        "0.42",
+        "0.80",
+        "class 299",
+        "0.05",
+        "class 0",
+    ]
 
 
 def test_trust_is_the_mean_weight_by_class():

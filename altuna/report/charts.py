@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from altuna.report.drawing import PALETTE, SIZE, Area, Dot, Drawing, Line, Point, Text
+from altuna.report.drawing import PALETTE, Area, Dot, Drawing, Line, Point, Text, clipped, width_of
 
 WIDTH, HEIGHT = 480.0, 300.0
 LEFT, RIGHT, BOTTOM, ROW = 50.0, 20.0, 40.0, 18.0
-LETTER = 0.56 * SIZE  # mean width
 LONGEST = 26  # letters of a name within a chart; its tooltip has all of them
 
 
@@ -41,8 +40,11 @@ def colours(names: Sequence[str]) -> dict[str, tuple[str, bool]]:
 
 def short(name: str, longest: int = LONGEST) -> str:
     """Return a name that fits into a chart."""
-    name = " ".join(name.split())
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+    return clipped(" ".join(name.split()), longest)
+
+
+def _widest(names: Iterable[str], longest: int = LONGEST) -> float:
+    return max((width_of(short(name, longest)) for name in names), default=0.0)
 
 
 def percent(share: float) -> str:
@@ -97,9 +99,9 @@ def line_chart(
     )
     first, last = min(places), max(places)
     if first == last:
-        first, last = first - 1, last + 1
+        first, last = first - 0.5, last + 0.5
     frame = _Frame(drawing, (first, last), (low, high), top)
-    frame.axes(x, y, share, shares=shares)
+    frame.axes(x, y, share, shares=shares, whole=all(place == int(place) for place in places))
     for level in levels.values():
         drawing.shapes.append(Line([frame.at(first, level), frame.at(last, level)], "muted", 1.2, True))
     for s in series:
@@ -146,12 +148,13 @@ def bar_chart(
     """
     say = percent if share else number
     ends_with = [f" ({n:,})" for n in counts] or [""] * len(bars)
-    left = LETTER * max((len(short(n)) for n in bars), default=1) + 12
+    left = _widest(bars) + 12
     height = ROW + 24 * len(bars) + (ROW if level else 4)
     drawing = Drawing(name, title, WIDTH, height, "; ".join(f"{n}: {say(v)}" for n, (v, _) in bars.items()))
     values = [v for v, _ in bars.values()] + ([level[1]] if level else [])
     low, high = min(0.0, *values), max(1e-9, *values)
-    ends = (left, WIDTH - LETTER * (8 + max(map(len, ends_with), default=0)))
+    figures = [say(value) + end for (value, _), end in zip(bars.values(), ends_with, strict=True)]
+    ends = (left, WIDTH - max(map(width_of, figures), default=0.0) - 12)
 
     def x(value: float) -> float:
         return ends[0] + (value - low) / (high - low) * (ends[1] - ends[0])
@@ -160,15 +163,14 @@ def bar_chart(
         y = ROW / 2 + 24 * i
         drawing.shapes.append(Text((left - 8, y + 15), short(key), "end", "ink", title=key))
         start, end = sorted((x(0), x(value)))
-        said = say(value) + ends_with[i]
-        drawing.box(start, y + 2, max(1.0, end - start), 18, colour, 0.9, f"{key}: {said}")
-        drawing.shapes.append(Text((WIDTH - 4, y + 15), said, "end", "ink"))
+        drawing.box(start, y + 2, max(1.0, end - start), 18, colour, 0.9, f"{key}: {figures[i]}")
+        drawing.shapes.append(Text((WIDTH - 4, y + 15), figures[i], "end", "ink"))
     drawing.shapes.append(Line([(x(0), ROW / 2), (x(0), ROW / 2 + 24 * len(bars))], "muted"))
     if level:
         at = x(level[1])
         drawing.shapes.append(Line([(at, ROW / 2 - 4), (at, ROW / 2 + 24 * len(bars))], "ink", 1.2, True))
         said = f"{level[0]} {say(level[1])}"
-        half = 4 + LETTER * len(said) / 2
+        half = 4 + width_of(said) / 2
         drawing.shapes.append(Text((min(max(at, half), WIDTH - half), height - 6), said, "middle", "ink"))
         drawing.said += f"; {said}"
     return drawing
@@ -178,13 +180,13 @@ def spread_chart(
     name: str, title: str, values: Mapping[str, Mapping[str, NDArray[np.float64]]], shades: Mapping[str, str]
 ) -> Drawing:
     """Draw how shares are distributed in each row, for each key: median, middle half, middle nine tenths."""
-    left = LETTER * max(len(short(row)) for row in values) + 12
+    left = _widest(values) + 12
     keys = [*shades]
     medians = (
         f"{row}: " + ", ".join(f"{key} {np.median(of[key]):.0%}" for key in keys if len(of.get(key, ())))
         for row, of in values.items()
     )
-    thin = max(3.0, min(9.0, 40 / len(keys)))
+    thin = max(6.0, min(9.0, 40 / len(keys)))
     step = thin * len(keys) + 9
     drawing, top = _with_legend(name, title, [(key, colour, False) for key, colour in shades.items()])
     drawing.said = "; ".join(medians)
@@ -215,9 +217,10 @@ def spread_chart(
 
 def matrix_chart(name: str, title: str, counts: NDArray[np.int64], classes: Sequence[str]) -> Drawing:
     """Draw a confusion matrix [C, C], a row a true class, shaded by the share of the row."""
-    left = LETTER * max(len(short(c, 20)) for c in classes) + 26
+    widest = _widest(classes, 20)
+    left = widest + 12
     cell = min(40.0, (WIDTH - left - 4) / len(classes))
-    down = 0.75 * LETTER * max(len(short(c, 20)) for c in classes) + 44
+    down = widest + 14
     size = cell * len(classes)
     drawing = Drawing(name, title, WIDTH, ROW + size + down)
     shares = counts / counts.sum(1, keepdims=True).clip(1)
@@ -242,7 +245,7 @@ def matrix_chart(name: str, title: str, counts: NDArray[np.int64], classes: Sequ
     for j, answer in enumerate(classes):
         where = (left + cell * j + cell / 2 + 4, ROW + size + 8)
         drawing.shapes.append(Text(where, short(answer, 20), "end", "ink", up=True, title=answer))
-    drawing.shapes.append(Text((left + size / 2, ROW - 6), "row: true, column: predicted", "middle"))
+    drawing.shapes.append(Text((0, ROW - 6), "row: true, column: predicted"))
     return drawing
 
 
@@ -304,15 +307,22 @@ class _Frame:
             self.bottom - up * (self.bottom - self.top),
         )
 
-    def axes(self, x: str, y: str, share: bool, *, rows: bool = False, shares: bool = False) -> None:
-        """Draw grid, numbers and names; ``shares``: of x, too; ``rows``: the y axis is the caller's."""
+    def axes(
+        self, x: str, y: str, share: bool, *, rows: bool = False, shares: bool = False, whole: bool = False
+    ) -> None:
+        """Draw grid, numbers and names.
+
+        ``shares``: x is shown in percent, too; ``whole``: x are whole numbers; ``rows``: the y axis is the
+        caller's.
+        """
         shapes = self.drawing.shapes
-        for value, label in () if rows else _ticks(*self.y, share):
+        ticks = [] if rows else _ticks(*self.y, share)
+        self.left = max(self.left, *(width_of(label) + 8 for _, label in ticks), 0.0)
+        for value, label in ticks:
             at = self.at(self.x[0], value)
             shapes.append(Line([at, (self.right, at[1])], "line"))
             shapes.append(Text((self.left - 6, at[1] + 4), label, "end"))
-        whole = not shares and all(end == int(end) for end in self.x)
-        for value, label in _ticks(*self.x, shares, least=1.0 if whole else 0.0):
+        for value, label in _ticks(*self.x, shares, least=1.0 if whole and not shares else 0.0):
             at = self.at(value, self.y[0])
             if rows:
                 shapes.append(Line([at, (at[0], self.top)], "line"))
@@ -340,7 +350,7 @@ def _with_legend(name: str, title: str, entries: Sequence[tuple[str, str, bool]]
     drawing = Drawing(name, title, WIDTH, HEIGHT)
     x, y = 4.0, 14.0
     for key, colour, dashed in entries:
-        width = 22 + LETTER * len(short(key)) + 12
+        width = 22 + width_of(short(key)) + 12
         if x + width > WIDTH and x > 4:
             x, y = 4.0, y + ROW
         drawing.shapes.append(Line([(x, y - 4), (x + 16, y - 4)], colour, 4 if not dashed else 2, dashed))

@@ -7,6 +7,7 @@ and would make every training wait for it and need it.
 
 from __future__ import annotations
 
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,16 @@ LIGHT = {
     "c9": "#8d6a57",
 }
 SIZE = 12  # of text, in pixels
+LARGER = 13  # on a phone, see page.css
+WIDTHS = {  # of letters, in shares of the font's size
+    0.3: "ijlIJ'",
+    0.4: "ftr.,:;|!()[]/\\- ",
+    0.55: "_csz?L",
+    0.7: "ABCKRVXZ",
+    0.79: "DGHNOQU&",
+    0.84: "w#+=<>^~",
+    1.0: "mMW@%…—",
+}
 Point = tuple[float, float]
 
 
@@ -117,6 +128,22 @@ def clipped(text: str, longest: int = LONGEST) -> str:
     if len(text) <= longest:
         return text
     return f"{text[: longest - longest // 3 - 1]}…{text[-(longest // 3) :]}"
+
+
+def width_of(text: str) -> float:
+    """Return how many pixels a line of text is wide at most.
+
+    Which font a browser has is not known: these are the widths of DejaVu Sans, the widest of the common ones.
+    """
+    return LARGER * sum(_width(letter) for letter in text)
+
+
+def _width(letter: str) -> float:
+    """Return the width of a letter, in shares of the font's size."""
+    if unicodedata.east_asian_width(letter) in "WF":
+        return 1.15
+    usual = 0.65 if letter.isascii() else 0.75
+    return next((width for width, letters in WIDTHS.items() if letter in letters), usual)
 
 
 def _svg(shape: Shape) -> str:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ from altuna.predictor import open_manifest
 from altuna.recipes import find_manifest
 from altuna.report.charts import colours, number, short
 from altuna.report.drawing import Drawing, Line, Shape
+from altuna.report.page import folded
 from altuna.report.runs import Run
 
 MOST_SAMPLES = 36
@@ -166,7 +168,7 @@ def _card(run: Run, media: Media, i: int, kinds: Sequence[str]) -> str:
             _part(m, f"{_shown(media, m, i)}<div class=says>says {says}<br>{bar} weight {weight:.0%}</div>")
         )
     if more := parts[MOST_PARTS:]:
-        parts[MOST_PARTS:] = [f"<details><summary>{len(more)} more</summary>{''.join(more)}</details>"]
+        parts[MOST_PARTS:] = [folded(f"{len(more)} more", "".join(more))]
     fused = _answer(sample["prediction"], truth, sample["confidence"])
     return (
         f"<article class=sample data-kinds='{' '.join(kinds)}'>"
@@ -244,8 +246,9 @@ def _text(cell: Any, modality: Modality) -> str:
 def _vector(cell: Any, modality: Modality) -> str:
     values = modality.reader.read(cell)
     if len(values) == len(modality.columns) <= FEW_NUMBERS:
-        pairs = zip(modality.columns, values.tolist(), strict=True)
-        return f"<dl>{''.join(f'<dt>{escape(c)}<dd>{number(v)}' for c, v in pairs)}</dl>"
+        figures = (number(v) if isfinite(v) else "–" for v in values.tolist())
+        pairs = zip(modality.columns, figures, strict=True)
+        return f"<dl>{''.join(f'<dt>{escape(c)}<dd>{v}' for c, v in pairs)}</dl>"
     assert modality.scale is not None
     mean, deviation = modality.scale
     away = np.nan_to_num((values - mean) / deviation).clip(-MOST_AWAY, MOST_AWAY)

@@ -52,6 +52,11 @@ def shown(drawing: Drawing) -> str:
     return f"<figure><figcaption>{escape(drawing.title)}</figcaption>{drawing.svg()}</figure>"
 
 
+def folded(summary: str, content: str) -> str:
+    """Return HTML that is closed at first, behind a text."""
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
+
+
 def table_of(
     header: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", strong: Collection[str] = ()
 ) -> str:

@@ -14,17 +14,21 @@ from numpy.typing import NDArray
 
 from altuna.data.store import readable
 from altuna.evaluation.feature_map import feature_map
+from altuna.evaluation.features import FILE as FEATURES
+from altuna.evaluation.imbalance import MOST_MODALITIES
 from altuna.evaluation.robustness import subsets
 from altuna.report import charts
 from altuna.report.charts import Series, colours
 from altuna.report.drawing import PALETTE, Drawing
-from altuna.report.page import anchor, table_of
+from altuna.report.page import anchor, folded, table_of
 from altuna.report.runs import Run
 
 MOST_CLASSES = 20  # within one figure
 MOST_MATRICES = 6  # confusion matrices and reliability diagrams of one run
 MOST_DOTS = 1600  # of all feature maps together
 MOST_BARS = 63  # as many as six modalities have subsets; of more only some are measured
+MOST_SPREADS = 160  # boxes of one figure
+MOST_LINES = 15  # of a table that is open at once
 FUSED = "fused"
 HEADER = ["", "accuracy", "macro-F1", "NLL", "ECE", "samples"]
 
@@ -103,7 +107,7 @@ def headline(runs: Sequence[Run]) -> Section:
             for rule, f in rules.items()
             if rule != chosen
         ]
-    more = f"<details><summary>Other rules of fusion</summary>{table_of(HEADER, others)}</details>"
+    more = folded("Other rules of fusion", table_of(HEADER, others))
     lead = (
         "Each modality's figures are over the samples that have it. Fused answers weigh all modalities that "
         "a sample has."
@@ -229,6 +233,8 @@ def balance(runs: Sequence[Run]) -> Section:
         "gradient kept: what projection leaves of it. In conflict: turns whose gradient undoes some of the "
         "turn before."
     )
+    if any(len(run.modalities) > MOST_MODALITIES for run in runs):
+        lead += f" Shapley values take all subsets: too many of more than {MOST_MODALITIES} modalities."
     return Section("Is a modality lazy?", lead, [*parts, *each(runs, shapley)])
 
 
@@ -253,7 +259,7 @@ def interference(runs: Sequence[Run]) -> Section | None:
             return None
         before, after = run.by_turn("train/head_gradient"), run.by_turn("train/head_gradient_projected")
         series = [
-            Series(f"{n}, {what}", found[n], look(run).get(n, ("muted", True))[0], dashed)
+            Series(f"{what}: {n}", found[n], look(run).get(n, ("muted", True))[0], dashed)
             for what, found, dashed in (("as it is", before, True), ("projected", after, False))
             for n in found
         ]
@@ -302,7 +308,8 @@ def trust(runs: Sequence[Run]) -> Section | None:
 
     def weights(run: Run) -> Drawing:
         frequent = np.bincount(run.truth, minlength=len(run.classes)).argsort(kind="stable")[::-1]
-        some = sorted(c for c in frequent[:MOST_CLASSES].tolist() if (run.truth == c).any())
+        most = max(1, min(MOST_CLASSES, MOST_SPREADS // len(run.modalities)))
+        some = sorted(c for c in frequent[:most].tolist() if (run.truth == c).any())
         values = {
             run.classes[c]: {
                 m: run.numbers(f"weight_{m}")[(run.truth == c) & run.present(m)] for m in run.modalities
@@ -342,7 +349,9 @@ def missing(runs: Sequence[Run]) -> Section | None:
     def by_subset(run: Run) -> Drawing:
         known = run.metrics["subsets"]
         found = {s: known["+".join(s)] for s in subsets(run.modalities) if "+".join(s) in known}
-        best = sorted(found, key=lambda subset: -found[subset]["accuracy"])[:MOST_BARS]
+        # All of them first among equals: what the others are compared with.
+        ranked = sorted(found, key=lambda s: (len(s) < len(run.modalities), -found[s]["accuracy"]))
+        best = sorted(ranked[:MOST_BARS], key=lambda subset: -found[subset]["accuracy"])
         bars = {
             _subset(subset, run.modalities): (
                 found[subset]["accuracy"],
@@ -353,7 +362,7 @@ def missing(runs: Sequence[Run]) -> Section | None:
         counts = [found[subset]["n"] for subset in best]
         title = "Accuracy with nothing but some modalities, on the samples that have them (how many)"
         if len(best) < len(found):
-            title += f"; the best {len(best)} of {len(found)}"
+            title += f"; all, and the best {len(best) - 1} of the other {len(found) - 1}"
         return charts.bar_chart(
             "subsets", title, bars, level=("most frequent class", run.majority), counts=counts
         )
@@ -368,9 +377,7 @@ def missing(runs: Sequence[Run]) -> Section | None:
         ]
         own = f" of {run.name}" if len(several) > 1 else ""
         table = table_of(HEADER, lines, f"With nothing but some modalities{own}")
-        tables.append(
-            f"<details><summary>Figures and ECE of each subset{escape(own)}</summary>{table}</details>"
-        )
+        tables.append(folded(f"Figures and ECE of each subset{own}", table))
     lead = "An absent modality just has no say. The band is a standard deviation over masks."
     return Section("What if modalities are gone?", lead, [curve, *each(several, by_subset), *tables])
 
@@ -457,12 +464,10 @@ def _matrix(run: Run, name: str, title: str, said: NDArray[np.int64]) -> Drawing
 
 def geometry(runs: Sequence[Run]) -> Section | None:
     """Tell where features lie."""
-    drawings = []
+    drawings: list[Drawing | str] = []
     for i, run in enumerate(runs):
         end = f"-{i + 1}-{anchor(run.name)}" if len(runs) > 1 else ""
         drawings += _maps(run, end, MOST_DOTS // len(runs))
-    if not drawings:
-        return None
     lines = []
     for run in runs:
         known = run.metrics["imbalance"]
@@ -476,8 +481,13 @@ def geometry(runs: Sequence[Run]) -> Section | None:
         "0 to 2 (Liang et al., 2022). Alignment: mean squared distance of one sample's features (0 to 4). In "
         "a map near points are alike; distances between far ones mean little."
     )
-    gaps = [table_of(["modalities", "modality gap", "alignment"], lines)] if lines else []
-    return Section("Where do the features lie?", lead, [*drawings, *gaps])
+    lost = ", ".join(str(run.folder / FEATURES) for run in runs if not run.features)
+    notes = [f"<p class=note>No map: {escape(lost)} is missing or damaged.</p>"] if lost else []
+    gaps = table_of(["modalities", "modality gap", "alignment"], lines)
+    if len(lines) > MOST_LINES:
+        gaps = folded(f"Modality gap and alignment of {len(lines):,} pairs", gaps)
+    parts = [*drawings, *notes, *([gaps] if lines else [])]
+    return Section("Where do the features lie?", lead, parts) if parts else None
 
 
 def _maps(run: Run, end: str, most: int) -> list[Drawing]:
