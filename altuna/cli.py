@@ -426,9 +426,11 @@ def report(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the page's path and nothing else")] = False,
 ) -> None:
     """Write report.html of a run, or of several side by side."""
+    from altuna import console
     from altuna.report import write_report
 
-    page = write_report(runs, out, figures)
+    with console.waiting("writing the report", quiet):
+        page = write_report(runs, out, figures)
     typer.echo(page if quiet else f"wrote {page}" + (f", figures in {figures}" if figures else ""))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from statistics import mean
 from typing import Any
 
@@ -51,6 +51,13 @@ def counting(what: str, steps: int, quiet: bool) -> Iterator[Callable[[], None]]
     with Progress(*columns, console=err, transient=True, disable=not shown) as progress:
         task = progress.add_task(escape(what), total=steps)
         yield lambda: progress.advance(task)
+
+
+@contextmanager
+def waiting(what: str, quiet: bool) -> Iterator[None]:
+    """Say what is being done while it is."""
+    with nullcontext() if quiet else err.status(escape(what)):
+        yield
 
 
 @contextmanager

@@ -26,6 +26,10 @@ def replacing(path: Path) -> Iterator[Path]:
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
         os.replace(unfinished, path)
+    except OSError as error:
+        if error.filename == str(unfinished):  # a name that nobody gave
+            error.filename = str(path)
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -192,7 +192,8 @@ def _train(
             write_problems(run / "problems.csv", [*prepared.problems, *problems])
             _finish(run, options, prepared, learnt, training, checkpoints / "best.ckpt", memory, device)
             if report:
-                write_report([run])
+                with console.waiting("writing the report", quiet):
+                    write_report([run])
     if not quiet:
         show(run)
     return run

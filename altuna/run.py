@@ -139,9 +139,12 @@ def read_json(run: Path, name: str) -> dict[str, Any]:
         reason = f"not a finished run: no {name}" if run.is_dir() else "no such run directory"
         if run.is_file():
             reason = "is a file, not a run directory"
+        if str(run).startswith("hf:"):
+            reason = "a model of the hub has no figures, data or predictions; name a run directory"
         raise UserError(f"{run}: {reason}") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
+        reason = str(error.strerror) if isinstance(error, OSError) else " ".join(str(error).split())
+        raise UserError(f"{path}: cannot be read: {reason}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a JSON object")
     return content

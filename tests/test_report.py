@@ -524,6 +524,10 @@ def test_mistakes(mixed, tmp_path):
         write_report([mixed] * 9)
     with pytest.raises(altuna.errors.UserError, match="stands there twice"):
         write_report([mixed, mixed])
+    with pytest.raises(altuna.errors.UserError, match="hf:a/b: a model of the hub has no figures"):
+        write_report([Path("hf:a/b")])
+    with pytest.raises(OSError, match=r"'/proc/page\.html'$"):  # not a name that nobody gave
+        write_report([mixed], Path("/proc/page.html"))
     with pytest.raises(altuna.errors.UserError, match="is a folder"):
         write_report([mixed], tmp_path)
     with pytest.raises(altuna.errors.UserError, match=r"model\.safetensors: give a name that ends in \.html"):
