@@ -56,19 +56,18 @@ def fuse(
         ValueError: A sample has no modality (its rows are named), or a shape, rule or value is wrong.
     """
     _check_rule(rule)
-    opinions = Opinions(logits, present, temperatures)
+    opinions = Opinions(logits, present, temperatures, fixed_weights)
     if fixed_weights is not None:
         _check_values("fixed_weights", fixed_weights, len(logits))
         if not torch.compiler.is_compiling() and not (fixed_weights >= 0).all():
             raise ValueError(f"fixed_weights must not be negative, got {fixed_weights.tolist()}")
-    fused, weights = opinions.fused(rule, fixed_weights)
-    return rounded(fused, weights, logits.dtype)
+    return rounded(opinions.logits(rule), opinions.weights(rule), logits.dtype)
 
 
 def rounded(logits: Tensor, weights: Tensor, dtype: torch.dtype) -> Fusion:
     """Return fused logits and weights as a fusion of a dtype, float32 at least."""
     out = torch.promote_types(dtype, torch.float32)
-    return Fusion(logits.to(out), softmax(logits).to(out), weights.to(out))
+    return Fusion(logits.to(out), log_softmax(logits).exp().to(out), weights.to(out))
 
 
 class Opinions:
@@ -78,51 +77,57 @@ class Opinions:
         logits: As in ``fuse``.
         present: Likewise.
         temperatures: Likewise.
+        fixed_weights: Likewise.
 
     Raises:
         ValueError: See ``fuse``.
     """
 
     def __init__(
-        self, logits: Tensor, present: Tensor | None = None, temperatures: Tensor | None = None
+        self,
+        logits: Tensor,
+        present: Tensor | None = None,
+        temperatures: Tensor | None = None,
+        fixed_weights: Tensor | None = None,
     ) -> None:
         self.present = _check(logits, present, temperatures)
         self._mask = self.present.unsqueeze(-1)
-        z = torch.where(self._mask, logits, 0)
-        if z.shape[-1] < FEW_CLASSES:
-            z = z.transpose(1, 2).contiguous().transpose(1, 2)
-        z = z.to(_wide(logits))
+        wide = _wide(logits)
+        if logits.shape[-1] < FEW_CLASSES:
+            logits = logits.transpose(1, 2).to(wide, memory_format=torch.contiguous_format).transpose(1, 2)
+        z = torch.where(self._mask, logits.to(wide), 0)
         self._z = z if temperatures is None else z / temperatures.to(z).view(-1, 1, 1)
+        self._fixed = z.new_ones(len(z)) if fixed_weights is None else fixed_weights.to(z)
 
-    def fused(self, rule: Rule, fixed_weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return fused logits [B, C] and weights [M, B], in the precision they were computed in."""
+    def logits(self, rule: Rule) -> Tensor:
+        """Return the fused logits [B, C], in the precision they were computed in."""
+        if rule == "product":
+            return _total(self.log_probabilities * self._mask)
+        return _total(self.weights(rule).unsqueeze(-1) * self._z)
+
+    def weights(self, rule: Rule) -> Tensor:
+        """Return the weights [M, B], likewise."""
         z, present = self._z, self.present
         if rule == "product":
-            scores, entropy = self._judged
-            information = math.log(z.shape[-1]) - entropy
-            weights = _normalise(torch.where(present, information.clamp_min(0), 0), present)
-            return _total(scores * self._mask), weights
+            information = math.log(z.shape[-1]) - self._entropy
+            return _normalise(torch.where(present, information.clamp_min(0), 0), present)
         if rule == "entropy":
-            _, entropy = self._judged
-            weights = (-entropy.masked_fill(~present, torch.inf)).softmax(0)
-        elif rule == "mean":
-            weights = present.to(z) / present.sum(0)
-        else:
-            fixed_weights = z.new_ones(len(z)) if fixed_weights is None else fixed_weights
-            weights = _normalise(present * fixed_weights.to(z).view(-1, 1), present)
-        return _total(weights.unsqueeze(-1) * z), weights
+            return (-self._entropy.masked_fill(~present, torch.inf)).softmax(0)
+        if rule == "mean":
+            return present.to(z) / present.sum(0)
+        return _normalise(present * self._fixed.view(-1, 1), present)
 
     @cached_property
-    def _judged(self) -> tuple[Tensor, Tensor]:
-        """The log-probabilities [M, B, C] and their entropies [M, B] in nats; see ``softmax``."""
-        z = self._z - self._z.amax(-1, keepdim=True).detach()
-        exponentials = z.exp()
-        total = exponentials.sum(-1, keepdim=True)
-        log_probabilities = z - total.log()
+    def log_probabilities(self) -> Tensor:
+        """Those of each modality [M, B, C], likewise."""
+        return log_softmax(self._z)
+
+    @cached_property
+    def _entropy(self) -> Tensor:
+        """Of each modality's probabilities [M, B], in nats."""
+        known = self.log_probabilities
         # 0 log 0 = 0, and its gradient is 0: clamped, a log-probability of -inf makes neither NaN.
-        lowest = torch.finfo(z.dtype).min
-        entropy = -(exponentials * log_probabilities.clamp_min(lowest)).sum(-1) / total.squeeze(-1)
-        return log_probabilities, entropy
+        return -(known.exp() * known.clamp_min(torch.finfo(known.dtype).min)).sum(-1)
 
 
 def _total(opinions: Tensor) -> Tensor:
@@ -135,10 +140,21 @@ def _wide(logits: Tensor) -> torch.dtype:
     return torch.float32 if logits.device.type == "mps" else torch.float64
 
 
-def softmax(logits: Tensor) -> Tensor:
-    """Return the softmax over the last axis; torch's own takes several times as long for few classes."""
-    exponentials = (logits - logits.amax(-1, keepdim=True).detach()).exp()
-    return exponentials / exponentials.sum(-1, keepdim=True)
+def log_softmax(logits: Tensor) -> Tensor:
+    """Return the logarithm of the softmax over the last axis; torch's own is far slower for few classes."""
+    shifted = logits - logits.amax(-1, keepdim=True).detach()
+    return shifted - shifted.exp().sum(-1, keepdim=True).log()
+
+
+def highest(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the maximum over the last axis and where it is first; torch's own is slower for few classes."""
+    classes = logits.shape[-1]
+    if classes >= FEW_CLASSES:
+        return logits.max(-1)
+    most = logits.amax(-1)
+    from_last = torch.arange(classes, 0, -1, dtype=torch.uint8, device=logits.device)
+    first = classes - ((logits == most.unsqueeze(-1)) * from_last).amax(-1).long()
+    return most, first.clamp_max(classes - 1)  # NaN is nowhere
 
 
 def _normalise(weights: Tensor, present: Tensor) -> Tensor:

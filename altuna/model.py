@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import accumulate
@@ -305,42 +305,54 @@ class MultimodalClassifier(nn.Module):
         """Fuse outputs by the model's own rule, or by ``fusion``, into predictions per sample."""
         fusion = self.check_fusion(fusion or self.fusion)
         ((_, logits, weights),) = self.fused_by(outputs, [fusion])
-        return Prediction(*rounded(logits, weights, outputs.logits.dtype), outputs.logits, outputs.present)
+        return Prediction(*rounded(logits, weights(), outputs.logits.dtype), outputs.logits, outputs.present)
 
     def fused(self, outputs: Outputs, fusion: str) -> Fusion:
         """Fuse outputs by a rule, before the confidence temperatures."""
         ((_, logits, weights),) = self.fused_by(outputs, [fusion], confident=False)
-        return rounded(logits, weights, outputs.logits.dtype)
+        return rounded(logits, weights(), outputs.logits.dtype)
+
+    def opinions(self, outputs: Outputs, *, calibrated: bool) -> Opinions:
+        """Return outputs ready to be fused by several rules, divided by the temperatures or as they are."""
+        device = outputs.logits.device  # outputs may have left the model's
+        temperatures = self.temperatures.to(device) if calibrated else None
+        return Opinions(outputs.logits, outputs.present, temperatures, self.fixed_weights.to(device))
 
     def fused_by(
-        self, outputs: Outputs, fusions: Iterable[str], *, confident: bool = True
-    ) -> Iterator[tuple[str, Tensor, Tensor]]:
-        """Yield rules with the logits [B, C] and weights [M, B] that they give; what they share is made once.
+        self,
+        outputs: Outputs,
+        fusions: Iterable[str],
+        *,
+        confident: bool = True,
+        calibrated: Opinions | None = None,
+    ) -> Iterator[tuple[str, Tensor, Callable[[], Tensor]]]:
+        """Yield rules with the logits [B, C] that they give, and what returns their weights [M, B].
 
-        The logits of the model's own rule are divided by the confidence temperatures, which were fitted for
-        it, if it is to be ``confident``.
+        What rules share is computed once. The logits of the model's own rule are divided by the confidence
+        temperatures, which were fitted for it, if it is to be ``confident``. ``calibrated``: the calibrated
+        ``opinions`` of the outputs, where they are already there.
         """
-        device = outputs.logits.device  # outputs may have left the model's
-        opinions: dict[bool, Opinions] = {}
+        device = outputs.logits.device
+        opinions = {} if calibrated is None else {True: calibrated}
         for fusion in fusions:
             uses_joint = fusion not in UNIMODAL_FUSIONS
-            rule = "product" if uses_joint else fusion.removeprefix(CALIBRATED)
-            calibrated = uses_joint or fusion.startswith(CALIBRATED)
-            if calibrated not in opinions:
-                temperatures = self.temperatures.to(device) if calibrated else None
-                opinions[calibrated] = Opinions(outputs.logits, outputs.present, temperatures)
-            logits, weights = opinions[calibrated].fused(cast(Rule, rule), self.fixed_weights.to(device))
-            if fusion == "experts":
-                assert outputs.joint is not None
-                expert = (outputs.joint / self.joint_temperature.to(device)).log_softmax(-1)
-                logits = logits + expert * outputs.present.all(0).unsqueeze(-1)
-            elif uses_joint:
+            rule = cast(Rule, "product" if uses_joint else fusion.removeprefix(CALIBRATED))
+            by_temperature = uses_joint or fusion.startswith(CALIBRATED)
+            if by_temperature not in opinions:
+                opinions[by_temperature] = self.opinions(outputs, calibrated=by_temperature)
+            mine = opinions[by_temperature]
+            if not uses_joint:
+                logits = mine.logits(rule)
+            else:
                 assert outputs.joint is not None
                 logits = outputs.joint
+                if fusion == "experts":
+                    expert = (logits / self.joint_temperature.to(device)).log_softmax(-1)
+                    logits = mine.logits(rule) + expert * outputs.present.all(0).unsqueeze(-1)
             if confident and fusion == self.fusion:
                 count = outputs.present.sum(0) - 1
                 logits = logits / self.confidence_temperatures.to(device)[count].unsqueeze(-1)
-            yield fusion, logits, weights
+            yield fusion, logits, partial(mine.weights, rule)
 
     def forward(
         self,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from references import fusion as reference
 
 from altuna import fuse
-from altuna.fusion import RULES
+from altuna.fusion import RULES, highest
 
 GARBAGE = (float("nan"), float("inf"), -float("inf"), 3e38)
 
@@ -293,3 +293,11 @@ def test_names_ten_rows_at_most():
 def test_refuses_what_is_wrong(change, words):
     with pytest.raises(ValueError, match=words):
         fuse(**{"logits": torch.zeros(2, 4, 3), **change})
+
+
+@pytest.mark.parametrize("classes", [1, 2, 10, 31, 40])
+def test_the_highest_is_the_first_of_equals(classes):
+    logits = torch.randint(3, (3, 50, classes), generator=torch.Generator().manual_seed(classes)).double()
+    most, where = highest(logits)
+    assert torch.equal(most, logits.amax(-1))
+    assert where.tolist() == [[row.index(max(row)) for row in rows] for rows in logits.tolist()]

@@ -51,10 +51,10 @@ class MultimodalDataset(Dataset[Batch]):
 
     def _input(self, array: StoredArray | NDArray[Any], cells: NDArray[np.int64]) -> Input:
         if self.processes == 1:
-            return torch.from_numpy(array[cells])
+            return torch.from_numpy(array.take(cells, 0))
         places = np.arange(self.rank, len(cells), self.processes)
         mine = cells[places] if len(places) else cells[:1]
-        return Share(torch.from_numpy(array[mine]), torch.from_numpy(places), len(cells))
+        return Share(torch.from_numpy(array.take(mine, 0)), torch.from_numpy(places), len(cells))
 
     def shared(self, rank: int, processes: int) -> MultimodalDataset:
         """Return the same samples, whose batches have a process's share of the cells."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -60,7 +60,11 @@ class StoredArray:
         return self.shape[0]
 
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        gathered: NDArray[Any] = self._rows[rows]
+        return self.take(rows, 0)
+
+    def take(self, rows: NDArray[np.int64], axis: Literal[0]) -> NDArray[Any]:
+        """Return rows, as NumPy's ``take`` does, which is three times as fast as its brackets."""
+        gathered: NDArray[Any] = self._rows.take(rows, axis)
         # The system maps 64 kB around a row at least.
         self._gathered += len(gathered) * max(1 << 16, gathered.nbytes // max(1, len(gathered)))
         if self._gathered > _MAPPED_BYTES and hasattr(mmap, "MADV_DONTNEED"):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from altuna.fusion import highest, log_softmax
 from altuna.model import MultimodalClassifier, Outputs
 
 BINS = 15  # of the calibration error
@@ -15,49 +16,72 @@ BLOCK = 4096  # rows fused at once: what is made of them stays in the processor'
 
 
 class ClassificationMetrics:
-    """Accuracy, macro-F1, negative log-likelihood and ECE of predictions that come in batches.
+    """Accuracy, macro-F1, negative log-likelihood and ECE of K kinds of predictions, which come in batches.
 
     What is kept does not grow with the rows: counts by class and by bin of confidence, in float64.
 
     Args:
         classes: Number of classes C.
+        kinds: K, for example the modalities.
     """
 
-    def __init__(self, classes: int) -> None:
-        self.n, self.surprise = 0, 0.0
-        self.labelled = torch.zeros(classes, dtype=torch.int64)
-        self.wrong_right = torch.zeros(classes, 2, dtype=torch.int64)  # by the class predicted
+    def __init__(self, classes: int, kinds: int = 1) -> None:
+        self.classes, self.kinds = classes, kinds
+        self.nll_sum = torch.zeros(kinds, dtype=torch.float64)
+        self.labelled = torch.zeros(kinds, classes, dtype=torch.float64)
+        self.wrong_right = torch.zeros(kinds, classes, 2, dtype=torch.float64)  # by the class predicted
         # Rows right minus confidence, by bin: its size is the bin's share of the ECE.
-        self.excess = torch.zeros(BINS, dtype=torch.float64)
+        self.excess = torch.zeros(kinds, BINS, dtype=torch.float64)
 
-    def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Add predictions, as logits or log-probabilities [n, C], of rows with class numbers [n]."""
-        logits, labels = logits.cpu(), labels.cpu()
-        highest, best = logits.max(1)
-        shifted = (logits - highest.unsqueeze(1)).float()
-        total = shifted.exp().sum(1).double()
+    @property
+    def n(self) -> list[int]:
+        """How many rows each kind has had so far."""
+        return [int(n) for n in self.labelled.sum(1).tolist()]
+
+    def update(self, log_probabilities: Tensor, labels: Tensor, present: Tensor | None = None) -> None:
+        """Add predictions of rows.
+
+        Args:
+            log_probabilities: [K, n, C].
+            labels: [n] class numbers.
+            present: [K, n] bool, which rows count for each kind; all when None.
+        """
+        labels = labels.expand(log_probabilities.shape[:2])
+        most, best = highest(log_probabilities)
         right = best == labels
-        self.n += len(labels)
-        self.wrong_right += torch.bincount(2 * best + right, minlength=self.wrong_right.numel()).view(-1, 2)
-        self.labelled += labels.bincount(minlength=len(self.labelled))
-        own = shifted.gather(1, labels.unsqueeze(1)).squeeze(1) - total.log()
-        self.surprise -= own.clamp_min(math.log(1e-12)).sum().item()
-        confidence = total.reciprocal()
+        counts = torch.ones_like(most) if present is None else present.to(most)
+
+        def add(sums: Tensor, places: Tensor, values: Tensor) -> None:
+            """Add values [K, n] to a kind's sums at places [K, n]."""
+            first = torch.arange(0, sums.numel(), sums[0].numel()).unsqueeze(1)
+            sums += (first + places).flatten().bincount(values.flatten(), sums.numel()).view_as(sums)
+
+        add(self.labelled, labels, counts)
+        add(self.wrong_right, 2 * best + right, counts)
+        own = log_probabilities.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+        self.nll_sum -= (own.clamp_min(math.log(1e-12)) * counts).sum(1)
+        confidence = most.exp()
         # A confidence of exactly 1 is in the last bin; one that is no number makes the ECE none, in any.
         bins = (confidence * BINS).nan_to_num().long().clamp_max(BINS - 1)
-        self.excess += bins.bincount(right.double() - confidence, BINS)
+        add(self.excess, bins, (right.to(confidence) - confidence) * counts)
 
-    def compute(self) -> dict[str, float]:
-        """Return the figures over all rows so far; macro-F1 is over the classes that occur."""
-        right = self.wrong_right[:, 1]
-        occurring = self.wrong_right.sum(1) + self.labelled
-        f1 = 2 * right / occurring
-        return {
-            "accuracy": right.sum().item() / self.n,
-            "macro_f1": f1[occurring > 0].mean().item(),
-            "nll": self.surprise / self.n,
-            "ece": self.excess.abs().sum().item() / self.n,
-        }
+    def compute(self) -> list[dict[str, Any]]:
+        """Return the figures of each kind over all its rows so far, None of one without.
+
+        Macro-F1 is over the classes that occur.
+        """
+        found: list[dict[str, Any]] = []
+        for k, n in enumerate(self.n):
+            right = self.wrong_right[k, :, 1]
+            occurring = self.wrong_right[k].sum(1) + self.labelled[k]
+            figures = {
+                "accuracy": right.sum() / n,
+                "macro_f1": (2 * right / occurring)[occurring > 0].mean(),
+                "nll": self.nll_sum[k] / n,
+                "ece": self.excess[k].abs().sum() / n,
+            }
+            found.append({name: figure.item() if n else None for name, figure in figures.items()})
+        return found
 
 
 def classification_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
@@ -68,8 +92,8 @@ def classification_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, f
         labels: [N] class numbers.
     """
     metrics = ClassificationMetrics(probabilities.shape[1])
-    metrics.update(probabilities.cpu().double().log(), labels)
-    return metrics.compute()
+    metrics.update(probabilities.cpu().double().log().unsqueeze(0), labels.cpu())
+    return metrics.compute()[0]
 
 
 class Evaluation:
@@ -94,33 +118,30 @@ class Evaluation:
         self.model, self.chosen = model, model.check_fusion(fusion or model.fusion)
         rules = [self.chosen] if one_rule else model.fusions
         self.fused = {rule: ClassificationMetrics(model.num_classes) for rule in rules}
-        self.modalities = {name: ClassificationMetrics(model.num_classes) for name in model.modalities}
-        self.temperatures = model.temperatures.cpu()
+        self.alone = ClassificationMetrics(model.num_classes, len(model.modalities))
 
     @torch.no_grad()
     def update(self, outputs: Outputs, labels: Tensor) -> None:
         """Add the outputs of labelled samples [n]."""
         for block, mine in zip(outputs.split(BLOCK), torch.split(labels, BLOCK), strict=True):
-            for rule, logits, _ in self.model.fused_by(block, self.fused):
-                self.fused[rule].update(logits, mine)
-            for i, metrics in enumerate(self.modalities.values()):
-                has = block.present[i]
-                metrics.update(block.logits[i, has] / self.temperatures[i], mine[has])
+            alone = self.model.opinions(block, calibrated=True)
+            self.alone.update(alone.log_probabilities, mine, block.present)
+            for rule, logits, _ in self.model.fused_by(block, self.fused, calibrated=alone):
+                self.fused[rule].update(log_softmax(logits).unsqueeze(0), mine)
 
     def compute(self) -> dict[str, Any]:
         """Return ``n``, ``fused``, ``modalities`` and ``fusion`` over all samples so far."""
-        fused = {rule: metrics.compute() for rule, metrics in self.fused.items()}
-        nothing = dict.fromkeys(fused[self.chosen])
+        fused = {rule: metrics.compute()[0] for rule, metrics in self.fused.items()}
+        names, alone = self.model.modalities, zip(self.alone.compute(), self.alone.n, strict=True)
         return {
-            "n": self.fused[self.chosen].n,
+            "n": self.fused[self.chosen].n[0],
             "fused": fused[self.chosen],
             "modalities": {
-                name: {**(metrics.compute() if metrics.n else nothing), "n": metrics.n}
-                for name, metrics in self.modalities.items()
+                name: {**figures, "n": n} for name, (figures, n) in zip(names, alone, strict=True)
             },
             "fusion": {
                 "rule": self.chosen,
-                "temperatures": dict(zip(self.modalities, self.temperatures.tolist(), strict=True)),
+                "temperatures": dict(zip(names, self.model.temperatures.tolist(), strict=True)),
                 "rules": fused,
             },
         }
