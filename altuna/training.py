@@ -33,11 +33,26 @@ from altuna.model import Features, Outputs, concatenate
 from altuna.sharing import average, backward, everyone, laid_out, seed
 from altuna.splitting import clip_gradients, collected, part_of
 
-# Fused, a step reads and writes each parameter once, which is faster on CPUs too. That of SGD fails where
-# some parameters have their first step when others, as of a shared head, had theirs.
+
+def sgd(parameters: Iterable[Any], lr: float, decay: float = 0.0) -> torch.optim.SGD:
+    """Return stochastic gradient descent with a momentum of 0.9, fused."""
+    optimizer = torch.optim.SGD(parameters, lr, momentum=0.9, weight_decay=decay, fused=True)
+    # Fused, it fails in a step in which some parameters have a momentum and others none yet, as turns have.
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+    return optimizer
+
+
+def adamw(parameters: Iterable[Any], lr: float, decay: float = 0.0) -> torch.optim.AdamW:
+    """Return AdamW, fused."""
+    return torch.optim.AdamW(parameters, lr, weight_decay=decay, fused=True)
+
+
+# Fused, a step reads and writes each parameter once, which is faster on CPUs too.
 OPTIMIZERS: dict[str, Callable[[Iterable[Any], float, float], torch.optim.Optimizer]] = {
-    "adamw": lambda parameters, lr, decay: torch.optim.AdamW(parameters, lr, weight_decay=decay, fused=True),
-    "sgd": lambda parameters, lr, decay: torch.optim.SGD(parameters, lr, momentum=0.9, weight_decay=decay),
+    "adamw": adamw,
+    "sgd": sgd,
 }
 LOGGED = 20  # batches of an epoch, unless log_every says otherwise
 PARTS = 1000  # of a budget of seconds, for the learning rate

@@ -8,7 +8,8 @@ For each pair of encoders, in one process, step by step in turn, medians:
 - ``bare``: for each modality forward, backward and SGD step, and nothing else, at the same precision and
   memory format;
 - ``encoders``: forward and backward of the encoders alone, which no order of work can go below;
-- ``released``: forward of all, then backward and step in turn with all graphs kept, float32, contiguous.
+- ``released``: forward of all, then backward and step in turn with all graphs kept, float32, contiguous,
+  its optimizer not fused.
 
 Then each one's peak memory, in processes of its own, of which the median counts (what the allocator keeps
 differs by a twentieth from one to the next). Written to ``benchmarks/results/step.json``.
@@ -45,7 +46,7 @@ from altuna.encoders.resnet import ResNet
 from altuna.encoders.vit import ViT
 from altuna.methods.mla import MLA
 from altuna.peak import peak_memory, reset_peak_memory
-from altuna.training import Training
+from altuna.training import Training, sgd
 
 CLASSES = 6
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -116,7 +117,7 @@ class Networks:
         assert isinstance(width, int)
         self.head = nn.Linear(width, CLASSES).to(DEVICE)
         networks = nn.ModuleList([*self.encoders.values(), self.head])
-        self.optimizer = torch.optim.SGD(networks.parameters(), 1e-3, momentum=0.9)
+        self.optimizer = sgd(networks.parameters(), 1e-3)
         self.batch, self.precision = batch, precision
         if compiled:
             for encoder in self.encoders.values():
@@ -159,6 +160,8 @@ def as_released(pair: Pair, batch: Batch) -> Networks:
             if isinstance(module, ResNet):
                 module.format = torch.contiguous_format
         encoder.to(memory_format=torch.contiguous_format)
+    parameters = networks.optimizer.param_groups[0]["params"]
+    networks.optimizer = torch.optim.SGD(parameters, 1e-3, momentum=0.9)
     return networks
 
 

@@ -66,6 +66,21 @@ def test_gradients_of_another_layout_step_alike(optimizer):
     assert torch.allclose(*stepped, atol=1e-6)
 
 
+def test_sgd_is_that_of_torch_also_where_parameters_begin_at_different_steps():
+    stepped = []
+    for make in (OPTIMIZERS["sgd"], lambda p, lr, decay: torch.optim.SGD(p, lr, 0.9, weight_decay=decay)):
+        draws = torch.Generator().manual_seed(0)
+        first, second, head = (torch.nn.Parameter(torch.randn(5, 3, generator=draws)) for _ in range(3))
+        optimizer = make([first, second, head], 0.1, 0.01)
+        for turn in (first, second, first, second):
+            optimizer.zero_grad()
+            for p in (turn, head):
+                p.grad = torch.randn(5, 3, generator=draws)
+            optimizer.step()
+        stepped.append(torch.stack([first, second, head]).detach())
+    assert torch.allclose(*stepped, atol=1e-6)
+
+
 def test_the_loop_lays_gradients_out_before_the_step(manifest, tmp_path, monkeypatch):
     fit(manifest, tmp_path / "plain")
 
