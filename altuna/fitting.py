@@ -84,7 +84,7 @@ def fit(
         str, "Where curves go: tensorboard, wandb, mlflow, csv (or several: a,b), or none"
     ] = "tensorboard",
     precision: Annotated[str, "32-true or bf16-mixed; auto: bf16-mixed where the hardware has it"] = "auto",
-    accelerator: Annotated[str, "auto, cpu, gpu, ... (Lightning's names)"] = "auto",
+    accelerator: Annotated[str, "auto, cpu, gpu, cuda or mps"] = "auto",
     devices: Annotated[
         int | None, "GPUs a node, or processes on a CPU (default: 1, or what torchrun or Slurm started)"
     ] = None,

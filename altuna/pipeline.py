@@ -393,7 +393,7 @@ def _trainer(run: Path, options: Mapping[str, Any], quiet: bool, every: int | No
     there = started()
     name = options["accelerator"]
     exist = {"gpu": _has_gpu(), "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
-    if name not in (*ACCELERATORS, "tpu"):
+    if name not in ACCELERATORS:
         raise UserError(f"accelerator: no {name!r}{nearest(name, ACCELERATORS)}")
     if not exist.get(name, True):
         raise UserError(f"accelerator={name}: this machine has none that PyTorch {torch.__version__} can use")

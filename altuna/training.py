@@ -30,17 +30,25 @@ from altuna.features import weights_digest
 from altuna.files import replacing, write_text
 from altuna.methods.base import Method, Turn
 from altuna.model import Features, Outputs, concatenate
-from altuna.sharing import average, backward, everyone, laid_out, seed
+from altuna.sharing import average, backward, everyone, is_split, laid_out, seed
 from altuna.splitting import clip_gradients, collected, part_of
 
 
 def sgd(parameters: Iterable[Any], lr: float, decay: float = 0.0) -> torch.optim.SGD:
-    """Return stochastic gradient descent with a momentum of 0.9, fused."""
+    """Return stochastic gradient descent with a momentum of 0.9, fused but for split parameters."""
     optimizer = torch.optim.SGD(parameters, lr, momentum=0.9, weight_decay=decay, fused=True)
-    # Fused, it fails in a step in which some parameters have a momentum and others none yet, as turns have.
     for group in optimizer.param_groups:
+        group["fused"] = not any(map(is_split, group["params"]))  # PyTorch has it for AdamW alone
+        # Fused, it fails in a step in which some have a momentum and others none yet, as turns have.
         for p in group["params"]:
             optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+
+    def still_fused(optimizer: Any, state: dict[str, Any]) -> dict[str, Any]:
+        """Keep to this when a training goes on that was split, or is now."""
+        pairs = zip(state["param_groups"], optimizer.param_groups, strict=True)
+        return {**state, "param_groups": [{**saved, "fused": own["fused"]} for saved, own in pairs]}
+
+    optimizer.register_load_state_dict_pre_hook(still_fused)
     return optimizer
 
 

@@ -26,7 +26,9 @@ from altuna.report.drawing import Line, Text, save
 from altuna.report.gallery import gallery, kinds_of
 from altuna.report.report import MOST_BYTES
 from altuna.report.runs import read_runs
-from altuna.report.sections import _subset, confusion, missing, sections
+from altuna.report.sections import sections
+from altuna.report.sections.answers import confusion
+from altuna.report.sections.presence import _subset, missing
 from altuna.run import run_labels
 from altuna.tables import told_apart
 

@@ -61,7 +61,7 @@ def masked(
             try:
                 kept = staying(what, manifest, mine, filled[:, mine], labels[mine], [seed, number])
             except UserError as error:
-                raise UserError(f"{split} split: {error}") from None
+                raise UserError(f"{manifest.path}, {split} split: {error}") from None
             if not kept.any():
                 raise UserError(f"{manifest.path}: with these cells missing no {split} row is left")
             stays[:, mine] = kept
@@ -114,8 +114,8 @@ def read_mask(path: Path, manifest: Manifest, rows: Rows) -> Mask:
         table = pyarrow.parquet.read_table(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path}: not a Parquet file of missing cells: {error}") from None
+    except (OSError, pa.ArrowException):
+        raise UserError(f"{path}: not a Parquet file of missing cells, as present.parquet of a run") from None
     stated = (table.schema.metadata or {}).get(DATA)
     if stated and stated != _digest(manifest) and "id" not in manifest.columns:
         raise UserError(f"{path}: of other data than {manifest.path}")
