@@ -472,7 +472,10 @@ def export(
             f"{checked['samples']:,} samples as the model does, within {checked['largest_difference']:.1g}"
         )
         for modality in checked["without_samples"]:
-            typer.echo(f"{modality}: no sample has it, so its graph is not checked", err=True)
+            unread, why = checked["unread"].get(modality), "no sample has it"
+            if unread:
+                why = f"{unread['cells']:,} of its cells cannot be read (the first: {unread['first']})"
+            typer.echo(f"{modality}: {why}, so its graph is not checked", err=True)
 
 
 @app.command()

@@ -16,9 +16,9 @@ from altuna import console
 from altuna.data.decode import no_progress
 from altuna.data.manifest import SPLITS, Manifest
 from altuna.data.masking import Missing, staying
-from altuna.data.prepare import Samples, class_numbers, prepare_stores, samples_at
+from altuna.data.prepare import Samples, class_numbers, prepare_stores, samples_at, unread
 from altuna.data.splits import split_rows
-from altuna.data.store import cache_folder
+from altuna.data.store import Problem, cache_folder
 from altuna.errors import UserError
 from altuna.evaluation.metrics import Evaluation
 from altuna.files import replacing
@@ -77,7 +77,7 @@ def evaluate_run(
     check_mask(missing_mask, missing_rate, missing_pattern)
     if seed < 0:
         raise UserError(f"seed must be at least 0, got {seed}")
-    manifest, samples = open_split(predictor, config, data, split, root, store, quiet)
+    manifest, samples, _ = open_split(predictor, config, data, split, root, store, quiet)
     kept = np.array([name not in without for name in manifest.modalities])[:, None]
     left = samples.dataset.present & kept
     dataset, rows = samples.dataset.masked(left), samples.rows[left.any(axis=0)]
@@ -112,8 +112,10 @@ def open_split(
     root: Path | None = None,
     store: Path | None = None,
     quiet: bool = False,
-) -> tuple[Manifest, Samples]:
+) -> tuple[Manifest, Samples, dict[str, list[Problem]]]:
     """Return a manifest and the labelled samples of one of its splits, for a run with the options ``config``.
+
+    The third are the cells of the split that cannot be read, by modality.
 
     Raises:
         UserError: Unknown or empty split, or labels that the run does not know.
@@ -146,7 +148,7 @@ def open_split(
     readers = {name: predictor.description.readers[name] for name in manifest.modalities}
     progress = no_progress if quiet else console.reading
     stores = prepare_stores(manifest, readers, store or cache_folder() / "store", progress)
-    return manifest, samples_at(rows, stores, labels)
+    return manifest, samples_at(rows, stores, labels), unread(rows, stores)
 
 
 def predict_to_file(

@@ -18,14 +18,14 @@ _ENGINES: dict[str, tuple[str, str]] = {
         "onnxruntime",
         """\
 def run(file, **inputs):
-    return onnxruntime.InferenceSession(str(HERE / file)).run(None, inputs)
+    return loaded(file, onnxruntime.InferenceSession).run(None, inputs)
 """,
     ),
     "torch-export": (
         "torch",
         """\
 def run(file, **inputs):
-    found = torch.export.load(HERE / file).module()(*map(torch.from_numpy, inputs.values()))
+    found = loaded(file, torch.export.load).module()(*map(torch.tensor, inputs.values()))
     return [x.numpy() for x in (found if isinstance(found, tuple) else (found,))]
 """,
     ),
@@ -48,7 +48,10 @@ def image(path, size):  # the middle square of a picture, on white where it is t
         (),
         """\
 def video(path, frames, size):  # a .npy file: evenly spaced frames of a clip, uint8
-    return np.load(path).reshape(frames, size, size, 3)
+    clip = np.load(path)
+    if clip.dtype != np.uint8:
+        raise ValueError(f"must be uint8, is {clip.dtype}")
+    return clip.reshape(frames, size, size, 3)
 """,
     ),
     "audio": (
@@ -56,11 +59,17 @@ def video(path, frames, size):  # a .npy file: evenly spaced frames of a clip, u
         """\
 def audio(path, rate, seconds):  # mono, cut to its first seconds or padded with silence
     with open(path, "rb") as file:
-        wave, found = soundfile.read(file, dtype="float32", always_2d=True)
+        wave, found = soundfile.read(file, int(np.ceil(seconds * rate)), dtype="float32", always_2d=True)
     if found != rate:
         raise ValueError(f"has {found} samples a second; resample it to {rate} first")
-    cell, wave = np.zeros(max(1, round(rate * seconds)), np.int16), wave.mean(1)
-    wave = np.rint(wave[: len(cell)] * 32768).clip(-32768, 32767)
+    if not len(wave):
+        raise ValueError("no sound in it (0 samples)")
+    with np.errstate(over="ignore", invalid="ignore"):  # refused is what becomes infinite
+        wave = wave.mean(1)
+    if not np.isfinite(wave).all():
+        raise ValueError("has NaN or infinite samples")
+    cell = np.zeros(max(1, round(rate * seconds)), np.int16)
+    wave = np.rint(wave[: len(cell)].clip(-1, 1) * 32768).clip(max=32767)
     cell[: len(wave)] = wave
     return cell
 """,
@@ -78,13 +87,15 @@ def text(value, vocabulary, length):  # numbers of its words and their character
 """,
     ),
     "tokens": (
-        ("from pathlib import Path", "from tokenizers import Tokenizer"),
+        ("from tokenizers import Tokenizer",),
         """\
 def tokens(value, tokenizer, length):  # a tokenizer's numbers plus 1; 0 would be padding
-    tokenizer = Tokenizer.from_file(str(Path(__file__).parent / tokenizer))
+    tokenizer = loaded(tokenizer, lambda path: Tokenizer.from_file(str(path)))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     numbers = tokenizer.encode(value).ids
+    if not numbers:
+        raise ValueError("empty text")
     if len(numbers) > length:  # keep the last one if it marks the end
         numbers = [*numbers[: length - 1], numbers[-1] if tokenizer.post_processor else numbers[length - 1]]
     return np.array(numbers, np.int32) + 1
@@ -93,12 +104,13 @@ def tokens(value, tokenizer, length):  # a tokenizer's numbers plus 1; 0 would b
     "vector": (
         (),
         """\
-def vector(value, size):  # numbers with commas between; an empty one is missing
-    with np.errstate(over="ignore"):
-        numbers = np.array([number.strip() or "nan" for number in value.split(",")], np.float32)
-    if len(numbers) != size or np.isinf(numbers).any():
-        raise ValueError(f"give {size} finite number{'s' * (size > 1)}, with commas between")
-    if np.isnan(numbers).all():
+def vector(value, size):  # numbers, commas or blanks between; between two commas one may be missing
+    parts = [part.strip() for part in value.split(",")] if "," in value else value.split()
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite
+        numbers = np.array([part or "nan" for part in parts], np.float32)
+    if len(parts) != size or np.isfinite(numbers).sum() != sum(map(bool, parts)):
+        raise ValueError(f"give {size} finite number{'s, with commas or blanks between' * (size > 1)}")
+    if not any(parts):
         raise ValueError("all its numbers are empty")
     return numbers
 """,
@@ -125,7 +137,8 @@ def scripts(format: str, modalities: Sequence[tuple[str, Reader]]) -> dict[str, 
     # In a docstring, which a name can neither end nor break.
     usage = given.replace('"""', "'''").replace("\\", "/")
     kinds = [*dict.fromkeys(reader.name for _, reader in modalities)]
-    standard, others = ["import sys"], ["import numpy as np"]
+    standard = [*(f"import {name}" for name in ("json", "logging", "sys")), "from pathlib import Path"]
+    others = ["import numpy as np"]
     for line in (line for kind in kinds for line in _READ[kind][0]):
         (standard if line.split()[1] in sys.stdlib_module_names else others).append(line)
     readers = _READERS.format(
@@ -149,34 +162,48 @@ _EXAMPLE = '''\
     python example.py {usage}
 """
 
-import json
-from pathlib import Path
-
 import numpy as np
 import {package}
-from readers import from_command_line
-
-HERE = Path(__file__).parent
-config = json.loads((HERE / "export.json").read_text(encoding="utf-8"))
+from readers import loaded, main
 
 
 {engine}
 
-cells = from_command_line(config["modalities"])  # by name, of those that are given
-inputs = {{"present": np.array([[m["name"] in cells for m in config["modalities"]]])}}
-for i, m in enumerate(config["modalities"]):
-    inputs[f"features_{{i}}"] = np.zeros((1, m["features"]), np.float32)  # of what is absent: any numbers
-    if m["name"] in cells:
-        inputs[f"features_{{i}}"] = run(m["file"], cells=cells[m["name"]])[0]
-probabilities, weights, _ = run(config["fusion"]["file"], **inputs)
-answer = dict(zip(config["classes"], probabilities[0].tolist()))
-trust = {{m["name"]: w for m, w in zip(config["modalities"], weights[0].tolist())}}
-print(json.dumps({{"probabilities": answer, "weights": trust}}, indent=1))
+def predict(cells, config):  # cells [1, ...] by name, of the modalities that are given, and export.json
+    modalities = config["modalities"]
+    inputs = {{"present": np.array([[m["name"] in cells for m in modalities]])}}
+    for i, m in enumerate(modalities):
+        inputs[f"features_{{i}}"] = np.zeros((1, m["features"]), np.float32)  # of what is absent: any numbers
+        if m["name"] in cells:
+            inputs[f"features_{{i}}"] = run(m["file"], cells=cells[m["name"]])[0]
+    probabilities, weights, _ = run(config["fusion"]["file"], **inputs)
+    answer = dict(zip(config["classes"], probabilities[0].tolist()))
+    trust = {{m["name"]: w for m, w in zip(modalities, weights[0].tolist())}}
+    return {{"probabilities": answer, "weights": trust}}
+
+
+if __name__ == "__main__":
+    main(predict, __doc__)
 '''
 _READERS = '''\
 """What the graphs take, made of files, texts and numbers as in the training."""
 
 {imports}
+
+
+def loaded(name, load):
+    """Return what is made of a file beside this one; a ValueError says in a line what is wrong with it."""
+    path = Path(__file__).parent / name
+    if not path.is_file():
+        raise ValueError(f"{{name}}: no such file in {{path.parent}}")
+    try:
+        return load(path)
+    except Exception as error:
+        raise ValueError(f"{{name}}: cannot be loaded, is it whole? ({{in_a_line(error)}})") from None
+
+
+def in_a_line(error):
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 {readers}
@@ -196,20 +223,33 @@ def read(given, modalities):
         try:
             cells[name] = READERS[settings[name].pop("name")](value, **settings[name])[None]
         except Exception as error:  # a file may be broken in many ways
-            raise ValueError(f"{{name}}={{value}}: {{' '.join(str(error).split())}}") from None
+            raise ValueError(f"{{name}}={{value}}: {{in_a_line(error)}}") from None
     return cells
 
 
-def from_command_line(modalities):
-    """Read the NAME=VALUE arguments; a mistake is a line and exit code 2."""
+def named(arguments, names):
+    """Return what NAME=VALUE arguments give by name."""
     given = {{}}
-    for argument in sys.argv[1:]:
+    for argument in arguments:
         # A name may have a "=" too.
-        known = [m["name"] for m in modalities if argument.startswith(m["name"] + "=")]
+        known = [name for name in names if argument.startswith(name + "=")]
         name = max(known, key=len, default=argument.partition("=")[0])
+        if name in given:
+            raise ValueError(f"{{argument}}: {{name}} is given twice")
         given[name] = argument[len(name) + 1 :]
+    return given
+
+
+def main(predict, usage):
+    """Print what is predicted of the command line's arguments; a mistake is a line and exit code 2."""
+    if {{"-h", "--help"}} & {{*sys.argv[1:]}}:
+        print(usage.strip())
+        return
+    logging.disable()  # PyTorch logs a traceback of a file that it cannot load
     try:
-        return read(given, modalities)
+        config = loaded("export.json", lambda path: json.loads(path.read_text(encoding="utf-8")))
+        given = named(sys.argv[1:], [m["name"] for m in config["modalities"]])
+        print(json.dumps(predict(read(given, config["modalities"]), config), indent=1))
     except ValueError as mistake:
         print(f"example.py: {{mistake}}", file=sys.stderr)
         sys.exit(2)

@@ -18,6 +18,7 @@ from altuna import __version__, console
 from altuna.data.cells import Cells
 from altuna.data.dataset import MultimodalDataset
 from altuna.data.manifest import Manifest
+from altuna.data.store import Problem
 from altuna.errors import UserError
 from altuna.evaluating import open_split
 from altuna.evaluation.robustness import some_subsets
@@ -48,11 +49,15 @@ class Engine(Protocol):
 
 
 class Samples(NamedTuple):
-    """The run's own samples to check with: their dataset, and the rows of the manifest."""
+    """The run's own samples to check with: their dataset, and the rows of the manifest.
+
+    ``unread`` are the cells of their split that cannot be read, by modality.
+    """
 
     dataset: MultimodalDataset
     manifest: Manifest
     rows: NDArray[np.int64]
+    unread: Mapping[str, Sequence[Problem]]
 
 
 def export(
@@ -109,7 +114,8 @@ def check(
     """Compare predictions from subsets of the modalities, and of single samples, with the model's.
 
     All subsets are looked at or, of a size that has too many, some; those count that samples have. Modalities
-    ``without_samples`` are not checked at all. ``done`` is called after every modality, and at the end.
+    ``without_samples`` are not checked at all; ``unread`` says of how many cells, and why of the first, that
+    may be for. ``done`` is called after every modality, and at the end.
 
     Raises:
         UserError: A probability or a weight differs by more than ``TOLERANCE``.
@@ -166,6 +172,7 @@ def check(
         "subsets": compared,
         "of_subsets": 2**number - 1,
         "without_samples": [m for m in model.modalities if m not in features.of],
+        "unread": {m: {"cells": len(p), "first": p[0].reason} for m, p in samples.unread.items()},
         "largest_difference": worst,
     }
 
@@ -184,15 +191,20 @@ def _predicted(predictor: Predictor, features: Features, given: Tensor) -> Predi
 def _samples(
     predictor: Predictor, run: Path, data: str | None, root: Path | None, store: Path | None, quiet: bool
 ) -> Samples:
-    """Return up to ``SAMPLES`` of the split that the run was tested on."""
+    """Return up to ``SAMPLES`` of the split that the run was tested on.
+
+    Raises:
+        UserError: Nothing of it can be read.
+    """
     split = str(read_metrics(run)["split"])
-    manifest, found = open_split(predictor, read_config(run), data, split, root, store, quiet)
+    manifest, found, unread = open_split(predictor, read_config(run), data, split, root, store, quiet)
+    if not len(found.rows):
+        raise UserError(f"{manifest.path}, split {split}: nothing can be read of it to check with")
     some = np.unique(np.linspace(0, len(found.rows) - 1, SAMPLES).round().astype(int))
     dataset = found.dataset
     position = {m: p[some] for m, p in dataset.position.items()}
-    return Samples(
-        MultimodalDataset(dataset.arrays, position, dataset.labels[some]), manifest, found.rows[some]
-    )
+    chosen = MultimodalDataset(dataset.arrays, position, dataset.labels[some])
+    return Samples(chosen, manifest, found.rows[some], unread)
 
 
 def _write_safetensors(

@@ -7,7 +7,7 @@ downloaded. Any folder of ``save_pretrained`` or hub id does:  python examples/h
 import importlib.util
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 import altuna
 
@@ -22,20 +22,18 @@ def installed_model() -> str:
 
 def main(model: str | None = None) -> None:
     """Train on the names of the built-in emoji, and ask for the class of two phrases."""
-    with TemporaryDirectory() as folder:
-        run = altuna.fit(
-            "emoji",
-            modalities={"text": {"type": "text"}},
-            encoders={"text": {"name": f"hf:{model or installed_model()}", "tuning": "frozen"}},
-            epochs=8,
-            out=Path(folder) / "run",
-            logger="none",
-        )
-        answers = altuna.load(run).predict([{"text": "espresso with cream"}, {"text": "a sleepy kitten"}])
-        for phrase, answer in zip(
-            ("espresso with cream", "a sleepy kitten"), answers.to_pylist(), strict=True
-        ):
-            print(f"{phrase}: {answer['prediction']} ({answer['confidence']:.0%})")
+    folder = Path(mkdtemp(prefix="altuna-"))
+    run = altuna.fit(
+        "emoji",
+        modalities={"text": {"type": "text"}},
+        encoders={"text": {"name": f"hf:{model or installed_model()}", "tuning": "frozen"}},
+        epochs=8,
+        out=folder / "run",
+        logger="none",
+    )
+    answers = altuna.load(run).predict([{"text": "espresso with cream"}, {"text": "a sleepy kitten"}])
+    for phrase, answer in zip(("espresso with cream", "a sleepy kitten"), answers.to_pylist(), strict=True):
+        print(f"{phrase}: {answer['prediction']} ({answer['confidence']:.0%})")
 
 
 if __name__ == "__main__":

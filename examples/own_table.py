@@ -1,12 +1,13 @@
 """A table of pictures and captions, made here: train on it, and ask for samples that lack one of the two.
 
 The colour is in the picture only, the mood in the caption only, and the four classes need both.
+The run and its report stay in a temporary folder, which the output names.
 """
 
 import csv
 import random
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 from PIL import Image, ImageDraw
 
@@ -42,29 +43,29 @@ def write_table(folder: Path, samples: int = 240) -> Path:
 
 def main() -> None:
     """Train, then predict three samples with less and less known about them."""
-    with TemporaryDirectory() as folder:
-        run = altuna.fit(
-            write_table(Path(folder)),
-            encoders={"photo": {"width": 8}},
-            epochs=12,
-            batch_size=32,
-            lr=3e-3,
-            out=Path(folder) / "run",
-            logger="none",
-        )
-        model = altuna.load(run)
-        photo = Path(folder) / "red.png"
-        picture("red", random.Random(1)).save(photo)
-        samples = [
-            {"photo": photo, "caption": "a roaring storm"},
-            {"photo": photo},
-            {"caption": "still and slow"},
-        ]
-        print("\nA red picture and 'a roaring storm'; the picture alone; 'still and slow' alone:")
-        for row in model.predict(samples).to_pylist():
-            chances = {c: f"{row[f'p_{c}']:.0%}" for c in model.classes}
-            trust = {m: f"{row[f'weight_{m}']:.0%}" for m in model.modalities}
-            print(f"{row['prediction']:<10} {chances}  trusted: {trust}")
+    folder = Path(mkdtemp(prefix="altuna-"))
+    run = altuna.fit(
+        write_table(folder),
+        encoders={"photo": {"width": 8}},
+        epochs=12,
+        batch_size=32,
+        lr=3e-3,
+        out=folder / "run",
+        logger="none",
+    )
+    model = altuna.load(run)
+    photo = folder / "red.png"
+    picture("red", random.Random(1)).save(photo)
+    samples = [
+        {"photo": photo, "caption": "a roaring storm"},
+        {"photo": photo},
+        {"caption": "still and slow"},
+    ]
+    print("\nA red picture and 'a roaring storm'; the picture alone; 'still and slow' alone:")
+    for row in model.predict(samples).to_pylist():
+        chances = {c: f"{row[f'p_{c}']:.0%}" for c in model.classes}
+        trust = {m: f"{row[f'weight_{m}']:.0%}" for m in model.modalities}
+        print(f"{row['prediction']:<10} {chances}  trusted: {trust}")
 
 
 if __name__ == "__main__":

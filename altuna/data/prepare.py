@@ -82,6 +82,16 @@ def problems_of(stores: Mapping[str, Store], manifest: Manifest) -> list[Problem
     return sorted(problems, key=lambda problem: (problem.row, problem.column == ""))
 
 
+def unread(rows: NDArray[np.int64], stores: Mapping[str, Store]) -> dict[str, list[Problem]]:
+    """Return the cells of some manifest rows that cannot be read, by the modalities that have such."""
+    mine = {*(rows + 1).tolist()}
+    found = {
+        name: [problem for problem in store.problems if problem.kind != "note" and problem.row in mine]
+        for name, store in stores.items()
+    }
+    return {name: problems for name, problems in found.items() if problems}
+
+
 def samples_at(rows: NDArray[np.int64], stores: Mapping[str, Store], labels: NDArray[np.int64]) -> Samples:
     """Return the samples of some manifest rows; rows without any readable cell are left out.
 
