@@ -171,13 +171,14 @@ def trust_table(trust: dict[str, dict[str, float]]) -> Table:
     """Return the table of fusion weights, a row a modality: of classes, their mean and both ends.
 
     Args:
-        trust: By true class, the mean weight of every modality.
+        trust: By true class, the mean weight of every modality that its samples have.
     """
-    table = Table("", title="whom the model trusts: weight, mean over classes")
+    table = Table(title="whom the model trusts: weight, mean over classes")
+    table.add_column("", overflow="fold")
     for name in ("mean", "most", "in class", "least", "in class"):
         table.add_column(name, justify="left" if name == "in class" else "right", overflow="fold")
-    for modality in next(iter(trust.values())):
-        by_class = {label: weights[modality] for label, weights in trust.items()}
+    for modality in dict.fromkeys(m for weights in trust.values() for m in weights):
+        by_class = {label: weights[modality] for label, weights in trust.items() if modality in weights}
         ends = (end(by_class, key=by_class.__getitem__) for end in (max, min))
         cells = (cell for label in ends for cell in (f"{by_class[label]:.2f}", escape(label)))
         table.add_row(escape(modality), f"{mean(by_class.values()):.2f}", *cells)

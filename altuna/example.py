@@ -36,7 +36,10 @@ _READ: dict[str, tuple[tuple[str, ...], str]] = {
         ("from PIL import Image, ImageOps",),
         """\
 def image(path, size):  # the middle square of a picture, on white where it is transparent
-    picture = ImageOps.exif_transpose(Image.open(path))
+    picture = Image.open(path)
+    if picture.format in ("EPS", "WMF"):  # programs that other software would have to run
+        raise ValueError(f"refused: {picture.format} is not a picture of pixels")
+    picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I"):  # 16 bits a pixel
         picture = Image.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
     picture = picture.convert("RGBA")
@@ -55,11 +58,14 @@ def video(path, frames, size):  # a .npy file: evenly spaced frames of a clip, u
 """,
     ),
     "audio": (
-        ("import soundfile",),
+        ("import re", "import soundfile"),
         """\
 def audio(path, rate, seconds):  # mono, cut to its first seconds or padded with silence
-    with open(path, "rb") as file:
-        wave, found = soundfile.read(file, int(np.ceil(seconds * rate)), dtype="float32", always_2d=True)
+    with open(path, "rb") as file, soundfile.SoundFile(file) as sound:
+        wave, found = sound.read(int(np.ceil(seconds * rate)), "float32", always_2d=True), sound.samplerate
+        sizes = re.search(r"(?:data|Data Size|SSND)\\s*: (\\d+) \\(should be (\\d+)\\)", sound.extra_info)
+    if sizes and int(sizes[2]) < int(sizes[1]) < 2**31 - 2**16:  # a streamed one declares 2 GiB or more
+        raise ValueError(f"broken sound: truncated, {sizes[2]} of {sizes[1]} bytes are there")
     if found != rate:
         raise ValueError(f"has {found} samples a second; resample it to {rate} first")
     if not len(wave):
@@ -139,7 +145,7 @@ def scripts(format: str, modalities: Sequence[tuple[str, Reader]]) -> dict[str, 
     kinds = [*dict.fromkeys(reader.name for _, reader in modalities)]
     standard = [*(f"import {name}" for name in ("json", "logging", "sys")), "from pathlib import Path"]
     others = ["import numpy as np"]
-    for line in (line for kind in kinds for line in _READ[kind][0]):
+    for line in dict.fromkeys(line for kind in kinds for line in _READ[kind][0]):
         (standard if line.split()[1] in sys.stdlib_module_names else others).append(line)
     readers = _READERS.format(
         # Plain imports first, as sorters of imports have it.
@@ -218,13 +224,20 @@ def read(given, modalities):
         raise ValueError(f"give one or more of {{', '.join(settings)}}, as in NAME=VALUE")
     cells = {{}}
     for name, value in given.items():
-        if name not in settings or not value.strip():
+        if name not in settings or not isinstance(value, str) or not value.strip():
             raise ValueError(f"{{name}}={{value}}: write NAME=VALUE, NAME one of {{', '.join(settings)}}")
         try:
             cells[name] = READERS[settings[name].pop("name")](value, **settings[name])[None]
         except Exception as error:  # a file may be broken in many ways
             raise ValueError(f"{{name}}={{value}}: {{in_a_line(error)}}") from None
     return cells
+
+
+def described(path):
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if not {{"modalities", "classes", "fusion"}} <= {{*config}}:
+        raise ValueError("it describes no export")
+    return config
 
 
 def named(arguments, names):
@@ -247,10 +260,10 @@ def main(predict, usage):
         return
     logging.disable()  # PyTorch logs a traceback of a file that it cannot load
     try:
-        config = loaded("export.json", lambda path: json.loads(path.read_text(encoding="utf-8")))
+        config = loaded("export.json", described)
         given = named(sys.argv[1:], [m["name"] for m in config["modalities"]])
         print(json.dumps(predict(read(given, config["modalities"]), config), indent=1))
-    except ValueError as mistake:
-        print(f"example.py: {{mistake}}", file=sys.stderr)
+    except Exception as mistake:  # those of engines have kinds of their own
+        print(f"example.py: {{in_a_line(mistake)}}", file=sys.stderr)
         sys.exit(2)
 '''

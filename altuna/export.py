@@ -200,8 +200,11 @@ def _samples(
     manifest, found, unread = open_split(predictor, read_config(run), data, split, root, store, quiet)
     if not len(found.rows):
         raise UserError(f"{manifest.path}, split {split}: nothing can be read of it to check with")
-    some = np.unique(np.linspace(0, len(found.rows) - 1, SAMPLES).round().astype(int))
     dataset = found.dataset
+    spread = np.linspace(0, len(found.rows) - 1, SAMPLES).round().astype(int)
+    # Of each modality one at least, however rare.
+    first = [mine.argmax() for mine in dataset.present if mine.any()]
+    some = np.unique([*spread, *first])
     position = {m: p[some] for m, p in dataset.position.items()}
     chosen = MultimodalDataset(dataset.arrays, position, dataset.labels[some])
     return Samples(chosen, manifest, found.rows[some], unread)

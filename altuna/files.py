@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from errno import EIO
 from pathlib import Path
 from uuid import uuid4
 
@@ -27,9 +28,10 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
         os.replace(unfinished, path)
     except OSError as error:
-        if error.filename == str(unfinished):  # a name that nobody gave
-            error.filename = str(path)
-        raise
+        if str(unfinished) not in str(error):
+            raise
+        number = error.errno or EIO  # of a name that nobody gave
+        raise OSError(number, os.strerror(number), str(path)) from None
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -103,7 +103,8 @@ class Opinions:
         """Return the fused logits [B, C], in the precision they were computed in."""
         if rule == "product":
             return _total(self.log_probabilities * self._mask)
-        return _total(self.weights(rule).unsqueeze(-1) * self._z)
+        # Clamped, a logit of -inf makes no NaN of a weight of 0, nor of the gradient of any.
+        return _total(self.weights(rule).unsqueeze(-1) * self._z.clamp_min(torch.finfo(self._z.dtype).min))
 
     def weights(self, rule: Rule) -> Tensor:
         """Return the weights [M, B], likewise."""

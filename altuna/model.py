@@ -80,6 +80,11 @@ class Outputs(NamedTuple):
     present: Tensor
     joint: Tensor | None
 
+    def cpu(self) -> Outputs:
+        """Return the outputs in the CPU's memory."""
+        joint = None if self.joint is None else self.joint.cpu()
+        return Outputs(self.logits.cpu(), self.present.cpu(), joint)
+
     def split(self, size: int) -> Iterator[Outputs]:
         """Yield the outputs of ``size`` samples at a time; the last ones may be fewer."""
         for start in range(0, self.logits.shape[1], size):
@@ -298,7 +303,7 @@ class MultimodalClassifier(nn.Module):
         for m, f in features.items():
             z = self.classify(m, f)
             logits[self._number(m)].index_copy_(0, rows[m], z.to(logits))
-        joint = self.joint(features, rows, size) if self.head.is_joint else None
+        joint = self.joint(features, rows, size).to(logits) if self.head.is_joint else None
         return Outputs(logits, presence(rows, self.modalities, size), joint)
 
     def fuse(self, outputs: Outputs, fusion: str | None = None) -> Prediction:

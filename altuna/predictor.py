@@ -172,9 +172,7 @@ class Predictor:
         for batch in loader(dataset, batch_size or (MANY if plain else 64)):
             labels = batch.labels
             batch = batch.to(self.device)
-            out = self.model.outputs(batch.inputs, batch.rows, len(batch))
-            joint = None if out.joint is None else out.joint.cpu()
-            yield Outputs(out.logits.cpu(), out.present.cpu(), joint), labels
+            yield self.model.outputs(batch.inputs, batch.rows, len(batch)).cpu(), labels
 
     @torch.inference_mode()
     def features(self, dataset: MultimodalDataset, batch_size: int = 64) -> Features:

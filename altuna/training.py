@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
@@ -33,12 +33,14 @@ from altuna.model import Features, Outputs, concatenate
 from altuna.sharing import average, backward, everyone, is_split, laid_out, seed
 from altuna.splitting import clip_gradients, collected, part_of
 
+Fused = TypeVar("Fused", bound=torch.optim.Optimizer)
+
 
 def sgd(parameters: Iterable[Any], lr: float, decay: float = 0.0) -> torch.optim.SGD:
     """Return stochastic gradient descent with a momentum of 0.9, fused but for split parameters."""
     optimizer = torch.optim.SGD(parameters, lr, momentum=0.9, weight_decay=decay, fused=True)
     for group in optimizer.param_groups:
-        group["fused"] = not any(map(is_split, group["params"]))  # PyTorch has it for AdamW alone
+        group["fused"] = None if any(map(is_split, group["params"])) else True  # or for AdamW alone
         # Fused, it fails in a step in which some have a momentum and others none yet, as turns have.
         for p in group["params"]:
             optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
@@ -49,12 +51,25 @@ def sgd(parameters: Iterable[Any], lr: float, decay: float = 0.0) -> torch.optim
         return {**state, "param_groups": [{**saved, "fused": own["fused"]} for saved, own in pairs]}
 
     optimizer.register_load_state_dict_pre_hook(still_fused)
-    return optimizer
+    return _laid_out_when_loaded(optimizer)
 
 
 def adamw(parameters: Iterable[Any], lr: float, decay: float = 0.0) -> torch.optim.AdamW:
     """Return AdamW, fused."""
-    return torch.optim.AdamW(parameters, lr, weight_decay=decay, fused=True)
+    return _laid_out_when_loaded(torch.optim.AdamW(parameters, lr, weight_decay=decay, fused=True))
+
+
+def _laid_out_when_loaded(optimizer: Fused) -> Fused:
+    """Lay out what is loaded as parameters are: that of split ones comes in another order of memory."""
+
+    def lay_out(optimizer: torch.optim.Optimizer) -> None:
+        for p, state in optimizer.state.items():
+            for name, value in state.items():
+                if torch.is_tensor(value) and value.shape == p.shape and not is_split(p):
+                    state[name] = laid_out(value, p)
+
+    optimizer.register_load_state_dict_post_hook(lay_out)
+    return optimizer
 
 
 # Fused, a step reads and writes each parameter once, which is faster on CPUs too.

@@ -46,7 +46,7 @@ def main() -> None:
         files = {n for n, r in predictor.description.readers.items() if r.type in ("image", "audio", "video")}
         requests = []
         for i in range(40):  # fewer than the files that the sampler keeps
-            _, sample = draw()
+            _, sample, _ = draw()
             without = [None, *predictor.modalities][i % (len(predictor.modalities) + 1)]
             wrapped = {
                 m: handle_file(cell) if m in files else cell for m, cell in sample.items() if m != without

@@ -1,5 +1,6 @@
 """The page of altuna demo: what it answers, and how it behaves in a real browser."""
 
+import asyncio
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
@@ -28,19 +30,21 @@ from altuna.errors import UserError
 ARTEFACTS = Path(__file__).parent.parent / "artefacts"
 CHROMIUM = shutil.which("chromium")
 NASTY = "<img src=x onerror=alert(1)>"
+LONG = "Donaudampfschifffahrtselektrizitaetenhauptbetriebswerk"
+META = {"_type": "gradio.FileData"}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run of pictures, sounds, texts and numbers, one of whose classes is HTML."""
+    """A run of pictures, sounds, texts and numbers, one of whose classes is HTML and one a long word."""
     folder, rng = tmp_path_factory.mktemp("demo"), np.random.default_rng(0)
-    lines = ["id,split,label,photo,sound,title,acc_x,acc_y,acc_z"]
+    lines = ["id,split,label,image,sound,title,acc_x,acc_y,acc_z"]
     for i in range(48):
         c, split = i % 2, ("train", "train", "val", "test")[i // 2 % 4]
         pixels = rng.integers(0, 50, (16, 16, 3)) + 150 * c
         (folder / f"{i}.png").write_bytes(picture(Image.fromarray(pixels.astype(np.uint8))))
         (folder / f"{i}.wav").write_bytes(recording(tone(0.2, 8000, 400 + 400 * c), 8000))
-        label, word = (NASTY, "red apple") if c else ("plain", "green pear")
+        label, word = (NASTY, "red apple") if c else (LONG, "green pear")
         lines.append(f"s{i},{split},{label},{i}.png,{i}.wav,{word} {i},{c},{rng.normal():.3f},{1 - c}")
     (folder / "data.csv").write_text("\n".join(lines) + "\n")
     small = {"width": 4}
@@ -49,7 +53,7 @@ def run(tmp_path_factory):
         method="late_fusion",
         epochs=2,
         batch_size=12,
-        encoders={"photo": small, "sound": small},
+        encoders={"image": small, "sound": small},
         out=folder / "run",
         quiet=True,
     )
@@ -61,7 +65,7 @@ def predictor(run):
 
 
 def test_any_of_the_modalities_can_be_left_out(predictor, run):
-    some = answer(predictor, {"photo": None, "sound": None, "title": "red apple", "acc": " "})
+    some = answer(predictor, {"image": None, "sound": None, "title": "red apple", "acc": " "})
     (row,) = predictor.predict([{"title": "red apple"}]).to_pylist()
     assert some.probabilities == pytest.approx({c: row[f"p_{c}"] for c in predictor.classes})
     assert some.opinions.count("left out") == 3
@@ -69,7 +73,7 @@ def test_any_of_the_modalities_can_be_left_out(predictor, run):
     given = answer(
         predictor,
         {
-            "photo": str(run.parent / "1.png"),
+            "image": str(run.parent / "1.png"),
             "sound": str(run.parent / "1.wav"),
             "title": "red apple",
             "acc": "1, , 0.5",
@@ -77,13 +81,13 @@ def test_any_of_the_modalities_can_be_left_out(predictor, run):
     )
     assert "left out" not in given.opinions
     assert not given.message
-    assert "Give at least one of: photo, sound" in answer(predictor, {"photo": None, "sound": None}).message
+    assert "Give at least one of: image, sound" in answer(predictor, {"image": None, "sound": None}).message
 
 
 def test_a_bad_file_is_a_message(predictor, tmp_path):
     broken = tmp_path / "<b>.png"
     broken.write_bytes(b"\x89PNG not at all")
-    said = answer(predictor, {"photo": str(broken), "title": "red"})
+    said = answer(predictor, {"image": str(broken), "title": "red"})
     assert said.probabilities is None
     assert "not an image that Pillow can read" in said.message
     assert str(tmp_path) not in said.message
@@ -123,8 +127,9 @@ def test_no_rows_of_numbers(text, message):
 
 def test_examples_predict_as_their_samples(predictor, run, tmp_path):
     draw = sampler(predictor, str(run), str(tmp_path))
-    label, given = draw()
+    label, given, unread = draw()
     assert label in predictor.classes
+    assert not unread
     assert {*given} == {*predictor.modalities}
     assert answer(predictor, given).probabilities is not None
     for _ in range(60):
@@ -143,16 +148,38 @@ def test_examples_are_what_files_say(tmp_path):
     modalities = {"words": {"type": "text"}, "v": {"type": "vector"}}
     options = {"modalities": modalities, "out": tmp_path / "run", "epochs": 1, "quiet": True, "report": False}
     run = altuna.fit(tmp_path / "data.csv", **options)
-    _, given = sampler(altuna.load(run, "cpu"), str(run), str(tmp_path))()
+    draw = sampler(altuna.load(run, "cpu"), str(run), str(tmp_path))
+    _, given, _ = draw()
     name, number = given["words"].split()
     assert name == "word"
     assert numbers("v", given["v"]) == [int(number), 1 - int(number) % 2]
+    for file in tmp_path.glob("*.txt"):
+        file.unlink()
+    _, given, unread = draw()
+    assert [*given] == ["v"]
+    assert unread == ["words"]
+
+
+def test_what_an_example_lost_is_said(predictor):
+    pytest.importorskip("gradio")
+    from altuna.demo.page import page
+
+    blocks = page(predictor, "run", lambda: (LONG, {"title": "red"}, ["image", "sound"]))
+    (show,) = (event.fn for event in blocks.fns.values() if event.name == "show")
+    assert "Left out (cannot be read, or a part of a longer file): image, sound." in show()[-1]
 
 
 @pytest.mark.parametrize("port", [-1, 0, 70000])
 def test_no_port(port):
     with pytest.raises(UserError, match=f"from 1 to 65535, got {port}"):
         demo._free_port("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid", "a..b", ""])
+@pytest.mark.parametrize("port", [None, 8123])
+def test_no_host(host, port):
+    with pytest.raises(UserError, match=f"^--host '{host}' is no address of this machine: [^-]+$"):
+        demo._free_port(host, port)
 
 
 def failed(capsys, monkeypatch, *arguments):
@@ -180,7 +207,7 @@ def test_a_port_in_use(run, capsys, monkeypatch):
         assert f"port {port}: Address already in use" in failed(
             capsys, monkeypatch, "demo", run, "--port", port
         )
-    assert "192.0.2.1" in failed(capsys, monkeypatch, "demo", run, "--host", "192.0.2.1")
+    assert "--host '192.0.2.1'" in failed(capsys, monkeypatch, "demo", run, "--host", "192.0.2.1")
 
 
 def test_not_a_run(tmp_path, capsys, monkeypatch):
@@ -189,9 +216,9 @@ def test_not_a_run(tmp_path, capsys, monkeypatch):
 
 
 @contextmanager
-def served(run, host="127.0.0.1", shown="127.0.0.1"):
+def served(run, host="127.0.0.1", shown="127.0.0.1", stderr=None):
     """A demo in a process of its own; gives its address."""
-    with demo_process(run, host) as process:
+    with demo_process(run, host, stderr) as process:
         ready, _, _ = select.select([process.stdout], [], [], 120)
         line = process.stdout.readline() if ready else ""
         assert line.startswith(f"open http://{shown}:"), line
@@ -199,12 +226,11 @@ def served(run, host="127.0.0.1", shown="127.0.0.1"):
 
 
 @contextmanager
-def demo_process(run, host):
+def demo_process(run, host, stderr):
     port = demo._free_port(host, None)
     command = [sys.executable, "-m", "altuna", "demo", str(run), "--host", host, "--port", str(port)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment)
     try:
         yield process
     finally:
@@ -216,9 +242,15 @@ def demo_process(run, host):
 
 
 @pytest.fixture(scope="module")
-def address(run):
+def terminal(tmp_path_factory):
+    """The file with what the demo writes to the terminal."""
+    return tmp_path_factory.mktemp("terminal") / "stderr"
+
+
+@pytest.fixture(scope="module")
+def address(run, terminal):
     pytest.importorskip("gradio")
-    with served(run) as found:
+    with terminal.open("w") as stderr, served(run, stderr=stderr) as found:
         yield found
 
 
@@ -254,7 +286,13 @@ def tab(browser, address):
     view = browser.new_page(viewport={"width": 1200, "height": 1000})
     complaints, elsewhere = [], []
     view.complaints = complaints
-    view.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+
+    def listen(message):
+        # What is left out comes of Gradio's client, with every upload.
+        if message.type in ("error", "warning") and message.text != "Method not implemented.":
+            complaints.append(message.text)
+
+    view.on("console", listen)
     view.on("pageerror", lambda error: complaints.append(str(error)))
     view.on(
         "request",
@@ -303,10 +341,43 @@ def test_a_corrupt_file_then_a_good_one(tab, run, tmp_path):
     shot(tab, "corrupt-file")
     tab.get_by_role("button", name="Clear").click()
     tab.get_by_label("acc").fill("1, 0.5, 0")
-    tab.get_by_label("acc").press("Shift+Enter")
+    tab.get_by_label("acc").press("Enter")
     opinions(tab).nth(3).wait_for()
     assert not problem.is_visible()
     shot(tab, "numbers-alone")
+
+
+def test_enter_predicts_and_with_shift_breaks_the_line(tab):
+    title = tab.get_by_label("title")
+    title.fill("red")
+    title.press("Shift+Enter")
+    title.press_sequentially("apple")
+    assert title.input_value() == "red\napple"
+    tab.wait_for_timeout(1000)
+    assert not opinions(tab).count()
+    title.press("Enter")
+    opinions(tab).nth(3).wait_for()
+    assert title.input_value() == "red\napple"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_cut_off(width, scheme, tab):
+    tab.set_viewport_size({"width": width, "height": 1000})
+    tab.emulate_media(color_scheme=scheme)
+    tab.get_by_role("button", name="Example from the test split").click()
+    tab.wait_for_function("document.querySelector('textarea').value != ''")
+    tab.get_by_role("button", name="Predict").click()
+    opinions(tab).nth(3).wait_for()
+    tab.locator(".confidence-set").nth(1).wait_for()
+    shot(tab, f"{width}-{scheme}")
+    assert LONG in "".join(tab.locator(".confidence-set").all_inner_texts())
+    shown = ".opinions th, .opinions td, .output-class, .confidence-set *"
+    cut = """shown => [...document.querySelectorAll(shown)]
+        .filter(e => e.scrollWidth > e.clientWidth + 1
+            || e.getBoundingClientRect().right > e.closest('.block').getBoundingClientRect().right)
+        .map(e => e.innerText)"""
+    assert not tab.evaluate(cut, shown)
 
 
 def test_a_sound_then_a_corrupt_one(tab, run, tmp_path):
@@ -356,8 +427,52 @@ def test_ipv6(run):
 def test_over_the_interface(address, run):
     client = pytest.importorskip("gradio_client").Client(address, verbose=False)
     label, table, message = client.predict(None, None, "red apple", "1,2,3", api_name="/predict")
-    assert {c["label"] for c in label["confidences"]} == {NASTY, "plain"}
+    assert {c["label"] for c in label["confidences"]} == {NASTY, LONG}
     assert "left out" in table
     assert not message
     assert "1 numbers" in client.predict(None, None, "", "1", api_name="/predict")[2]
     json.dumps(label)
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([5, None, "red", ""], "'image': give a file that was uploaded"),
+        ([None, "1.wav", "red", ""], "'sound': give a file that was uploaded"),
+        ([{"url": "x"}, None, "red", ""], "'image': give a file"),
+        ([{"path": 5, "meta": META}, None, "red", ""], "'image': give a file"),
+        ([{"path": __file__, "meta": META}, None, "red", ""], "'image': give a file"),
+        ([{"path": __file__}, None, "red", ""], "'image': give a file"),  # which Gradio would open
+        ([{"path": "x" * 5000, "meta": META}, None, "red", ""], "'image': give a file"),
+        ([{"path": "\0", "meta": META}, None, "red", ""], "'image': give a file"),
+        ([None, None, {"a": 1}, ""], "'title': give a string"),
+        ([None, None, "red", [1, 2, 3]], "'acc': give a string"),
+        ([None, "red"], "give 4 inputs (image, sound, title, acc), not 2"),
+    ],
+)
+def test_a_mistake_over_the_interface_is_told(cells, message, address, terminal):
+    httpx = pytest.importorskip("httpx")
+    call = f"{address}/gradio_api/call/predict"
+    asked = httpx.post(call, json={"data": cells}, timeout=60).json()
+    kind, data = httpx.get(f"{call}/{asked['event_id']}", timeout=60).text.strip().split("\n")
+    assert kind == "event: error"
+    assert json.loads(data.removeprefix("data: "))["error"].startswith(message)
+    assert "Traceback" not in terminal.read_text()
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_no_url_is_fetched(place, predictor, monkeypatch):
+    gradio = pytest.importorskip("gradio")
+    from altuna.demo.page import page
+
+    async def fetch(url, *rest):
+        pytest.fail(f"asked for {url}")
+
+    monkeypatch.setattr("gradio.processing_utils.async_ssrf_protected_get", fetch)
+    blocks = page(predictor, "run", None)
+    (predict,) = (event for event in blocks.fns.values() if event.api_name == "predict")
+    cells = [None] * 4
+    cells[place] = {"path": "https://huggingface.co/logo.png", "meta": META}
+    told = pytest.raises(gradio.Error, match="no URL" if place < 2 else "a string")
+    with ThreadPoolExecutor() as pool, told:  # this thread may have playwright's loop
+        pool.submit(asyncio.run, blocks.preprocess_data(predict, cells, None)).result()

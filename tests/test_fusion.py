@@ -301,3 +301,13 @@ def test_the_highest_is_the_first_of_equals(classes):
     most, where = highest(logits)
     assert torch.equal(most, logits.amax(-1))
     assert where.tolist() == [[row.index(max(row)) for row in rows] for rows in logits.tolist()]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_logit_of_minus_infinity_makes_no_nan(rule):
+    logits = torch.tensor([[[-torch.inf, 0.0]], [[0.0, 1.0]]], requires_grad=True)
+    fused = fuse(logits, rule=rule, fixed_weights=torch.tensor([0.0, 1.0]) if rule == "fixed" else None)
+    assert fused.probabilities.isfinite().all()
+    assert fused.weights.isfinite().all()
+    fused.probabilities[:, 1].sum().backward()
+    assert logits.grad[:, :, 1].isfinite().all()

@@ -8,7 +8,7 @@ from references import metrics as reference
 from torch import nn
 
 from altuna import MultimodalClassifier
-from altuna.evaluation.metrics import classification_metrics, evaluate
+from altuna.evaluation.metrics import ClassificationMetrics, classification_metrics, evaluate
 from altuna.model import UNIMODAL_FUSIONS, Outputs
 
 
@@ -109,3 +109,20 @@ def test_evaluates_the_fused_and_every_rule(head):
     agrees(model.fuse(outputs).probabilities, labels, got["fused"])
     agrees(model.fuse(outputs, "entropy").probabilities, labels, rules["entropy"])
     assert rules["entropy"] != rules["calibrated_entropy"]
+
+
+def test_blocks_and_what_stands_in_absent_cells_do_not_matter():
+    logits, labels = draw(3, 3 * 500)
+    logits, labels = logits.view(3, 500, 5), labels[:500]
+    present = torch.rand(3, 500, generator=torch.Generator().manual_seed(0)) < 0.6
+    whole, parts = (ClassificationMetrics(5, 3) for _ in range(2))
+    whole.update(logits.log_softmax(-1), labels, present)
+    for rows in torch.arange(500).split(70):
+        parts.update(logits[:, rows].log_softmax(-1), labels[rows], present[:, rows])
+    assert parts.n == present.sum(1).tolist()
+    for mine, theirs, i in zip(whole.compute(), parts.compute(), range(3), strict=True):
+        assert mine == pytest.approx(theirs)
+        agrees(logits[i, present[i]].softmax(1), labels[present[i]], mine)
+    model, outputs, labels = case()
+    broken = outputs._replace(logits=outputs.logits.masked_fill(~outputs.present.unsqueeze(-1), torch.nan))
+    assert evaluate(model, broken, labels) == evaluate(model, outputs, labels)

@@ -354,7 +354,7 @@ def test_of_many_modalities_all_are_among_the_subsets(modalities):
     }
     assert "all" in labels
     page = write_report([modalities]).read_text()
-    assert "<summary>Modality gap and alignment of 63 pairs</summary>" in page
+    assert "<summary>Modality gap and alignment of 63 of 190 pairs</summary>" in page
     assert "too many of more than 8 modalities" in page
 
 
@@ -609,8 +609,6 @@ def test_trust_is_shown_of_any_number_of_modalities():
 
 
 def test_trust_is_the_mean_weight_by_class():
-    columns = {"label": ["x", "y"], "weight_m": [0.25, 1.0], "weight_absent": [0.75, 0.0]}
-    assert trust_by_class(pa.table(columns)) == {
-        "x": {"m": 0.25, "absent": 0.75},
-        "y": {"m": 1.0, "absent": 0.0},
-    }
+    columns = {"label": ["x", "x", "y"], "weight_m": [0.25, 1.0, 1.0], "weight_rare": [0.75, 0.0, 0.0]}
+    there = {"present_m": [True] * 3, "present_rare": [True, False, False]}
+    assert trust_by_class(pa.table(columns | there)) == {"x": {"m": 0.625, "rare": 0.75}, "y": {"m": 1.0}}

@@ -81,6 +81,28 @@ def test_sgd_is_that_of_torch_also_where_parameters_begin_at_different_steps():
     assert torch.allclose(*stepped, atol=1e-6)
 
 
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS])
+def test_momentum_that_comes_in_another_layout_steps_alike(optimizer):
+    draws = torch.Generator().manual_seed(0)
+    weights = torch.randn(4, 3, 5, 5, generator=draws).to(memory_format=torch.channels_last)
+    gradients = [torch.randn(4, 3, 5, 5, generator=draws) for _ in range(2)]
+    stepped = []
+    for layout in (torch.channels_last, torch.contiguous_format):
+        parameter = torch.nn.Parameter(weights.clone())
+        chosen = OPTIMIZERS[optimizer]([parameter], 0.1, 0.01)
+        for gradient in gradients:
+            parameter.grad = gradient.to(memory_format=torch.channels_last)
+            chosen.step()
+            saved = chosen.state_dict()
+            of = {
+                k: v.contiguous(memory_format=layout) if v.ndim == 4 else v
+                for k, v in saved["state"][0].items()
+            }
+            chosen.load_state_dict({**saved, "state": {0: of}})
+        stepped.append(parameter.detach())
+    assert torch.allclose(*stepped, atol=1e-6)
+
+
 def test_the_loop_lays_gradients_out_before_the_step(manifest, tmp_path, monkeypatch):
     fit(manifest, tmp_path / "plain")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -114,7 +115,9 @@ def read_mask(path: Path, manifest: Manifest, rows: Rows) -> Mask:
         table = pyarrow.parquet.read_table(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, pa.ArrowException):
+    except (OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno:  # it may not be opened
+            raise UserError(f"{path}: cannot be read: {os.strerror(error.errno)}") from None
         raise UserError(f"{path}: not a Parquet file of missing cells, as present.parquet of a run") from None
     stated = (table.schema.metadata or {}).get(DATA)
     if stated and stated != _digest(manifest) and "id" not in manifest.columns:

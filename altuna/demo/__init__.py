@@ -61,16 +61,26 @@ def _free_port(host: str, port: int | None) -> int:
     """Return ``port`` if it can be listened on, or the first that can when None."""
     if port is not None and not 0 < port < 2**16:
         raise UserError(f"--port must be a number from 1 to 65535, got {port}")
+    try:
+        _listen(host, 0)
+    except (OSError, UnicodeError) as error:  # the latter of a..b
+        reason = getattr(error, "strerror", "not a name")
+        raise UserError(f"--host {host!r} is no address of this machine: {reason}") from None
     for candidate in range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else (port,):
         try:
             for address in (host, "127.0.0.1"):  # Gradio wants the port there too, whatever the host
-                family = socket.getaddrinfo(address, candidate, type=socket.SOCK_STREAM)[0][0]
-                with socket.socket(family, socket.SOCK_STREAM) as trial:
-                    trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    trial.bind((address, candidate))
+                _listen(address, candidate)
             return candidate
         except OSError as error:
             reason = error.strerror
     if port is None:
         raise UserError(f"{host}: no free port from {FIRST_PORT} on: {reason}; --port names one")
     raise UserError(f"cannot listen on {host}, port {port}: {reason}; --port names another")
+
+
+def _listen(address: str, port: int) -> None:
+    """Try whether a port, any if 0, can be listened on."""
+    family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        trial.bind((address, port))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,21 @@ from altuna.predictor import Predictor
 
 CLASSES = 10  # that are shown
 _CSS = """
+h1, #truth, .prediction, .opinions td, .problem { overflow-wrap: anywhere; }
+.prediction .confidence, .opinions td:nth-child(n+3) { white-space: nowrap; }
 .opinions { overflow-x: auto; }
 .opinions table { width: 100%; border-collapse: collapse; }
 .opinions th, .opinions td { text-align: left; padding: 0.3rem 0.6rem; }
-.opinions td:nth-child(2) { overflow-wrap: break-word; min-width: 7rem; max-width: 20rem; }
+.opinions td:nth-child(-n+2) { min-width: 7rem; }
 .opinions .bar { display: inline-block; width: 4rem; height: 0.6rem; background: #8884; }
-@media (max-width: 40rem) { .opinions .bar { display: none; } .opinions td { padding: 0.3rem; } }
 .opinions .bar span { display: block; height: 100%; background: var(--color-accent); }
-.problem { padding: 0.6rem; border-left: 4px solid #c33; background: #c332; overflow-wrap: anywhere; }
+.problem { padding: 0.6rem; border-left: 4px solid #c33; background: #c332; }
+@media (max-width: 40rem) {
+  .opinions .bar { display: none; }
+  .opinions table { font-size: 0.85em; }
+  .opinions th, .opinions td { padding: 0.25rem; }
+  .opinions td:nth-child(-n+2) { min-width: 4.7rem; }
+}
 """
 
 
@@ -60,22 +68,32 @@ def page(predictor: Predictor, run: str, draw: Sampler | None) -> gr.Blocks:
                 truth = gr.HTML(elem_id="truth")
             with gr.Column():
                 message = gr.HTML(elem_id="message")
-                probabilities = gr.Label(label="Prediction", num_top_classes=CLASSES)
+                probabilities = gr.Label(
+                    label="Prediction", num_top_classes=CLASSES, elem_classes="prediction"
+                )
                 opinions = gr.HTML(elem_classes="opinions", elem_id="opinions")
         answers = [probabilities, opinions, message]
-        # Enter in a line asks as well; in several lines it begins the next.
         asked = [go.click, *(i.submit for i in inputs if isinstance(i, gr.Textbox))]
         gr.on(asked, predict, inputs, answers, api_name="predict")
         clear.add([*answers, truth])
         if draw is not None:
 
             def show() -> Any:
-                label, given = draw()
+                label, given, left_out = draw()
                 cells = [given.get(m) for m in predictor.modalities]
-                said = f"<p>A sample of the test split. Its class: <b>{html.escape(label)}</b>.</p>"
-                return [*cells, None, "", "", said]
+                said = f"A sample of the test split. Its class: <b>{html.escape(label)}</b>."
+                if left_out:
+                    why = "cannot be read, or a part of a longer file"
+                    said += f" Left out ({why}): {html.escape(', '.join(left_out))}."
+                return [*cells, None, "", "", f"<p>{said}</p>"]
 
             example.click(show, None, [*inputs, *answers, truth], api_visibility="private")
+    proceed = blocks.preprocess_data
+
+    async def preprocess(event: Any, cells: list[Any], *rest: Any, **named: Any) -> Any:
+        return await proceed(event, _checked(event.inputs, cells), *rest, **named)
+
+    blocks.preprocess_data = preprocess  # before it, nothing is fetched or opened
     blocks.queue(default_concurrency_limit=1, max_size=100)
     return blocks
 
@@ -99,22 +117,57 @@ def start(blocks: gr.Blocks, host: str, port: int, max_upload: str) -> None:
     )
 
 
+def _checked(inputs: list[Any], cells: list[Any]) -> list[Any]:
+    """Return what a client gave as uploads and texts alone.
+
+    Else Gradio fetches what URLs name, takes any path of this machine for a picture if ``meta`` is left out,
+    and prints a stack trace in the terminal for a wrong type.
+
+    Raises:
+        gr.Error: It is something else; the client is told.
+    """
+    names = [place.label.strip() for place in inputs]
+    if len(cells) != len(names):
+        told = f"give {len(names)} inputs ({', '.join(names)}), not {len(cells)}"
+        raise gr.Error(told, print_exception=False)
+    checked = []
+    for name, place, cell in zip(names, inputs, cells, strict=True):
+        if isinstance(place, gr.Textbox):
+            if not (cell is None or isinstance(cell, str)):
+                raise gr.Error(f"{name!r}: give a string", print_exception=False)
+        elif cell is not None:
+            path = cell.get("path") if isinstance(cell, dict) else None
+            if not (isinstance(path, str) and _is_upload(path, place.GRADIO_CACHE)):
+                told = f"{name!r}: give a file that was uploaded within the last hour, no URL or other path"
+                raise gr.Error(told, print_exception=False)
+            cell = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        checked.append(cell)
+    return checked
+
+
+def _is_upload(path: str, folder: str) -> bool:
+    # Not Path.is_file, which raises an OSError if the name is too long.
+    return os.path.isfile(path) and Path(path).resolve().is_relative_to(Path(folder).resolve())
+
+
 def _input(name: str, place: str, reader: Reader) -> Any:
     """Return the input of a modality; of files it gives the path: our readers say what is wrong with one."""
+    label = f" {name}"  # 'image' itself is the name of some of Gradio's translations, and it warns
     if reader.type not in ("image", "audio", "video"):
         size = reader.shape[0]
         several = "numbers, with commas between, or JSON"
         hint = "a text" if reader.type == "text" else "a number" if size == 1 else f"{size} {several}"
-        return gr.Textbox(label=name, elem_id=place, lines=1 if hint == "a number" else 2, placeholder=hint)
+        # Of one line to begin with: Enter predicts only then. Shift+Enter begins the next.
+        return gr.Textbox(label=label, elem_id=place, lines=1, placeholder=hint)
     component: Any
     if reader.type == "image":
-        component = gr.Image(label=name, elem_id=place, sources=["upload", "clipboard"], height=240)
+        component = gr.Image(label=label, elem_id=place, sources=["upload", "clipboard"], height=240)
     elif reader.type == "audio":
         # Without the button that uploads the sound to a forum, to share it.
         sources: Any = ["upload", "microphone"]
-        component = gr.Audio(label=name, elem_id=place, sources=sources, buttons=["download"])
+        component = gr.Audio(label=label, elem_id=place, sources=sources, buttons=["download"])
     else:
-        component = gr.Video(label=name, elem_id=place, sources=["upload"], height=240)
+        component = gr.Video(label=label, elem_id=place, sources=["upload"], height=240)
     component.preprocess = lambda payload: (
         payload and payload.path
     )  # of a subclass there would be no frontend

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,14 +18,15 @@ from altuna.predictor import Predictor
 from altuna.recipes import find_manifest
 from altuna.run import read_config
 
-Sampler = Callable[[], tuple[str, dict[str, Any]]]
+Sampler = Callable[[], tuple[str, dict[str, Any], list[str]]]
 KEPT = 50  # written files that stay
 
 
 def sampler(predictor: Predictor, run: str, folder: str) -> Sampler | None:
     """Return what draws a sample of the run's test split; None if the data are not to be had.
 
-    It gives the sample's class, and its cells as the page's inputs take them.
+    It gives the sample's class, its cells as the page's inputs take them, and which modalities are left out:
+    they cannot be read, or are a part of a longer file.
 
     Args:
         predictor: The run's.
@@ -47,16 +47,17 @@ def sampler(predictor: Predictor, run: str, folder: str) -> Sampler | None:
     cells = {name: Cells(manifest, name) for name in manifest.modalities}
     written: list[Path] = []
 
-    def draw() -> tuple[str, dict[str, Any]]:
+    def draw() -> tuple[str, dict[str, Any], list[str]]:
         row = int(random.choice(rows))
         given: dict[str, Any] = {}
+        left_out = []
         for name, modality in manifest.modalities.items():
             cell = cells[name][row]
-            with suppress(BadCellError, OSError):  # what cannot be read is left out
-                if cell is None:
-                    continue
+            if cell is None:
+                continue
+            try:
+                numbers = predictor.description.readers[name].read(cell)
                 if modality.type == "vector":
-                    numbers = predictor.description.readers[name].read(cell)
                     given[name] = ", ".join("" if x != x else f"{x:g}" for x in numbers)
                 elif modality.type == "text":
                     given[name] = text_of(cell, silent)
@@ -66,8 +67,10 @@ def sampler(predictor: Predictor, run: str, folder: str) -> Sampler | None:
                     written.append(Path(folder) / f"example-{uuid4().hex}{suffix}")
                     written[-1].write_bytes(content)
                     given[name] = str(written[-1])
+            except (BadCellError, OSError):  # the latter of a part of a file, which is no file itself
+                left_out.append(name)
         while len(written) > KEPT:
             written.pop(0).unlink(missing_ok=True)
-        return str(manifest.labels[row].as_py()), given
+        return str(manifest.labels[row].as_py()), given, left_out
 
     return draw

@@ -52,6 +52,6 @@ def read_features(run: Path) -> MapFeatures | None:
     start = "features/"
     names = [key.removeprefix(start) for key in arrays if key.startswith(start)]
     return MapFeatures(
-        {name: arrays[start + name].astype(np.float32) for name in names},
+        {name: np.nan_to_num(arrays[start + name].astype(np.float32)) for name in names},
         {name: arrays[f"rows/{name}"] for name in names},
     )

@@ -26,7 +26,6 @@ class ClassificationMetrics:
     """
 
     def __init__(self, classes: int, kinds: int = 1) -> None:
-        self.classes, self.kinds = classes, kinds
         self.nll_sum = torch.zeros(kinds, dtype=torch.float64)
         self.labelled = torch.zeros(kinds, classes, dtype=torch.float64)
         self.wrong_right = torch.zeros(kinds, classes, 2, dtype=torch.float64)  # by the class predicted
@@ -123,7 +122,7 @@ class Evaluation:
     @torch.no_grad()
     def update(self, outputs: Outputs, labels: Tensor) -> None:
         """Add the outputs of labelled samples [n]."""
-        for block, mine in zip(outputs.split(BLOCK), torch.split(labels, BLOCK), strict=True):
+        for block, mine in zip(outputs.cpu().split(BLOCK), torch.split(labels.cpu(), BLOCK), strict=True):
             alone = self.model.opinions(block, calibrated=True)
             self.alone.update(alone.log_probabilities, mine, block.present)
             for rule, logits, _ in self.model.fused_by(block, self.fused, calibrated=alone):

@@ -13,7 +13,8 @@ from altuna.report.drawing import PALETTE, Area, Dot, Drawing, Line, Point, Text
 
 WIDTH, HEIGHT = 480.0, 300.0
 LEFT, RIGHT, BOTTOM, ROW = 50.0, 20.0, 40.0, 18.0
-LONGEST = 26  # letters of a name within a chart; its tooltip has all of them
+LETTERS = 26  # of a name within a chart, at most, and as wide as so many; its tooltip has all of them
+LETTER = 8.0  # pixels of a letter
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,15 @@ def colours(names: Sequence[str]) -> dict[str, tuple[str, bool]]:
     return {name: (f"c{i % PALETTE}", i >= PALETTE) for i, name in enumerate(names)}
 
 
-def short(name: str, longest: int = LONGEST) -> str:
+def short(name: str, longest: int = LETTERS) -> str:
     """Return a name that fits into a chart."""
-    return clipped(" ".join(name.split()), longest)
+    name, most = " ".join(name.split()), LETTER * longest
+    while width_of(cut := clipped(name, longest)) > most and longest > 6:
+        longest -= 1
+    return cut
 
 
-def _widest(names: Iterable[str], longest: int = LONGEST) -> float:
+def _widest(names: Iterable[str], longest: int = LETTERS) -> float:
     return max((width_of(short(name, longest)) for name in names), default=0.0)
 
 

@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from altuna.errors import UserError
 from altuna.evaluation.imbalance import well_measured
@@ -83,13 +84,16 @@ def _without_largest(parts: Sequence[Section], excess: int) -> tuple[list[Sectio
 
 
 def trust_by_class(table: pa.Table) -> dict[str, dict[str, float]]:
-    """Return the mean weight of every modality by true class, from a table of predictions."""
-    names = [c for c in table.column_names if c.startswith("weight_")]
-    means = table.group_by("label").aggregate([(name, "mean") for name in names]).sort_by("label")
-    return {
-        row["label"]: {name.removeprefix("weight_"): row[f"{name}_mean"] for name in names}
-        for row in means.to_pylist()
-    }
+    """Return the mean weight of every modality by true class, over the samples that have it.
+
+    Args:
+        table: Of predictions. A class of which no sample has a modality is left out there.
+    """
+    names = [c.removeprefix("weight_") for c in table.column_names if c.startswith("weight_")]
+    weights = {m: pc.if_else(table[f"present_{m}"], table[f"weight_{m}"], None) for m in names}
+    known = pa.table({"label": table["label"], **weights})
+    means = known.group_by("label").aggregate([(m, "mean") for m in names]).sort_by("label").to_pylist()
+    return {row["label"]: {m: w for m in names if (w := row[f"{m}_mean"]) is not None} for row in means}
 
 
 def _title(runs: Sequence[Run]) -> str:

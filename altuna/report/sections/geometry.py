@@ -46,7 +46,9 @@ def geometry(runs: Sequence[Run]) -> Section | None:
     notes = [f"<p class=note>No map: {escape(lost)} is missing or damaged.</p>"] if lost else []
     gaps = table_of(["modalities", "modality gap", "alignment"], lines)
     if len(lines) > MOST_LINES:
-        gaps = folded(f"Modality gap and alignment of {len(lines):,} pairs", gaps)
+        pairs = sum(len(run.metrics["imbalance"]["modality_gap"]) for run in runs)
+        few = f"{len(lines):,} of " * (len(lines) < pairs)
+        gaps = folded(f"Modality gap and alignment of {few}{pairs:,} pairs", gaps)
     parts = [*drawings, *notes, *([gaps] if lines else [])]
     return Section("Where do the features lie?", lead, parts) if parts else None
 

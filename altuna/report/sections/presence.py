@@ -31,7 +31,9 @@ def trust(runs: Sequence[Run]) -> Section | None:
     """Tell whom the model trusts, by class."""
     several = [run for run in runs if len(run.modalities) > 1]
 
-    def weights(run: Run) -> Drawing:
+    def weights(run: Run) -> Drawing | None:
+        if len(run.modalities) == 1:
+            return None
         frequent = np.bincount(run.truth, minlength=len(run.classes)).argsort(kind="stable")[::-1]
         most = max(1, min(MOST_CLASSES, MOST_SPREADS // len(run.modalities)))
         some = sorted(c for c in frequent[:most].tolist() if (run.truth == c).any())
@@ -47,9 +49,7 @@ def trust(runs: Sequence[Run]) -> Section | None:
         return charts.spread_chart("trust", title, values, {m: look(run)[m][0] for m in run.modalities})
 
     lead = "A weight near 100% means that this modality decides; a wide box, that it depends on the sample."
-    return (
-        Section("Whom does the model trust, and when?", lead, [*each(several, weights)]) if several else None
-    )
+    return Section("Whom does the model trust, and when?", lead, [*each(runs, weights)]) if several else None
 
 
 def missing(runs: Sequence[Run]) -> Section | None:
@@ -61,17 +61,19 @@ def missing(runs: Sequence[Run]) -> Section | None:
     series = []
     for run in several:
         found = {float(rate): [f["accuracy"] for f in each] for rate, each in run.metrics["rates"].items()}
-        colour, dashed = shades[run.name] if len(several) > 1 else ("ink", False)
+        colour, dashed = shades[run.name] if len(runs) > 1 else ("ink", False)
         points = [(rate, mean(values)) for rate, values in found.items()]
         spread = [stdev(values) if len(values) > 1 else 0.0 for values in found.values()]
-        series.append(Series(run.name if len(several) > 1 else FUSED, points, colour, dashed, spread))
+        series.append(Series(run.name if len(runs) > 1 else FUSED, points, colour, dashed, spread))
     levels = {"most frequent class": several[0].majority} if len({r.majority for r in several}) == 1 else {}
     title = "Accuracy by the share of cells that are taken away at random"
     curve = charts.line_chart(
         "missing", title, series, "share missing", "accuracy", levels=levels, shares=True
     )
 
-    def by_subset(run: Run) -> Drawing:
+    def by_subset(run: Run) -> Drawing | None:
+        if len(run.modalities) == 1:
+            return None
         known = run.metrics["subsets"]
         found = {s: known["+".join(s)] for s in subsets(run.modalities) if "+".join(s) in known}
         # All of them first among equals: what the others are compared with.
@@ -100,11 +102,11 @@ def missing(runs: Sequence[Run]) -> Section | None:
             for s in subsets(run.modalities)
             if "+".join(s) in known
         ]
-        own = f" of {run.name}" if len(several) > 1 else ""
+        own = f" of {run.name}" if len(runs) > 1 else ""
         table = table_of(HEADER, lines, f"With nothing but some modalities{own}")
         tables.append(folded(f"Figures and ECE of each subset{own}", table))
     lead = "An absent modality just has no say. The band is a standard deviation over masks."
-    return Section("What if modalities are gone?", lead, [curve, *each(several, by_subset), *tables])
+    return Section("What if modalities are gone?", lead, [curve, *each(runs, by_subset), *tables])
 
 
 def _subset(subset: Sequence[str], modalities: Sequence[str]) -> str:
