@@ -332,7 +332,8 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of the missing cells")] = 0,
     fusion: Annotated[str | None, typer.Option(help="Another fusion than the run's")] = None,
     one_rule: Annotated[
-        bool, typer.Option("--one-rule", help="No figures of other fusions beside: twice as fast")
+        bool,
+        typer.Option("--one-rule", help="No figures of other fusions beside: two to three times as fast"),
     ] = False,
     root: Annotated[Path | None, typer.Option(help="Folder of the raw files of av-digits")] = None,
     store: Annotated[Path | None, typer.Option(help="Folder for decoded data")] = None,

@@ -57,7 +57,7 @@ def evaluate_run(
         missing_mask: File of the cells that stay, instead: ``present.parquet`` of a run.
         seed: Of what is taken away.
         fusion: Another fusion than the run's.
-        one_rule: Figures of no other fusion beside it: twice as fast.
+        one_rule: Figures of no other fusion beside it: two to three times as fast.
         root: Raw files of av-digits, if they are not where the run found them.
         store: Folder for decoded data.
         quiet: No progress bar.

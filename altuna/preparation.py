@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from altuna.data.store import Problem, Store
 from altuna.data.stream import Stream
 from altuna.encoders import Encoder, Fitted, reader_of
 from altuna.errors import UserError
+from altuna.evaluation.robustness import subsets
 from altuna.features import store_features
 from altuna.methods.base import Method
 from altuna.model import MultimodalClassifier
@@ -63,6 +65,7 @@ def prepare(
     rows = split_rows(manifest, options["seed"])
     manifest = _masked(manifest, rows, options, quiet)
     manifest = manifest.only(kind.select([*manifest.modalities], **method_options))
+    _check_names(manifest)
     encoders = _encoders(manifest.modalities, settings["encoders"], settings["transforms"])
     readers = fit_readers(
         manifest, rows["train"], settings["readers"], lambda name, kind: reader_of(kind, encoders[name])
@@ -154,6 +157,16 @@ def _manifest(options: Mapping[str, Any], path: Path, quiet: bool) -> Manifest:
         for note in manifest.notes:
             console.err.print(note, markup=False)
     return manifest
+
+
+def _check_names(manifest: Manifest) -> None:
+    """Raise UserError if two sets of modalities would have one name, as of ``a``, ``b`` and ``a+b``."""
+    called = Counter("+".join(some) for some in subsets([*manifest.modalities]))
+    name, number = called.most_common(1)[0]
+    if number > 1:
+        raise UserError(
+            f"{manifest.path}: two sets of modalities are called {name!r}: rename one, without a +"
+        )
 
 
 def _masked(

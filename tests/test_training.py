@@ -198,3 +198,13 @@ def test_an_accelerator_that_is_not_there(manifest, tmp_path):
     with pytest.raises(UserError, match="accelerator=gpu: this machine has none"):
         fit(manifest, tmp_path / "run", accelerator="gpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_two_sets_of_modalities_of_one_name_are_told(tmp_path):
+    rows = [f"{i},{split},{i // 2 % 2},x{i},y{i},z{i}" for i, split in enumerate(["train", "val"] * 8)]
+    (tmp_path / "table.csv").write_text("\n".join(["id,split,label,a,b,a+b", *rows]))
+    kinds = {name: {"type": "text"} for name in ("a", "b", "a+b")}
+    with pytest.raises(UserError, match=r"two sets of modalities are called 'a\+b': rename one"):
+        altuna.fit(tmp_path / "table.csv", modalities=kinds, out=tmp_path / "run", quiet=True)
+    some = {name: kinds[name] for name in ("a", "a+b")}
+    altuna.fit(tmp_path / "table.csv", modalities=some, epochs=1, out=tmp_path / "run", quiet=True)

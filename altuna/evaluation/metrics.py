@@ -105,7 +105,7 @@ class Evaluation:
     Args:
         model: The classifier.
         fusion: Whose figures are ``fused``.
-        one_rule: Leave the other rules out, which takes half the time.
+        one_rule: Leave the other rules out, which takes half the time or less.
 
     Raises:
         ValueError: The model has no such fusion.
