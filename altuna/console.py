@@ -15,9 +15,11 @@ from rich.table import Table
 from altuna.data.manifest import SPLITS, Modality
 from altuna.data.store import Store, readable
 from altuna.recipes.release import Report
+from altuna.report.drawing import clipped
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False)
+LETTERS = 40  # of a class, within a table
 PLAIN: dict[str, Any] = {"markup": False, "soft_wrap": True}
 
 
@@ -173,14 +175,16 @@ def trust_table(trust: dict[str, dict[str, float]]) -> Table:
     Args:
         trust: By true class, the mean weight of every modality that its samples have.
     """
-    table = Table(title="whom the model trusts: weight, mean over classes")
+    table = Table(title="whom the model trusts: mean weight, of samples that have the modality")
     table.add_column("", overflow="fold")
     for name in ("mean", "most", "in class", "least", "in class"):
         table.add_column(name, justify="left" if name == "in class" else "right", overflow="fold")
     for modality in dict.fromkeys(m for weights in trust.values() for m in weights):
         by_class = {label: weights[modality] for label, weights in trust.items() if modality in weights}
         ends = (end(by_class, key=by_class.__getitem__) for end in (max, min))
-        cells = (cell for label in ends for cell in (f"{by_class[label]:.2f}", escape(label)))
+        cells = (
+            cell for label in ends for cell in (f"{by_class[label]:.2f}", escape(clipped(label, LETTERS)))
+        )
         table.add_row(escape(modality), f"{mean(by_class.values()):.2f}", *cells)
     return table
 

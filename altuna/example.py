@@ -209,7 +209,8 @@ def loaded(name, load):
 
 
 def in_a_line(error):
-    return " ".join(str(error).split()) or type(error).__name__
+    said = getattr(error, "strerror", None) or str(error)
+    return " ".join(said.split()) or type(error).__name__
 
 
 {readers}

@@ -186,7 +186,7 @@ def test_of_many_modalities_some_subsets_of_each_size(tmp_path, capsys, monkeypa
     checked = read_json(run / "export" / "safetensors", "export.json")["checked"]
     assert checked["without_samples"] == ["g"]
     assert checked["of_subsets"] == 127
-    assert 100 < checked["subsets"] < 127
+    assert 50 < checked["subsets"] < 64  # of those without the last one
     assert f"from {checked['subsets']} of 127 subsets of the modalities" in said
     assert warned.endswith("g: no sample has it, so its graph is not checked\n")
 
@@ -417,7 +417,8 @@ def test_mistakes_at_the_script_are_a_line(tmp_path, example, monkeypatch):
     soundfile.write(tmp_path / "none.wav", np.zeros(0), 8000)
     modalities = [{"name": n, "reader": {"name": r.name, **r.settings()}} for n, r in readers.items()]
     modalities[-1]["reader"]["tokenizer"] = "note.tokenizer.json"
-    (tmp_path / "export.json").write_text(json.dumps({"modalities": modalities}))
+    said = {"modalities": modalities, "classes": [], "fusion": {}}
+    (tmp_path / "export.json").write_text(json.dumps(said))
     for name, script in scripts("torch-export", [*readers.items()]).items():
         (tmp_path / name).write_text(script)
     monkeypatch.chdir(tmp_path)
@@ -428,10 +429,10 @@ def test_mistakes_at_the_script_are_a_line(tmp_path, example, monkeypatch):
         (("photo=a.png", "photo=b.png"), "photo=b.png: photo is given twice"),
         (("acc",), "acc=: write NAME=VALUE"),
         (("acc= ",), "acc= : write NAME=VALUE"),
-        (("photo=none.png",), "photo=none.png: [Errno 2] No such file or directory: 'none.png'"),
+        (("photo=none.png",), "photo=none.png: No such file or directory"),
         (("acc=1,2", "photo=broken.png"), "photo=broken.png: image file is truncated"),
         (("photo=broken.wav",), "photo=broken.wav: cannot identify image file"),
-        (("call=gone.wav",), "call=gone.wav: [Errno 2] No such file"),
+        (("call=gone.wav",), "call=gone.wav: No such file or directory"),
         (("call=none.wav",), "call=none.wav: no sound in it (0 samples)"),
         (("call=broken.wav",), "call=broken.wav: Error opening"),
         (("call=fast.wav",), "call=fast.wav: has 16000 samples a second; resample it to 8000 first"),

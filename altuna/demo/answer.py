@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 from altuna.errors import UserError
 from altuna.predictor import Predictor
+from altuna.report.drawing import clipped
+
+LETTERS = 60  # of a class, within the table
 
 
 class Answer(NamedTuple):
@@ -39,7 +42,7 @@ def answer(predictor: Predictor, given: Mapping[str, Any]) -> Answer:
     for name in predictor.modalities:
         if found[f"present_{name}"]:
             bars = (_bar(found[f"{figure}_{name}"]) for figure in ("confidence", "weight"))
-            rows.append((html.escape(name), html.escape(found[f"says_{name}"]), *bars))
+            rows.append((html.escape(name), html.escape(clipped(found[f"says_{name}"], LETTERS)), *bars))
         else:
             rows.append((html.escape(name), "<i>left out</i>", "", ""))
     cells = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)

@@ -21,8 +21,8 @@ h1, #truth, .prediction, .opinions td, .problem { overflow-wrap: anywhere; }
 .opinions { overflow-x: auto; }
 .opinions table { width: 100%; border-collapse: collapse; }
 .opinions th, .opinions td { text-align: left; padding: 0.3rem 0.6rem; }
-.opinions td:nth-child(-n+2) { min-width: 7rem; }
-.opinions .bar { display: inline-block; width: 4rem; height: 0.6rem; background: #8884; }
+.opinions td:nth-child(-n+2) { min-width: 5rem; }
+.opinions .bar { display: inline-block; width: 3rem; height: 0.6rem; background: #8884; }
 .opinions .bar span { display: block; height: 100%; background: var(--color-accent); }
 .problem { padding: 0.6rem; border-left: 4px solid #c33; background: #c332; }
 @media (max-width: 40rem) {
@@ -81,7 +81,7 @@ def page(predictor: Predictor, run: str, draw: Sampler | None) -> gr.Blocks:
             def show() -> Any:
                 label, given, left_out = draw()
                 cells = [given.get(m) for m in predictor.modalities]
-                said = f"A sample of the test split. Its class: <b>{html.escape(label)}</b>."
+                said = f"The last example is of the test split. Its class: <b>{html.escape(label)}</b>."
                 if left_out:
                     why = "cannot be read, or a part of a longer file"
                     said += f" Left out ({why}): {html.escape(', '.join(left_out))}."

@@ -25,8 +25,10 @@ def feature_map(features: NDArray[np.float32], seed: int = 0) -> tuple[NDArray[n
         return flat, "PCA"
     try:
         from sklearn.manifold import TSNE
+        from threadpoolctl import threadpool_limits  # scikit-learn needs it too
     except ImportError:
         return flat, "PCA"
     perplexity = min(30.0, (len(parts) - 1) / 3)
     tsne = TSNE(init="pca", perplexity=perplexity, max_iter=500, random_state=seed)
-    return tsne.fit_transform(parts), "t-SNE"
+    with threadpool_limits(1):  # for so few points others only wait, for seconds where cores are shared
+        return tsne.fit_transform(parts), "t-SNE"

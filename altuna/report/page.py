@@ -68,8 +68,9 @@ def table_of(
         cells = "".join(f"<td>{escape(cell)}" for cell in others)
         lines.append(f"<tr{style}><th scope=row>{escape(first)}{cells}")
     label = escape(caption or ", ".join(filter(None, header)), quote=True)
-    said = f"<caption>{escape(caption)}</caption>" if caption else ""
+    # Not within the table, whose width it would have on a phone.
+    said = f"<p class=caption>{escape(caption)}</p>" if caption else ""
     return (
-        f'<div class=scroll role=region tabindex=0 aria-label="{label}"><table>{said}'
+        f'{said}<div class=scroll role=region tabindex=0 aria-label="{label}"><table>'
         f"<thead><tr>{head}<tbody>{''.join(lines)}</table></div>"
     )

@@ -29,7 +29,7 @@ def learning(runs: Sequence[Run]) -> Section:
         series = [Series(n, points, *look(run).get(n, ("muted", True))) for n, points in found.items()]
         best = run.metrics["cost"]["best_epoch"]
         chosen = (float(best + 1), run.history[best]["val/accuracy/fused"])
-        title = "Validation accuracy by epoch; the ring marks the epoch that was chosen"
+        title = "Validation accuracy by epoch; the ring marks the chosen epoch, that of the lowest NLL"
         return charts.line_chart("learning", title, series, "epoch", "accuracy", chosen=chosen)
 
     def losses(run: Run) -> Drawing:
