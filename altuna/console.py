@@ -175,7 +175,7 @@ def trust_table(trust: dict[str, dict[str, float]]) -> Table:
     Args:
         trust: By true class, the mean weight of every modality that its samples have.
     """
-    table = Table(title="whom the model trusts: mean weight, of samples that have the modality")
+    table = Table(title="whom the model trusts: mean weight where present")
     table.add_column("", overflow="fold")
     for name in ("mean", "most", "in class", "least", "in class"):
         table.add_column(name, justify="left" if name == "in class" else "right", overflow="fold")
