@@ -15,7 +15,7 @@ from rich.table import Table
 from altuna.data.manifest import SPLITS, Modality
 from altuna.data.store import Store, readable
 from altuna.recipes.release import Report
-from altuna.report.drawing import clipped
+from altuna.wording import clipped
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False)

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
+from numpy.typing import NDArray
 
 from altuna import console
 from altuna.data.decode import no_progress
 from altuna.data.manifest import SPLITS, Manifest
 from altuna.data.masking import Missing, staying
-from altuna.data.prepare import Samples, class_numbers, prepare_stores, samples_at, unread
+from altuna.data.prepare import Samples, class_numbers, prepare_stores, samples_at
 from altuna.data.splits import split_rows
-from altuna.data.store import Problem, cache_folder
+from altuna.data.store import Store, cache_folder
 from altuna.errors import UserError
 from altuna.evaluation.metrics import Evaluation
 from altuna.files import replacing
@@ -77,7 +78,7 @@ def evaluate_run(
     check_mask(missing_mask, missing_rate, missing_pattern)
     if seed < 0:
         raise UserError(f"seed must be at least 0, got {seed}")
-    manifest, samples, _ = open_split(predictor, config, data, split, root, store, quiet)
+    manifest, samples, *_ = open_split(predictor, config, data, split, root, store, quiet)
     kept = np.array([name not in without for name in manifest.modalities])[:, None]
     left = samples.dataset.present & kept
     dataset, rows = samples.dataset.masked(left), samples.rows[left.any(axis=0)]
@@ -104,6 +105,15 @@ def evaluate_run(
     }
 
 
+class Opened(NamedTuple):
+    """A split of a manifest: its samples, its rows (also those of which nothing can be read), its cells."""
+
+    manifest: Manifest
+    samples: Samples
+    rows: NDArray[np.int64]
+    stores: Mapping[str, Store]
+
+
 def open_split(
     predictor: Predictor,
     config: Mapping[str, Any],
@@ -112,10 +122,8 @@ def open_split(
     root: Path | None = None,
     store: Path | None = None,
     quiet: bool = False,
-) -> tuple[Manifest, Samples, dict[str, list[Problem]]]:
-    """Return a manifest and the labelled samples of one of its splits, for a run with the options ``config``.
-
-    The third are the cells of the split that cannot be read, by modality.
+) -> Opened:
+    """Open a split of a manifest for a run with the options ``config``; all its rows have known labels.
 
     Raises:
         UserError: Unknown or empty split, or labels that the run does not know.
@@ -148,7 +156,7 @@ def open_split(
     readers = {name: predictor.description.readers[name] for name in manifest.modalities}
     progress = no_progress if quiet else console.reading
     stores = prepare_stores(manifest, readers, store or cache_folder() / "store", progress)
-    return manifest, samples_at(rows, stores, labels), unread(rows, stores)
+    return Opened(manifest, samples_at(rows, stores, labels), rows, stores)
 
 
 def predict_to_file(

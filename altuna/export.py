@@ -18,6 +18,7 @@ from altuna import __version__, console
 from altuna.data.cells import Cells
 from altuna.data.dataset import MultimodalDataset
 from altuna.data.manifest import Manifest
+from altuna.data.prepare import unread
 from altuna.data.store import Problem
 from altuna.errors import UserError
 from altuna.evaluating import open_split
@@ -48,7 +49,7 @@ class Engine(Protocol):
         """Return probabilities [B, C] and weights [B, M] of the features [B, d_m] of all modalities."""
 
 
-class Samples(NamedTuple):
+class Checked(NamedTuple):
     """The run's own samples to check with: their dataset, and the rows of the manifest.
 
     ``unread`` are the cells of their split that cannot be read, by modality.
@@ -109,7 +110,7 @@ def export(
 
 
 def check(
-    predictor: Predictor, engine: Engine, samples: Samples, what: str, done: Callable[[], None]
+    predictor: Predictor, engine: Engine, samples: Checked, what: str, done: Callable[[], None]
 ) -> dict[str, Any]:
     """Compare predictions from subsets of the modalities, and of single samples, with the model's.
 
@@ -190,14 +191,14 @@ def _predicted(predictor: Predictor, features: Features, given: Tensor) -> Predi
 
 def _samples(
     predictor: Predictor, run: Path, data: str | None, root: Path | None, store: Path | None, quiet: bool
-) -> Samples:
+) -> Checked:
     """Return up to ``SAMPLES`` of the split that the run was tested on.
 
     Raises:
         UserError: Nothing of it can be read.
     """
     split = str(read_metrics(run)["split"])
-    manifest, found, unread = open_split(predictor, read_config(run), data, split, root, store, quiet)
+    manifest, found, rows, stores = open_split(predictor, read_config(run), data, split, root, store, quiet)
     if not len(found.rows):
         raise UserError(f"{manifest.path}, split {split}: nothing can be read of it to check with")
     dataset = found.dataset
@@ -207,11 +208,11 @@ def _samples(
     some = np.unique([*spread, *first])
     position = {m: p[some] for m, p in dataset.position.items()}
     chosen = MultimodalDataset(dataset.arrays, position, dataset.labels[some])
-    return Samples(chosen, manifest, found.rows[some], unread)
+    return Checked(chosen, manifest, found.rows[some], unread(rows, stores))
 
 
 def _write_safetensors(
-    folder: Path, format: str, run: Path, predictor: Predictor, samples: Samples, done: Callable[[], None]
+    folder: Path, format: str, run: Path, predictor: Predictor, samples: Checked, done: Callable[[], None]
 ) -> tuple[dict[str, Any], Engine]:
     """Write what ``altuna.load`` reads, with a model card."""
     write_loadable(folder, run, predictor)
@@ -241,7 +242,7 @@ class _Loaded:
 
 
 def _write_graphs(
-    folder: Path, format: str, run: Path, predictor: Predictor, samples: Samples, done: Callable[[], None]
+    folder: Path, format: str, run: Path, predictor: Predictor, samples: Checked, done: Callable[[], None]
 ) -> tuple[dict[str, Any], Engine]:
     """Write a graph a modality, one of fusion, what readers need, and an example that runs them."""
     model, description = predictor.model, predictor.description
@@ -291,7 +292,7 @@ def _write(program: Any, path: Path, inputs: list[str], outputs: list[str], what
         write_program(program, path)
 
 
-def _shown(modality: str, samples: Samples) -> dict[str, Any]:
+def _shown(modality: str, samples: Checked) -> dict[str, Any]:
     """Return a text of the samples and its numbers, to test another tokenisation by."""
     array, positions = samples.dataset.arrays.get(modality), samples.dataset.position.get(modality)
     if array is None or positions is None or samples.manifest.modalities[modality].type != "text":

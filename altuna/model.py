@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from altuna.batch import presence
 from altuna.errors import UserError
-from altuna.fusion import RULES, Fusion, Opinions, Rule, rounded
+from altuna.fusion import RULES, Fusion, Opinions, Rule, log_softmax, rounded
 from altuna.heads import HEADS, CascadeHead
 from altuna.sharing import Input, encoded
 
@@ -352,7 +352,7 @@ class MultimodalClassifier(nn.Module):
                 assert outputs.joint is not None
                 logits = outputs.joint
                 if fusion == "experts":
-                    expert = (logits / self.joint_temperature.to(device)).log_softmax(-1)
+                    expert = log_softmax(logits / self.joint_temperature.to(device))
                     logits = mine.logits(rule) + expert * outputs.present.all(0).unsqueeze(-1)
             if confident and fusion == self.fusion:
                 count = outputs.present.sum(0) - 1

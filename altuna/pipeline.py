@@ -250,8 +250,8 @@ def show(run: Path) -> None:
 
 def _show_problems(problems: Sequence[Problem], where: Path) -> None:
     if problems:
-        what = "remarks on the data" if len(problems) > 1 else "remark on the data"
-        console.out.print(f"{len(problems)} {what}: {where}", soft_wrap=True, markup=False)
+        what = f"{len(problems)} remark{'s' * (len(problems) > 1)} on the data"
+        console.out.print(f"{what}: {where}", soft_wrap=True, markup=False)
     for problem in problems[:MOST_PROBLEMS_SHOWN]:
         console.out.print(f"  {problem}", soft_wrap=True, markup=False)
 

@@ -32,9 +32,9 @@ from altuna.evaluation.robustness import subsets
 from altuna.features import store_features
 from altuna.methods.base import Method
 from altuna.model import MultimodalClassifier
+from altuna.optimizers import OPTIMIZERS
 from altuna.options import check_options, nearest
 from altuna.run import Description
-from altuna.training import OPTIMIZERS
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def robustness(
     tested = []
     for run, config, label in zip(runs, configs, labels, strict=True):
         predictor = Predictor(run)
-        manifest, samples, _ = open_split(predictor, config, data, split, root, store, quiet)
+        manifest, samples, *_ = open_split(predictor, config, data, split, root, store, quiet)
         # A run without the modality that the pattern names has no figures by rate.
         its = rates if named is None or named in manifest.modalities else []
         if its is None:

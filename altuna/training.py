@@ -7,11 +7,11 @@ import io
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
@@ -30,53 +30,10 @@ from altuna.features import weights_digest
 from altuna.files import replacing, write_text
 from altuna.methods.base import Method, Turn
 from altuna.model import Features, Outputs, concatenate
-from altuna.sharing import average, backward, everyone, is_split, laid_out, seed
+from altuna.optimizers import OPTIMIZERS, lay_out
+from altuna.sharing import average, backward, everyone, seed
 from altuna.splitting import clip_gradients, collected, part_of
 
-Fused = TypeVar("Fused", bound=torch.optim.Optimizer)
-
-
-def sgd(parameters: Iterable[Any], lr: float, decay: float = 0.0) -> torch.optim.SGD:
-    """Return stochastic gradient descent with a momentum of 0.9, fused but for split parameters."""
-    optimizer = torch.optim.SGD(parameters, lr, momentum=0.9, weight_decay=decay, fused=True)
-    for group in optimizer.param_groups:
-        group["fused"] = None if any(map(is_split, group["params"])) else True  # or for AdamW alone
-        # Fused, it fails in a step in which some have a momentum and others none yet, as turns have.
-        for p in group["params"]:
-            optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
-
-    def still_fused(optimizer: Any, state: dict[str, Any]) -> dict[str, Any]:
-        """Keep to this when a training goes on that was split, or is now."""
-        pairs = zip(state["param_groups"], optimizer.param_groups, strict=True)
-        return {**state, "param_groups": [{**saved, "fused": own["fused"]} for saved, own in pairs]}
-
-    optimizer.register_load_state_dict_pre_hook(still_fused)
-    return _laid_out_when_loaded(optimizer)
-
-
-def adamw(parameters: Iterable[Any], lr: float, decay: float = 0.0) -> torch.optim.AdamW:
-    """Return AdamW, fused."""
-    return _laid_out_when_loaded(torch.optim.AdamW(parameters, lr, weight_decay=decay, fused=True))
-
-
-def _laid_out_when_loaded(optimizer: Fused) -> Fused:
-    """Lay out what is loaded as parameters are: that of split ones comes in another order of memory."""
-
-    def lay_out(optimizer: torch.optim.Optimizer) -> None:
-        for p, state in optimizer.state.items():
-            for name, value in state.items():
-                if torch.is_tensor(value) and value.shape == p.shape and not is_split(p):
-                    state[name] = laid_out(value, p)
-
-    optimizer.register_load_state_dict_post_hook(lay_out)
-    return optimizer
-
-
-# Fused, a step reads and writes each parameter once, which is faster on CPUs too.
-OPTIMIZERS: dict[str, Callable[[Iterable[Any], float, float], torch.optim.Optimizer]] = {
-    "adamw": adamw,
-    "sgd": sgd,
-}
 LOGGED = 20  # batches of an epoch, unless log_every says otherwise
 PARTS = 1000  # of a budget of seconds, for the learning rate
 
@@ -279,7 +236,7 @@ class Training(LightningModule):
                 if wants_log:
                     before = self._log_conflict(turn, before)
                 self.method.modify_gradients(turn, batch)
-                _lay_out(optimizer)
+                lay_out(optimizer)
                 if self.clip is not None:
                     turn.log["gradient"] = clip_gradients(self.parameters(), self.clip)
                 optimizer.step()
@@ -390,14 +347,6 @@ class Training(LightningModule):
         self._sums.update({name: [*some] for name, some in checkpoint["sums"].items()})
         self.gone, self._flops = checkpoint["batches"], checkpoint["flops"]
         self._before = checkpoint["seconds"]
-
-
-def _lay_out(optimizer: torch.optim.Optimizer) -> None:
-    """Lay out gradients in memory as their parameters: fused optimizers on CPUs take it for granted."""
-    for group in optimizer.param_groups:
-        for p in group["params"]:
-            if p.grad is not None:
-                p.grad = laid_out(p.grad, p)
 
 
 @contextmanager

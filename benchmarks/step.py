@@ -45,8 +45,9 @@ from altuna.encoders.mlp import MLP
 from altuna.encoders.resnet import ResNet
 from altuna.encoders.vit import ViT
 from altuna.methods.mla import MLA
+from altuna.optimizers import sgd
 from altuna.peak import peak_memory, reset_peak_memory
-from altuna.training import Training, sgd
+from altuna.training import Training
 
 CLASSES = 6
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -13,7 +13,7 @@ import altuna
 from altuna import pipeline, sharing, training
 from altuna.errors import UserError
 from altuna.files import alone
-from altuna.training import OPTIMIZERS
+from altuna.optimizers import OPTIMIZERS, lay_out
 
 COMPILE = torch.compile
 
@@ -60,7 +60,7 @@ def test_gradients_of_another_layout_step_alike(optimizer):
         parameter = torch.nn.Parameter(weights.clone().contiguous(memory_format=layout))
         chosen = OPTIMIZERS[optimizer]([parameter], 0.1, 0.01)
         parameter.grad = gradient.clone()
-        training._lay_out(chosen)
+        lay_out(chosen)
         chosen.step()
         stepped.append(parameter.detach())
     assert torch.allclose(*stepped, atol=1e-6)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from altuna.errors import UserError
 from altuna.predictor import Predictor
-from altuna.report.drawing import clipped
+from altuna.wording import clipped
 
 LETTERS = 60  # of a class, within the table
 

@@ -56,9 +56,9 @@ def sampler(predictor: Predictor, run: str, folder: str) -> Sampler | None:
             if cell is None:
                 continue
             try:
-                numbers = predictor.description.readers[name].read(cell)
+                read = predictor.description.readers[name].read(cell)
                 if modality.type == "vector":
-                    given[name] = ", ".join("" if x != x else f"{x:g}" for x in numbers)
+                    given[name] = ", ".join("" if x != x else f"{x:g}" for x in read)
                 elif modality.type == "text":
                     given[name] = text_of(cell, silent)
                 else:

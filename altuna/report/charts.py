@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from altuna.report.drawing import PALETTE, Area, Dot, Drawing, Line, Point, Text, clipped, width_of
+from altuna.report.drawing import PALETTE, Area, Dot, Drawing, Line, Point, Text, width_of
+from altuna.wording import clipped
 
 WIDTH, HEIGHT = 480.0, 300.0
 LEFT, RIGHT, BOTTOM, ROW = 50.0, 20.0, 40.0, 18.0

@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from altuna.errors import UserError
 from altuna.files import replacing
+from altuna.wording import clipped
 
-LONGEST = 240  # letters of what a shape says when it is pointed at
 MOST_SAID = 2000  # of what a drawing says to those who cannot see it
 PALETTE = 10  # colours c0 .. c9; page.css has them again for the dark
 LIGHT = {
@@ -121,13 +121,6 @@ class Drawing:
         label = escape(clipped(f"{self.title}. {self.said}", MOST_SAID), quote=True)
         size = f"viewBox='0 0 {self.width:g} {self.height:g}' width={self.width:g} height={self.height:g}"
         return f'<svg {size} role=img aria-label="{label}">{"".join(map(_svg, self.shapes))}</svg>'
-
-
-def clipped(text: str, longest: int = LONGEST) -> str:
-    """Return a text without its middle if it is too long: names stand first, figures last."""
-    if len(text) <= longest:
-        return text
-    return f"{text[: longest - longest // 3 - 1]}…{text[-(longest // 3) :]}"
 
 
 def width_of(text: str) -> float:

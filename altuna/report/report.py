@@ -121,7 +121,7 @@ def _lead(runs: Sequence[Run]) -> str:
     tiles = {
         "fused accuracy": f"{metrics['fused']['accuracy']:.1%}",
         f"best alone ({short(best)}{n})": f"{alone[best]['accuracy']:.1%}",
-        "fused minus best alone, same samples": f"{100 * metrics['imbalance']['fusion_gain']:+.1f} pt",
+        "fused minus alone, at the least": f"{100 * metrics['imbalance']['fusion_gain']:+.1f} pt",
         "most frequent class": f"{run.majority:.1%}",
         "calibration error": f"{metrics['fused']['ece']:.3f}",
     }
