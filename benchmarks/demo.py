@@ -26,7 +26,7 @@ from mla import HERE, environment
 import altuna
 from altuna.demo.samples import sampler
 
-CLIENTS, REQUESTS, ROUNDS = 8, 200, 8
+CLIENTS, REQUESTS, ROUNDS = 8, 200, 24
 
 
 def resident(process: int) -> float:

@@ -460,6 +460,15 @@ def test_a_mistake_over_the_interface_is_told(cells, message, address, terminal)
     assert "Traceback" not in terminal.read_text()
 
 
+@pytest.mark.parametrize("asked", [{"fn_index": 99}, {"fn_index": "x"}, {"api_name": "/else"}, {}])
+def test_an_unknown_function_is_told(asked, address, terminal):
+    httpx = pytest.importorskip("httpx")
+    body = {"data": [None, None, "red", ""], "session_hash": "x", **asked}
+    answered = httpx.post(f"{address}/gradio_api/queue/join", json=body, timeout=60)
+    assert 400 <= answered.status_code < 500, answered.text
+    assert "Traceback" not in terminal.read_text()
+
+
 @pytest.mark.parametrize("place", range(4))
 def test_no_url_is_fetched(place, predictor, monkeypatch):
     gradio = pytest.importorskip("gradio")

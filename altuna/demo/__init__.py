@@ -35,8 +35,10 @@ def serve(run: str, host: str = "127.0.0.1", port: int | None = None) -> None:
         if number is not None and threading.current_thread() is threading.main_thread():
             signal.signal(number, _stop)
     with tempfile.TemporaryDirectory(prefix="altuna-demo-") as folder:
-        # Read when Gradio is imported. Uploads go to the folder, and with it.
-        os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=folder)
+        # Read when Gradio is imported. Uploads go to the folder, and with it; 100 requests are remembered.
+        os.environ.update(
+            GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_MAX_EVENTS="100"
+        )
         try:
             from altuna.demo.page import page, start
         except ImportError as error:

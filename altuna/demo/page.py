@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import html
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from fastapi import Request
+from fastapi.responses import JSONResponse
 
 from altuna.data.readers import Reader
 from altuna.demo.answer import answer
@@ -43,11 +46,12 @@ def page(predictor: Predictor, run: str, draw: Sampler | None) -> gr.Blocks:
         draw: Draws the samples of the example button, which is left out when None.
     """
     description = predictor.description
+    # Gradio calls from up to 40 threads; each that ran the model would keep memory and threads of PyTorch's.
+    worker = ThreadPoolExecutor(1)
 
     def predict(*cells: Any) -> tuple[Any, str, str]:
-        probabilities, opinions, message = answer(
-            predictor, dict(zip(predictor.modalities, cells, strict=True))
-        )
+        given = dict(zip(predictor.modalities, cells, strict=True))
+        probabilities, opinions, message = worker.submit(answer, predictor, given).result()
         return probabilities, opinions, message
 
     # Files that were given are forgotten after an hour: the demo may run for weeks.
@@ -114,7 +118,13 @@ def start(blocks: gr.Blocks, host: str, port: int, max_upload: str) -> None:
         state_session_capacity=100,
         theme=fonts,
         css=_CSS,
+        app_kwargs={"exception_handlers": {KeyError: _unknown}},
     )
+
+
+def _unknown(request: Request, error: Exception) -> JSONResponse:
+    """Tell a client that asked for a function that is not there; else its stack trace fills the terminal."""
+    return JSONResponse({"detail": f"there is no {error} at {request.url.path}"}, 404)
 
 
 def _checked(inputs: list[Any], cells: list[Any]) -> list[Any]:
