@@ -45,8 +45,8 @@ class OrthogonalProjector(nn.Module):
         self.dim, self.alpha = dim, alpha
         self.register_buffer("P", torch.eye(dim))
         self.register_buffer("root", torch.eye(dim))
-        # A reset, and the last update after it, are carried out when P is next needed: what the next reset
-        # undoes costs next to nothing. (Mean feature [dim] and alpha; one entry at most.)
+        # A reset, and up to two updates after it, are carried out when P is next needed: what the next reset
+        # undoes costs next to nothing. (Mean feature [dim] and alpha each.)
         self._fresh, self._waiting = False, list[tuple[Tensor, float]]()
 
     @torch.no_grad()
@@ -56,9 +56,15 @@ class OrthogonalProjector(nn.Module):
             raise ValueError(f"grad must be [C, {self.dim}], got {list(grad.shape)}")
         if self._fresh and not self._waiting:
             return grad
-        root = self._settled()
         with torch.autocast(grad.device.type, enabled=False):
-            return (grad.to(root.dtype) @ root @ root.T).to(grad.dtype)
+            if self._fresh and len(self._waiting) == 1:  # P = I - q r^T takes no matrix
+                r, alpha = self._waiting[0]
+                wide = grad.to(r.dtype)
+                wide = wide.addr(wide @ (r / (r @ r + alpha)), r, alpha=-1)
+            else:
+                root = self._settled()
+                wide = grad.to(root.dtype) @ root @ root.T
+        return wide.to(grad.dtype)
 
     @torch.no_grad()
     def update(self, features: Tensor) -> None:
@@ -67,7 +73,7 @@ class OrthogonalProjector(nn.Module):
             raise ValueError(f"features must be [N, {self.dim}], got {list(features.shape)}")
         if features.shape[0] == 0:
             return
-        if self._waiting:
+        if len(self._waiting) == 2:
             self._settled()
         root = self._buffers["root"]
         assert root is not None
@@ -86,12 +92,12 @@ class OrthogonalProjector(nn.Module):
         if self._fresh:
             nn.init.eye_(root)
             self._fresh = False
-        if self._waiting:
-            r, alpha = self._waiting.pop()
-            with torch.autocast(root.device.type, enabled=False):
+        with torch.autocast(root.device.type, enabled=False):
+            for r, alpha in self._waiting:
                 f = r @ root
                 total = f @ f + alpha
                 root.addr_(root @ (f / (total + (alpha * total).sqrt())), f, alpha=-1)
+        self._waiting.clear()
         return root
 
     def __getattr__(self, name: str) -> Any:  # how a module's buffers are found

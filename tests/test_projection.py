@@ -304,3 +304,25 @@ def test_a_projection_is_by_what_an_update_left():
         torch.testing.assert_close(looked.project(grad), grad @ looked.P)
     assert torch.equal(looked.project(grad), unseen.project(grad))
     assert torch.equal(unseen.state_dict()["P"], looked.P)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(st.lists(st.sampled_from(["reset", "update", "project", "look"]), max_size=12), st.integers(0, 9))
+def test_any_order_of_calls(calls, seed):
+    """How much of what waits is carried out, and by which formula, shows in no projection."""
+    g = torch.Generator().manual_seed(seed)
+    projector, means, grad = OrthogonalProjector(5, alpha=0.5), [], torch.randn(3, 5, generator=g)
+    for call in calls:
+        if call == "reset":
+            projector.reset()
+            means.clear()
+        elif call == "update":
+            features = torch.randn(4, 5, generator=g)
+            projector.update(features)
+            means.append(features.mean(0))
+        else:
+            got = projector.project(grad) if call == "project" else grad @ projector.P
+            want = np.eye(5)
+            for r in (m.double().numpy() for m in means):
+                want -= np.outer(want @ r, want @ r) / (0.5 + r @ want @ r)
+            assert error(got, grad.double().numpy() @ want) < 1e-5
