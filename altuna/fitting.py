@@ -15,6 +15,7 @@ from altuna.options import check_options, nearest
 BUDGETS = {"updates": "whole number", "seconds": "number"}
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
 STRATEGIES = ("ddp", "fsdp")
+BUFFER = 4096
 LEAST = {"epochs": 1, "batch_size": 1, "buffer": 1, "seed": 0, "workers": 0}
 # Options that say where to put things, how to show them and who computes by what: a resumed run may change
 # these, no others.
@@ -34,7 +35,7 @@ def fit(
         str | None,
         "Train on these Parquet shards, a pattern or URL; the data's train rows say what is in them",
     ] = None,
-    buffer: Annotated[int, "Rows of a stream that are shuffled among each other"] = 4096,
+    buffer: Annotated[int, "Rows of a stream that are shuffled among each other"] = BUFFER,
     root: Annotated[Path | None, "Folder of the raw files of av-digits"] = None,
     download: Annotated[bool, "Download the raw files of av-digits"] = False,
     method: Annotated[str | Mapping[str, Any], "One of " + ", ".join(methods.list())] = "mla",
@@ -220,6 +221,8 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
         for name in ("missing_rate", "test_missing_rate", "missing_mask"):
             if given[name] is not None:
                 raise UserError(f"{name}: cells of a stream cannot be taken away")
+    elif given["buffer"] != BUFFER:
+        raise UserError("buffer: is of a stream, and stream names none")
     _check_budget(given["budget"])
     if given["schedule"] is not None:
         _check_schedule(given["schedule"])

@@ -126,6 +126,7 @@ def _train(
         max_updates=(options["budget"] or {}).get("updates"),
         max_seconds=(options["budget"] or {}).get("seconds"),
         epochs=options["epochs"],
+        data=prepared.digest(),
     )
     run = everyone(_claim(run) if fresh and first else run)[0]
     with agreed():
@@ -488,6 +489,8 @@ def _ours(checkpoint: Path, training: Training) -> dict[str, Any]:
         )
     if found["frozen"] != training.frozen_digest():
         raise UserError(f"{checkpoint}: a frozen encoder has other weights than it was trained with")
+    if found.get("data") != training.data:
+        raise UserError(f"{checkpoint}: the data are not those that the training began with")
     return found
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from altuna import console, methods
@@ -48,6 +51,18 @@ class Prepared:
     method: Method
     stores: dict[str, Store]
     stream: Stream | None = None
+
+    def digest(self) -> str:
+        """Identify the samples, their classes and modalities: what a resumed training has to find again."""
+        found = sha256(json.dumps(self.description.classes).encode())
+        for samples in self.splits.values():
+            ids = self.manifest.ids.take(pa.array(samples.rows)).to_pylist()
+            found.update(json.dumps(ids).encode())
+            found.update(samples.dataset.labels.tobytes())
+            found.update(samples.dataset.present.tobytes())
+        if self.stream:
+            found.update(json.dumps([(s.url, s.rows) for s in self.stream.shards]).encode())
+        return found.hexdigest()
 
 
 def prepare(

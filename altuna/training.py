@@ -69,6 +69,7 @@ class Training(LightningModule):
         max_updates: Budget of encoder updates.
         max_seconds: Budget of training seconds.
         epochs: Of the whole training; with a budget those to expect until the first one has ended.
+        data: Identifies what it is trained on.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Training(LightningModule):
         max_updates: int | None = None,
         max_seconds: float | None = None,
         epochs: int = 1,
+        data: str = "",
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -93,6 +95,7 @@ class Training(LightningModule):
         self.optimizer, self.lr, self.schedule, self.weight_decay = optimizer, lr, schedule, weight_decay
         self.seed, self.log_every, self.clip = seed, log_every, clip
         self.max_updates, self.max_seconds, self.epochs = max_updates, max_seconds, epochs
+        self.data = data
         self.updates, self.gone, self._flops = 0, 0, 0  # gone: batches of this epoch
         self._started, self._before = 0.0, 0.0  # of the epoch; its seconds before it was resumed
         self.interrupted = False  # asked to stop; done after a batch
@@ -333,7 +336,7 @@ class Training(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:  # noqa: D102
         checkpoint["history"] = self.history
-        checkpoint["frozen"] = self.frozen_digest()
+        checkpoint["frozen"], checkpoint["data"] = self.frozen_digest(), self.data
         checkpoint["updates"] = self.updates
         # Of the epoch that has not ended, if it is within one.
         checkpoint["batches"] = self.gone if self._started else 0

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 import altuna
+from altuna.errors import UserError
 from altuna.training import Training
 
 EPOCHS = 5
@@ -187,6 +188,32 @@ def test_other_options_are_not_resumed(manifest, tmp_path):
     _out, err = process.communicate(timeout=300)
     assert process.returncode == 2
     assert "--resume" in err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows[:-1],
+        lambda rows: [*rows[:-1], rows[-1].replace("class 2", "class 1")],
+        lambda rows: [*rows[:-1], rows[-1].replace("119", "120")],
+        lambda rows: [
+            *rows[:-2],
+            ",".join([*rows[-2].split(",")[:2], "", *rows[-2].split(",")[3:]]),
+            rows[-1],
+        ],
+    ],
+    ids=["a row less", "another label", "another sample", "a cell less"],
+)
+def test_other_data_are_not_resumed(change, manifest, tmp_path):
+    data, options = tmp_path / "samples.csv", {"epochs": 1, "quiet": True, "report": False}
+    rows = manifest.read_text().splitlines()
+    data.write_text("\n".join(rows))
+    altuna.fit(data, out=tmp_path / "run", **options)
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    data.write_text("\n".join(change(rows)))
+    with pytest.raises(UserError, match=r"last\.ckpt: the data are not those that the training began with"):
+        altuna.fit(data, out=tmp_path / "run", resume=True, **options)
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
 
 
 def test_epochs_draw_from_seed_and_epoch_alone():

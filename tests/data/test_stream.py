@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -271,6 +272,20 @@ def test_a_training_is_the_same_again_and_resumed(folder, tmp_path, monkeypatch)
     metrics = json.loads((tmp_path / "b" / "metrics.json").read_text())
     assert metrics["cost"]["updates"] == 2 * 5 * 2
     assert altuna.load(tmp_path / "b").predict(folder / "shards" / "1.parquet").num_rows == 3
+
+
+def test_other_shards_are_not_resumed(folder, tmp_path):
+    shards = tmp_path / "shards"
+    shutil.copytree(folder / "shards", shards)
+    fit(folder, tmp_path / "run", stream=str(shards))
+    (shards / "1.parquet").unlink()
+    with pytest.raises(UserError, match="the data are not those"):
+        fit(folder, tmp_path / "run", stream=str(shards), resume=True)
+
+
+def test_a_buffer_is_of_a_stream(folder, tmp_path):
+    with pytest.raises(UserError, match="buffer: is of a stream"):
+        fit(folder, tmp_path / "run", stream=None, buffer=7)
 
 
 def test_a_batch_of_which_nothing_can_be_read_is_passed_over(folder, broken, tmp_path):
