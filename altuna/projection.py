@@ -47,12 +47,12 @@ class OrthogonalProjector(nn.Module):
         self.register_buffer("root", torch.eye(dim))
         # A reset, and up to two updates after it, are carried out when P is next needed: what the next reset
         # undoes costs next to nothing. (Mean feature [dim] and alpha each.)
-        self._fresh, self._waiting = False, list[tuple[Tensor, float]]()
+        self._fresh, self._waiting = True, list[tuple[Tensor, float]]()
 
     @torch.no_grad()
     def project(self, grad: Tensor) -> Tensor:
         """Return ``grad @ P`` [C, dim] in the gradient's dtype, itself while P = I; ``P`` is untouched."""
-        if grad.shape[-1] != self.dim:
+        if grad.ndim != 2 or grad.shape[1] != self.dim:
             raise ValueError(f"grad must be [C, {self.dim}], got {list(grad.shape)}")
         if self._fresh and not self._waiting:
             return grad
@@ -62,7 +62,7 @@ class OrthogonalProjector(nn.Module):
                 wide = grad.to(r.dtype)
                 wide = wide.addr(wide @ (r / (r @ r + alpha)), r, alpha=-1)
             else:
-                root = self._settled()
+                root = self.settle()
                 wide = grad.to(root.dtype) @ root @ root.T
         return wide.to(grad.dtype)
 
@@ -74,7 +74,7 @@ class OrthogonalProjector(nn.Module):
         if features.shape[0] == 0:
             return
         if len(self._waiting) == 2:
-            self._settled()
+            self.settle()
         root = self._buffers["root"]
         assert root is not None
         self._waiting.append((features.to(root.dtype).mean(dim=0), self.alpha))
@@ -85,8 +85,8 @@ class OrthogonalProjector(nn.Module):
         self._waiting.clear()
 
     @torch.no_grad()
-    def _settled(self) -> Tensor:
-        """Return the square root of P, with all that was to be done to it."""
+    def settle(self) -> Tensor:
+        """Carry out what was put off; return the square root of P [dim, dim]."""
         root = self._buffers["root"]
         assert root is not None
         if self._fresh:
@@ -103,14 +103,14 @@ class OrthogonalProjector(nn.Module):
     def __getattr__(self, name: str) -> Any:  # how a module's buffers are found
         value: Any = super().__getattr__(name)
         if name in ("P", "root"):
-            root = self._settled()
+            root = self.settle()
             if name == "P":
                 with torch.no_grad(), torch.autocast(root.device.type, enabled=False):
                     value.copy_(root @ root.T)
         return value
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._settled()
+        self.settle()
         super()._load_from_state_dict(*args, **kwargs)
 
     def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
@@ -118,7 +118,7 @@ class OrthogonalProjector(nn.Module):
         super()._save_to_state_dict(*args, **kwargs)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        self._settled()
+        self.settle()
 
         # Half-precision training casts modules; P would lose its small eigenvalues.
         def keep_precision(tensor: Tensor) -> Tensor:

@@ -96,6 +96,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=16, help="of a batch of the pair")
     parser.add_argument("--data", default="")
     parser.add_argument("--root", default="")
+    parser.add_argument("--results", type=Path, default=HERE / "results" / "processes.json")
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.out:
@@ -139,9 +140,8 @@ def main() -> None:
         "environment": environment(),
     }
     print(name, json.dumps(figures, indent=2))
-    path = HERE / "results" / "processes.json"
-    results = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(results | {name: figures}, indent=2) + "\n")
+    results = json.loads(given.results.read_text()) if given.results.exists() else {}
+    given.results.write_text(json.dumps(results | {name: figures}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

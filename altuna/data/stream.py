@@ -103,13 +103,13 @@ def _opened(url: str) -> Iterator[pyarrow.parquet.ParquetFile]:
 
 
 class Stream:
-    """The batches of an epoch, read and decoded by threads while the batches before are trained on.
+    """The batches of an epoch, read by a thread and decoded by others while those before are trained on.
 
     Shards come in an order drawn for the epoch, and rows through a buffer: whenever ``buffer`` rows are in
     it they are shuffled and half of them leave. The order depends on the seed and the epoch alone, not on
-    ``workers``. At no time are more than about twice ``buffer`` rows in memory, and the batches ahead. A row
-    of which nothing can be read is not in its batch, which may be left without any. Of several processes each
-    reads all rows and decodes a share of the cells.
+    ``workers``. At no time are more than about three times ``buffer`` rows in memory, and the batches ahead.
+    A row of which nothing can be read is not in its batch, which may be left without any. Of several
+    processes each reads all rows and decodes a share of the cells.
 
     The next epoch begins with batch ``start``, those after it with the first.
 
@@ -170,17 +170,24 @@ class Stream:
 
     def __iter__(self) -> Iterator[Batch]:
         waiting: deque[Future[tuple[Batch, dict[str, Decoded]]]] = deque()
-        pool = ThreadPoolExecutor(self.workers)
+        reader, pool = ThreadPoolExecutor(1), ThreadPoolExecutor(self.workers)
         try:
             first, self.start = self.start, 0
-            for table in islice(self._tables(), first, None):
+            tables = islice(self._tables(), first, None)
+            # As many batches as leave the buffer at once: it is filled again while they are trained on.
+            ahead = deque(
+                reader.submit(next, tables, None) for _ in range(-(-self.buffer // 2 // self.batch_size))
+            )
+            while (table := ahead.popleft().result()) is not None:
+                ahead.append(reader.submit(next, tables, None))
                 waiting.append(pool.submit(self._decoded, table))
                 if len(waiting) > self.workers:
                     yield _pinned(_batch(*waiting.popleft().result()))
             while waiting:
                 yield _pinned(_batch(*waiting.popleft().result()))
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for threads in (reader, pool):
+                threads.shutdown(wait=False, cancel_futures=True)
 
     def _tables(self) -> Iterator[pa.Table]:
         """Yield the rows of each batch, with their numbers among all rows."""
@@ -206,7 +213,7 @@ class Stream:
             first = shard.first
             for batch in file.iter_batches(READ, columns=self.columns):
                 table = hf.typed(pa.Table.from_batches([batch]).select(self.columns))[0]
-                table = plain(Path(shard.url), table, self.text)
+                table = _large(plain(Path(shard.url), table, self.text))
                 rows = pa.array(np.arange(first, first + len(table)))
                 yield table.append_column(_ROW, rows)
                 first += len(table)
@@ -299,6 +306,17 @@ def _batch(empty: Batch, cells: Mapping[str, Decoded]) -> Batch:
 def _shuffled(parts: list[pa.Table], random: np.random.Generator) -> pa.Table:
     table = pa.concat_tables(parts, promote_options="permissive")
     return table.take(pa.array(random.permutation(len(table))))
+
+
+def _large(table: pa.Table) -> pa.Table:
+    """Return a table whose columns may hold more than 2 GiB, as a buffer of pictures does."""
+
+    def large(kind: pa.DataType) -> pa.DataType:
+        if pa.types.is_struct(kind):
+            return pa.struct([field.with_type(large(field.type)) for field in kind])
+        return {pa.binary(): pa.large_binary(), pa.string(): pa.large_string()}.get(kind, kind)
+
+    return table.cast(pa.schema([field.with_type(large(field.type)) for field in table.schema]))
 
 
 def _split(table: pa.Table, size: int) -> Iterator[pa.Table]:

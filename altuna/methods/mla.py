@@ -82,6 +82,8 @@ class MLA(Method):
         self._previous = None
         if self.reset == "batch" or (self.reset == "epoch" and self.clock.batch == 0):
             self.projector.reset()
+        else:
+            self.projector.settle()  # as a checkpoint between batches does: it must change nothing
         if self.alpha == "schedule":
             self.projector.alpha = 10 ** -(1 + self.clock.batch / self.clock.batches)
         turns = list(super().turns(batch))
