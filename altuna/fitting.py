@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -195,6 +196,9 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
     for name, least in LEAST.items():
         if not least <= given[name] < 2**63:
             raise UserError(f"{name} must be at least {least} and below 2**63, got {given[name]}")
+    most = max(32, 4 * (os.cpu_count() or 1))
+    if given["workers"] > most:
+        raise UserError(f"workers must be at most {most} on this machine, got {given['workers']}")
     for name in ("micro_batch", "log_every", "checkpoint_every", "devices", "nodes"):
         if given[name] is not None and given[name] < 1:
             raise UserError(f"{name} must be at least 1, got {given[name]}")

@@ -420,3 +420,20 @@ def test_concat_takes_one_turn_for_all():
         features[batch.rows[m], i * DIM : (i + 1) * DIM] = method.model.encode(m, batch.inputs[m])
     want = cross_entropy(method.model.head.linear(features), batch.labels)
     torch.testing.assert_close(method.loss(turn, batch), want)
+
+
+@pytest.mark.parametrize("reset", ["never", "epoch", "batch"])
+def test_a_checkpoint_changes_nothing(reset):
+    """Saving carries out what the projector put off: between any two batches, to the same bits."""
+    methods = [MLA(model_of(), reset=reset) for _ in range(2)]
+    optimizers = [sgd(method) for method in methods]
+    for method in methods:
+        method.clock.batches = 6
+    for number in range(6):
+        batch = batch_of(number, modalities=[[*SIZES][number % 3]])  # of one turn each
+        for method, optimizer in zip(methods, optimizers, strict=True):
+            method.clock.batch = number
+            [*take(method, batch, optimizer)]
+        methods[0].state_dict()
+    states = [method.state_dict() for method in methods]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

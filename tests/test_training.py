@@ -177,6 +177,11 @@ def test_two_trainings_in_one_folder(manifest, tmp_path):
     fit(manifest, tmp_path / "run")
 
 
+def test_more_workers_than_a_machine_has_use_for(manifest, tmp_path):
+    with pytest.raises(UserError, match=r"^workers must be at most \d+ on this machine, got 9999999$"):
+        fit(manifest, tmp_path / "run", workers=9999999)
+
+
 def test_a_part_larger_than_the_batch(manifest, tmp_path):
     with pytest.raises(UserError, match=r"^micro_batch=8: is a part of a batch, which has 4 rows$"):
         fit(manifest, tmp_path / "run", micro_batch=8)

@@ -238,12 +238,18 @@ def _check_finite(manifest: Manifest) -> None:
     for modality in manifest.modalities.values():
         for name in modality.columns:
             column = manifest.table[name]
-            if pa.types.is_floating(column.type):
-                finite = pc.is_finite(column.cast(pa.float32()))  # which makes 1e39 infinite
-                wrong = np.flatnonzero(~np.asarray(pc.fill_null(finite, True)))
-                if len(wrong):
-                    where = manifest.where(row := int(wrong[0]), name)
-                    raise UserError(f"{where}: is {column[row].as_py()}; leave it empty if it is missing")
+            if (row := not_finite(column)) is not None:
+                where = manifest.where(row, name)
+                raise UserError(f"{where}: is {column[row].as_py()}; leave it empty if it is missing")
+
+
+def not_finite(column: pa.ChunkedArray) -> int | None:
+    """Return the first row of a column that is NaN or infinite, if one is."""
+    if not pa.types.is_floating(column.type):
+        return None
+    finite = pc.is_finite(column.cast(pa.float32()))  # which makes 1e39 infinite
+    wrong = np.flatnonzero(~np.asarray(pc.fill_null(finite, True)))
+    return int(wrong[0]) if len(wrong) else None
 
 
 def _check_empty_rows(manifest: Manifest, stated: bool) -> Manifest:

@@ -23,7 +23,7 @@ from altuna.data import hf
 from altuna.data.cells import Cells
 from altuna.data.decode import read_cell
 from altuna.data.inference import is_number
-from altuna.data.manifest import Manifest
+from altuna.data.manifest import Manifest, not_finite
 from altuna.data.prepare import class_numbers
 from altuna.data.readers import Reader
 from altuna.data.store import Problem
@@ -144,8 +144,8 @@ class Stream:
         self.columns = [*kinds]
         # What is text in the manifest is text here.
         self.text = [c for c, kind in kinds.items() if not is_number(kind)]
-        numbers = {c: is_number(kind) and c != self.label for c, kind in kinds.items()}
-        self.shards = find_shards(pattern, numbers)
+        self.numbers = [c for c, kind in kinds.items() if is_number(kind) and c != self.label]
+        self.shards = find_shards(pattern, {c: c in self.numbers for c in kinds})
         self.rows = sum(shard.rows for shard in self.shards)
         if not self.rows:
             raise UserError(f"stream: {pattern}: the shards have no rows")
@@ -228,6 +228,12 @@ class Stream:
             label = labels[row].as_py()
             unknown = f"label {label!r} is in no train row of {self.manifest.path}" if label else "empty"
             raise UserError(f"{self._where(indices[row], self.label)}: {unknown}")
+        for column in self.numbers:
+            if (wrong := not_finite(table[column])) is not None:
+                where = self._where(indices[wrong], column)
+                raise UserError(
+                    f"{where}: is {table[column][wrong].as_py()}; leave it empty if it is missing"
+                )
         manifest = replace(self.manifest, table=table)
         cells = {name: self._read(Cells(manifest, name), r, indices) for name, r in self.readers.items()}
         return Batch({}, {}, torch.from_numpy(numbers), torch.from_numpy(indices.copy())), cells
@@ -236,12 +242,7 @@ class Stream:
         filled = np.flatnonzero(cells.filled)
         mine = filled[self.rank :: self.processes]
         if cells.numbers is not None:
-            numbers = cells.numbers[mine]
-            endless = np.isinf(numbers).any(axis=1)
-            if endless.any():
-                where = self._where(indices[mine[endless.argmax()]], cells.column)
-                raise UserError(f"{where}: is infinite; leave it empty if it is missing")
-            return Decoded(numbers, mine, mine[:0], filled)
+            return Decoded(cells.numbers[mine], mine, mine[:0], filled)
         arrays, read = [], np.ones(len(mine), bool)
         for i, place in enumerate(mine.tolist()):
             array, remark = read_cell(reader, cells[place])

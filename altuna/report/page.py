@@ -44,7 +44,7 @@ def heading(text: str) -> str:
 
 def anchor(text: str) -> str:
     """Return what a heading is linked by."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "part"
+    return re.sub(r"[^a-z0-9]+", "-", text.lower())[:60].strip("-") or "part"
 
 
 def shown(drawing: Drawing) -> str:

@@ -159,7 +159,8 @@ def test_a_row_of_which_nothing_can_be_read_is_left_out(folder, broken):
             r"row 3, column 'label': label 'what' is in no",
         ),
         ({"label": ["class 0", None, "class 0", "class 1"]}, r"row 2, column 'label': empty"),
-        ({"x_1": [0.0, 1.0, 2.0, float("inf")]}, r"row 4, column 'x': is infinite"),
+        ({"x_1": [0.0, 1.0, 2.0, float("inf")]}, r"row 4, column 'x_1': is inf; leave it empty"),
+        ({"x_2": [0.0, float("nan"), 2.0, 3.0]}, r"row 2, column 'x_2': is nan; leave it empty"),
         ({"x_1": ["0", "1", "2", "3"]}, r"column 'x_1': has string, not numbers"),
     ],
 )
@@ -281,6 +282,28 @@ def test_other_shards_are_not_resumed(folder, tmp_path):
     (shards / "1.parquet").unlink()
     with pytest.raises(UserError, match="the data are not those"):
         fit(folder, tmp_path / "run", stream=str(shards), resume=True)
+
+
+def test_a_buffer_may_hold_more_than_columns_do(folder):
+    """Those of usual texts and bytes end at 2 GiB, of which a buffer of pictures has more."""
+    kinds = {kind for part in stream(folder)._tables() for kind in part.schema.types}
+    assert pa.large_string() in kinds
+    assert not kinds & {pa.string(), pa.binary()}
+    assert "bytes: binary" not in str(kinds)
+
+
+def test_a_thread_reads_ahead(folder, monkeypatch):
+    parts, readers = Stream._parts, set()
+
+    def noted(self, shard):
+        for part in parts(self, shard):
+            readers.add(threading.current_thread())
+            yield part
+
+    monkeypatch.setattr(Stream, "_parts", noted)
+    assert len([*stream(folder)]) == 10
+    assert len(readers) == 1
+    assert threading.main_thread() not in readers
 
 
 def test_a_buffer_is_of_a_stream(folder, tmp_path):
