@@ -144,8 +144,8 @@ class Stream:
         self.columns = [*kinds]
         # What is text in the manifest is text here.
         self.text = [c for c, kind in kinds.items() if not is_number(kind)]
-        self.numbers = [c for c, kind in kinds.items() if is_number(kind) and c != self.label]
-        self.shards = find_shards(pattern, {c: c in self.numbers for c in kinds})
+        self.numeric = [c for c, kind in kinds.items() if is_number(kind) and c != self.label]
+        self.shards = find_shards(pattern, {c: c in self.numeric for c in kinds})
         self.rows = sum(shard.rows for shard in self.shards)
         if not self.rows:
             raise UserError(f"stream: {pattern}: the shards have no rows")
@@ -175,9 +175,8 @@ class Stream:
             first, self.start = self.start, 0
             tables = islice(self._tables(), first, None)
             # As many batches as leave the buffer at once: it is filled again while they are trained on.
-            ahead = deque(
-                reader.submit(next, tables, None) for _ in range(-(-self.buffer // 2 // self.batch_size))
-            )
+            depth = max(1, self.buffer // 2 // self.batch_size)
+            ahead = deque(reader.submit(next, tables, None) for _ in range(depth))
             while (table := ahead.popleft().result()) is not None:
                 ahead.append(reader.submit(next, tables, None))
                 waiting.append(pool.submit(self._decoded, table))
@@ -228,7 +227,7 @@ class Stream:
             label = labels[row].as_py()
             unknown = f"label {label!r} is in no train row of {self.manifest.path}" if label else "empty"
             raise UserError(f"{self._where(indices[row], self.label)}: {unknown}")
-        for column in self.numbers:
+        for column in self.numeric:
             if (wrong := not_finite(table[column])) is not None:
                 where = self._where(indices[wrong], column)
                 raise UserError(
