@@ -15,7 +15,7 @@ import pyarrow.parquet
 import torch
 from numpy.typing import NDArray
 
-from altuna import __version__, tables
+from altuna import __version__, processor, tables
 from altuna.evaluation.significance import critical_difference, friedman, holm, paired_bootstrap, ranks
 from altuna.files import write_csv, write_json, write_text
 from altuna.pool import Run
@@ -217,6 +217,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "processor": processor.describe(),
         "cores": os.cpu_count(),
     }
 

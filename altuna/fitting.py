@@ -128,6 +128,7 @@ def fit(
     """
     given = dict(locals())
     options = checked(given)
+    _check_raw(given)
     name = options["method"].get("name", "")
     run = run_directory(out, f"{Path(data).stem.replace(':', '-')}-{name}-{seed}", resume)
 
@@ -167,6 +168,7 @@ def cache(data: str | Path = "emoji", **options: Any) -> dict[str, Any]:
     """
     check_options(options, fit, "cache", beside=("data",))
     given = completed(data, **options)
+    _check_raw(given)
 
     from altuna.pipeline import prepare_ahead
 
@@ -237,6 +239,13 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
         )
         given["missing_mask"] = str(Path(given["missing_mask"]).absolute())
     return {name: value for name, value in given.items() if name not in PRESENTATION}
+
+
+def _check_raw(given: Mapping[str, Any]) -> None:
+    """Raise UserError if raw files are named that the data do not have."""
+    for name in ("root", "download"):
+        if given[name] and not str(given["data"]).startswith("av-digits"):
+            raise UserError(f"{name}: is for av-digits alone, not for {given['data']}")
 
 
 def _check_schedule(schedule: Mapping[str, Any]) -> None:

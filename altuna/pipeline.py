@@ -38,6 +38,7 @@ from altuna.options import nearest
 from altuna.peak import peak_memory, reset_peak_memory
 from altuna.predictor import Predictor
 from altuna.preparation import Prepared, prepare
+from altuna.processor import multiplies_bf16
 from altuna.progress import TrainingProgress
 from altuna.recipes import NAMES, find_manifest
 from altuna.report import trust_by_class, write_report
@@ -93,7 +94,9 @@ def _train(
         if not fresh and (run / "config.yaml").exists() and (change := changed(run, config)):
             raise UserError(f"{change}; --resume goes on with the same options")
         name = options["method"]["name"]
-        if strategy == "fsdp" and processes() > 1 and methods.get(name).needs_whole_encoders:
+        if strategy == "fsdp" and processes() == 1:
+            raise UserError("strategy: fsdp splits weights among processes, and there is one; see devices")
+        if strategy == "fsdp" and methods.get(name).needs_whole_encoders:
             raise UserError(
                 f"strategy: {name} needs whole weights and gradients of encoders, fsdp splits them"
             )
@@ -320,13 +323,18 @@ def _stopping_between_batches(training: Training) -> Iterator[None]:
 
 def _resumable(checkpoints: Path, training: Training) -> int | None:
     """Return how many batches of its epoch the last checkpoint has; None where there is no checkpoint yet."""
-    last = checkpoints / "last.ckpt"
+    last, best = checkpoints / "last.ckpt", checkpoints / "best.ckpt"
     if not last.exists():
         return None
     content = _ours(last, training)
-    if content["history"]:
-        _ours(checkpoints / "best.ckpt", training)
-    return int(content["batches"])
+    history, batches = content["history"], int(content["batches"])
+    if history and not batches and best_epoch(history) == len(history) - 1:
+        if rank() == 0:  # a kill may have come before the best was written
+            with replacing(best) as unfinished:
+                shutil.copyfile(last, unfinished)
+    elif history:
+        _ours(best, training)
+    return batches
 
 
 def _finish(
@@ -426,9 +434,7 @@ def _precision(precision: str, accelerator: str) -> Any:
         return precision
     if _on_gpu(accelerator):
         return "bf16-mixed" if torch.cuda.get_device_capability() >= (8, 0) else "32-true"
-    native = accelerator in ("auto", "cpu") and bool(
-        torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")
-    )
+    native = accelerator in ("auto", "cpu") and multiplies_bf16()
     return "bf16-mixed" if native and not torch.mps.is_available() else "32-true"
 
 

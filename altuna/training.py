@@ -28,6 +28,7 @@ from altuna.evaluation.imbalance import conflicts
 from altuna.evaluation.metrics import classification_metrics
 from altuna.features import weights_digest
 from altuna.files import replacing, write_text
+from altuna.means import Mean
 from altuna.methods.base import Method, Turn
 from altuna.model import Features, Outputs, concatenate
 from altuna.optimizers import OPTIMIZERS, lay_out
@@ -101,7 +102,7 @@ class Training(LightningModule):
         self.interrupted = False  # asked to stop; done after a batch
         self.history: list[dict[str, float]] = []
         self._frozen: str | None = None
-        self._sums: dict[str, list[Tensor]] = defaultdict(list)
+        self._means: dict[str, Mean] = defaultdict(Mean)  # of figures, over the epoch's batches
         self._outputs: list[tuple[Outputs, Features]] = []
 
     def configure_optimizers(self) -> Any:  # noqa: D102
@@ -188,8 +189,6 @@ class Training(LightningModule):
 
     def on_train_start(self) -> None:  # noqa: D102
         self._stop_if_spent()  # resumed after its last epoch
-        # Resumed within an epoch.
-        self._sums.update({name: [s.to(self.device) for s in some] for name, some in self._sums.items()})
         self._begin()
 
     def on_train_epoch_start(self) -> None:  # noqa: D102
@@ -247,7 +246,7 @@ class Training(LightningModule):
                 self.method.after_step(turn, batch)
             turn.log["loss"] = loss
             for figure, value in turn.log.items():
-                self._sums[f"train/{figure}/{turn.name}"].append(value)
+                self._means[f"train/{figure}/{turn.name}"].add(value)
             if wants_log and self.loggers:
                 self._show({f"turn/{figure}/{turn.name}": value.item() for figure, value in turn.log.items()})
         schedule: Any = self.lr_schedulers()
@@ -280,8 +279,8 @@ class Training(LightningModule):
         return torch.stack([loss.detach() for loss in losses.values()]).sum()
 
     def on_train_epoch_end(self) -> None:  # noqa: D102
-        means = {name: torch.stack(s).mean().item() for name, s in self._sums.items()}
-        self._sums.clear()
+        means = {name: mean.value() for name, mean in self._means.items()}
+        self._means.clear()
         for name, mean in means.items():
             if name.startswith("train/loss/") and not math.isfinite(mean):
                 raise DivergedError(f"diverged: {name} is {mean} in epoch {self.current_epoch}")
@@ -340,14 +339,14 @@ class Training(LightningModule):
         checkpoint["updates"] = self.updates
         # Of the epoch that has not ended, if it is within one.
         checkpoint["batches"] = self.gone if self._started else 0
-        checkpoint["sums"] = {name: torch.stack(some) for name, some in self._sums.items()}
+        checkpoint["means"] = {name: mean.state() for name, mean in self._means.items()}
         checkpoint["flops"] = self._flops
         checkpoint["seconds"] = time.perf_counter() - self._started if self._started else 0.0
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:  # noqa: D102
         self.history = list(checkpoint["history"])
         self.updates = checkpoint["updates"]
-        self._sums.update({name: [*some] for name, some in checkpoint["sums"].items()})
+        self._means.update({name: Mean(*state) for name, state in checkpoint["means"].items()})
         self.gone, self._flops = checkpoint["batches"], checkpoint["flops"]
         self._before = checkpoint["seconds"]
 
@@ -470,9 +469,10 @@ class Checkpoints(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         assert isinstance(pl_module, Training)
+        # In this order: of a kill in between it can be told that the best epoch is the last.
+        trainer.save_checkpoint(self.last)
         if best_epoch(pl_module.history) == len(pl_module.history) - 1:
             trainer.save_checkpoint(self.best, weights_only=True)
-        trainer.save_checkpoint(self.last)
 
 
 def best_epoch(history: list[dict[str, float]]) -> int:

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mla import HERE, environment
+from mla import HERE
 
 import altuna
+from altuna.comparison import environment
 from altuna.data.dataset import MultimodalDataset
 from altuna.evaluating import Predictor
 from altuna.fusion import RULES

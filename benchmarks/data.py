@@ -27,9 +27,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import torch
-from mla import HERE, environment
+from mla import HERE
 from PIL import Image
 
+from altuna.comparison import environment
 from altuna.data.dataset import MultimodalDataset, loader
 from altuna.data.decode import prepare_store
 from altuna.data.manifest import Manifest, read_manifest

@@ -21,9 +21,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gradio_client import Client, handle_file
-from mla import HERE, environment
+from mla import HERE
 
 import altuna
+from altuna.comparison import environment
 from altuna.demo.samples import sampler
 
 CLIENTS, REQUESTS, ROUNDS = 8, 200, 24

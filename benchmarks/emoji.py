@@ -17,7 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from mla import HERE, environment
+from mla import HERE
+
+from altuna.comparison import environment
 
 
 def main() -> None:

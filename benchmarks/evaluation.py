@@ -21,10 +21,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from mla import HERE, environment
+from mla import HERE
 from torch import nn
 
 from altuna import MultimodalClassifier, fuse
+from altuna.comparison import environment
 from altuna.data.dataset import MultimodalDataset
 from altuna.evaluation.metrics import BLOCK, Evaluation
 from altuna.fusion import RULES

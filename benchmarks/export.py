@@ -23,9 +23,10 @@ import numpy as np
 import onnxruntime
 import torch
 from grid import WIDTH
-from mla import HERE, environment
+from mla import HERE
 
 import altuna
+from altuna.comparison import environment
 from altuna.export import _samples, export
 
 ROUNDS = 200

@@ -15,9 +15,10 @@ import tempfile
 from pathlib import Path
 
 import torch
-from mla import HERE, environment
+from mla import HERE
 from pytorch_lightning import Trainer
 
+from altuna.comparison import environment
 from altuna.data.dataset import loader
 from altuna.data.missing import missing_mask
 from altuna.fitting import fit

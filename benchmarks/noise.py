@@ -19,9 +19,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 from grid import DATA
-from mla import HERE, environment
+from mla import HERE
 
 import altuna
+from altuna.comparison import environment
 from altuna.data.manifest import read_manifest
 from altuna.recipes import find_manifest
 

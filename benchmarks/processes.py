@@ -25,11 +25,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from mla import HERE, environment
+from mla import HERE
 from step import AUTO, CLASSES, SOUND_AND_FRAMES, resnets
 
 import altuna
 from altuna import pipeline
+from altuna.comparison import environment
 from altuna.data.dataset import MultimodalDataset
 from altuna.launching import join
 from altuna.methods.mla import MLA

@@ -19,10 +19,11 @@ from pathlib import Path
 import av
 import numpy as np
 import soundfile
-from mla import HERE, environment
+from mla import HERE
 from PIL import Image
 
 from altuna import recipes
+from altuna.comparison import environment
 from altuna.data.decode import prepare_store
 from altuna.data.manifest import read_manifest
 from altuna.data.readers import READERS

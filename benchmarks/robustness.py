@@ -19,9 +19,10 @@ from statistics import mean, stdev
 from typing import Any
 
 from grid import DATA
-from mla import HERE, environment
+from mla import HERE
 
 import altuna
+from altuna.comparison import environment
 from altuna.reproducing import MLA as PAPERS
 from altuna.run import read_json
 

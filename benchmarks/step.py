@@ -32,7 +32,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from mla import HERE, environment
+from mla import HERE
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, IterableDataset
@@ -40,6 +40,7 @@ from torch.utils.data import DataLoader, IterableDataset
 import altuna
 from altuna import loggers, pipeline
 from altuna.batch import Batch
+from altuna.comparison import environment
 from altuna.encoders.base import OverTime
 from altuna.encoders.mlp import MLP
 from altuna.encoders.resnet import ResNet

@@ -24,16 +24,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
-from mla import HERE, environment
+from mla import HERE
 from PIL import Image
 
+from altuna.comparison import environment
 from altuna.data.dataset import loader
 from altuna.data.manifest import read_manifest
 from altuna.data.prepare import fit_readers, prepare_stores, samples_at
 from altuna.data.stream import Stream
 from altuna.peak import reset_peak_memory
 
-SHARD, SIZE, BATCH = 5000, 48, 64
+SHARD, SIZE, BATCH, BUFFER = 5000, 48, 64, 4096
 CLASSES = ("0", "1", "2", "3")
 MODES = ("stream, 1 thread", "stream, 2 threads", "store, first", "store, later")
 
@@ -72,10 +73,8 @@ def measure(mode: str, folder: Path, rows: int) -> dict[str, float]:
     before, started, seen = peak(), time.perf_counter(), 0
     if streams:
         pattern = str(folder / f"{rows}-*.parquet")
-        threads = int(mode.split()[1])
-        batches = Stream(
-            pattern, manifest, readers, CLASSES, batch_size=BATCH, seed=0, buffer=4096, workers=threads
-        )
+        batches = Stream(pattern, manifest, readers, CLASSES, batch_size=BATCH, seed=0, buffer=BUFFER)
+        batches.workers = int(mode.split()[1])
     else:
         stores = prepare_stores(manifest, readers, store)
         samples = samples_at(np.arange(rows), stores, np.zeros(rows, np.int64))
@@ -98,7 +97,7 @@ def main() -> None:
         mode, folder, rows = arguments.one
         print(json.dumps(measure(mode, Path(folder), int(rows))))
         return
-    result: dict[str, object] = {"batch": BATCH, "buffer": 4096, "picture": SIZE}
+    result: dict[str, object] = {"batch": BATCH, "buffer": BUFFER, "picture": SIZE}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(folder / "some.parquet", 200, 10**6)

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet
-from mla import HERE, environment
+from mla import HERE
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 import altuna
+from altuna.comparison import environment
 from altuna.data.readers import text
 from altuna.recipes import find_manifest
 

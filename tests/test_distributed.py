@@ -322,6 +322,7 @@ def test_slurm_and_torchrun_say_how_many_there_are(monkeypatch):
         ({"nodes": 2}, "nodes=2: start altuna on each with torchrun"),
         ({"strategy": "dpp"}, "strategy must be one of ddp, fsdp, got 'dpp'"),
         ({"strategy": "fsdp", "micro_batch": 4}, "micro_batch: not with strategy fsdp"),
+        ({"strategy": "fsdp"}, "strategy: fsdp splits weights among processes, and there is one"),
         ({"devices": 2, "accelerator": "gpu"}, "devices=2: this machine has 0 GPUs"),
         ({"devices": 2, "accelerator": "gpuu"}, "accelerator: several devices are of one of auto, cpu"),
         ({"precision": "17"}, "precision must be one of auto, 32-true, bf16-mixed"),

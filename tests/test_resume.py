@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 import torch
+from pytorch_lightning import Trainer
 from safetensors.torch import load_file
 
 import altuna
@@ -162,6 +163,28 @@ def test_an_epoch_goes_on_where_it_was(manifest, tmp_path, monkeypatch, options)
     assert not [k for k in one if not torch.equal(one[k], two[k])]
     rows = zip(without_time(whole), without_time(tmp_path / "broken"), strict=True)
     assert not {name for one, two in rows for name in one if one[name] != two[name]}
+
+
+def test_a_kill_between_the_two_checkpoints_loses_neither(manifest, tmp_path, monkeypatch):
+    common = {"epochs": 1, "batch_size": 16, "quiet": True, "report": False}
+    whole, run = (tmp_path / name for name in ("whole", "broken"))
+    altuna.fit(manifest, out=whole, **common)
+    save, epochs = Trainer.save_checkpoint, []
+
+    def killed(trainer, path, *more, **named):
+        if path.name == "best.ckpt":
+            raise KeyboardInterrupt
+        save(trainer, path, *more, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "save_checkpoint", killed)
+        with pytest.raises(KeyboardInterrupt):
+            altuna.fit(manifest, out=run, **common)
+    monkeypatch.setattr(Training, "on_train_epoch_end", epochs.append)
+    altuna.fit(manifest, out=run, resume=True, **common)
+    assert not epochs  # nothing was left to train
+    one, two = (load_file(folder / "model.safetensors") for folder in (whole, run))
+    assert all(torch.equal(one[k], two[k]) for k in one)
 
 
 def test_a_finished_run_is_resumed_for_nothing(manifest, tmp_path):

@@ -9,14 +9,17 @@ import shutil
 import struct
 import tarfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from PIL import Image
 
-from altuna import recipes
+import altuna
+from altuna import fitting, recipes
 from altuna.errors import UserError
 from altuna.recipes import av_digits
 from altuna.recipes.av_digits import IMAGES, LABELS, degrade, prepare
@@ -216,6 +219,14 @@ def homes(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(av_digits, "MNIST", root.as_uri() + "/")
     monkeypatch.setattr(av_digits, "FSDD", (tmp_path / "fsdd.tar.gz").as_uri())
     return root
+
+
+@pytest.mark.parametrize("option", [{"root": "."}, {"download": True}])
+@pytest.mark.parametrize("call", [altuna.fit, fitting.cache])
+def test_raw_files_of_other_data_are_refused(option: dict[str, Any], call: Callable[..., object]) -> None:
+    (name,) = option
+    with pytest.raises(UserError, match=f"^{name}: is for av-digits alone, not for emoji$"):
+        call("emoji", **option)
 
 
 def test_download(homes: Path, tmp_path: Path) -> None:
