@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from altuna.errors import UserError
-from altuna.fitting import checked, completed, fit
+from altuna.fitting import check_raw, checked, completed, fit
 from altuna.options import check_options, nearest
 from altuna.pool import Pool, Run
 
@@ -192,6 +192,7 @@ def _grid(
     from altuna.preparation import prepare
     from altuna.recipes import find_manifest
 
+    check_raw(options, *names)
     given = {name: completed(name, **options) for name in names}
     root, store = (Path(options[n]) if options.get(n) else None for n in ("root", "store"))
     paths = {n: find_manifest(n, root, download=options.get("download", False)) for n in names}
@@ -218,7 +219,8 @@ def _grid(
                         left_out.append({"data": name, "method": label, "reason": reason})
                     else:
                         settled += _each(label, method, [*prepared.manifest.modalities])
-            more = dict(options)
+            raw = () if name.startswith("av-digits") else ("root", "download")
+            more = {option: value for option, value in options.items() if option not in raw}
             if budget == "updates":
                 more["budget"] = {"updates": _standard_updates(prepared, arguments)}
             labels = _stems([label for label, _ in settled])

@@ -128,7 +128,7 @@ def fit(
     """
     given = dict(locals())
     options = checked(given)
-    _check_raw(given)
+    check_raw(given, options["data"])
     name = options["method"].get("name", "")
     run = run_directory(out, f"{Path(data).stem.replace(':', '-')}-{name}-{seed}", resume)
 
@@ -168,7 +168,7 @@ def cache(data: str | Path = "emoji", **options: Any) -> dict[str, Any]:
     """
     check_options(options, fit, "cache", beside=("data",))
     given = completed(data, **options)
-    _check_raw(given)
+    check_raw(given, str(data))
 
     from altuna.pipeline import prepare_ahead
 
@@ -241,11 +241,11 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name not in PRESENTATION}
 
 
-def _check_raw(given: Mapping[str, Any]) -> None:
-    """Raise UserError if raw files are named that the data do not have."""
-    for name in ("root", "download"):
-        if given[name] and not str(given["data"]).startswith("av-digits"):
-            raise UserError(f"{name}: is for av-digits alone, not for {given['data']}")
+def check_raw(given: Mapping[str, Any], *names: str) -> None:
+    """Raise UserError if there are options for the raw files of av-digits, and it is not among the data."""
+    for option in ("root", "download"):
+        if given.get(option) and not any(name.startswith("av-digits") for name in names):
+            raise UserError(f"{option}: is for av-digits alone, not for {', '.join(names)}")
 
 
 def _check_schedule(schedule: Mapping[str, Any]) -> None:

@@ -43,9 +43,13 @@ def started() -> Started | None:
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
-    kind = TorchElasticEnvironment if TorchElasticEnvironment.detect() else SLURMEnvironment
     try:
-        environment = kind() if kind.detect() else None
+        environment: ClusterEnvironment | None = None
+        if TorchElasticEnvironment.detect():
+            environment = TorchElasticEnvironment()
+        elif SLURMEnvironment.detect():
+            # Its requeueing would write checkpoints that are none of ours, and run scontrol.
+            environment = SLURMEnvironment(auto_requeue=False)
     except RuntimeError as error:
         raise UserError(str(error)) from None
     if environment is None or environment.world_size() == 1:

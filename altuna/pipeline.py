@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow.parquet
 import torch
 import yaml
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Trainer
 from torch import nn
@@ -52,6 +53,7 @@ from altuna.training import (
     LogCsv,
     Training,
     best_epoch,
+    memory_watched,
 )
 
 MASK = "present.parquet"
@@ -94,9 +96,7 @@ def _train(
         if not fresh and (run / "config.yaml").exists() and (change := changed(run, config)):
             raise UserError(f"{change}; --resume goes on with the same options")
         name = options["method"]["name"]
-        if strategy == "fsdp" and processes() == 1:
-            raise UserError("strategy: fsdp splits weights among processes, and there is one; see devices")
-        if strategy == "fsdp" and methods.get(name).needs_whole_encoders:
+        if strategy == "fsdp" and processes() > 1 and methods.get(name).needs_whole_encoders:
             raise UserError(
                 f"strategy: {name} needs whole weights and gradients of encoders, fsdp splits them"
             )
@@ -171,6 +171,8 @@ def _train(
         for remark in learnt["remarks"]:
             console.err.print(remark, markup=False)
         rows = learnt.get("stream", learnt["n"])
+        if config["precision"] == "bf16-mixed" != _precision("auto", options["accelerator"]):
+            console.err.print("precision=bf16-mixed: not native here, 32-true may be faster", markup=False)
         if options["batch_size"] > rows:
             size = f"batch_size={options['batch_size']}"
             console.err.print(f"{size}: an epoch is one batch of {rows} samples", markup=False)
@@ -273,11 +275,11 @@ def _fit(
     """Train, from batch ``start`` of the checkpoint's epoch on."""
     size, seed, stream = options["batch_size"], options["seed"], prepared.stream
     train, val = (prepared.splits[name].dataset for name in ("train", "val"))
-    if stream:
-        stream.workers = max(1, workers)
-    feed: Any = stream or loader(train.shared(rank(), processes()), size, seed, workers)
-    feed.sampler.start = start
     device, together = trainer.strategy.root_device, None
+    if stream:
+        stream.workers, stream.pinned = max(1, workers), device.type == "cuda"
+    feed: Any = stream or loader(train.shared(rank(), processes()), size, seed, workers, device)
+    feed.sampler.start = start
     # Parts of batches differ in number between processes, and the norms would wait for each other.
     if processes() > 1 and device.type == "cuda" and not options["micro_batch"]:
         nn.SyncBatchNorm.convert_sync_batchnorm(training.method)  # type: ignore[no-untyped-call]
@@ -289,7 +291,7 @@ def _fit(
             trainer.fit(
                 training,
                 feed,
-                loader(val.shared(rank(), processes()), size),
+                loader(val.shared(rank(), processes()), size, device=device),
                 ckpt_path=checkpoint,
                 weights_only=True,
             )
@@ -354,7 +356,9 @@ def _finish(
     split = "test" if len(prepared.splits["test"].rows) else "val"
     samples = prepared.splits[split]
     predictor = Predictor(run, device)
-    features = predictor.features(samples.dataset, options["micro_batch"] or options["batch_size"])
+    size = options["micro_batch"] or options["batch_size"]
+    with memory_watched("in the test", size):
+        features = predictor.features(samples.dataset, size)
     with torch.inference_mode():
         outputs = predictor.model.cpu().outputs_of(features.of, features.rows, len(features.labels))
         fusion = predictor.model.fuse(outputs)
@@ -416,7 +420,9 @@ def _trainer(run: Path, options: Mapping[str, Any], quiet: bool, every: int | No
             strategy=Alike(cluster_environment=there.environment) if there else "auto",
             logger=False,
             callbacks=callbacks,
-            plugins=[AtomicCheckpointIO()],
+            # A job of Slurm that is alone must not be taken for one whose checkpoints Slurm knows.
+            plugins=[AtomicCheckpointIO(), *([] if there else [LightningEnvironment()])],
+            default_root_dir=run,
             enable_checkpointing=True,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -487,7 +493,7 @@ def _ours(checkpoint: Path, training: Training) -> dict[str, Any]:
             content: Any = torch.load(checkpoint, weights_only=True, map_location="cpu")
     except Exception:  # torch raises many kinds for a foreign or damaged file
         content = None
-    found: dict[str, Any] = content if isinstance(content, dict) and "batches" in content else {}
+    found: dict[str, Any] = content if isinstance(content, dict) and "means" in content else {}
     state = found.get("state_dict")
     if not isinstance(state, dict) or _shapes(state) != _shapes(training.state_dict()):
         raise UserError(

@@ -169,9 +169,9 @@ class Predictor:
         """
         self.model.eval()
         plain = all(len(a.shape) == 2 and a.dtype.kind == "f" for a in dataset.arrays.values())
-        for batch in loader(dataset, batch_size or (MANY if plain else 64)):
+        for batch in loader(dataset, batch_size or (MANY if plain else 64), device=self.device):
             labels = batch.labels
-            batch = batch.to(self.device)
+            batch = batch.to(self.device, non_blocking=True)
             yield self.model.outputs(batch.inputs, batch.rows, len(batch)).cpu(), labels
 
     @torch.inference_mode()
@@ -182,13 +182,13 @@ class Predictor:
             [
                 Features(
                     {
-                        m: self.model.encode(m, x.to(self.device)).float().cpu()
+                        m: self.model.encode(m, x.to(self.device, non_blocking=True)).float().cpu()
                         for m, x in batch.inputs.items()
                     },
                     batch.rows,
                     batch.labels,
                 )
-                for batch in loader(dataset, batch_size)
+                for batch in loader(dataset, batch_size, device=self.device)
             ]
         )
 

@@ -46,4 +46,11 @@ def test_what_is_kept_does_not_grow():
     mean = Mean()
     for value in numbers(1000):
         mean.add(value)
-        assert len(mean.state()[2]) < 8
+        assert len(mean._waiting) < 8
+
+
+def test_infinities_of_both_signs_have_none():
+    mean = Mean()
+    for value in (math.inf, 1, -math.inf):
+        mean.add(torch.tensor(value))
+    assert math.isnan(mean.value())

@@ -187,6 +187,16 @@ def test_a_kill_between_the_two_checkpoints_loses_neither(manifest, tmp_path, mo
     assert all(torch.equal(one[k], two[k]) for k in one)
 
 
+def test_a_checkpoint_of_an_earlier_version_is_refused(manifest, tmp_path):
+    common = {"epochs": 1, "quiet": True, "report": False, "out": tmp_path / "run"}
+    last = altuna.fit(manifest, **common) / "checkpoints" / "last.ckpt"
+    content = torch.load(last, weights_only=True)
+    del content["means"]
+    torch.save(content, last)
+    with pytest.raises(UserError, match="not a checkpoint of this run"):
+        altuna.fit(manifest, resume=True, **common)
+
+
 def test_a_finished_run_is_resumed_for_nothing(manifest, tmp_path):
     run = tmp_path / "run"
     assert fit(manifest, run).wait(300) == 0

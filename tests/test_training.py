@@ -13,6 +13,7 @@ import altuna
 from altuna import pipeline, sharing, training
 from altuna.errors import UserError
 from altuna.files import alone
+from altuna.methods.mla import MLA
 from altuna.optimizers import OPTIMIZERS, lay_out
 
 COMPILE = torch.compile
@@ -213,3 +214,21 @@ def test_two_sets_of_modalities_of_one_name_are_told(tmp_path):
         altuna.fit(tmp_path / "table.csv", modalities=kinds, out=tmp_path / "run", quiet=True)
     some = {name: kinds[name] for name in ("a", "a+b")}
     altuna.fit(tmp_path / "table.csv", modalities=some, epochs=1, out=tmp_path / "run", quiet=True)
+
+
+def test_in_bf16_a_turn_sees_what_the_one_before_has_changed(manifest, tmp_path, monkeypatch):
+    """One autocast is around all turns of a batch; did it cache weights, they would be the first turn's."""
+    loss, compared = MLA.loss, []
+
+    def twice(method, turn, batch):
+        torch.manual_seed(0)
+        first = loss(method, turn, batch)
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+            compared.append(torch.equal(first, loss(method, turn, batch)))
+        return first
+
+    monkeypatch.setattr(MLA, "loss", twice)
+    fit(manifest, tmp_path / "run", precision="bf16-mixed", optimizer="sgd", lr=0.1)
+    assert len(compared) > 2
+    assert all(compared)

@@ -112,14 +112,18 @@ class Loader(DataLoader[Batch]):
 
 
 def loader(
-    dataset: MultimodalDataset, batch_size: int, shuffle_seed: int | None = None, workers: int = 0
+    dataset: MultimodalDataset,
+    batch_size: int,
+    shuffle_seed: int | None = None,
+    workers: int = 0,
+    device: torch.device | None = None,
 ) -> Loader:
-    """Return a loader of whole batches: one gather a modality, no Python per sample."""
+    """Return a loader of whole batches for a device: one gather a modality, no Python per sample."""
     return Loader(
         dataset,
         sampler=BatchSampler(len(dataset), batch_size, shuffle_seed),
         batch_size=None,
         num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=device is not None and device.type == "cuda",
         persistent_workers=workers > 0,
     )

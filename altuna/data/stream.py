@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,11 +40,33 @@ _ROW = "altuna_row"
 
 @dataclass(frozen=True)
 class Shard:
-    """A Parquet file of training rows: its URL, and which of all rows its first one is."""
+    """A Parquet file of training rows: where it is, and which of all rows its first one is."""
 
-    url: str
-    first: int
-    rows: int
+    system: fsspec.AbstractFileSystem
+    path: str
+    first: int = 0
+    rows: int = 0
+
+    @property
+    def url(self) -> str:
+        """What it is called; a local file by its path."""
+        return str(self.system.unstrip_protocol(self.path)).removeprefix("file://")
+
+    @contextmanager
+    def opened(self) -> Iterator[pyarrow.parquet.ParquetFile]:
+        """Open it.
+
+        Raises:
+            UserError: It cannot be read; each file system has errors of its own.
+        """
+        try:
+            with self.system.open(self.path, "rb") as source:
+                yield pyarrow.parquet.ParquetFile(source, pre_buffer=False)
+        except UserError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"stream: {self.url}: cannot be read: {reason}") from error
 
 
 def find_shards(pattern: str, columns: Mapping[str, bool]) -> list[Shard]:
@@ -60,28 +82,29 @@ def find_shards(pattern: str, columns: Mapping[str, bool]) -> list[Shard]:
     try:
         system, path = fsspec.core.url_to_fs(pattern)
         found = sorted(system.glob(f"{path}/*.parquet" if system.isdir(path) else path))
-        urls = [system.unstrip_protocol(one).removeprefix("file://") for one in found]
     except Exception as error:  # no such protocol, its package is not installed, no access: each has its own
         raise UserError(f"stream: {pattern}: {' '.join(str(error).split())}") from None
-    if not urls:
+    if not found:
         raise UserError(f"stream: {pattern}: no shard matches")
 
-    def rows(url: str) -> int:
-        with _opened(url) as file:
+    def checked(path: str) -> Shard:
+        shard = Shard(system, path)
+        with shard.opened() as file:
             schema = file.schema_arrow
             for column, numeric in columns.items():
                 if column not in schema.names:
-                    raise UserError(f"stream: {url}: no column {column!r}{nearest(column, schema.names)}")
+                    near = nearest(column, schema.names)
+                    raise UserError(f"stream: {shard.url}: no column {column!r}{near}")
                 kind = schema.field(column).type
                 known = is_number(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
                 if numeric and not known:
-                    raise UserError(f"stream: {url}, column {column!r}: has {kind}, not numbers")
-            return int(file.metadata.num_rows)
+                    raise UserError(f"stream: {shard.url}, column {column!r}: has {kind}, not numbers")
+            return replace(shard, rows=int(file.metadata.num_rows))
 
     with ThreadPoolExecutor(OPENERS) as pool:
-        counts = [*pool.map(rows, urls)]
-    starts = np.cumsum([0, *counts])
-    return [Shard(u, int(s), n) for u, s, n in zip(urls, starts, counts, strict=False)]
+        shards = [*pool.map(checked, found)]
+    first = accumulate((shard.rows for shard in shards), initial=0)
+    return [replace(shard, first=start) for shard, start in zip(shards, first, strict=False)]
 
 
 class Decoded(NamedTuple):
@@ -93,21 +116,12 @@ class Decoded(NamedTuple):
     filled: NDArray[np.int64]  # the places of all cells, of whatever process
 
 
-@contextmanager
-def _opened(url: str) -> Iterator[pyarrow.parquet.ParquetFile]:
-    try:
-        with fsspec.open(url, "rb") as source:
-            yield pyarrow.parquet.ParquetFile(source, pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"stream: {url}: cannot be read: {' '.join(str(error).split())}") from None
-
-
 class Stream:
     """The batches of an epoch, read by a thread and decoded by others while those before are trained on.
 
     Shards come in an order drawn for the epoch, and rows through a buffer: whenever ``buffer`` rows are in
     it they are shuffled and half of them leave. The order depends on the seed and the epoch alone, not on
-    ``workers``. At no time are more than about three times ``buffer`` rows in memory, and the batches ahead.
+    ``workers``. At no time are more than about four times ``buffer`` rows in memory, and the batches ahead.
     A row of which nothing can be read is not in its batch, which may be left without any. Of several
     processes each reads all rows and decodes a share of the cells.
 
@@ -151,7 +165,8 @@ class Stream:
             raise UserError(f"stream: {pattern}: the shards have no rows")
         self.readers, self.classes = readers, classes
         self.batch_size, self.seed, self.buffer = batch_size, seed, max(buffer, batch_size)
-        self.workers, self.strict = 1, strict  # batches decoded at once; does not change them
+        self.strict = strict
+        self.workers, self.pinned = 1, False  # how batches are made: decoded at once, page-locked for a GPU
         self.epoch, self.start = 0, 0
         self.rank, self.processes = rank(), processes()
         self.problems: dict[tuple[int, str], Problem] = {}
@@ -181,9 +196,9 @@ class Stream:
                 ahead.append(reader.submit(next, tables, None))
                 waiting.append(pool.submit(self._decoded, table))
                 if len(waiting) > self.workers:
-                    yield _pinned(_batch(*waiting.popleft().result()))
+                    yield self._batch(*waiting.popleft().result())
             while waiting:
-                yield _pinned(_batch(*waiting.popleft().result()))
+                yield self._batch(*waiting.popleft().result())
         finally:
             for threads in (reader, pool):
                 threads.shutdown(wait=False, cancel_futures=True)
@@ -198,17 +213,17 @@ class Stream:
                 pool.append(part)
                 held += len(part)
                 if held >= self.buffer:
-                    shuffled = _shuffled(pool, random)
                     leaving = max(1, held // 2 // self.batch_size) * self.batch_size
-                    yield from _split(shuffled.slice(0, leaving), self.batch_size)
-                    # A copy: a slice would keep all of them in memory.
-                    pool = [shuffled.take(np.arange(leaving, held))]
+                    going, *pool = _drawn(pool, random, leaving)
                     held -= leaving
+                    yield from _split(going, self.batch_size)
+                    del going  # what is ahead may be all that is left of it
         if held:
-            yield from _split(_shuffled(pool, random), self.batch_size)
+            (going,) = _drawn(pool, random, held)
+            yield from _split(going, self.batch_size)
 
     def _parts(self, shard: Shard) -> Iterator[pa.Table]:
-        with _opened(shard.url) as file:
+        with shard.opened() as file:
             first = shard.first
             for batch in file.iter_batches(READ, columns=self.columns):
                 table = hf.typed(pa.Table.from_batches([batch]).select(self.columns))[0]
@@ -236,6 +251,10 @@ class Stream:
         manifest = replace(self.manifest, table=table)
         cells = {name: self._read(Cells(manifest, name), r, indices) for name, r in self.readers.items()}
         return Batch({}, {}, torch.from_numpy(numbers), torch.from_numpy(indices.copy())), cells
+
+    def _batch(self, empty: Batch, cells: Mapping[str, Decoded]) -> Batch:
+        batch = _complete(empty, cells)
+        return batch.pin_memory() if self.pinned else batch
 
     def _read(self, cells: Cells, reader: Reader, indices: NDArray[np.int64]) -> Decoded:
         filled = np.flatnonzero(cells.filled)
@@ -277,12 +296,7 @@ class Stream:
         return f"stream: {shard.url}, row {row}, column {column!r}"
 
 
-def _pinned(batch: Batch) -> Batch:
-    """Return a batch in page-locked memory, as a loader does, where there is a GPU to copy it to."""
-    return batch.pin_memory() if torch.cuda.is_available() else batch
-
-
-def _batch(empty: Batch, cells: Mapping[str, Decoded]) -> Batch:
+def _complete(empty: Batch, cells: Mapping[str, Decoded]) -> Batch:
     """Return a batch with the cells that its processes could read, of the rows that have one at least."""
     unread = everyone({name: decoded.unread for name, decoded in cells.items()})
     inputs: dict[str, Input] = {}
@@ -303,9 +317,16 @@ def _batch(empty: Batch, cells: Mapping[str, Decoded]) -> Batch:
     return batch if some.all() else batch.take(some)
 
 
-def _shuffled(parts: list[pa.Table], random: np.random.Generator) -> pa.Table:
-    table = pa.concat_tables(parts, promote_options="permissive")
-    return table.take(pa.array(random.permutation(len(table))))
+def _drawn(parts: list[pa.Table], random: np.random.Generator, number: int) -> list[pa.Table]:
+    """Draw so many rows of a buffer; return them and, if there are any, the others, and empty the buffer.
+
+    Each is a copy: a slice would keep all of them in memory. They are joined first: to take rows from parts,
+    Arrow joins them every time.
+    """
+    whole = pa.concat_tables(parts, promote_options="permissive").combine_chunks()
+    parts.clear()
+    order = random.permutation(len(whole))
+    return [whole.take(pa.array(rows)) for rows in np.split(order, [number]) if len(rows)]
 
 
 def _large(table: pa.Table) -> pa.Table:

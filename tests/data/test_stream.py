@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import threading
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import fsspec
@@ -118,6 +119,38 @@ def test_shards_may_lie_anywhere(folder):
     remote = stream(folder, "memory://bucket/*.parquet")
     assert rows_of(remote) == rows_of(stream(folder))
     assert remote.shards[0].url == "memory:///bucket/0.parquet"
+
+
+def test_shards_may_lie_behind_one_another(folder, tmp_path):
+    with zipfile.ZipFile(tmp_path / "shards.zip", "w") as archive:
+        for path in sorted((folder / "shards").iterdir()):
+            archive.write(path, path.name)
+    want = rows_of(stream(folder))
+    assert rows_of(stream(folder, f"zip://*.parquet::{tmp_path / 'shards.zip'}")) == want
+    memory = fsspec.filesystem("memory")
+    for path in sorted((folder / "shards").iterdir()):
+        memory.pipe(f"/far/{path.name}", path.read_bytes())
+    cached = stream(folder, "simplecache::memory://far/*.parquet")
+    assert rows_of(cached) == want
+    memory.rm("/far", recursive=True)
+    assert rows_of(cached) == want
+
+
+def test_what_a_file_system_raises_is_one_line(folder, monkeypatch):
+    class ExpiredError(Exception):
+        pass
+
+    def read(*_):
+        raise ExpiredError("the token\nexpired")
+
+    fsspec.filesystem("memory").pipe("/bucket/0.parquet", (folder / "shards" / "0.parquet").read_bytes())
+    opened = stream(folder, "memory://bucket/0.parquet")
+    monkeypatch.setattr(fsspec.implementations.memory.MemoryFile, "read", read)
+    told = r"^stream: memory:///bucket/0\.parquet: cannot be read: the token expired$"
+    with pytest.raises(UserError, match=told):
+        stream(folder, "memory://bucket/0.parquet")
+    with pytest.raises(UserError, match=told):
+        rows_of(opened)
 
 
 @pytest.fixture
@@ -318,6 +351,20 @@ def test_a_batch_of_which_nothing_can_be_read_is_passed_over(folder, broken, tmp
     assert metrics["cost"]["epochs"] == 2
     assert metrics["training"]["stream"] == 4
     assert "a stream of 4 rows in 1 shards" in (run / "report.html").read_text()
+
+
+def test_an_epoch_begins_with_its_first_batch_that_has_rows(folder, broken, tmp_path, monkeypatch):
+    """What methods do afresh with an epoch, they do at its batch 0."""
+    columns = {n: [None, None, None, *table([4])[n].to_pylist()] for n in ("words", "x_1", "x_2")}
+    seen, turns = [], altuna.methods.get("mla").turns
+
+    def noted(method, batch):
+        seen.append((method.clock.epoch, method.clock.batch))
+        return turns(method, batch)
+
+    monkeypatch.setattr(altuna.methods.get("mla"), "turns", noted)
+    fit(folder, tmp_path / "run", stream=str(broken(**columns)), batch_size=1)
+    assert seen == [(0, 0), (1, 0)]
 
 
 @pytest.mark.parametrize(

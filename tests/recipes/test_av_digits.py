@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import json
 import shutil
 import struct
 import tarfile
@@ -278,3 +279,14 @@ def test_the_release(tmp_path: Path) -> None:
     assert Counter(row["label"] for row in rows) == {str(digit): 300 for digit in range(10)}
     _, hard = read(prepare(tmp_path / "hard", RELEASE, hard=True))
     assert not np.array_equal(pictures, hard)
+
+
+def test_a_comparison_gives_the_raw_files_to_those_data_that_have_some(root: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.csv"
+    other.write_text("label,a\n" + "".join(f"{'xy'[i % 2]},{i % 2 + i / 100}\n" for i in range(60)))
+    common: dict[str, Any] = {"methods": "late_fusion", "seeds": 1, "root": root, "quiet": True}
+    common |= {"epochs": 1, "budget": "epochs", "store": tmp_path / "store"}
+    out = altuna.compare([str(other), "av-digits"], out=tmp_path / "both", **common)
+    assert {run["status"] for run in json.loads((out / "compare.json").read_text())["runs"]} == {"finished"}
+    with pytest.raises(UserError, match=f"^root: is for av-digits alone, not for {other}$"):
+        altuna.compare([str(other)], out=tmp_path / "one", **common)
