@@ -53,7 +53,6 @@ from altuna.training import (
     LogCsv,
     Training,
     best_epoch,
-    memory_watched,
 )
 
 MASK = "present.parquet"
@@ -356,9 +355,7 @@ def _finish(
     split = "test" if len(prepared.splits["test"].rows) else "val"
     samples = prepared.splits[split]
     predictor = Predictor(run, device)
-    size = options["micro_batch"] or options["batch_size"]
-    with memory_watched("in the test", size):
-        features = predictor.features(samples.dataset, size)
+    features = predictor.features(samples.dataset, options["micro_batch"] or options["batch_size"])
     with torch.inference_mode():
         outputs = predictor.model.cpu().outputs_of(features.of, features.rows, len(features.labels))
         fusion = predictor.model.fuse(outputs)
@@ -493,7 +490,7 @@ def _ours(checkpoint: Path, training: Training) -> dict[str, Any]:
             content: Any = torch.load(checkpoint, weights_only=True, map_location="cpu")
     except Exception:  # torch raises many kinds for a foreign or damaged file
         content = None
-    found: dict[str, Any] = content if isinstance(content, dict) and "means" in content else {}
+    found: dict[str, Any] = content if isinstance(content, dict) and "trained" in content else {}
     state = found.get("state_dict")
     if not isinstance(state, dict) or _shapes(state) != _shapes(training.state_dict()):
         raise UserError(

@@ -171,7 +171,7 @@ class Predictor:
         plain = all(len(a.shape) == 2 and a.dtype.kind == "f" for a in dataset.arrays.values())
         for batch in loader(dataset, batch_size or (MANY if plain else 64), device=self.device):
             labels = batch.labels
-            batch = batch.to(self.device, non_blocking=True)
+            batch = batch.to(self.device, non_blocking=self.device.type == "cuda")
             yield self.model.outputs(batch.inputs, batch.rows, len(batch)).cpu(), labels
 
     @torch.inference_mode()
@@ -182,7 +182,7 @@ class Predictor:
             [
                 Features(
                     {
-                        m: self.model.encode(m, x.to(self.device, non_blocking=True)).float().cpu()
+                        m: self.model.encode(m, x.to(self.device)).float().cpu()
                         for m, x in batch.inputs.items()
                     },
                     batch.rows,

@@ -98,7 +98,7 @@ class Training(LightningModule):
         self.max_updates, self.max_seconds, self.epochs = max_updates, max_seconds, epochs
         self.data = data
         self.updates, self.gone = 0, 0  # gone: batches of this epoch
-        self._begun, self._flops = False, 0  # whether a batch of it had rows, and what the first such took
+        self._trained, self._flops = 0, 0  # those of them that had rows, and what the first of these took
         self._started, self._before = 0.0, 0.0  # of the epoch; its seconds before it was resumed
         self.interrupted = False  # asked to stop; done after a batch
         self.history: list[dict[str, float]] = []
@@ -193,7 +193,7 @@ class Training(LightningModule):
         self._begin()
 
     def on_train_epoch_start(self) -> None:  # noqa: D102
-        self._before, self._begun, self._flops = 0.0, False, 0
+        self._before, self._trained, self._flops = 0.0, 0, 0
         self._begin()
 
     def _begin(self) -> None:
@@ -205,7 +205,7 @@ class Training(LightningModule):
     def transfer_batch_to_device(  # noqa: D102
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:
-        with memory_watched("copying a batch to the device", len(batch)):
+        with _memory_watched("copying a batch to the device", len(batch)):
             return batch.to(device, non_blocking=device.type == "cuda")  # from page-locked memory
 
     def training_step(self, batch: Batch, number: int) -> None:  # noqa: D102
@@ -213,21 +213,21 @@ class Training(LightningModule):
         if not len(batch):  # of a stream: nothing in its rows could be read
             return
         # One batch of every epoch is enough: what a batch costs changes with a method's phases only.
-        if self._begun:
+        if self._trained:
             self._train_on(batch, number)
         else:
             # Not compiled: under a counter, PyTorch gives up compiling an encoder for good.
             with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
                 self._train_on(batch, number)
-            self._begun, self._flops = True, counter.get_total_flops()
+            self._flops = counter.get_total_flops()
+        self._trained += 1
         self._stop_if_spent()
         self._stop_if_asked()
 
     def _train_on(self, batch: Batch, number: int) -> None:
         # Not as Lightning wraps it: its hooks around a step took a tenth of a small batch's time.
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
-        # An epoch's first batch is 0 to methods, whatever of a stream was passed over before it.
-        self.method.clock.batch = number if self._begun else 0
+        self.method.clock.batch = self._trained
         seed(hash((self.seed, self.current_epoch, number)))
         # An odd number: those that alternate would be met in one of two states otherwise.
         every = self.log_every or (self.method.clock.batches // LOGGED) | 1
@@ -236,7 +236,7 @@ class Training(LightningModule):
         for turn in self.method.turns(batch):
             turn.wants_log = wants_log
             optimizer.zero_grad()
-            with memory_watched(f"in the turn of {turn.name}", len(batch)):
+            with _memory_watched(f"in the turn of {turn.name}", len(batch)):
                 loss = self._backward(turn, batch)
                 if wants_log:
                     before = self._log_conflict(turn, before)
@@ -311,7 +311,7 @@ class Training(LightningModule):
         model = self.method.model
         features = {}
         for m, x in batch.inputs.items():
-            with memory_watched(f"in validation, encoding {m}", len(batch)):
+            with _memory_watched(f"in validation, encoding {m}", len(batch)):
                 features[m] = model.encode(m, x)
         outputs = model.outputs_of(features, batch.rows, len(batch))
         # Joint fusion is calibrated on what the head makes of fewer modalities, which takes their features.
@@ -343,20 +343,20 @@ class Training(LightningModule):
         # Of the epoch that has not ended, if it is within one.
         checkpoint["batches"] = self.gone if self._started else 0
         checkpoint["means"] = {name: mean.state() for name, mean in self._means.items()}
-        checkpoint["begun"], checkpoint["flops"] = self._begun, sum(everyone(self._flops))
+        checkpoint["trained"], checkpoint["flops"] = self._trained, sum(everyone(self._flops))
         checkpoint["seconds"] = time.perf_counter() - self._started if self._started else 0.0
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:  # noqa: D102
         self.history = list(checkpoint["history"])
         self.updates = checkpoint["updates"]
         self._means.update({name: Mean(*state) for name, state in checkpoint["means"].items()})
-        self.gone, self._begun = checkpoint["batches"], checkpoint["begun"]
+        self.gone, self._trained = checkpoint["batches"], checkpoint["trained"]
         self._flops = checkpoint["flops"] if rank() == 0 else 0  # of all processes, whose number may differ
         self._before = checkpoint["seconds"]
 
 
 @contextmanager
-def memory_watched(where: str, rows: int) -> Iterator[None]:
+def _memory_watched(where: str, rows: int) -> Iterator[None]:
     """Make of an allocation that fails an error that says where, and what to lower."""
     try:
         yield

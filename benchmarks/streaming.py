@@ -5,8 +5,8 @@
 Rows have a PNG of 48 x 48 (a smooth random picture) and 16 numbers, in shards of 5,000 rows. Each figure is
 of a process of its own, which makes the batches of an epoch and trains nothing: ``stream`` (read and decoded
 anew in each epoch, by one thread and by two), ``store, first`` (the store is made, then the epoch), ``store,
-later``. ``peak_mb`` is the process's peak, by Linux' count, and ``before_mb`` what it held when the manifest was
-read, which for a store is all rows, pictures included. Written to ``benchmarks/results/streaming.json``.
+later``. ``peak_mb`` is the process's peak, by Linux' count, and ``before_mb`` what it held when the manifest
+was read, which for a store is all rows, pictures included. Written to ``benchmarks/results/streaming.json``.
 """
 
 from __future__ import annotations

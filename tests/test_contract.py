@@ -270,6 +270,7 @@ NO_MEMORY = [
     MemoryError(),
     RuntimeError("DefaultCPUAllocator: can't allocate memory"),
     RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
 ]
 
 

@@ -191,7 +191,7 @@ def test_a_checkpoint_of_an_earlier_version_is_refused(manifest, tmp_path):
     common = {"epochs": 1, "quiet": True, "report": False, "out": tmp_path / "run"}
     last = altuna.fit(manifest, **common) / "checkpoints" / "last.ckpt"
     content = torch.load(last, weights_only=True)
-    del content["means"]
+    del content["trained"]
     torch.save(content, last)
     with pytest.raises(UserError, match="not a checkpoint of this run"):
         altuna.fit(manifest, resume=True, **common)

@@ -4,6 +4,7 @@ import csv
 import json
 import random
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -11,6 +12,7 @@ from torch._dynamo.backends.registry import lookup_backend
 
 import altuna
 from altuna import pipeline, sharing, training
+from altuna.data.dataset import MultimodalDataset, loader
 from altuna.errors import UserError
 from altuna.files import alone
 from altuna.methods.mla import MLA
@@ -232,3 +234,20 @@ def test_in_bf16_a_turn_sees_what_the_one_before_has_changed(manifest, tmp_path,
     fit(manifest, tmp_path / "run", precision="bf16-mixed", optimizer="sgd", lr=0.1)
     assert len(compared) > 2
     assert all(compared)
+
+
+def test_bf16_that_is_not_native_is_remarked_on(manifest, tmp_path, monkeypatch, capfd):
+    for native in (True, False):
+        monkeypatch.setattr(pipeline, "multiplies_bf16", lambda native=native: native)
+        fit(
+            manifest, tmp_path / str(native), precision="bf16-mixed", accelerator="cpu", quiet=False, epochs=1
+        )
+        assert ("bf16-mixed: not native here" in capfd.readouterr().err) is not native
+
+
+def test_memory_is_page_locked_for_a_gpu_alone():
+    dataset = MultimodalDataset({}, {}, np.zeros(4, np.int64))
+    pinned = {
+        kind: loader(dataset, 2, device=torch.device(kind)).pin_memory for kind in ("cpu", "cuda", "mps")
+    }
+    assert pinned == {"cpu": False, "cuda": True, "mps": False}

@@ -62,11 +62,10 @@ class Shard:
         try:
             with self.system.open(self.path, "rb") as source:
                 yield pyarrow.parquet.ParquetFile(source, pre_buffer=False)
-        except UserError:
+        except (UserError, MemoryError):
             raise
         except Exception as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"stream: {self.url}: cannot be read: {reason}") from error
+            raise UserError(f"stream: {self.url}: cannot be read: {_reason(error)}") from error
 
 
 def find_shards(pattern: str, columns: Mapping[str, bool]) -> list[Shard]:
@@ -83,12 +82,13 @@ def find_shards(pattern: str, columns: Mapping[str, bool]) -> list[Shard]:
         system, path = fsspec.core.url_to_fs(pattern)
         found = sorted(system.glob(f"{path}/*.parquet" if system.isdir(path) else path))
     except Exception as error:  # no such protocol, its package is not installed, no access: each has its own
-        raise UserError(f"stream: {pattern}: {' '.join(str(error).split())}") from None
+        raise UserError(f"stream: {pattern}: {_reason(error)}") from None
     if not found:
         raise UserError(f"stream: {pattern}: no shard matches")
 
     def checked(path: str) -> Shard:
-        shard = Shard(system, path)
+        # By a file system of the thread's own: not all of them can be shared.
+        shard = Shard(fsspec.core.url_to_fs(pattern)[0], path)
         with shard.opened() as file:
             schema = file.schema_arrow
             for column, numeric in columns.items():
@@ -99,7 +99,7 @@ def find_shards(pattern: str, columns: Mapping[str, bool]) -> list[Shard]:
                 known = is_number(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
                 if numeric and not known:
                     raise UserError(f"stream: {shard.url}, column {column!r}: has {kind}, not numbers")
-            return replace(shard, rows=int(file.metadata.num_rows))
+            return Shard(system, path, rows=int(file.metadata.num_rows))
 
     with ThreadPoolExecutor(OPENERS) as pool:
         shards = [*pool.map(checked, found)]
@@ -294,6 +294,11 @@ class Stream:
     def _where(self, index: int, column: str) -> str:
         shard, row = self._place(int(index))
         return f"stream: {shard.url}, row {row}, column {column!r}"
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says in a line; some, as of time run out, say nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _complete(empty: Batch, cells: Mapping[str, Decoded]) -> Batch:

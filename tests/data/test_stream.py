@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import tarfile
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -134,6 +135,24 @@ def test_shards_may_lie_behind_one_another(folder, tmp_path):
     assert rows_of(cached) == want
     memory.rm("/far", recursive=True)
     assert rows_of(cached) == want
+
+
+@pytest.mark.parametrize("kind", ["tar", "filecache"])
+def test_file_systems_that_threads_cannot_share(folder, tmp_path, kind):
+    """Footers are read by many threads, and there are more shards than these."""
+    (tmp_path / "shards").mkdir()
+    for i in range(40):
+        pyarrow.parquet.write_table(table([i]), tmp_path / "shards" / f"{i:02}.parquet")
+    memory = fsspec.filesystem("memory")
+    memory.put(str(tmp_path / "shards"), f"/{tmp_path.name}", recursive=True)
+    with tarfile.open(tmp_path / "shards.tar", "w") as archive:
+        for path in sorted((tmp_path / "shards").iterdir()):
+            archive.add(path, path.name)
+    places = {
+        "tar": f"tar://*.parquet::{tmp_path / 'shards.tar'}",
+        "filecache": f"filecache::memory://{tmp_path.name}/*.parquet",
+    }
+    assert sorted(rows_of(stream(folder, places[kind]))) == [*range(40)]
 
 
 def test_what_a_file_system_raises_is_one_line(folder, monkeypatch):
@@ -365,6 +384,33 @@ def test_an_epoch_begins_with_its_first_batch_that_has_rows(folder, broken, tmp_
     monkeypatch.setattr(altuna.methods.get("mla"), "turns", noted)
     fit(folder, tmp_path / "run", stream=str(broken(**columns)), batch_size=1)
     assert seen == [(0, 0), (1, 0)]
+
+
+def test_a_resumed_epoch_goes_on_where_it_was_after_batches_without_rows(folder, tmp_path, monkeypatch):
+    rows = table(range(4, 16)).to_pydict()
+    cells = {n: [None if i % 2 else v for i, v in enumerate(rows[n])] for n in ("words", "x_1", "x_2")}
+    pyarrow.parquet.write_table(pa.table(rows | cells), tmp_path / "one.parquet")
+    options = {"stream": str(tmp_path / "one.parquet"), "batch_size": 1, "checkpoint_every": 1}
+    seen, turns = [], altuna.methods.get("mla").turns
+
+    def noted(method, batch):
+        seen.append((method.clock.epoch, method.clock.batch, batch.indices.tolist()))
+        if len(seen) in stops:
+            raise KeyboardInterrupt
+        return turns(method, batch)
+
+    monkeypatch.setattr(altuna.methods.get("mla"), "turns", noted)
+    stops = []
+    whole = load_file(fit(folder, tmp_path / "whole", **options) / "model.safetensors")
+    want, seen[:] = [*seen], []
+    assert [number for _, number, _ in want] == [*range(6)] * 2
+    stops = [1, 4, 9]
+    for _ in stops:
+        with pytest.raises(KeyboardInterrupt):
+            fit(folder, tmp_path / "broken", resume=True, **options)
+    broken = load_file(fit(folder, tmp_path / "broken", resume=True, **options) / "model.safetensors")
+    assert [step for i, step in enumerate(seen, 1) if i not in stops] == want
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
 
 
 @pytest.mark.parametrize(
