@@ -346,7 +346,8 @@ def _is_finished(run: Run) -> bool:
     Raises:
         UserError: It was started with others.
     """
-    from altuna.pipeline import changed, config_of
+    from altuna.pipeline import config_of
+    from altuna.resuming import changed
 
     if not (run.folder / "config.yaml").exists():
         return False

@@ -43,7 +43,8 @@ from altuna.processor import multiplies_bf16
 from altuna.progress import TrainingProgress
 from altuna.recipes import NAMES, find_manifest
 from altuna.report import trust_by_class, write_report
-from altuna.run import read_config, read_json, save_model
+from altuna.resuming import changed, ours, resumable
+from altuna.run import read_json, save_model
 from altuna.sharing import everyone, processes, rank
 from altuna.splitting import split
 from altuna.training import (
@@ -139,7 +140,7 @@ def _train(
     checkpoints = run / "checkpoints"
     try:
         with agreed():
-            done = _resumable(checkpoints, training)
+            done = resumable(checkpoints, training)
             trainer = _trainer(run, options, quiet, checkpoint_every)
             trainer.loggers = loggers.build(loggers.named(options["logger"]), run, config, quiet)
     except UserError:
@@ -322,22 +323,6 @@ def _stopping_between_batches(training: Training) -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
-def _resumable(checkpoints: Path, training: Training) -> int | None:
-    """Return how many batches of its epoch the last checkpoint has; None where there is no checkpoint yet."""
-    last, best = checkpoints / "last.ckpt", checkpoints / "best.ckpt"
-    if not last.exists():
-        return None
-    content = _ours(last, training)
-    history, batches = content["history"], int(content["batches"])
-    if history and not batches and best_epoch(history) == len(history) - 1:
-        if rank() == 0:  # a kill may have come before the best was written
-            with replacing(best) as unfinished:
-                shutil.copyfile(last, unfinished)
-    elif history:
-        _ours(best, training)
-    return batches
-
-
 def _finish(
     run: Path,
     options: Mapping[str, Any],
@@ -349,7 +334,7 @@ def _finish(
     device: torch.device,
 ) -> None:
     """Take the best epoch's weights, save the model, and test what was saved."""
-    training.load_state_dict(_ours(best, training)["state_dict"], strict=False)
+    training.load_state_dict(ours(best, training)["state_dict"], strict=False)
     model = training.method.model
     save_model(run, prepared.description, model)
     split = "test" if len(prepared.splits["test"].rows) else "val"
@@ -469,44 +454,6 @@ def _absolute(encoder: Any) -> Any:
         return encoder
     name = f"hf:{folder.absolute()}"
     return {**encoder, "name": name} if isinstance(encoder, Mapping) else name
-
-
-def changed(run: Path, config: Mapping[str, Any]) -> str:
-    """Say what differs from the options that a run was started with; empty if nothing does."""
-    before = read_config(run)
-    for name, value in config.items():
-        if name not in ("root", "logger") and before.get(name) != value:
-            return f"{run}: was started with {name} = {before.get(name)!r}, not {value!r}"
-    return ""
-
-
-def _ours(checkpoint: Path, training: Training) -> dict[str, Any]:
-    """Return what is in the checkpoint if this training wrote it, without running any code it may carry."""
-    if not checkpoint.exists():
-        raise UserError(f"{checkpoint}: no such file: the training cannot go on, start it anew")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content: Any = torch.load(checkpoint, weights_only=True, map_location="cpu")
-    except Exception:  # torch raises many kinds for a foreign or damaged file
-        content = None
-    found: dict[str, Any] = content if isinstance(content, dict) and "trained" in content else {}
-    state = found.get("state_dict")
-    if not isinstance(state, dict) or _shapes(state) != _shapes(training.state_dict()):
-        raise UserError(
-            f"{checkpoint}: is damaged, or not a checkpoint of this run (none of it was executed)"
-        )
-    if found["frozen"] != training.frozen_digest():
-        raise UserError(f"{checkpoint}: a frozen encoder has other weights than it was trained with")
-    if found.get("data") != training.data:
-        raise UserError(f"{checkpoint}: the data are not those that the training began with")
-    return found
-
-
-def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the shapes of what a state holds; what grows with the training has none to compare."""
-    grows = "_extra_state"
-    return {k: None if k.endswith(grows) else getattr(value, "shape", None) for k, value in state.items()}
 
 
 def calm() -> None:

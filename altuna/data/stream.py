@@ -62,10 +62,15 @@ class Shard:
         try:
             with self.system.open(self.path, "rb") as source:
                 yield pyarrow.parquet.ParquetFile(source, pre_buffer=False)
-        except (UserError, MemoryError):
+        except MemoryError:
             raise
         except Exception as error:
             raise UserError(f"stream: {self.url}: cannot be read: {_reason(error)}") from error
+
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """Read it from beginning to end, ``READ`` rows at once; raises as ``opened`` does."""
+        with self.opened() as file:
+            yield from file.iter_batches(READ, columns=columns)
 
 
 def find_shards(pattern: str, columns: Mapping[str, bool]) -> list[Shard]:
@@ -90,16 +95,16 @@ def find_shards(pattern: str, columns: Mapping[str, bool]) -> list[Shard]:
         # By a file system of the thread's own: not all of them can be shared.
         shard = Shard(fsspec.core.url_to_fs(pattern)[0], path)
         with shard.opened() as file:
-            schema = file.schema_arrow
-            for column, numeric in columns.items():
-                if column not in schema.names:
-                    near = nearest(column, schema.names)
-                    raise UserError(f"stream: {shard.url}: no column {column!r}{near}")
-                kind = schema.field(column).type
-                known = is_number(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
-                if numeric and not known:
-                    raise UserError(f"stream: {shard.url}, column {column!r}: has {kind}, not numbers")
-            return Shard(system, path, rows=int(file.metadata.num_rows))
+            schema, rows = file.schema_arrow, int(file.metadata.num_rows)
+        for column, numeric in columns.items():
+            if column not in schema.names:
+                near = nearest(column, schema.names)
+                raise UserError(f"stream: {shard.url}: no column {column!r}{near}")
+            kind = schema.field(column).type
+            known = is_number(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
+            if numeric and not known:
+                raise UserError(f"stream: {shard.url}, column {column!r}: has {kind}, not numbers")
+        return Shard(system, path, rows=rows)
 
     with ThreadPoolExecutor(OPENERS) as pool:
         shards = [*pool.map(checked, found)]
@@ -217,20 +222,19 @@ class Stream:
                     going, *pool = _drawn(pool, random, leaving)
                     held -= leaving
                     yield from _split(going, self.batch_size)
-                    del going  # what is ahead may be all that is left of it
+                    del going  # all of it would stay while the buffer fills again
         if held:
             (going,) = _drawn(pool, random, held)
             yield from _split(going, self.batch_size)
 
     def _parts(self, shard: Shard) -> Iterator[pa.Table]:
-        with shard.opened() as file:
-            first = shard.first
-            for batch in file.iter_batches(READ, columns=self.columns):
-                table = hf.typed(pa.Table.from_batches([batch]).select(self.columns))[0]
-                table = _large(plain(Path(shard.url), table, self.text))
-                rows = pa.array(np.arange(first, first + len(table)))
-                yield table.append_column(_ROW, rows)
-                first += len(table)
+        first = shard.first
+        for batch in shard.batches(self.columns):
+            table = hf.typed(pa.Table.from_batches([batch]).select(self.columns))[0]
+            table = _large(plain(Path(shard.url), table, self.text))
+            rows = pa.array(np.arange(first, first + len(table)))
+            yield table.append_column(_ROW, rows)
+            first += len(table)
 
     def _decoded(self, table: pa.Table) -> tuple[Batch, dict[str, Decoded]]:
         """Return a batch that has no cells yet, and the cells of this process."""
