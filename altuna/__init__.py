@@ -7,31 +7,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from altuna import methods
-    from altuna.batch import Batch
-    from altuna.comparing import compare
+    from altuna.comparison.compare import compare
+    from altuna.core.batch import Batch
+    from altuna.core.fusion import Fusion, fuse
+    from altuna.core.model import MultimodalClassifier
+    from altuna.core.outputs import Prediction
+    from altuna.core.projection import OrthogonalProjector
     from altuna.errors import UserError
-    from altuna.fitting import fit
-    from altuna.fusion import Fusion, fuse
-    from altuna.hub import push_to_hub
-    from altuna.model import MultimodalClassifier, Prediction
-    from altuna.predictor import Predictor, load
-    from altuna.projection import OrthogonalProjector
+    from altuna.export.hub import push_to_hub
+    from altuna.runs.predictor import Predictor, load
+    from altuna.training.fit import fit
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Batch": "batch",
-    "Fusion": "fusion",
-    "MultimodalClassifier": "model",
-    "OrthogonalProjector": "projection",
-    "Prediction": "model",
-    "Predictor": "predictor",
+    "Batch": "core.batch",
+    "Fusion": "core.fusion",
+    "MultimodalClassifier": "core.model",
+    "OrthogonalProjector": "core.projection",
+    "Prediction": "core.outputs",
+    "Predictor": "runs.predictor",
     "UserError": "errors",
-    "compare": "comparing",
-    "fit": "fitting",
-    "fuse": "fusion",
-    "load": "predictor",
-    "push_to_hub": "hub",
+    "compare": "comparison.compare",
+    "fit": "training.fit",
+    "fuse": "core.fusion",
+    "load": "runs.predictor",
+    "push_to_hub": "export.hub",
 }
 
 __all__ = [

@@ -1,5 +1,5 @@
 """``python -m altuna``."""
 
-from altuna.cli import main
+from altuna.cli.commands import main
 
 main()

@@ -6,12 +6,16 @@ import csv
 import glob
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from errno import EIO
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
+
+import yaml
 
 from altuna.errors import UserError
 
@@ -112,3 +116,46 @@ def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
     """Write a CSV file; the first row is its header."""
     with replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+    try:
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a mapping of options")
+    return content
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which 1e-4 is a number and ``off`` a word, as everywhere but in YAML 1.1."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [r for r in resolvers if r[0] != "tag:yaml.org,2002:bool" or first in "tTfF"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML; nothing is executed.
+
+    Raises:
+        yaml.YAMLError: The text is not YAML.
+    """
+    return yaml.load(text, _Loader)
+
+
+def cache_folder() -> Path:
+    """Return where prepared data lie: ``$ALTUNA_CACHE``, or ``altuna`` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("ALTUNA_CACHE") or Path(base) / "altuna")

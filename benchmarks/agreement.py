@@ -18,10 +18,10 @@ import torch
 from mla import HERE
 
 import altuna
-from altuna.comparison import environment
+from altuna.comparison.summary import environment
+from altuna.core.fusion import RULES
 from altuna.data.dataset import MultimodalDataset
-from altuna.evaluating import Predictor
-from altuna.fusion import RULES
+from altuna.runs.evaluate import Predictor
 
 sys.path.insert(0, str(HERE.parent / "tests"))
 from references import fusion, projector

@@ -30,11 +30,11 @@ import torch
 from mla import HERE
 from PIL import Image
 
-from altuna.comparison import environment
+from altuna.comparison.summary import environment
 from altuna.data.dataset import MultimodalDataset, loader
-from altuna.data.decode import prepare_store
-from altuna.data.manifest import Manifest, read_manifest
 from altuna.data.readers import READERS
+from altuna.data.store.build import prepare_store
+from altuna.data.table.manifest import Manifest, read_manifest
 from altuna.encoders import build
 
 RESULT = HERE / "results" / "data.json"
@@ -65,7 +65,7 @@ def stored_frames(folder: Path, samples: int) -> MultimodalDataset:
     """Return clips whose frames are in a store, as a training has them."""
     data = [np.stack([np.asarray(Image.open(io.BytesIO(jpeg(i))))] * FRAMES) for i in range(16)]
     reader = READERS["video"](frames=FRAMES, size=SIZE)
-    from altuna.data.store import CellStore
+    from altuna.data.store.arrays import CellStore
 
     store = CellStore(folder / "frames", reader.shape, reader.dtype)
     cells = [reader.read(clip) for clip in data]
@@ -257,7 +257,7 @@ def arrow() -> dict[str, float]:
     """Gathering random batches of 64 pictures from a memory map, and from Hugging Face datasets (Arrow)."""
     import datasets
 
-    from altuna.data.store import CellStore
+    from altuna.data.store.arrays import CellStore
 
     number, size = 4000, 96
     with tempfile.TemporaryDirectory() as name:

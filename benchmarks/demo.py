@@ -24,7 +24,7 @@ from gradio_client import Client, handle_file
 from mla import HERE
 
 import altuna
-from altuna.comparison import environment
+from altuna.comparison.summary import environment
 from altuna.demo.samples import sampler
 
 CLIENTS, REQUESTS, ROUNDS = 8, 200, 24

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mla import HERE
 
-from altuna.comparison import environment
+from altuna.comparison.summary import environment
 
 
 def main() -> None:

@@ -25,11 +25,11 @@ from mla import HERE
 from torch import nn
 
 from altuna import MultimodalClassifier, fuse
-from altuna.comparison import environment
+from altuna.comparison.summary import environment
+from altuna.core.fusion import RULES
 from altuna.data.dataset import MultimodalDataset
 from altuna.evaluation.metrics import BLOCK, Evaluation
-from altuna.fusion import RULES
-from altuna.predictor import Predictor
+from altuna.runs.predictor import Predictor
 
 ROWS, CLASSES, SIZE, NAMES = 100_000, 10, 64, ("a", "b", "c")
 

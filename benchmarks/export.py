@@ -26,8 +26,8 @@ from grid import WIDTH
 from mla import HERE
 
 import altuna
-from altuna.comparison import environment
-from altuna.export import _samples, export
+from altuna.comparison.summary import environment
+from altuna.export.export import _samples, export
 
 ROUNDS = 200
 NARROW = {"image": {"width": WIDTH}, "audio": {"width": WIDTH}}

@@ -17,8 +17,8 @@ from typing import Any
 from mla import HERE
 
 import altuna
-from altuna import tables
-from altuna.comparison import ranking
+from altuna.comparison import tables
+from altuna.comparison.summary import ranking
 from altuna.files import write_json, write_text
 
 WIDTH = 16

@@ -18,13 +18,13 @@ import torch
 from mla import HERE
 from pytorch_lightning import Trainer
 
-from altuna.comparison import environment
+from altuna.comparison.summary import environment
 from altuna.data.dataset import loader
-from altuna.data.missing import missing_mask
-from altuna.fitting import fit
-from altuna.preparation import prepare
+from altuna.data.missing.patterns import missing_mask
 from altuna.recipes import find_manifest
-from altuna.training import Training
+from altuna.training.fit import fit
+from altuna.training.loop import Training
+from altuna.training.setup import prepare
 
 ROUNDS = 5
 

@@ -17,8 +17,8 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from altuna.comparison import environment
-from altuna.reproducing import MLA as PAPERS
+from altuna.comparison.reproduce import MLA as PAPERS
+from altuna.comparison.summary import environment
 
 HERE = Path(__file__).parent
 # Fewer passes than the default where that is enough; every variant gets the same.

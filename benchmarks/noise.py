@@ -22,8 +22,8 @@ from grid import DATA
 from mla import HERE
 
 import altuna
-from altuna.comparison import environment
-from altuna.data.manifest import read_manifest
+from altuna.comparison.summary import environment
+from altuna.data.table.manifest import read_manifest
 from altuna.recipes import find_manifest
 
 COLUMNS = 16

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from mla import HERE
 
-from altuna.comparison import environment
+from altuna.comparison.summary import environment
 
 sys.path[:0] = [str(HERE.parent / "tests"), str(HERE.parent / "tests" / "recipes")]
 
@@ -55,8 +55,8 @@ def measure(recipe: str, threads: int) -> dict:
 
     import altuna
     from altuna import recipes
-    from altuna.reproducing import CONFIGS, over
-    from altuna.run import read_yaml
+    from altuna.comparison.reproduce import CONFIGS, over
+    from altuna.files import read_yaml
 
     torch.set_num_threads(threads)
     release, size, batch = RECIPES[recipe]

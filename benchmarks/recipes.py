@@ -23,10 +23,10 @@ from mla import HERE
 from PIL import Image
 
 from altuna import recipes
-from altuna.comparison import environment
-from altuna.data.decode import prepare_store
-from altuna.data.manifest import read_manifest
+from altuna.comparison.summary import environment
 from altuna.data.readers import READERS
+from altuna.data.store.build import prepare_store
+from altuna.data.table.manifest import read_manifest
 
 RESULT = HERE / "results" / "recipes.json"
 CLIPS, SECONDS, RATE, DIFFERENT = 7442, 2.5, 30, 8

@@ -22,9 +22,9 @@ from grid import DATA
 from mla import HERE
 
 import altuna
-from altuna.comparison import environment
-from altuna.reproducing import MLA as PAPERS
-from altuna.run import read_json
+from altuna.comparison.reproduce import MLA as PAPERS
+from altuna.comparison.summary import environment
+from altuna.runs.directory import read_json
 
 METHODS: list[Any] = [
     "mla",

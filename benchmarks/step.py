@@ -38,17 +38,18 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, IterableDataset
 
 import altuna
-from altuna import loggers, pipeline
-from altuna.batch import Batch
-from altuna.comparison import environment
+from altuna.comparison.summary import environment
+from altuna.core.batch import Batch
 from altuna.encoders.base import OverTime
 from altuna.encoders.mlp import MLP
 from altuna.encoders.resnet import ResNet
 from altuna.encoders.vit import ViT
+from altuna.hardware import peak_memory, reset_peak_memory
 from altuna.methods.mla import MLA
-from altuna.optimizers import sgd
-from altuna.peak import peak_memory, reset_peak_memory
-from altuna.training import Training
+from altuna.training import loggers
+from altuna.training import stages as pipeline
+from altuna.training.loop import Training
+from altuna.training.optimizers import sgd
 
 CLASSES = 6
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

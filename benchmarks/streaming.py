@@ -27,12 +27,13 @@ import pyarrow.parquet
 from mla import HERE
 from PIL import Image
 
-from altuna.comparison import environment
+from altuna.comparison.summary import environment
 from altuna.data.dataset import loader
-from altuna.data.manifest import read_manifest
-from altuna.data.prepare import fit_readers, prepare_stores, samples_at
+from altuna.data.readers.fit import fit_readers
+from altuna.data.samples import prepare_stores, samples_at
 from altuna.data.stream import Stream
-from altuna.peak import reset_peak_memory
+from altuna.data.table.manifest import read_manifest
+from altuna.hardware import reset_peak_memory
 
 SHARD, SIZE, BATCH, BUFFER = 5000, 48, 64, 4096
 CLASSES = ("0", "1", "2", "3")

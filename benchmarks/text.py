@@ -19,7 +19,7 @@ from mla import HERE
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 import altuna
-from altuna.comparison import environment
+from altuna.comparison.summary import environment
 from altuna.data.readers import text
 from altuna.recipes import find_manifest
 

@@ -17,7 +17,7 @@ import onnxruntime
 from sensors import write_table
 
 import altuna
-from altuna.export import export
+from altuna.export.export import export
 
 
 class Model:

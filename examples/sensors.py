@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 import altuna
-from altuna.robustness import robustness
+from altuna.comparison.robustness import robustness
 
 MOVEMENTS = ("sitting", "walking", "turning")
 

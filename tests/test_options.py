@@ -11,9 +11,9 @@ import pytest
 
 from altuna import methods
 from altuna.errors import UserError
+from altuna.files import parse_yaml
 from altuna.methods.mla import MLA
 from altuna.options import check_options, nearest
-from altuna.run import parse_yaml
 
 
 class Thing:

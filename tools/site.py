@@ -9,8 +9,8 @@ from typing import Any, get_args, get_type_hints
 
 import latex2mathml.converter
 
-from altuna.comparing import compare
-from altuna.fitting import fit
+from altuna.comparison.compare import compare
+from altuna.training.fit import fit
 
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 OUTWARD = re.compile(r"\[([^\]]+)\]\(\.\./[^)]*\)")

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from altuna.batch import Batch
-from altuna.data.store import StoredArray
-from altuna.sharing import Input, Share
+from altuna.core.batch import Batch
+from altuna.core.collectives import Input, Share
+from altuna.data.store.arrays import StoredArray
 
 
 class MultimodalDataset(Dataset[Batch]):

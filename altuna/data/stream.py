@@ -18,19 +18,19 @@ import pyarrow.parquet
 import torch
 from numpy.typing import NDArray
 
-from altuna.batch import Batch
-from altuna.data import hf
-from altuna.data.cells import Cells
-from altuna.data.decode import read_cell
-from altuna.data.inference import is_number
-from altuna.data.manifest import Manifest, not_finite
-from altuna.data.prepare import class_numbers
+from altuna.core.batch import Batch
+from altuna.core.collectives import Input, Share, everyone, processes, rank
 from altuna.data.readers import Reader
-from altuna.data.store import Problem
-from altuna.data.tables import plain
+from altuna.data.samples import class_numbers
+from altuna.data.store.build import read_cell
+from altuna.data.store.cells import Cells
+from altuna.data.store.problems import Problem
+from altuna.data.table import hf
+from altuna.data.table.column_types import is_number
+from altuna.data.table.manifest import Manifest, not_finite
+from altuna.data.table.reading import plain
 from altuna.errors import UserError
 from altuna.options import nearest
-from altuna.sharing import Input, Share, everyone, processes, rank
 
 READ = 512  # rows read from a shard at once
 MOST_PROBLEMS = 1000  # that are kept

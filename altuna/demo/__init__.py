@@ -13,7 +13,7 @@ import typer
 
 from altuna.demo.samples import sampler
 from altuna.errors import UserError
-from altuna.predictor import Predictor
+from altuna.runs.predictor import Predictor
 
 MAX_UPLOAD = "100mb"
 FIRST_PORT, PORTS = 7860, 100

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from altuna.errors import UserError
-from altuna.predictor import Predictor
-from altuna.wording import clipped
+from altuna.runs.predictor import Predictor
+from altuna.text import clipped
 
 LETTERS = 60  # of a class, within the table
 

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from altuna.data.readers import Reader
 from altuna.demo.answer import answer
 from altuna.demo.samples import Sampler
-from altuna.predictor import Predictor
+from altuna.runs.predictor import Predictor
 
 CLASSES = 10  # that are shown
 _CSS = """

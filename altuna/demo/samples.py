@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from altuna.data.cells import Cells
 from altuna.data.readers import BadCellError
 from altuna.data.readers.base import silent
 from altuna.data.readers.text import text_of
-from altuna.data.splits import split_rows
+from altuna.data.store.cells import Cells
+from altuna.data.table.splits import split_rows
 from altuna.errors import UserError
-from altuna.predictor import Predictor
 from altuna.recipes import find_manifest
-from altuna.run import read_config
+from altuna.runs.directory import read_config
+from altuna.runs.predictor import Predictor
 
 Sampler = Callable[[], tuple[str, dict[str, Any], list[str]]]
 KEPT = 50  # written files that stay

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from altuna.core.outputs import Features
 from altuna.files import replacing
-from altuna.model import Features
 
 FILE = "features.safetensors"
 MOST_POINTS = 600  # of all modalities together

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from altuna.contribution import shapley
-from altuna.evaluation.calibration import LEAST_ROWS
-from altuna.model import Features, MultimodalClassifier
+from altuna.core.calibration import LEAST_ROWS
+from altuna.core.model import MultimodalClassifier
+from altuna.core.outputs import Features
+from altuna.core.shapley import shapley
 
 MOST_MODALITIES = 8  # of which all subsets are tried
 MOST_SAMPLES = 2000  # whose pairs are compared

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from altuna.fusion import highest, log_softmax
-from altuna.model import MultimodalClassifier, Outputs
+from altuna.core.fusion import highest, log_softmax
+from altuna.core.model import MultimodalClassifier
+from altuna.core.outputs import Outputs
 
 BINS = 15  # of the calibration error
 BLOCK = 4096  # rows fused at once: what is made of them stays in the processor's cache

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations
-from math import comb
-from random import Random
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from altuna.data.missing import Mask, highest_rate, missing_mask
+from altuna.core.model import MultimodalClassifier
+from altuna.core.outputs import Features
+from altuna.core.subsets import subsets
+from altuna.data.missing.patterns import Mask, highest_rate, missing_mask
 from altuna.evaluation.metrics import classification_metrics
-from altuna.model import Features, MultimodalClassifier
 
 RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 MASKS = 3  # that are drawn at each rate for a run's own figures
-MOST_MODALITIES = 6  # of which all subsets are tested
-MOST_SUBSETS = 32  # of one size that are looked at where all would be too many
-
-
-def subsets(modalities: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Yield the non-empty subsets, small ones first; of many modalities those of one, all but one, all."""
-    number = len(modalities)
-    sizes = range(1, number + 1) if number <= MOST_MODALITIES else (1, number - 1, number)
-    for size in sizes:
-        yield from combinations(modalities, size)
-
-
-def some_subsets(number: int, size: int) -> list[tuple[int, ...]]:
-    """Return subsets of so many of ``number`` modalities: all or, where there are more, ``MOST_SUBSETS``.
-
-    These are dealt out of shuffled modalities, so that each is in about as many; always the same ones.
-    """
-    if comb(number, size) <= MOST_SUBSETS:
-        return [*combinations(range(number), size)]
-    random, found = Random(size), dict[tuple[int, ...], None]()
-    while len(found) < MOST_SUBSETS:
-        order = random.sample(range(number), number)
-        for start in range(0, number, size):
-            found[tuple(sorted((order * 2)[start : start + size]))] = None
-    return [*found][:MOST_SUBSETS]
 
 
 @torch.no_grad()

@@ -86,7 +86,7 @@ def check(name: str, options: Mapping[str, Any]) -> type[Method]:
     Raises:
         UserError: There is no such method, or it has no such option or value.
     """
-    from altuna.model import Impute
+    from altuna.core.model import Impute
 
     kind = get(name)
     check_options(options, kind, f"method {name!r}", beside=("model",), more={"impute": Impute})

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from altuna.batch import Batch
-from altuna.contribution import shapley
+from altuna.core.batch import Batch
+from altuna.core.model import MultimodalClassifier
+from altuna.core.shapley import shapley
 from altuna.methods.base import JointMethod, Turn
-from altuna.model import MultimodalClassifier
 
 WORST = -math.log(1e-8)
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from altuna.batch import Batch
+from altuna.core.batch import Batch
+from altuna.core.model import MultimodalClassifier
 from altuna.methods.base import JointMethod, Turn
-from altuna.model import MultimodalClassifier
 
 
 class AMCo(JointMethod):

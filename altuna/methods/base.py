@@ -9,8 +9,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from altuna.batch import Batch
-from altuna.model import MultimodalClassifier
+from altuna.core.batch import Batch
+from altuna.core.model import MultimodalClassifier
 from altuna.options import nearest
 
 
@@ -66,9 +66,9 @@ class Method(nn.Module):
     State belongs in buffers and modules: it is then saved, resumed and moved between devices with the method.
     A public function that is not one of these hooks is refused, so that a misspelled one cannot be silent.
 
-    ``head`` names the head that it trains (``altuna.heads``), ``least`` the fewest modalities it is for;
+    ``head`` names the head that it trains (``altuna.core.heads``), ``least`` the fewest modalities it is for;
     ``needs_whole_encoders`` is for what does more with encoders' weights and gradients than number by number,
-    as processes may hold but parts of them (``altuna.splitting``).
+    as processes may hold but parts of them (``altuna.training.fsdp``).
     """
 
     head: ClassVar[str] = "shared"

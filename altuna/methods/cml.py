@@ -7,9 +7,9 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from altuna.batch import Batch, presence
+from altuna.core.batch import Batch, presence
+from altuna.core.model import MultimodalClassifier
 from altuna.methods.base import JointMethod, Turn
-from altuna.model import MultimodalClassifier
 
 
 class CML(JointMethod):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from altuna.imagination import Imagining
-from altuna.model import MultimodalClassifier
+from altuna.core.model import MultimodalClassifier
+from altuna.methods.parts.imagination import Imagining
 
 
 class CRA(Imagining):

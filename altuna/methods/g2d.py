@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div, mse_loss
 
-from altuna.batch import Batch
-from altuna.contribution import scores
+from altuna.core.batch import Batch
+from altuna.core.model import MultimodalClassifier
 from altuna.methods.base import Turn
-from altuna.model import MultimodalClassifier
-from altuna.teachers import KIND, Taught
+from altuna.methods.parts.scores import scores
+from altuna.methods.parts.teachers import KIND, Taught
 
 
 def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

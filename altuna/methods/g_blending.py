@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from altuna.batch import Batch, lots
+from altuna.core.batch import Batch, lots
+from altuna.core.model import MultimodalClassifier
 from altuna.methods.base import JointMethod, Turn
-from altuna.model import MultimodalClassifier
 
 # Measured on few rows, a smaller change of the overfitting is noise, and the weights divide by its square.
 LEAST_OVERFITTING = 0.01

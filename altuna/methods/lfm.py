@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div
 
-from altuna.batch import Batch
-from altuna.losses import pairs
+from altuna.core.batch import Batch
+from altuna.core.collectives import whole
+from altuna.core.model import MultimodalClassifier
 from altuna.methods.base import JointMethod, Turn
-from altuna.model import MultimodalClassifier
-from altuna.splitting import whole
+from altuna.methods.parts.pairs import pairs
 
 
 class LFM(JointMethod):

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div
 
-from altuna.batch import Batch
-from altuna.losses import pairs
+from altuna.core.batch import Batch
+from altuna.core.model import MultimodalClassifier
 from altuna.methods.base import JointMethod, Turn
-from altuna.model import MultimodalClassifier
+from altuna.methods.parts.pairs import pairs
 
 
 class MBSD(JointMethod):

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from altuna.batch import Batch
-from altuna.heads import SharedHead
+from altuna.core.batch import Batch
+from altuna.core.heads import SharedHead
+from altuna.core.model import MultimodalClassifier
+from altuna.core.projection import OrthogonalProjector
 from altuna.methods.base import Method, Turn
-from altuna.model import MultimodalClassifier
-from altuna.projection import OrthogonalProjector
 
 
 class MLA(Method):

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from altuna.batch import Batch, presence
-from altuna.heads import SharedJointHead
+from altuna.core.batch import Batch, presence
+from altuna.core.heads import SharedJointHead
+from altuna.core.model import MultimodalClassifier
+from altuna.core.projection import OrthogonalProjector
 from altuna.methods.base import Method, Turn
-from altuna.model import MultimodalClassifier
-from altuna.projection import OrthogonalProjector
 
 
 class MLAJoint(Method):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from altuna.cascade import Cascade
-from altuna.heads import Imagined
-from altuna.imagination import Imagining, distance
-from altuna.model import MultimodalClassifier
+from altuna.core.cascade import Cascade
+from altuna.core.heads import Imagined
+from altuna.core.model import MultimodalClassifier
+from altuna.methods.parts.imagination import Imagining, distance
 
 
 class MMIN(Imagining):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from altuna.batch import Batch
+from altuna.core.batch import Batch
+from altuna.core.model import MultimodalClassifier
 from altuna.methods.base import JointMethod, Turn
-from altuna.model import MultimodalClassifier
 
 
 class ModalityDropout(JointMethod):

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from altuna.batch import Batch, presence
-from altuna.contribution import shapley
-from altuna.memory import SampleMemory
+from altuna.core.batch import Batch, presence
+from altuna.core.model import MultimodalClassifier
+from altuna.core.shapley import shapley
 from altuna.methods.base import JointMethod, Turn
-from altuna.model import MultimodalClassifier
+from altuna.methods.parts.memory import SampleMemory
 
 
 class ModalityValuation(JointMethod):

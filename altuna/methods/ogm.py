@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from altuna.batch import Batch
-from altuna.contribution import braked, brakes
+from altuna.core.batch import Batch
+from altuna.core.model import MultimodalClassifier
 from altuna.methods.base import JointMethod, Turn
-from altuna.model import MultimodalClassifier
+from altuna.methods.parts.scores import braked, brakes
 
 
 class OGM(JointMethod):

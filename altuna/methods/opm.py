@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from altuna.batch import Batch
-from altuna.contribution import dominance, scores
+from altuna.core.batch import Batch
+from altuna.core.model import MultimodalClassifier
 from altuna.methods.base import JointMethod, Turn
-from altuna.model import MultimodalClassifier
+from altuna.methods.parts.scores import dominance, scores
 
 
 def drop_rates(score: Mapping[str, Tensor], q_base: float, lam: float) -> dict[str, Tensor]:

@@ -7,11 +7,11 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from altuna.batch import Batch
-from altuna.contribution import dominance, scores
+from altuna.core.batch import Batch
+from altuna.core.model import MultimodalClassifier
 from altuna.methods.base import JointMethod, Turn
-from altuna.model import MultimodalClassifier
-from altuna.prototypes import Prototypes
+from altuna.methods.parts.prototypes import Prototypes
+from altuna.methods.parts.scores import dominance, scores
 
 
 class PMR(JointMethod):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
-from altuna.batch import Batch, presence
+from altuna.core.batch import Batch, presence
+from altuna.core.model import MultimodalClassifier
 from altuna.methods.base import Method, Turn
-from altuna.model import MultimodalClassifier
 
 
 def reconcilement(logits: Tensor, others: Tensor, labels: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from altuna.batch import Batch, lots
-from altuna.clustering import clusters, purity, scaled
-from altuna.memory import Collected
+from altuna.core.batch import Batch, lots
+from altuna.core.model import MultimodalClassifier
 from altuna.methods.base import JointMethod, Turn
-from altuna.model import MultimodalClassifier
+from altuna.methods.parts.clustering import clusters, purity, scaled
+from altuna.methods.parts.memory import Collected
 
 
 class Relearning(JointMethod):

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from altuna.batch import Batch
+from altuna.core.batch import Batch
+from altuna.core.model import MultimodalClassifier
 from altuna.methods.base import Turn
-from altuna.model import MultimodalClassifier
-from altuna.teachers import Taught
+from altuna.methods.parts.teachers import Taught
 
 
 class UMT(Taught):

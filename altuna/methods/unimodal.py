@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from altuna.core.model import MultimodalClassifier
 from altuna.errors import UserError
 from altuna.methods.base import Method
-from altuna.model import MultimodalClassifier
 
 
 class Unimodal(Method):

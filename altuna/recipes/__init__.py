@@ -16,7 +16,7 @@ from altuna.files import making
 from altuna.options import nearest
 
 if TYPE_CHECKING:  # the command line shows the names without what it takes to read data
-    from altuna.data.decode import Progress
+    from altuna.data.store.build import Progress
     from altuna.recipes.release import Recipe, Report
 
 # Part of where built-in data lie: raise it when a recipe makes something else of the same files.
@@ -51,7 +51,7 @@ def prepare(
     Raises:
         UserError: No such release, or something about it or the options is wrong.
     """
-    from altuna.data.decode import no_progress
+    from altuna.data.store.build import no_progress
     from altuna.recipes import release
 
     if name not in RELEASES:
@@ -100,8 +100,8 @@ def find_manifest(data: str, root: Path | None = None, *, download: bool = False
     Raises:
         UserError: No such data.
     """
-    from altuna.data import hf
-    from altuna.data.store import cache_folder
+    from altuna.data.table import hf
+    from altuna.files import cache_folder
 
     if data == "emoji":
         return Path(__file__).parent.parent / "data" / "emoji.parquet"

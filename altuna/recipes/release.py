@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from altuna.data.decode import Progress, no_progress
-from altuna.data.manifest import SPLITS
 from altuna.data.readers import READERS, BadCellError
-from altuna.data.splits import TEST_SHARE, VAL_SHARE, carve
+from altuna.data.store.build import Progress, no_progress
+from altuna.data.table.manifest import SPLITS
+from altuna.data.table.splits import TEST_SHARE, VAL_SHARE, carve
 from altuna.errors import UserError
 from altuna.files import replacing, write_csv
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from altuna.report.drawing import PALETTE, Area, Dot, Drawing, Line, Point, Text, width_of
-from altuna.wording import clipped
+from altuna.text import clipped
 
 WIDTH, HEIGHT = 480.0, 300.0
 LEFT, RIGHT, BOTTOM, ROW = 50.0, 20.0, 40.0, 18.0

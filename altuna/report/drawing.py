@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from altuna.errors import UserError
 from altuna.files import replacing
-from altuna.wording import clipped
+from altuna.text import clipped
 
 MOST_SAID = 2000  # of what a drawing says to those who cannot see it
 PALETTE = 10  # colours c0 .. c9; page.css has them again for the dark

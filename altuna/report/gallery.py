@@ -18,21 +18,21 @@ import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
-from altuna.data.cells import Cells
-from altuna.data.decode import read_cell
 from altuna.data.readers import BadCellError, Reader
 from altuna.data.readers.audio import AudioReader
 from altuna.data.readers.base import silent
 from altuna.data.readers.image import ImageReader
 from altuna.data.readers.text import text_of
 from altuna.data.readers.video import VideoReader
+from altuna.data.store.build import read_cell
+from altuna.data.store.cells import Cells
 from altuna.errors import UserError
-from altuna.predictor import open_manifest
 from altuna.recipes import find_manifest
 from altuna.report.charts import colours, number, short
 from altuna.report.drawing import Drawing, Line, Shape
 from altuna.report.page import folded
 from altuna.report.runs import Run
+from altuna.runs.open import open_manifest
 
 MOST_SAMPLES = 36
 MOST_PARTS = 4  # modalities of a sample that are shown at once

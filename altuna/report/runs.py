@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from altuna.data.prepare import class_numbers
+from altuna.data.samples import class_numbers
 from altuna.errors import UserError
 from altuna.evaluation.features import MapFeatures, read_features
-from altuna.run import Description, read_config, read_json, read_metrics, run_labels
-from altuna.tables import told_apart
+from altuna.runs.description import Description
+from altuna.runs.directory import read_config, read_json, read_metrics, run_labels
+from altuna.text import told_apart
 
 
 @dataclass(frozen=True)

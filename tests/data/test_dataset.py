@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from altuna.data.dataset import BatchSampler, MultimodalDataset, loader
-from altuna.data.missing import missing_mask
+from altuna.data.missing.patterns import missing_mask
 
 
 def dataset():

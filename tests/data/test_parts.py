@@ -6,10 +6,10 @@ import pytest
 from media import picture, recording, tone, write_clip
 from PIL import Image
 
-from altuna.data.manifest import read_manifest
 from altuna.data.readers import READERS, BadCellError
 from altuna.data.readers.base import WHOLE, Part, split_fragment
 from altuna.data.readers.video import _picture
+from altuna.data.table.manifest import read_manifest
 
 LEFT, RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 0.5, 1.0)
 

@@ -355,8 +355,8 @@ def test_positions_of_roberta(tmp_path):
 
 
 def test_stored_features_depend_on_every_option(folders, tmp_path):
-    from altuna.data.store import Store
-    from altuna.features import _digest
+    from altuna.data.store.arrays import Store
+    from altuna.encoders.frozen import _digest
 
     store = Store(np.empty((0, 1)), np.empty(0, np.int64), folder=tmp_path)
     for kind, name in (("video", "image"), ("image", "image"), ("text", "text")):
@@ -370,7 +370,7 @@ def test_stored_features_depend_on_every_option(folders, tmp_path):
 def test_features_are_computed_once(trained, monkeypatch):
     folder, _ = trained
     monkeypatch.setattr("altuna.encoders.base.Encoder.features", None)
-    altuna.fitting.cache(
+    altuna.training.fit.cache(
         encoders={"text": f"hf:{minilm()}", "image": {"width": 4}}, store=folder / "store", quiet=True
     )
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from altuna import MultimodalClassifier
-from altuna.contribution import dominance, scores, shapley
+from altuna.core.outputs import Features, Outputs
+from altuna.core.shapley import shapley
 from altuna.evaluation.imbalance import conflicts, geometry, imbalance, shapley_accuracy, well_measured
 from altuna.evaluation.metrics import evaluate
-from altuna.model import Features, Outputs
+from altuna.methods.parts.scores import dominance, scores
 
 
 def by_orders(value, players):

@@ -9,7 +9,7 @@ import pytest
 from methods.driver import SIZES, batch_of
 from references.samples import arrays, numeric_gradients
 
-from altuna.heads import ConcatHead
+from altuna.core.heads import ConcatHead
 
 cases = pytest.mark.parametrize(
     ("modalities", "keep"),

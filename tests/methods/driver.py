@@ -8,7 +8,7 @@ from torch import nn
 
 from altuna import Batch, MultimodalClassifier, methods
 from altuna.data.dataset import MultimodalDataset, loader
-from altuna.training import Training
+from altuna.training.loop import Training
 
 SIZES = {"sound": 5, "picture": 7, "words": 4}
 DIM, CLASSES = 6, 3

@@ -11,8 +11,8 @@ from references import imagination as reference
 from references import joint
 
 from altuna import Batch
-from altuna.cascade import Cascade
-from altuna.imagination import distance
+from altuna.core.cascade import Cascade
+from altuna.methods.parts.imagination import distance
 
 NAMES = tuple(SIZES)
 WEIGHTS = {"cra": {"weight": 3.0}, "mmin": {"imagination": 3.0, "cycle": 2.0}}

@@ -13,7 +13,7 @@ from references import mla_joint as reference
 from torch import nn
 
 from altuna import Batch, MultimodalClassifier, methods
-from altuna.evaluation.calibration import calibrate
+from altuna.core.calibration import calibrate
 from altuna.methods.base import Turn
 
 NAMES = tuple(SIZES)

@@ -11,7 +11,7 @@ from references import joint
 from references import ogm as reference
 from torch import nn
 
-from altuna.contribution import braked, brakes, scores
+from altuna.methods.parts.scores import braked, brakes, scores
 
 NAMES = tuple(SIZES)
 

@@ -9,8 +9,8 @@ from methods.driver import CLASSES, batch_of, converged, gradients, method_of, s
 from references import late
 from references import relearning as reference
 
-from altuna.batch import lots
-from altuna.clustering import clusters, purity, scaled
+from altuna.core.batch import lots
+from altuna.methods.parts.clustering import clusters, purity, scaled
 
 TWO, THREE = ("sound", "picture"), ("sound", "picture", "words")
 

@@ -20,10 +20,11 @@ import soundfile
 from PIL import Image
 
 import altuna
-from altuna import fitting, recipes
+from altuna import recipes
 from altuna.errors import UserError
 from altuna.recipes import av_digits
 from altuna.recipes.av_digits import IMAGES, LABELS, degrade, prepare
+from altuna.training import fit as fitting
 
 RELEASE = Path(__file__).parents[3] / "shared" / "data" / "av-digits"
 SPLITS = {

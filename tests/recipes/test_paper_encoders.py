@@ -7,12 +7,12 @@ import pytest
 
 import altuna
 from altuna import recipes
-from altuna.cli import main
+from altuna.cli.commands import main
+from altuna.comparison.reproduce import CONFIGS
 from altuna.encoders.cav_mae import CAVMAE
 from altuna.encoders.hf import Backbone
 from altuna.encoders.m3ae import M3AEImage, M3AEText
 from altuna.encoders.resnet import ResNet
-from altuna.reproducing import CONFIGS
 
 FRAMES = {
     "readers.video.frames": 2,

@@ -14,11 +14,11 @@ from media import grey
 from trees import NAMES, POINTER, put
 
 from altuna import recipes
-from altuna.cli import main
-from altuna.data.cells import Cells
-from altuna.data.manifest import read_manifest
+from altuna.cli.commands import main
 from altuna.data.readers import READERS
-from altuna.data.splits import split_rows
+from altuna.data.store.cells import Cells
+from altuna.data.table.manifest import read_manifest
+from altuna.data.table.splits import split_rows
 from altuna.errors import UserError
 from altuna.recipes import release
 from altuna.recipes.cremad import EMOTIONS

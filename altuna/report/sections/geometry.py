@@ -13,11 +13,7 @@ from altuna.report import charts
 from altuna.report.drawing import PALETTE, Drawing
 from altuna.report.page import anchor, folded, table_of
 from altuna.report.runs import Run
-from altuna.report.sections.section import (
-    MOST_BARS,
-    Section,
-    look,
-)
+from altuna.report.sections.section import MOST_BARS, Section, look
 
 MOST_DOTS = 1600  # of all feature maps together
 MOST_LINES = 15  # of a table that is open at once

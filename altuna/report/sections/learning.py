@@ -7,18 +7,14 @@ from itertools import accumulate
 from statistics import mean
 from typing import Any
 
-from altuna.data.store import readable
 from altuna.evaluation.imbalance import MOST_MODALITIES
 from altuna.report import charts
 from altuna.report.charts import Series, colours
 from altuna.report.drawing import Drawing
 from altuna.report.page import table_of
 from altuna.report.runs import Run
-from altuna.report.sections.section import (
-    Section,
-    each,
-    look,
-)
+from altuna.report.sections.section import Section, each, look
+from altuna.text import readable
 
 
 def learning(runs: Sequence[Run]) -> Section:

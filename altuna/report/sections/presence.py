@@ -7,7 +7,7 @@ from statistics import mean, stdev
 
 import numpy as np
 
-from altuna.evaluation.robustness import subsets
+from altuna.core.subsets import subsets
 from altuna.report import charts
 from altuna.report.charts import Series, colours
 from altuna.report.drawing import Drawing

@@ -1,0 +1,166 @@
+"""``altuna init``: a configuration to start from, written by looking at the data."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+import yaml
+
+from altuna import methods
+from altuna.core.model import FUSIONS
+from altuna.data.readers.containers import has_sound
+from altuna.data.readers.fit import fit_readers
+from altuna.data.store.cells import Cells
+from altuna.data.table.hf import is_dataset
+from altuna.data.table.manifest import Manifest, Modality, filled_cells, read_manifest
+from altuna.data.table.splits import split_rows
+from altuna.encoders import ENCODERS, FRONT_ENDS, TRANSFORMS
+from altuna.errors import UserError
+from altuna.files import write_text
+from altuna.training.fit import fit
+
+# Settings of a training that people change first, in the order of the file.
+TRAINING = ("epochs", "batch_size", "lr", "weight_decay", "optimizer", "precision", "seed")
+
+
+def write_config(path: str | Path, out: Path) -> None:
+    """Write a commented configuration for ``altuna fit --config`` from a manifest.
+
+    Args:
+        path: The manifest.
+        out: The YAML file to write.
+
+    Raises:
+        UserError: The manifest has a mistake, or ``out`` is there already.
+    """
+    if out.exists():
+        raise UserError(f"{out}: is there already; --out names another file")
+    if not out.parent.is_dir():
+        raise UserError(f"{out.parent}: no such folder")
+    write_text(out, config_text(path))
+
+
+def config_text(path: str | Path) -> str:
+    """Return the text of a commented configuration; see ``write_config``."""
+    path = Path(path)
+    manifest, columns = _look(path)
+    rows = split_rows(manifest, seed=0)
+    readers = fit_readers(manifest, rows["train"], {})
+    labels = len(set(manifest.labels.take(rows["train"]).to_pylist()))
+    counts = ", ".join(f"{name} {len(part):,}" for name, part in rows.items())
+    lines = [
+        "# Train with: altuna fit --config THIS_FILE",
+        f"# The data: {len(manifest):,} samples, {labels} classes; {counts}.",
+        "# Every line may be changed or left out; what is left out has the value that altuna chooses.",
+        _line("data", str(path) if is_dataset(path) and not path.exists() else str(path.absolute())),
+        *(
+            [_line("columns", columns) + "  # which columns are id, split, label and group"]
+            if columns
+            else []
+        ),
+        "",
+        "# What each modality is (image, audio, video, text or vector) and where its cells are.",
+        "modalities:",
+    ]
+    for name, modality in manifest.modalities.items():
+        filled = int(filled_cells(manifest.table, modality.columns).sum())
+        spec = {"type": modality.type, **_place(manifest, modality.columns)}
+        lines.append(f"  {_line(name, spec)}  # {filled:,} of {len(manifest):,} cells")
+    lines += ["", "# How cells are read: these are the choices for the encoders below.", "# readers:"]
+    for name, reader in readers.items():
+        stated = inspect.signature(type(reader).fit).parameters
+        plain = {k: v for k, v in reader.settings().items() if k in stated and isinstance(v, int | float)}
+        lines.append(f"#   {_line(name, plain)}")
+    lines += [
+        "",
+        "# The encoder of each modality. Options follow its name: {name: resnet34, width: 64, lr: 1e-4}.",
+        "# hf:FOLDER or hf:HUB_ID takes a Hugging Face model (pooling: mean|cls, tuning: frozen|tuned|lora).",
+        "encoders:",
+    ]
+    types = {name: modality.type for name, modality in manifest.modalities.items()}
+    for name, kind in types.items():
+        first, *alternatives = ENCODERS[kind]
+        fronts = [*FRONT_ENDS[kind]][1:]
+        hint = [
+            *alternatives,
+            *(["hf:..."] if kind != "vector" else []),
+            *(f"front_end: {f}" for f in fronts),
+        ]
+        lines.append(f"  {_line(name, first)}" + (f"  # or {', '.join(hint)}" if hint else ""))
+    lines += ["", "# Random changes in training, each with its options; {} for none.", "transforms:"]
+    for name, kind in types.items():
+        (first, transform), *others = TRANSFORMS[kind].items()
+        more = f"  # also {', '.join(n for n, _ in others)}" if others else ""
+        lines.append(f"  {_line(name, {first: _defaults(transform)})}{more}")
+    method = inspect.signature(fit).parameters["method"].default
+    options = {name: value for name, value in _defaults(methods.get(method)).items() if name != "model"}
+    lines += [
+        "",
+        *wrap(f"The methods: {', '.join(methods.list())}", 100, initial_indent="# ", subsequent_indent="# "),
+        _line("method", {"name": method, **options}),
+        "",
+        *wrap(
+            f"How the modalities' answers are joined in use: {', '.join(FUSIONS)}",
+            100,
+            initial_indent="# ",
+            subsequent_indent="# ",
+        ),
+        "fusion: calibrated_product",
+        "",
+    ]
+    for name in TRAINING:
+        lines.append(_line(name, inspect.signature(fit).parameters[name].default))
+    return "\n".join(lines) + "\n"
+
+
+def _look(path: Path) -> tuple[Manifest, dict[str, str]]:
+    """Read a manifest, its label where it seems to be; clips with sound give a modality of sound too."""
+    manifest, columns = read_manifest(path), {}
+    if "label" not in manifest.columns and manifest.likely_label:
+        columns = {"label": manifest.likely_label}
+        manifest = read_manifest(path, columns=columns)
+    sounds = {
+        f"{name}_sound": Modality("audio", modality.columns, modality.files)
+        for name, modality in manifest.modalities.items()
+        if modality.type == "video" and _sounds(Cells(manifest, name))
+    }
+    return replace(manifest, modalities={**manifest.modalities, **sounds}), columns
+
+
+def _sounds(clips: Cells) -> bool:
+    """Whether the first clip that can be opened has a sound track."""
+    for row in np.flatnonzero(clips.filled)[:8]:
+        with suppress(Exception):
+            return has_sound(clips[row])
+    return False
+
+
+def _place(manifest: Manifest, columns: tuple[str, ...]) -> dict[str, Any]:
+    """Say where a modality's cells are, by a prefix where that is shorter and means the same."""
+    if len(columns) == 1:
+        return {"column": columns[0]}
+    prefix = os.path.commonprefix(columns)  # noqa: RUF071 - of names, not of paths
+    same = [c for c in manifest.table.column_names if prefix and c.startswith(prefix)] == [*columns]
+    return {"prefix": prefix} if same else {"columns": [*columns]}
+
+
+def _line(key: str, value: Any) -> str:
+    """Return ``key: value`` as YAML on one line."""
+    text = yaml.safe_dump(
+        {key: value}, default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False
+    )
+    return text.strip()[1:-1]
+
+
+def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the options of a class or function with their defaults."""
+    parameters = inspect.signature(function).parameters.items()
+    return {name: p.default for name, p in parameters if p.default is not inspect.Parameter.empty}

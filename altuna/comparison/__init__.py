@@ -1,0 +1,1 @@
+"""Many trainings side by side: run, summarise, reproduce published tables."""

@@ -1,0 +1,1 @@
+"""The mathematics of altuna, which imports none of its other parts."""

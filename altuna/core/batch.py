@@ -1,0 +1,99 @@
+"""What the loop and the model are fed: per modality, only the rows that have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from altuna.core.collectives import Input
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples, of which each modality brings only the rows where it is present.
+
+    An absent cell therefore costs no memory, no copy and no compute. A modality that no sample
+    of the batch has is not in ``inputs`` at all.
+
+    Args:
+        inputs: Modality name to its input [n_m, ...], n_m <= B, or to this process's share of it.
+        rows: Modality name to the batch rows [n_m] (int64, ascending) that its input belongs to.
+        labels: Class numbers [B] (int64); -1 where unknown.
+        indices: Positions [B] (int64) of the samples in their data set, for methods with memory.
+    """
+
+    inputs: Mapping[str, Input]
+    rows: dict[str, Tensor]
+    labels: Tensor
+    indices: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def labels_of(self, modality: str) -> Tensor:
+        """Return the labels [n_m] of the rows that have ``modality``."""
+        return self.labels[self.rows[modality]]
+
+    def take(self, keep: Tensor) -> Batch:
+        """Return the samples of ``keep`` [B] bool; a modality that none of them has is left out."""
+        place = keep.cumsum(0) - 1
+        kept = {m: keep[rows] for m, rows in self.rows.items() if keep[rows].any()}
+        return Batch(
+            {m: self.inputs[m][mine] for m, mine in kept.items()},
+            {m: place[self.rows[m][mine]] for m, mine in kept.items()},
+            self.labels[keep],
+            self.indices[keep],
+        )
+
+    def thinned(self, rate: float) -> Batch:
+        """Return the batch without the cells that random dropping takes, each with probability ``rate``.
+
+        Every sample keeps one of its cells at least. A modality that loses all of them is left out.
+        """
+        present = presence(self.rows, [*self.inputs], len(self))
+        lots = torch.rand(present.shape, device=present.device).masked_fill(~present, -1)
+        kept = (lots >= rate) | (lots == lots.amax(0, keepdim=True))
+        mine = {m: keep[self.rows[m]] for m, keep in zip(self.inputs, kept, strict=True)}
+        return replace(
+            self,
+            inputs={m: self.inputs[m][keep] for m, keep in mine.items() if keep.any()},
+            rows={m: self.rows[m][keep] for m, keep in mine.items() if keep.any()},
+        )
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """Return the batch with every tensor on ``device``."""
+        return self._map(lambda t: t.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory (the DataLoader calls this)."""
+        return self._map(lambda t: t.pin_memory())
+
+    def _map(self, fn: Callable[[Any], Any]) -> Batch:
+        return Batch(
+            {m: fn(t) for m, t in self.inputs.items()},
+            {m: fn(t) for m, t in self.rows.items()},
+            fn(self.labels),
+            fn(self.indices),
+        )
+
+
+def lots(indices: Tensor) -> Tensor:
+    """Return a number in [0, 1) for each sample [B], always the same: it says which ones are held out.
+
+    Fibonacci hashing: consecutive samples fall far apart, so that any run of them is spread evenly.
+    """
+    return (indices * 2654435761 % 2**32 // 2**8).float() / 2**24  # exact in float32
+
+
+def presence(rows: dict[str, Tensor], modalities: Sequence[str], size: int) -> Tensor:
+    """Return [M, B] bool from the rows of each modality; all False for one that is not in ``rows``."""
+    device = next(iter(rows.values())).device if rows else None
+    present = torch.zeros(len(modalities), size, dtype=torch.bool, device=device)
+    for i, modality in enumerate(modalities):
+        if modality in rows:
+            present[i, rows[modality]] = True
+    return present

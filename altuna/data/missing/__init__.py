@@ -1,0 +1,1 @@
+"""Missing modalities: patterns of absence and masks."""

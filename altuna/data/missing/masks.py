@@ -1,0 +1,154 @@
+"""Cells of a manifest that a training does without, and the file that says which."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from altuna.data.missing.patterns import Mask, pattern_mask
+from altuna.data.samples import class_numbers
+from altuna.data.table.manifest import SPLITS, Manifest
+from altuna.data.table.splits import Rows, group_codes
+from altuna.errors import UserError
+from altuna.files import replacing
+from altuna.options import nearest
+
+DATA = b"altuna.data"  # key of the digest of the samples that a mask is of
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What to take away of a split: a pattern and its rate, or a file of the cells that stay."""
+
+    rate: float | None = None
+    pattern: str = "random"
+    file: Path | None = None
+
+    def __bool__(self) -> bool:
+        return self.file is not None or bool(self.rate) or self.pattern != "random"
+
+
+def masked(
+    manifest: Manifest, rows: Mapping[str, Rows], missing: Mapping[str, Missing], seed: int
+) -> Manifest:
+    """Return the manifest without the cells that splits are to do without.
+
+    Args:
+        manifest: The samples; their own gaps stay.
+        rows: Split to its rows.
+        missing: Split to what to take away of it.
+        seed: Of the draws.
+
+    Raises:
+        UserError: See ``pattern_mask`` and ``read_mask``; or no train row is left with a modality.
+    """
+    names = [*manifest.modalities]
+    filled = np.stack([manifest.filled(name) for name in names])
+    classes = tuple(sorted(set(manifest.labels.take(rows["train"]).to_pylist())))
+    labels = class_numbers(manifest.labels, classes)
+    stays = filled.copy()
+    for number, split in enumerate(SPLITS):
+        what, mine = missing[split], rows[split]
+        mine = mine[filled[:, mine].any(axis=0)]
+        if what and len(mine):
+            try:
+                kept = staying(what, manifest, mine, filled[:, mine], labels[mine], [seed, number])
+            except UserError as error:
+                raise UserError(f"{manifest.path}, {split} split: {error}") from None
+            if not kept.any():
+                raise UserError(f"{manifest.path}: with these cells missing no {split} row is left")
+            stays[:, mine] = kept
+    for name, before, after in zip(names, filled, stays, strict=True):
+        if before[rows["train"]].any() and not after[rows["train"]].any():
+            raise UserError(f"{manifest.path}: with these cells missing no train row has a {name!r}")
+    return manifest.keeping(dict(zip(names, stays, strict=True)))
+
+
+def staying(
+    what: Missing, manifest: Manifest, rows: Rows, present: Mask, labels: Rows, seed: int | list[int]
+) -> Mask:
+    """Return which cells [M, n] of some manifest rows [n] stay, of those present [M, n].
+
+    ``labels`` [n] are the model's class numbers.
+    """
+    if what.file:
+        return present & read_mask(what.file, manifest, rows)
+    if what.pattern == "group" and manifest.groups.null_count == len(manifest):
+        raise UserError(f"{manifest.path}: the missing pattern 'group' needs a column of groups")
+    names = [*manifest.modalities]
+    return pattern_mask(what.pattern, what.rate, present, names, labels, group_codes(manifest)[rows], seed)
+
+
+def write_mask(path: Path, manifest: Manifest) -> None:
+    """Write which cells a masked manifest keeps: ``id``, ``label``, a column of true and false a modality."""
+    names = ["id", "label", *manifest.kept]
+    table = pa.table([manifest.ids, manifest.labels, *map(pa.array, manifest.kept.values())], names)
+    with replacing(path) as unfinished:
+        pyarrow.parquet.write_table(table.replace_schema_metadata({DATA: _digest(manifest)}), unfinished)
+
+
+def _digest(manifest: Manifest) -> bytes:
+    """Identify a manifest's samples by their ids and labels."""
+    said = sha256()
+    for column in (manifest.ids, manifest.labels):
+        said.update("\0".join(f"{value}" for value in column.to_pylist()).encode() + b"\1")
+    return said.hexdigest().encode()
+
+
+def read_mask(path: Path, manifest: Manifest, rows: Rows) -> Mask:
+    """Return which cells [M, n] of a manifest's rows [n] stay, by the file that ``write_mask`` made.
+
+    Raises:
+        UserError: Not such a file, or one of other data.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder, not a file of missing cells, as present.parquet of a run")
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno:  # it may not be opened
+            raise UserError(f"{path}: cannot be read: {os.strerror(error.errno)}") from None
+        raise UserError(f"{path}: not a Parquet file of missing cells, as present.parquet of a run") from None
+    stated = (table.schema.metadata or {}).get(DATA)
+    if stated and stated != _digest(manifest) and "id" not in manifest.columns:
+        raise UserError(f"{path}: of other data than {manifest.path}")
+    for name in ("id", *manifest.modalities):
+        if name not in table.column_names:
+            known = nearest(name, table.column_names)
+            raise UserError(f"{path}: of other data: it has no column {name!r}{known}")
+        kind = table[name].type
+        if name != "id" and not pa.types.is_boolean(kind):
+            raise UserError(f"{path}: not a file of missing cells: column {name!r} holds {kind}")
+        if table[name].null_count:
+            row = pc.index(table[name].is_null(), True).as_py() + 1
+            raise UserError(f"{path}, row {row}: {name!r} is empty, neither true nor false")
+    ids = manifest.ids.take(pa.array(rows))
+    place = pc.index_in(ids, table["id"].cast(pa.string()).combine_chunks())
+    if place.null_count:
+        row = int(rows[np.flatnonzero(place.is_null())[0]])
+        raise UserError(f"{path}: of other data: it lacks {manifest.where(row, 'id')}")
+    chosen = table.take(place)
+    if "label" in table.column_names:
+        other = pc.not_equal(chosen["label"].cast(pa.string()), manifest.labels.take(pa.array(rows)))
+        if pc.any(other).as_py():
+            row = int(rows[np.flatnonzero(pc.fill_null(other, False))[0]])
+            raise UserError(f"{path}: of other data: its label is not that of {manifest.where(row, 'label')}")
+    return np.stack([np.asarray(chosen[name]) for name in manifest.modalities])
+
+
+def check_mask(mask: str | Path | None, rate: float | None, pattern: str) -> None:
+    """Raise UserError if there is more than one thing that says which cells are to be done without."""
+    if mask is not None and (rate is not None or pattern != "random"):
+        raise UserError(
+            "missing_mask says already which cells stay: give no missing rate or pattern beside it"
+        )

@@ -1,0 +1,60 @@
+"""Fit readers to the training cells of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from altuna.data.readers import READERS, Reader
+from altuna.data.store.cells import Cells
+from altuna.data.table.manifest import Manifest
+from altuna.errors import UserError
+from altuna.options import check_options
+
+# Called with a modality and its type; gives its reader's class, and options for what is not stated.
+Choose = Callable[[str, str], tuple[type[Reader], Mapping[str, Any]]]
+
+
+def fit_readers(
+    manifest: Manifest,
+    train: NDArray[np.int64],
+    settings: Mapping[str, Mapping[str, Any]],
+    choose: Choose = lambda name, kind: (READERS[kind], {}),
+) -> dict[str, Reader]:
+    """Choose each modality's reader by the settings stated and the train rows' cells.
+
+    Raises:
+        UserError: An unknown setting, or a modality that no train row has.
+    """
+    readers = {}
+    for name, modality in manifest.modalities.items():
+        kind, wanted = choose(name, modality.type)
+        stated = settings.get(name, {})
+        check_options(stated, kind.fit, f"readers.{name} ({kind.name})", beside=("cells",))
+        cells = Cells(manifest, name)
+        rows = train[cells.filled[train]]
+        if not len(rows):
+            raise UserError(f"{manifest.path}, column {cells.column!r}: no train row has {name!r}")
+        try:
+            readers[name] = kind.fit(_At(cells, rows), **{**wanted, **stated})
+        except UserError as error:
+            raise UserError(f"readers.{name}: {error}") from None
+    return readers
+
+
+class _At(Sequence[Any]):
+    """The cells at some rows, made on access."""
+
+    def __init__(self, cells: Cells, rows: NDArray[np.int64]) -> None:
+        self._cells, self._rows = cells, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return [self._cells[row] for row in self._rows[i]]
+        return self._cells[self._rows[i]]

@@ -1,0 +1,79 @@
+"""From a manifest to the data sets of each split, by way of readers and stores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from altuna.data.dataset import MultimodalDataset
+from altuna.data.readers import Reader
+from altuna.data.store.arrays import Store
+from altuna.data.store.build import Progress, no_progress, prepare_store
+from altuna.data.store.problems import Problem
+from altuna.data.table.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A data set and the manifest rows [N] that its samples come from."""
+
+    dataset: MultimodalDataset
+    rows: NDArray[np.int64]
+
+
+def prepare_stores(
+    manifest: Manifest,
+    readers: Mapping[str, Reader],
+    folder: Path,
+    progress: Progress = no_progress,
+) -> dict[str, Store]:
+    """Open or build every modality's store."""
+    return {name: prepare_store(manifest, name, reader, folder, progress) for name, reader in readers.items()}
+
+
+def problems_of(stores: Mapping[str, Store], manifest: Manifest) -> list[Problem]:
+    """Return what there is to say about cells, and the rows that are left with none, by row."""
+    problems = [problem for store in stores.values() for problem in store.problems]
+    several = len(stores) > 1
+    for row in sorted({problem.row - 1 for problem in problems if problem.row and several}):
+        if all(store.position[row] < 0 for store in stores.values()):
+            reason = "nothing of this row could be read: it is left out"
+            problems.append(Problem(row + 1, manifest.ids[row].as_py(), "", "", reason))
+    return sorted(problems, key=lambda problem: (problem.row, problem.column == ""))
+
+
+def unread(rows: NDArray[np.int64], stores: Mapping[str, Store]) -> dict[str, list[Problem]]:
+    """Return the cells of some manifest rows that cannot be read, by the modalities that have such."""
+    mine = {*(rows + 1).tolist()}
+    found = {
+        name: [problem for problem in store.problems if problem.kind != "note" and problem.row in mine]
+        for name, store in stores.items()
+    }
+    return {name: problems for name, problems in found.items() if problems}
+
+
+def samples_at(rows: NDArray[np.int64], stores: Mapping[str, Store], labels: NDArray[np.int64]) -> Samples:
+    """Return the samples of some manifest rows; rows without any readable cell are left out.
+
+    ``labels`` [all rows] are class numbers, -1 where unknown.
+    """
+    present = np.stack([store.position[rows] >= 0 for store in stores.values()])
+    rows = rows[present.any(axis=0)]
+    dataset = MultimodalDataset(
+        {name: store.array for name, store in stores.items()},
+        {name: store.position[rows] for name, store in stores.items()},
+        labels[rows],
+    )
+    return Samples(dataset, rows)
+
+
+def class_numbers(labels: pa.Array, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return the class number of every label, -1 for an empty or unknown one."""
+    numbers = pc.index_in(labels, pa.array(classes, pa.string())).fill_null(-1)
+    return np.asarray(numbers, dtype=np.int64)

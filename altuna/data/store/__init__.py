@@ -1,0 +1,1 @@
+"""Decoded cells on disk, each file decoded once."""

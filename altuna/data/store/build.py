@@ -1,0 +1,164 @@
+"""Cells into the store: each is read once, by all cores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from altuna.data.readers import BadCellError, NotFiniteError, Reader, UnavailableError
+from altuna.data.store.arrays import UNKNOWN, UNREADABLE, VERSION, CellStore, Remark, Store, first_rows
+from altuna.data.store.cells import Cells
+from altuna.data.store.problems import Problem
+from altuna.data.table.manifest import Manifest
+from altuna.errors import UserError
+from altuna.files import write_text
+
+# Called with the cells just done and how many of them could not be read.
+Advance = Callable[[int, int], None]
+# Called with what is done to how many cells; gives what to call as they are done.
+Progress = Callable[[str, int], AbstractContextManager[Advance]]
+# A task is small enough to stop soon, and large enough that handing it out costs nothing.
+_TASK_BYTES, _TASK_CELLS = 1 << 21, 64
+
+
+def no_progress(what: str, cells: int) -> AbstractContextManager[Advance]:
+    """Show nothing."""
+    return nullcontext(lambda done, problems: None)
+
+
+def prepare_store(
+    manifest: Manifest, name: str, reader: Reader, folder: Path, progress: Progress = no_progress
+) -> Store:
+    """Open a modality's store, reading first those of its cells that were never read with these settings.
+
+    Args:
+        manifest: The samples.
+        name: The modality.
+        reader: Reads its cells.
+        folder: Where stores lie.
+        progress: Shows how far it is, if there is anything to read.
+    """
+    cells = Cells(manifest, name)
+    if cells.numbers is not None:
+        if cells.numbers.shape[1:] != reader.shape:
+            columns = cells.numbers.shape[1]
+            raise UserError(
+                f"readers.{name}: size {reader.shape[0]} is stated, but {columns} columns are there"
+            )
+        return _in_memory(cells)
+    store = CellStore(folder / _name(reader), reader.shape, reader.dtype)
+    rows = np.flatnonzero(cells.filled)
+    keys = cells.keys(rows)
+    first = first_rows(keys)
+    passing: dict[bytes, Remark] = {}
+    if unknown := int((store.find(keys[first]) == UNKNOWN).sum()):
+        store.check_space(unknown)
+        with store.writing() as writer:
+            settings = store.folder / "reader.json"
+            if not settings.exists():
+                write_text(settings, json.dumps(reader.settings()))
+            # Looked at again: another process may have been writing until now.
+            todo = first[store.find(keys[first]) == UNKNOWN]
+            with progress(f"reading {name}", len(todo)) as advance:
+                for place, (cell, remark) in zip(todo, _read_all(cells, rows[todo], reader), strict=True):
+                    key = keys[place].tobytes()
+                    if remark and remark.kind == PASSING:
+                        passing[key] = replace(remark, kind="unread")
+                    else:
+                        writer.add(key, cell, remark)
+                    advance(1, cell is None)
+    places = store.find(keys)
+    position = np.full(len(cells), -1, dtype=np.int64)
+    position[rows] = np.maximum(places, -1)
+    all_keys = np.zeros(len(cells), keys.dtype)
+    all_keys[rows] = keys
+    remarks = [*store.remarks(keys)]
+    told = {place for place, _ in remarks}
+    lost = np.flatnonzero(places == UNREADABLE).tolist()
+    remarks += [(p, Remark("could not be read (why is lost)", "unread")) for p in lost if p not in told]
+    if passing:
+        remarks += [(p, passing[k]) for p, key in enumerate(keys) if (k := key.tobytes()) in passing]
+    problems = tuple(_problems(manifest, cells, rows, sorted(remarks)))
+    return Store(store.array(), position, problems, all_keys, store.folder)
+
+
+def _name(reader: Reader) -> str:
+    key = json.dumps([VERSION, reader.name, reader.settings()])
+    return f"{reader.name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}"
+
+
+def _in_memory(cells: Cells) -> Store:
+    """Numeric columns are in memory already; their empty numbers are for the encoder to impute."""
+    assert cells.numbers is not None
+    empty = int(np.isnan(cells.numbers[cells.filled]).sum())
+    position = np.where(cells.filled, np.arange(len(cells)), -1)
+    if not empty:
+        return Store(cells.numbers, position)
+    reason = f"{empty:,} empty numbers in rows with others: imputed by the training means"
+    return Store(cells.numbers, position, (Problem(0, "", cells.column, "", reason, "note"),))
+
+
+PASSING = "passing"
+Outcome = tuple[NDArray[Any] | None, Remark | None]
+
+
+def _read_all(cells: Cells, rows: NDArray[np.int64], reader: Reader) -> Iterator[Outcome]:
+    """Read the cells at some rows, in their order, by threads: codecs release the GIL, nothing is pickled."""
+    bytes_each = max(1, math.prod(reader.shape) * np.dtype(reader.dtype).itemsize)
+    step = min(_TASK_CELLS, max(1, _TASK_BYTES // bytes_each))
+
+    def task(some: NDArray[np.int64]) -> list[Outcome]:
+        return [read_cell(reader, cells[row]) for row in some]
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    waiting: deque[Future[list[Outcome]]] = deque()
+    with ThreadPoolExecutor(cores) as pool:
+        try:
+            for start in range(0, len(rows), step):
+                waiting.append(pool.submit(task, rows[start : start + step]))
+                if len(waiting) > 2 * cores + 24:  # bounds what waits in memory to be written
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def read_cell(reader: Reader, cell: Any) -> Outcome:
+    """Read a cell; return its array, None if it cannot be read, and what there is to say about that.
+
+    A remark of kind ``passing`` is no judgement of the content: the next attempt may succeed.
+    """
+    if isinstance(cell, bytes) and not cell:
+        return None, Remark("the cell is empty (0 bytes)", "unread")
+    notes: list[str] = []
+    try:
+        array = reader.read(cell, notes.append)
+    except BadCellError as error:
+        kinds = {NotFiniteError: "fatal", UnavailableError: PASSING}
+        return None, Remark(" ".join(str(error).split()), kinds.get(type(error), "unread"))
+    except Exception as error:  # a library's surprise about one cell must not lose the others
+        return None, Remark(" ".join(f"{type(error).__name__}: {error}".split()), PASSING)
+    return array, Remark("; ".join(notes), "note") if notes else None
+
+
+def _problems(
+    manifest: Manifest, cells: Cells, rows: NDArray[np.int64], remarks: Iterable[tuple[int, Remark]]
+) -> Iterator[Problem]:
+    for place, remark in remarks:
+        row = int(rows[place])
+        cell = cells[row]
+        shown = f"<{len(cell):,} bytes>" if isinstance(cell, bytes) else str(cell)[:200]
+        yield Problem(row + 1, manifest.ids[row].as_py(), cells.column, shown, remark.reason, remark.kind)

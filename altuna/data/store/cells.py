@@ -1,0 +1,86 @@
+"""The cells of a modality, made on access so that a large table never becomes Python objects."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from altuna.data.readers.base import BadCellError, split_fragment
+from altuna.data.table.manifest import Manifest
+
+KEY = np.dtype("V16")  # 128 bits: two cells that differ never share one in practice
+_BLOCK = 4096
+
+
+class Cells(Sequence[Any]):
+    """A modality's cells, one a manifest row.
+
+    A cell is None (missing), a ``Path`` of a file, a text, bytes, or numbers. ``filled`` [rows] bool says
+    which rows have one. ``numbers`` [rows, columns] float32 are the cells of numeric columns, NaN where
+    empty; they need no reading. It is None for all others.
+    """
+
+    def __init__(self, manifest: Manifest, name: str) -> None:
+        modality = manifest.modalities[name]
+        self.column = modality.columns[0] if len(modality.columns) == 1 else name
+        self.filled = manifest.filled(name)
+        self.numbers: NDArray[np.float32] | None = None
+        self._cells = manifest.table[modality.columns[0]]
+        self._files = modality.files
+        self._folder = manifest.path.parent.absolute()
+        if modality.type == "vector" and _is_number(self._cells.type):
+            floats = (pc.fill_null(manifest.table[c].cast(pa.float32()), np.nan) for c in modality.columns)
+            self.numbers = np.stack([f.to_numpy() for f in floats], axis=1)
+
+    def __len__(self) -> int:
+        return len(self.filled)
+
+    def __getitem__(self, row: Any) -> Any:
+        if not self.filled[row]:
+            return None
+        if self.numbers is not None:
+            return self.numbers[row]
+        return self._cell(self._cells[int(row)].as_py())
+
+    def keys(self, rows: NDArray[np.int64]) -> NDArray[np.void]:
+        """Identify the contents of some rows' cells [n]: files by path, size and time of change."""
+        digests = (blake2b(self._identity(cell), digest_size=16).digest() for cell in self._at(rows))
+        return np.frombuffer(b"".join(digests), KEY)
+
+    def _at(self, rows: NDArray[np.int64]) -> Iterator[Any]:
+        plain = self._files or pa.types.is_string(self._cells.type)
+        block = _BLOCK if plain else _BLOCK // 64  # pictures and sounds within the table are large
+        for start in range(0, len(rows), block):
+            for value in self._cells.take(pa.array(rows[start : start + block])).to_pylist():
+                yield self._cell(value)
+
+    def _cell(self, value: Any) -> Any:
+        if isinstance(value, dict):  # {"bytes", "path"}, as Hugging Face data sets have it
+            embedded = value.get("bytes")
+            return embedded if embedded is not None else self._folder / value["path"]
+        return self._folder / value.strip() if self._files else value
+
+    @staticmethod
+    def _identity(cell: Any) -> bytes:
+        if isinstance(cell, bytes):
+            return cell
+        if not isinstance(cell, Path):
+            return repr(cell).encode()
+        try:
+            stat = os.stat(split_fragment(cell).path)
+            known = f"{stat.st_size}\0{stat.st_mtime_ns}"
+        except (OSError, ValueError, BadCellError):
+            known = "absent"
+        return f"{cell}\0{known}".encode(errors="surrogateescape")
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))

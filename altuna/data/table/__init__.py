@@ -1,0 +1,1 @@
+"""Tables of samples: reading, column types and splits."""

@@ -1,0 +1,269 @@
+"""The manifest: one row a sample, one column (or group of columns) a modality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from altuna.data.table.column_types import (
+    TYPES,
+    Modality,
+    check_numbers,
+    filled_cells,
+    find_modalities,
+    modality_of,
+    stated_texts,
+)
+from altuna.data.table.reading import read_table
+from altuna.errors import UserError
+from altuna.options import nearest
+
+__all__ = [
+    "RESERVED",
+    "SPLITS",
+    "TYPES",
+    "Manifest",
+    "Modality",
+    "check_numbers",
+    "filled_cells",
+    "modality_of",
+    "read_manifest",
+]
+
+SPLITS = ("train", "val", "test")
+RESERVED = ("id", "split", "label", "group")
+ALL = "fused"  # in figures and logs, beside the modalities' names
+LABEL_NAMES = ("labels", "class", "category", "target", "y")  # as tables often call it
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A table of samples, checked.
+
+    ``ids``, ``labels``, ``splits``, ``groups`` are one string a row (None where the file has none).
+    ``columns`` tells which columns they are, of those that the file has, ``declared`` which types the file
+    itself gives its columns. ``notes`` are lines for the user. ``kept`` says of some modalities which rows'
+    cells [rows] are not to be taken for missing.
+    """
+
+    path: Path
+    table: pa.Table
+    modalities: dict[str, Modality]
+    ids: pa.Array
+    labels: pa.Array
+    splits: pa.Array
+    groups: pa.Array
+    columns: dict[str, str] = field(default_factory=dict)
+    declared: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    kept: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def only(self, modalities: Sequence[str]) -> Manifest:
+        """Return the manifest with some of its modalities."""
+        return replace(self, modalities={name: self.modalities[name] for name in modalities})
+
+    def keeping(self, kept: Mapping[str, NDArray[np.bool_]]) -> Manifest:
+        """Return the manifest with some cells taken away: those that are not True in ``kept`` [rows]."""
+        return replace(self, kept={**self.kept, **kept})
+
+    def filled(self, modality: str) -> NDArray[np.bool_]:
+        """Return which rows [rows] have a cell of a modality."""
+        filled = filled_cells(self.table, self.modalities[modality].columns)
+        return filled & self.kept.get(modality, True)
+
+    def where(self, row: int, column: str = "") -> str:
+        """Name a place for an error message: file, row (1 is the first sample), id and column."""
+        column = f", column {self.columns.get(column, column)!r}" if column else ""
+        return f"{self.path}, row {row + 1} (id {self.ids[row].as_py()!r}){column}"
+
+    @property
+    def likely_label(self) -> str | None:
+        """The column that looks like the label of a table that has none called so."""
+        names = {name.lower(): name for name in reversed(self.table.column_names)}
+        likely = [names[name] for name in ("label", *LABEL_NAMES) if name in names]
+        likely += [name for name, kind in self.declared.items() if kind == "class"]
+        return likely[0] if likely else None
+
+    def check_labelled(self) -> None:
+        """Raise UserError, with a column that may be meant, if there is no column of labels."""
+        if "label" in self.columns:
+            return
+        said = f"columns: {{label: {self.likely_label or 'NAME'}}}"
+        raise UserError(f"{self.path}: no column 'label'; if it has another name: {said}")
+
+
+def read_manifest(
+    path: str | Path,
+    modalities: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    text: Sequence[str] = (),
+    allow_shared_groups: bool = False,
+    lenient: bool = False,
+) -> Manifest:
+    """Read and check a manifest: CSV, TSV, Parquet, JSONL, or a Hugging Face data set.
+
+    Args:
+        path: The manifest, the folder of a data set that was saved to disk, or ``hf:NAME[:CONFIG]``. Media
+            paths in it are relative to its folder, or absolute.
+        modalities: Name to ``{"type": ..., "column": ... | "columns": [...] | "prefix": ...}``, each key
+            optional; inferred from the table when None.
+        columns: Which columns are ``id``, ``split``, ``label`` and ``group``, if they have other names. A
+            column that has one of these names but is not it is a modality only if ``modalities`` says so.
+        text: Columns to read as they are written, even if all their cells look like numbers.
+        allow_shared_groups: Accept a group that stands in more than one split.
+        lenient: For data that a trained model meets, which may lack some of ``columns``, and labels.
+
+    Raises:
+        UserError: Whatever is wrong with it, naming file, row and column.
+    """
+    path = Path(path)
+    names = _reserved(columns or {})
+    text = [*text, *names.values(), *stated_texts(modalities)]
+    source = read_table(path, text, names["label"], keep_unlabelled=lenient)
+    table = source.table
+    for key, name in names.items():
+        if name not in table.column_names and name != key:
+            if not lenient:
+                raise UserError(
+                    f"{path}: columns.{key}: no column {name!r}{nearest(name, table.column_names)}"
+                )
+            names[key] = key
+    if table.num_rows == 0:
+        raise UserError(f"{path}: the manifest has no rows")
+    ids = _strings(path, table, names["id"])
+    if names["id"] not in table.column_names:
+        ids = pa.array(np.arange(1, table.num_rows + 1)).cast(pa.string())
+    classes = [name for name, kind in source.types.items() if kind == "class"]
+    manifest = Manifest(
+        path,
+        table,
+        find_modalities(
+            path, table, modalities, [*names.values()], never=[*RESERVED, *classes], declared=source.types
+        ),
+        ids,
+        _strings(path, table, names["label"]),
+        _strings(path, table, names["split"]),
+        _strings(path, table, names["group"]),
+        {key: name for key, name in names.items() if name in table.column_names},
+        source.types,
+        source.notes,
+    )
+    if ALL in manifest.modalities:
+        raise UserError(f"{path}: a modality cannot be called {ALL!r}, as the figures of all together are")
+    _check_ids(manifest)
+    _check_splits(manifest, allow_shared_groups)
+    _check_finite(manifest)
+    return _check_empty_rows(manifest, stated=modalities is not None)
+
+
+def _reserved(columns: Mapping[str, str]) -> dict[str, str]:
+    """Return the column of each of ``RESERVED``."""
+    for key, name in columns.items():
+        if key not in RESERVED:
+            raise UserError(f"columns: unknown key {key!r}{nearest(str(key), RESERVED)}")
+        if not isinstance(name, str):
+            raise UserError(f"columns.{key}: must be the name of a column, got {name!r}")
+    return {key: columns.get(key, key) for key in RESERVED}
+
+
+def _strings(path: Path, table: pa.Table, name: str) -> pa.Array:
+    if name not in table.column_names:
+        return pa.nulls(table.num_rows, pa.string())
+    try:
+        column = table[name].cast(pa.string()).combine_chunks()
+    except pa.ArrowException as error:
+        raise UserError(f"{path}, column {name!r}: cannot be read as text: {error}") from None
+    return pc.if_else(pc.equal(column, ""), None, column)
+
+
+def _check_ids(manifest: Manifest) -> None:
+    missing = np.flatnonzero(manifest.ids.is_null())
+    if len(missing):
+        raise UserError(f"{manifest.path}, row {missing[0] + 1}, column {manifest.columns['id']!r}: empty")
+    row = _first_repeat(manifest.ids)
+    if row is not None:
+        first = pc.index(manifest.ids, manifest.ids[row]).as_py()
+        raise UserError(f"{manifest.where(row, 'id')}: the id stands already in row {first + 1}")
+
+
+def _first_repeat(values: pa.Array) -> int | None:
+    codes = values.dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    if len(np.unique(codes)) == len(codes):
+        return None
+    _, first = np.unique(codes, return_index=True)
+    repeats = np.ones(len(codes), dtype=bool)
+    repeats[first] = False
+    return int(np.flatnonzero(repeats)[0])
+
+
+def _check_splits(manifest: Manifest, allow_shared_groups: bool) -> None:
+    if manifest.splits.null_count == len(manifest):
+        return
+    unknown = np.flatnonzero(~np.asarray(pc.is_in(manifest.splits, pa.array(SPLITS))))
+    if len(unknown):
+        row = int(unknown[0])
+        given = manifest.splits[row].as_py()
+        raise UserError(
+            f"{manifest.where(row, 'split')}: "
+            + (f"unknown split {given!r}" if given else "empty")
+            + f"; the splits are {', '.join(SPLITS)}"
+        )
+    if not allow_shared_groups and manifest.groups.null_count < len(manifest):
+        pairs = pa.table({"group": manifest.groups, "split": manifest.splits}).drop_null()
+        counts = pairs.group_by("group").aggregate([("split", "count_distinct")])
+        shared = counts.filter(pc.greater(counts["split_count_distinct"], 1))
+        if shared.num_rows:
+            group = min(shared["group"].to_pylist())
+            rows = np.flatnonzero(pc.equal(manifest.groups, group).fill_null(False))
+            splits = manifest.splits.take(pa.array(rows)).unique().to_pylist()
+            raise UserError(
+                f"{manifest.where(int(rows[0]), 'group')}: group {group!r} stands in "
+                f"{' and '.join(map(str, splits))} ({shared.num_rows} such groups); "
+                "--allow-shared-groups accepts that"
+            )
+
+
+def _check_finite(manifest: Manifest) -> None:
+    for modality in manifest.modalities.values():
+        for name in modality.columns:
+            column = manifest.table[name]
+            if (row := not_finite(column)) is not None:
+                where = manifest.where(row, name)
+                raise UserError(f"{where}: is {column[row].as_py()}; leave it empty if it is missing")
+
+
+def not_finite(column: pa.ChunkedArray) -> int | None:
+    """Return the first row of a column that is NaN or infinite, if one is."""
+    if not pa.types.is_floating(column.type):
+        return None
+    finite = pc.is_finite(column.cast(pa.float32()))  # which makes 1e39 infinite
+    wrong = np.flatnonzero(~np.asarray(pc.fill_null(finite, True)))
+    return int(wrong[0]) if len(wrong) else None
+
+
+def _check_empty_rows(manifest: Manifest, stated: bool) -> Manifest:
+    """Refuse rows without any modality; where modalities were chosen, they are only left out, with a note."""
+    filled = np.zeros(len(manifest), dtype=bool)
+    for name in manifest.modalities:
+        filled |= manifest.filled(name)
+    empty = np.flatnonzero(~filled)
+    if not len(empty):
+        return manifest
+    if stated and filled.any():
+        note = f"{len(empty):,} rows have none of the modalities chosen: left out"
+        return replace(manifest, notes=(*manifest.notes, note))
+    more = f" (and {len(empty) - 1} more such rows)" if len(empty) > 1 else ""
+    raise UserError(
+        f"{manifest.where(int(empty[0]), ', '.join(manifest.modalities))}: every modality is empty{more}"
+    )

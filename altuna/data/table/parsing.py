@@ -1,0 +1,261 @@
+"""CSV and JSONL as Arrow tables: parsed by Arrow, and again slowly only to name the row of a mistake."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.json
+
+from altuna.data.table.column_types import first_values
+from altuna.errors import UserError
+
+# How tables write that a number is missing, in lower case. Not NaN: that is what a broken computation leaves.
+MISSING = ("na", "n/a", "#n/a", "<na>", "null", "none", "?", "-")
+BLOCK = 2**20
+LARGEST_BLOCK = 2**31 - 1
+NULL_ROW = re.compile(rb"\}\s*null")
+DEEPEST = 1000
+
+
+def read_csv(path: Path, text: Sequence[str]) -> pa.Table:
+    """Read a CSV or TSV file.
+
+    Columns ``text`` are text, the others what all their values look like; dates and times are text. In a
+    column of numbers the words for "missing" (NA, N/A, null, None, ?, -) are empty cells.
+
+    Raises:
+        UserError: A row with another number of columns, or text that is not UTF-8, naming the row.
+        pyarrow.ArrowException, UnicodeError: Another reason why it is no table.
+    """
+    types = dict.fromkeys(text, pa.string())
+    try:
+        table = _with_large_blocks(lambda block: _parse_csv(path, types, block))
+    except pa.ArrowInvalid:
+        _name_mistake_in_csv(path, text)
+        raise
+    dates = [field.name for field in table.schema if pa.types.is_temporal(field.type)]
+    if dates:
+        return read_csv(path, [*text, *dates])
+    for i, field in enumerate(table.schema):
+        if pa.types.is_binary(field.type):
+            name_bad_text(path, field.name, table[i])
+        elif pa.types.is_string(field.type) and field.name not in text:
+            table = table.set_column(i, field.name, _numbers(table[i]))
+    return table
+
+
+def read_jsonl(path: Path, text: Sequence[str]) -> pa.Table:
+    """Read a JSONL file; columns ``text`` are text even where their cells are numbers.
+
+    Raises:
+        UserError: A line that is no JSON object, or a cell of another type than those before, naming the row.
+        pyarrow.ArrowException, UnicodeError: Another reason why it is no table.
+    """
+    if not _can_crash(path):
+        try:
+            table = _with_large_blocks(lambda block: _parse_jsonl(path, block))
+            kinds = [field.type for field in table.schema if field.name in text]
+            if not any(pa.types.is_floating(kind) or pa.types.is_nested(kind) for kind in kinds):
+                return table
+        except (pa.ArrowInvalid, UnicodeError):
+            pass
+    # Arrow refuses a column of texts and numbers and does not keep how a number is written: as ids and labels
+    # such cells are turned into text here. Any other reason why it refused is found on the way.
+    rewritten = io.BytesIO()
+    for row in _checked_rows(path, text):
+        rewritten.write(json.dumps(row).encode() + b"\n")
+    if not rewritten.tell():
+        return pa.table({})
+    return _with_large_blocks(lambda block: _parse_jsonl(io.BytesIO(rewritten.getbuffer()), block))
+
+
+def name_bad_text(path: Path, name: str, column: pa.ChunkedArray) -> None:
+    """Raise UserError for the first cell of a column of text that is not UTF-8."""
+    for row, cell in enumerate(column):
+        try:
+            if cell.is_valid:
+                str(cell.as_buffer(), "utf-8")
+        except UnicodeDecodeError:
+            raise UserError(f"{path}, row {row + 1}, column {name!r}: the text is not in UTF-8") from None
+
+
+def _with_large_blocks(parse: Callable[[int], pa.Table]) -> pa.Table:
+    """Call ``parse`` with a block size, and with larger ones as long as Arrow needs them.
+
+    A row must fit in a block, and so must, in JSONL, all the rows before a column's first list.
+    """
+    block = BLOCK
+    while True:
+        try:
+            return parse(block)
+        except pa.ArrowInvalid as error:
+            if "straddl" not in str(error) or block == LARGEST_BLOCK:
+                raise
+        except pa.ArrowNotImplementedError:
+            if block == LARGEST_BLOCK:
+                raise
+        block = min(block * 16, LARGEST_BLOCK)
+
+
+def _parse_csv(
+    path: Path,
+    types: dict[str, pa.DataType],
+    block: int,
+    invalid: Callable[[Any], str] | None = None,
+) -> pa.Table:
+    return pyarrow.csv.read_csv(
+        path,
+        # With threads a row does not know its number; text that is not UTF-8 cannot be handed over.
+        read_options=pyarrow.csv.ReadOptions(
+            use_threads=invalid is None, block_size=block, encoding="utf8" if invalid is None else "latin-1"
+        ),
+        parse_options=pyarrow.csv.ParseOptions(
+            delimiter="\t" if path.suffix.lower() == ".tsv" else ",",
+            newlines_in_values=True,
+            invalid_row_handler=invalid,
+        ),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types=types, null_values=[""], strings_can_be_null=True
+        ),
+    )
+
+
+def _name_mistake_in_csv(path: Path, text: Sequence[str]) -> None:
+    invalid = []
+
+    def stop(row: Any) -> str:
+        invalid.append(row)
+        return "error"
+
+    with suppress(pa.ArrowInvalid):
+        _with_large_blocks(lambda block: _parse_csv(path, {}, block, stop))
+    if invalid:
+        row = invalid[0]
+        shown = " ".join(row.text.encode("latin-1").decode(errors="replace").split())[:100]
+        raise UserError(
+            f"{path}, row {row.number - 1}: has {row.actual_columns} columns, not {row.expected_columns}: "
+            f"{shown}"
+        )
+    table = _with_large_blocks(lambda block: _parse_csv(path, dict.fromkeys(text, pa.binary()), block))
+    for i, field in enumerate(table.schema):
+        if pa.types.is_binary(field.type):
+            name_bad_text(path, field.name, table[i])
+
+
+def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of texts as numbers if all but blanks and words for "missing" are numbers."""
+    if _cast(pa.chunked_array([first_values(column)], pa.string())) is None:
+        return column
+    numbers = _cast(column)
+    return column if numbers is None or numbers.null_count == len(numbers) else numbers
+
+
+def _cast(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    chunks = []
+    for chunk in column.chunks:
+        cells = pc.utf8_trim_whitespace(chunk)
+        missing = pc.is_in(pc.utf8_lower(cells), pa.array(["", *MISSING]))
+        try:
+            chunks.append(pc.if_else(missing, None, cells).cast(pa.float64()))
+        except pa.ArrowInvalid:
+            return None
+    return pa.chunked_array(chunks, pa.float64())
+
+
+def _parse_jsonl(source: Path | io.BytesIO, block: int) -> pa.Table:
+    def read(**options: Any) -> pa.Table:
+        if isinstance(source, io.BytesIO):
+            source.seek(0)
+        return pyarrow.json.read_json(
+            source, pyarrow.json.ReadOptions(block_size=block), pyarrow.json.ParseOptions(**options)
+        )
+
+    table = read()
+    dates = [pa.field(f.name, pa.string()) for f in table.schema if pa.types.is_temporal(f.type)]
+    return read(explicit_schema=pa.schema(dates)).select(table.column_names) if dates else table
+
+
+def _can_crash(path: Path) -> bool:
+    """Whether a JSONL file may have what ends the process in Arrow's parser: null as a row, deep nesting."""
+    with path.open("rb") as file:
+        for line in file:
+            if line[:1] != b"{" and line.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"{", b""):
+                return True
+            if len(line) > DEEPEST and line.count(b"{") + line.count(b"[") > DEEPEST:
+                return True
+            if line.find(b"}") < len(line) - 2 and NULL_ROW.search(line):
+                return True
+    return False
+
+
+def _checked_rows(path: Path, text: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Read a JSONL file row by row, the cells in the columns ``text`` as text."""
+    kinds: dict[str, str] = {}
+    row = 0
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+        for line in file:
+            if not line.strip():
+                continue
+            row += 1
+            where = f"{path}, row {row}"
+            try:
+                cells = json.loads(line, object_pairs_hook=_no_repeats)
+            except (ValueError, RecursionError) as error:
+                raise UserError(f"{where}: is not JSON: {' '.join(str(error).split())}") from None
+            if not isinstance(cells, dict):
+                raise UserError(f"{where}: is not a JSON object")
+            for name, cell in cells.items():
+                if name in text and cell is not None and not isinstance(cell, str):
+                    cells[name] = cell = json.dumps(cell)
+                for place, kind, value in _kinds(name, cell):
+                    if kind != kinds.setdefault(place, kind):
+                        raise UserError(
+                            f"{where}, column {name!r}: of another type: {kind}, not {kinds[place]} as before"
+                        )
+                    if kind == "text" and not value.isprintable() and _is_broken(value):
+                        raise UserError(f"{where}, column {name!r}: the text is not in UTF-8")
+                    if kind == "number" and not math.isfinite(value):
+                        raise UserError(
+                            f"{where}, column {name!r}: is {value}; leave it empty if it is missing"
+                        )
+            yield cells
+
+
+def _kinds(place: str, cell: Any) -> Iterator[tuple[str, str, Any]]:
+    """Yield the type of a cell, and of everything in it, with its place and value."""
+    if isinstance(cell, dict):
+        yield place, "object", None
+        for name, value in cell.items():
+            yield from _kinds(f"{place}.{name}", value)
+    elif isinstance(cell, list):
+        yield place, "list", None
+        for value in cell:
+            yield from _kinds(f"{place}[]", value)
+    elif cell is not None:
+        kind = {bool: "true or false", str: "text"}.get(type(cell), "number")
+        yield place, kind, cell
+
+
+def _is_broken(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    cells = dict(pairs)
+    if len(cells) < len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return cells

@@ -1,0 +1,124 @@
+"""Reading a manifest of any format into an Arrow table."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from altuna.data.table import hf
+from altuna.data.table.column_types import is_number
+from altuna.data.table.parsing import name_bad_text, read_csv, read_jsonl
+from altuna.errors import UserError
+from altuna.files import replacing
+
+# Bytes: of a Parquet file that is not read into memory, and of the parts in which it is copied.
+LARGE, BATCH = 2**29, 2**26
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table, the types that the file itself gives its columns, and what the user should know of it."""
+
+    table: pa.Table
+    types: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def read_table(path: Path, text: Sequence[str], label: str, *, keep_unlabelled: bool) -> Source:
+    """Read a CSV, TSV, Parquet or JSONL file, or a Hugging Face data set.
+
+    Args:
+        path: The file, the data set's folder, or ``hf:NAME[:CONFIG]``.
+        text: Columns to read as text even if their cells are numbers.
+        label: The column of the labels.
+        keep_unlabelled: Keep the splits of a data set of which no row has a label.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    try:
+        source = _read(path, text, label, keep_unlabelled)
+        repeated = [name for name, n in Counter(source.table.column_names).items() if n > 1]
+        if repeated:
+            raise UserError(f"{path}: column {repeated[0]!r} stands twice")
+        return replace(source, table=plain(path, source.table, text))
+    except (pa.ArrowException, OSError, UnicodeError, OverflowError) as error:
+        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+
+
+def _read(path: Path, text: Sequence[str], label: str, keep_unlabelled: bool) -> Source:
+    if hf.is_dataset(path):
+        return Source(*hf.read_dataset(path, label, keep_unlabelled=keep_unlabelled))
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+    if path.is_dir():
+        raise UserError(
+            f"{path}: is a folder, not a manifest (CSV, Parquet or JSONL) or a data set saved to disk"
+        )
+    suffix = path.suffix.lower()
+    if suffix in {".parquet", ".pq"}:
+        return Source(*hf.typed(_read_parquet(path)))
+    if suffix in {".jsonl", ".ndjson"}:
+        return Source(read_jsonl(path, text))
+    if suffix in {".csv", ".tsv"}:
+        return Source(read_csv(path, text))
+    raise UserError(f"{path}: unknown kind of manifest; give .csv, .tsv, .parquet or .jsonl")
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    """Read a Parquet file; a large one by way of an Arrow file that is mapped into memory."""
+    from altuna.files import cache_folder
+
+    file = pyarrow.parquet.ParquetFile(path)
+    groups = range(file.metadata.num_row_groups)
+    size = sum(file.metadata.row_group(i).total_byte_size for i in groups)
+    if size <= LARGE:
+        return file.read()
+    stat = path.stat()
+    key = hashlib.sha256(f"{path.absolute()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()[:24]
+    mapped = cache_folder() / f"parquet-{key}.arrow"
+    if not mapped.exists():
+        mapped.parent.mkdir(parents=True, exist_ok=True)
+        rows = max(1, file.metadata.num_rows * BATCH // size)
+        with replacing(mapped) as unfinished, pa.ipc.new_stream(str(unfinished), file.schema_arrow) as writer:
+            for group in groups:  # or Arrow would read the next ones ahead, and keep them all
+                for batch in file.iter_batches(rows, row_groups=[group]):
+                    writer.write_batch(batch)
+    return pa.ipc.open_stream(pa.memory_map(str(mapped))).read_all()
+
+
+def plain(path: Path, table: pa.Table, text: Sequence[str]) -> pa.Table:
+    """Return the table without the types that need not be told apart: categories, decimals, dates."""
+    for i, field_ in enumerate(table.schema):
+        column, kind = table[i], field_.type
+        if isinstance(kind, pa.BaseExtensionType):
+            kind = kind.storage_type
+            column = pa.chunked_array([chunk.storage for chunk in column.chunks], kind)
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if pa.types.is_decimal(kind):
+            kind = pa.float64()
+        elif pa.types.is_float16(kind):
+            kind = pa.float32()
+        elif pa.types.is_temporal(kind) or kind == pa.string_view():
+            kind = pa.string()
+        elif kind == pa.binary_view() or pa.types.is_fixed_size_binary(kind):
+            kind = pa.binary()
+        if is_number(kind) and field_.name in text:
+            kind = pa.string()
+        if kind != field_.type:
+            column = column.cast(kind)
+            table = table.set_column(i, field_.name, column)
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            try:
+                column.validate(full=True)
+            except pa.ArrowInvalid:
+                name_bad_text(path, field_.name, column)
+                raise
+    return table

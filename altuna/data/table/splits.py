@@ -1,0 +1,103 @@
+"""Who is trained on, selected on and tested on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from altuna.data.table.manifest import SPLITS, Manifest
+from altuna.errors import UserError
+
+VAL_SHARE, TEST_SHARE = 0.15, 0.25
+
+
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def split_rows(manifest: Manifest, seed: int = 0) -> dict[str, Rows]:
+    """Return the row numbers of ``train``, ``val`` and ``test`` (the last may be empty).
+
+    A manifest without any split gets 60/15/25; one without val has 15 % of train carved out. Both are
+    stratified by label and never split a group.
+
+    Raises:
+        UserError: A label is missing, has one sample, or is in val or test but not in train.
+    """
+    _check_labels(manifest)
+    labels = np.asarray(manifest.labels.dictionary_encode().indices, dtype=np.int64)
+    groups = group_codes(manifest)
+    rows = np.arange(len(manifest))
+    if manifest.splits.null_count == len(manifest):
+        remaining, test = carve(rows, labels, groups, TEST_SHARE, seed)
+        train, val = carve(remaining, labels, groups, VAL_SHARE / (1 - TEST_SHARE), seed)
+    else:
+        train, val, test = (np.flatnonzero(pc.equal(manifest.splits, name)) for name in SPLITS)
+        if not len(train):
+            raise UserError(f"{manifest.path}, column {manifest.columns['split']!r}: no row is train")
+        if not len(val):
+            train, val = carve(train, labels, groups, VAL_SHARE, seed)
+    if not len(val):
+        raise UserError(f"{manifest.path}: too few samples (or groups) to carve val out of train")
+    for name, part in (("val", val), ("test", test)):
+        unseen = part[~np.isin(labels[part], labels[train])]
+        if len(unseen):
+            row = int(unseen[0])
+            raise UserError(
+                f"{manifest.where(row, 'label')}: label {manifest.labels[row].as_py()!r} is in {name} "
+                "but never in train"
+            )
+    return {"train": train, "val": val, "test": test}
+
+
+def _check_labels(manifest: Manifest) -> None:
+    manifest.check_labelled()
+    missing = np.flatnonzero(manifest.labels.is_null())
+    if len(missing):
+        raise UserError(f"{manifest.where(int(missing[0]), 'label')}: empty")
+    counts = manifest.labels.value_counts()
+    for entry in counts:
+        if entry["counts"].as_py() == 1:
+            label = entry["values"]
+            row = manifest.labels.index(label).as_py()
+            raise UserError(
+                f"{manifest.where(row, 'label')}: label {label.as_py()!r} has only this one sample; "
+                "a class needs at least two"
+            )
+    if len(counts) < 2:
+        raise UserError(f"{manifest.path}, column {manifest.columns['label']!r}: only one class")
+
+
+def group_codes(manifest: Manifest) -> Rows:
+    """Return a group code per row; a row without a group is its own."""
+    codes = np.asarray(manifest.groups.dictionary_encode().indices.cast(pa.int64()).fill_null(-1))
+    own = len(manifest) + np.arange(len(manifest))
+    return np.where(codes < 0, own, codes)
+
+
+def carve(rows: Rows, labels: Rows, groups: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
+    """Split rows into (rest, carved), stratified by the label of each group's first row.
+
+    Args:
+        rows: The rows to split, numbers into ``labels`` and ``groups``.
+        labels: [all rows] a number for each label.
+        groups: [all rows] a number for each group, none of which is parted.
+        share: The share of the rows to carve, about; of each label some rows stay.
+        seed: Decides which.
+    """
+    rng = np.random.default_rng(seed)
+    _, first, group = np.unique(groups[rows], return_index=True, return_inverse=True)
+    main, sizes = labels[rows][first], np.bincount(group)
+    carved = np.zeros(len(sizes), dtype=bool)
+    order = rng.permutation(len(sizes))
+    order = order[np.argsort(main[order], kind="stable")]
+    for mine in np.split(order, np.flatnonzero(np.diff(main[order])) + 1):
+        end = sizes[mine].cumsum()
+        carved[mine] = end - sizes[mine] / 2 <= share * end[-1]
+        carved[mine[-1]] = False
+    lost = np.setdiff1d(labels[rows], labels[rows[~carved[group]]])
+    # A label that lives only in groups of another label's would be lost to train: give it back.
+    carved[np.unique(group[np.isin(labels[rows], lost)])] = False
+    return rows[~carved[group]], rows[carved[group]]

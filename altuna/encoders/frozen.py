@@ -1,0 +1,72 @@
+"""A frozen encoder's features: computed once, and stored as if a reader had given them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from altuna.data.store.arrays import UNKNOWN, CellStore, Store, first_rows
+from altuna.data.store.build import Progress
+from altuna.encoders import Encoder
+
+BATCH = 64
+
+
+@torch.no_grad()
+def store_features(
+    modality: str, encoder: Encoder, store: Store, folder: Path, progress: Progress, device: torch.device
+) -> Store:
+    """Return a modality's store with its encoder's features in place of its cells.
+
+    Args:
+        modality: Its name.
+        encoder: Gives the same features each time (``fixed``).
+        store: The prepared cells.
+        folder: Where stores lie.
+        progress: Shows how far it is.
+        device: Where to compute.
+    """
+    assert store.folder is not None
+    features = CellStore(folder / f"features-{_digest(encoder, store)}", (encoder.feature_size,), np.float32)
+    rows = np.flatnonzero(store.position >= 0)
+    keys = store.keys[rows]
+    first = first_rows(keys)
+    if (features.find(keys[first]) == UNKNOWN).any():
+        encoder = encoder.to(device).eval()
+        with features.writing() as writer:
+            todo = first[features.find(keys[first]) == UNKNOWN]
+            with progress(f"encoding {modality}", len(todo)) as advance:
+                for start in range(0, len(todo), BATCH):
+                    places = todo[start : start + BATCH]
+                    cells = torch.from_numpy(store.array[store.position[rows[places]]])
+                    found = encoder.features(cells.to(device)).float().cpu().numpy()
+                    for place, feature in zip(places, found, strict=True):
+                        writer.add(keys[place].tobytes(), feature)
+                    advance(len(places), 0)
+        encoder.train().cpu()
+    position = np.full_like(store.position, -1)
+    position[rows] = features.find(keys)
+    return replace(store, array=features.array(), position=position, folder=features.folder)
+
+
+def _digest(encoder: Encoder, store: Store) -> str:
+    """Identify what the features depend on: the cells' settings, the weights and what is done with them."""
+    assert store.folder is not None
+    digest = hashlib.sha256(store.folder.name.encode())
+    digest.update(f"{torch.__version__}\0{encoder.depends}\0{sorted(encoder.saved.items())}".encode())
+    digest.update(weights_digest(encoder.network.state_dict().values()).encode())
+    return digest.hexdigest()[:24]
+
+
+def weights_digest(weights: Iterable[Tensor]) -> str:
+    """Identify tensors by their contents."""
+    digest = hashlib.sha256()
+    for value in weights:
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Write a trained model as files that run without altuna."""

@@ -1,0 +1,102 @@
+"""Unimodal teachers, trained in the first epochs of a run, and joint training that has them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from altuna.core.batch import Batch
+from altuna.core.collectives import Input, encoded
+from altuna.core.model import MultimodalClassifier
+from altuna.methods.base import Clock, JointMethod, Turn
+
+KIND = "teacher"
+
+
+class Teachers(nn.Module):
+    """A copy of every encoder with a linear head of its own, trained alone, then constant.
+
+    A method that has teachers yields their ``turns`` while it is their time, gives their ``loss`` for a turn
+    of kind ``teacher``, and asks for their ``answers`` afterwards. Once their time is over it stays so,
+    however many epochs a budget turns out to allow; ``ended`` is the epoch in which it was (-1 before).
+
+    Args:
+        model: Whose encoders are copied, as they start.
+        share: Of all epochs that go to the teachers; at least one epoch, and one is left for the student.
+    """
+
+    ended: Tensor
+
+    def __init__(self, model: MultimodalClassifier, share: float) -> None:
+        super().__init__()
+        if not 0 < share < 1:
+            raise ValueError(f"teachers, their share of the epochs, must be between 0 and 1, got {share}")
+        self.share, self.modalities = share, model.modalities
+        self.encoders = nn.ModuleList(
+            nn.Sequential(copy.deepcopy(e), copy.deepcopy(a))
+            for e, a in zip(model.encoders, model.adapters, strict=True)
+        )
+        self.heads = nn.ModuleList(nn.Linear(size, model.num_classes) for size in model.head.sizes)
+        self.register_buffer("ended", torch.tensor(-1))
+
+    def training_at(self, clock: Clock) -> bool:
+        """Whether it is still the teachers' time."""
+        until = min(max(1, round(self.share * clock.epochs)), clock.epochs - 1)
+        if self.ended < 0 and clock.epoch >= until:
+            self.ended.fill_(clock.epoch)
+        return bool(self.ended < 0)
+
+    def turns(self, batch: Batch) -> Iterable[Turn]:
+        """Yield a turn of each modality's teacher."""
+        for modality in self.modalities:
+            if modality in batch.inputs:
+                yield Turn((modality,), kind=KIND)
+
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:
+        """Return the cross-entropy of the turn's teacher."""
+        (modality,) = turn.modalities
+        self.train()
+        return cross_entropy(self._run(modality, batch.inputs[modality])[1], batch.labels_of(modality))
+
+    @torch.no_grad()
+    def answers(self, modality: str, inputs: Input) -> tuple[Tensor, Tensor]:
+        """Return a trained teacher's features [n, d] and logits [n, C], computed as in use: constants."""
+        self.eval()
+        return self._run(modality, inputs)
+
+    def _run(self, modality: str, inputs: Input) -> tuple[Tensor, Tensor]:
+        number = self.modalities.index(modality)
+        features = encoded(self.encoders[number], inputs)
+        return features, self.heads[number](features)
+
+
+class Taught(JointMethod):
+    """Joint training with teachers: they are trained first, then a student that also learns from them.
+
+    Args:
+        model: A classifier with a joint head: the student.
+        teachers: Share of the epochs in which the teachers are trained, between 0 and 1.
+    """
+
+    def __init__(self, model: MultimodalClassifier, *, teachers: float = 0.3) -> None:
+        super().__init__(model)
+        self.teachers = Teachers(model, teachers)
+
+    def turns(self, batch: Batch) -> Iterable[Turn]:  # noqa: D102
+        taught = self.teachers.training_at(self.clock)
+        return self.teachers.turns(batch) if taught else super().turns(batch)
+
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:  # noqa: D102
+        if turn.kind == KIND:
+            return self.teachers.loss(turn, batch)
+        loss = super().loss(turn, batch)
+        assert isinstance(loss, Tensor)
+        return loss + self._distillation(turn, batch)
+
+    def _distillation(self, turn: Turn, batch: Batch) -> Tensor:
+        """Return what is added to the student's loss."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""The run directory: schema, saving, loading, evaluation and prediction."""

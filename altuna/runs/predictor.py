@@ -1,0 +1,258 @@
+"""Predicting with a trained model, from files, bytes, arrays or strings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from altuna.core.outputs import Features, Outputs, Prediction, concatenate
+from altuna.data.dataset import MultimodalDataset, loader
+from altuna.data.samples import prepare_stores, problems_of, samples_at
+from altuna.data.store.build import Progress, no_progress, read_cell
+from altuna.data.table.manifest import RESERVED, Manifest
+from altuna.errors import UserError
+from altuna.files import cache_folder
+from altuna.runs.description import load_model
+from altuna.runs.open import open_manifest
+
+PART = 8192  # rows of a manifest that are predicted at once
+MANY = 4096  # vectors encoded at once
+
+
+class Predictor:
+    """A trained model with its readers.
+
+    Args:
+        run: The run directory, or ``hf:ORG/NAME``, a model on the Hugging Face hub.
+        device: Where to compute; a GPU if there is one when None.
+    """
+
+    def __init__(self, run: str | Path, device: str | torch.device | None = None) -> None:
+        if str(run).startswith("hf:"):
+            from altuna.runs.hub import fetched  # the hub's library takes a while
+
+            run = fetched(str(run))
+        self.description, self.model = load_model(Path(run))
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model.to(self.device)
+
+    @classmethod
+    def from_pretrained(
+        cls, repo: str, *, revision: str | None = None, token: str | None = None, device: str | None = None
+    ) -> Predictor:
+        """Load a model from the Hugging Face hub, where ``altuna.push_to_hub`` put it; nothing is unpickled.
+
+        Args:
+            repo: ``ORG/NAME``.
+            revision: A branch, tag or commit.
+            token: Of the hub; the one that you logged in with when None.
+            device: As above.
+
+        Raises:
+            UserError: There is no such model, or the hub cannot be reached.
+        """
+        from altuna.runs.hub import fetched
+
+        return cls(fetched(repo, revision, token), device)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the logits."""
+        return self.description.classes
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modality names, in the order of the weights."""
+        return self.model.modalities
+
+    def predict(
+        self, samples: str | Path | Sequence[Mapping[str, Any]], batch_size: int | None = None
+    ) -> pa.Table:
+        """Predict a manifest, or a list of samples.
+
+        Args:
+            samples: A manifest's path; or dicts from modality name to a path, bytes, an array (an image
+                [H, W, 3] of uint8, or a vector), a pair (waveform, rate) for sound, or a string for text.
+                A modality may be left out or None.
+            batch_size: Samples computed at once, see ``outputs_in_batches``; it does not change the
+                predictions.
+
+        Returns:
+            A table with ``id``, ``prediction``, ``confidence``, ``p_<class>``, ``weight_<modality>`` and
+            ``present_<modality>``, and ``n_modalities``; ``says_<modality>`` and ``confidence_<modality>``,
+            what each says by itself and how sure it is, null where absent; ``label`` too if the manifest has
+            it. A row of a manifest of which nothing could be read has nulls.
+
+        Raises:
+            UserError: A sample without any modality, an unknown modality, or a cell that cannot be read.
+        """
+        if isinstance(samples, str | Path):
+            return self.predict_manifest(self.open(samples), batch_size=batch_size)
+        outputs, _ = self.outputs(self._dataset(samples), batch_size)
+        ids = pa.array([str(sample.get("id", i)) for i, sample in enumerate(samples)])
+        return self.table(self.model.fuse(outputs), ids)
+
+    def open(
+        self,
+        path: str | Path,
+        modalities: Mapping[str, Any] | None = None,
+        columns: Mapping[str, str] | None = None,
+        *,
+        lenient: bool = True,
+    ) -> Manifest:
+        """Read a manifest with those of the model's modalities that it has; see ``open_manifest``."""
+        return open_manifest(self.description, path, modalities, columns, lenient=lenient)
+
+    def predict_manifest(
+        self,
+        manifest: Manifest,
+        store: Path | None = None,
+        batch_size: int | None = None,
+        progress: Progress = no_progress,
+    ) -> pa.Table:
+        """Predict all rows of an opened manifest; see ``predict``."""
+        return pa.concat_tables(self.predictions(manifest, store, batch_size, progress))
+
+    def predictions(
+        self,
+        manifest: Manifest,
+        store: Path | None = None,
+        batch_size: int | None = None,
+        progress: Progress = no_progress,
+    ) -> Iterator[pa.Table]:
+        """Yield the table of ``predict`` in parts of some rows, which are all that is held in memory."""
+        readers = {name: self.description.readers[name] for name in manifest.modalities}
+        stores = prepare_stores(manifest, readers, store or cache_folder() / "store", progress)
+        self.problems = problems_of(stores, manifest)
+        if all((s.position < 0).all() for s in stores.values()):
+            raise UserError(f"{manifest.path}: no row has anything that could be read")
+        unlabelled = np.full(len(manifest), -1)
+        for start in range(0, len(manifest), PART):
+            rows = np.arange(start, min(start + PART, len(manifest)))
+            samples = samples_at(rows, stores, unlabelled)
+            outputs, _ = self.outputs(samples.dataset, batch_size)
+            table = self.table(self.model.fuse(outputs), manifest.ids.take(pa.array(samples.rows)))
+            if len(samples.rows) < len(rows):
+                place = np.full(len(rows), -1)
+                place[samples.rows - start] = np.arange(len(samples.rows))
+                table = table.take(pa.array(place, mask=place < 0))
+                table = table.set_column(0, "id", manifest.ids.slice(start, len(rows)))
+            if manifest.labels.null_count < len(manifest):
+                table = table.add_column(1, "label", manifest.labels.slice(start, len(rows)))
+            yield table
+
+    def outputs(
+        self, dataset: MultimodalDataset, batch_size: int | None = None
+    ) -> tuple[Outputs, torch.Tensor]:
+        """Return what each modality says of every sample, and the labels, on the CPU."""
+        m, c = len(self.modalities), self.model.num_classes
+        joint = torch.zeros(0, c) if self.model.head.is_joint else None
+        nothing = Outputs(torch.zeros(m, 0, c), torch.zeros(m, 0, dtype=torch.bool), joint)
+        none = torch.zeros(0, dtype=torch.int64)
+        return concatenate([(nothing, none), *self.outputs_in_batches(dataset, batch_size)])
+
+    @torch.inference_mode()
+    def outputs_in_batches(
+        self, dataset: MultimodalDataset, batch_size: int | None = None
+    ) -> Iterator[tuple[Outputs, torch.Tensor]]:
+        """Yield ``outputs`` batch by batch.
+
+        Args:
+            dataset: The samples.
+            batch_size: Samples computed at once; None: 64, or many if all of them are vectors.
+        """
+        self.model.eval()
+        plain = all(len(a.shape) == 2 and a.dtype.kind == "f" for a in dataset.arrays.values())
+        for batch in loader(dataset, batch_size or (MANY if plain else 64), device=self.device):
+            labels = batch.labels
+            batch = batch.to(self.device, non_blocking=self.device.type == "cuda")
+            yield self.model.outputs(batch.inputs, batch.rows, len(batch)).cpu(), labels
+
+    @torch.inference_mode()
+    def features(self, dataset: MultimodalDataset, batch_size: int = 64) -> Features:
+        """Return what the encoders make of every sample, on the CPU."""
+        self.model.eval()
+        return Features.joined(
+            [
+                Features(
+                    {
+                        m: self.model.encode(m, x.to(self.device)).float().cpu()
+                        for m, x in batch.inputs.items()
+                    },
+                    batch.rows,
+                    batch.labels,
+                )
+                for batch in loader(dataset, batch_size, device=self.device)
+            ]
+        )
+
+    def table(self, prediction: Prediction, ids: pa.Array, labels: pa.Array | None = None) -> pa.Table:
+        """Return a prediction as the table of ``predictions.parquet``."""
+        probabilities = prediction.probabilities.numpy()
+        best = probabilities.argmax(1)
+        columns: dict[str, Any] = {"id": ids}
+        if labels is not None:
+            columns["label"] = labels
+        columns["prediction"] = pa.array(self.classes).take(pa.array(best))
+        columns["confidence"] = probabilities.max(1)
+        columns |= {f"p_{c}": probabilities[:, i] for i, c in enumerate(self.classes)}
+        for i, name in enumerate(self.modalities):
+            columns[f"weight_{name}"] = prediction.weights[i].numpy()
+        for i, name in enumerate(self.modalities):
+            columns[f"present_{name}"] = prediction.present[i].numpy()
+        columns["n_modalities"] = prediction.present.sum(0).numpy()
+        absent = ~prediction.present.numpy()
+        alone = prediction.unimodal_logits / self.model.temperatures.cpu()[:, None, None]
+        sure, said = alone.softmax(-1).max(-1)
+        for i, name in enumerate(self.modalities):
+            columns[f"says_{name}"] = pa.array(self.classes).take(pa.array(said[i].numpy(), mask=absent[i]))
+        for i, name in enumerate(self.modalities):
+            columns[f"confidence_{name}"] = pa.array(sure[i].numpy(), mask=absent[i])
+        return pa.table(columns)
+
+    def _dataset(self, samples: Sequence[Mapping[str, Any]]) -> MultimodalDataset:
+        """Read samples straight into memory."""
+        if isinstance(samples, Mapping) or not all(isinstance(sample, Mapping) for sample in samples):
+            raise UserError("give a manifest's path, or a list of dicts from modality to what it is")
+        if not samples:
+            raise UserError("there is no sample to predict")
+        cells: dict[str, list[NDArray[Any]]] = {name: [] for name in self.modalities}
+        position = {name: np.full(len(samples), -1) for name in self.modalities}
+        for row, sample in enumerate(samples):
+            for name, cell in sample.items():
+                if name in RESERVED:
+                    continue
+                if name not in cells:
+                    known = ", ".join(self.modalities)
+                    raise UserError(f"sample {row}: unknown modality {name!r}; the model has {known}")
+                if cell is None:
+                    continue
+                if isinstance(cell, Path):
+                    cell = str(cell)
+                elif isinstance(cell, torch.Tensor):
+                    cell = cell.detach().cpu().numpy()
+                array, remark = read_cell(self.description.readers[name], cell)
+                if array is None:
+                    shown = f" {cell[:200]}:" if isinstance(cell, str) and cell else ""
+                    raise UserError(f"sample {row}, {name!r}:{shown} {remark.reason if remark else ''}")
+                position[name][row] = len(cells[name])
+                cells[name].append(array)
+            if all(where[row] < 0 for where in position.values()):
+                raise UserError(f"sample {row}: has no modality")
+        arrays = {name: np.stack(read) for name, read in cells.items() if read}
+        return MultimodalDataset(arrays, {name: position[name] for name in arrays}, np.full(len(samples), -1))
+
+
+def load(run: str | Path, device: str | None = None) -> Predictor:
+    """Load the model of a run directory, or of the hub (``hf:ORG/NAME``); nothing is unpickled.
+
+    Raises:
+        UserError: Not a finished run directory, of another version, or damaged.
+    """
+    return Predictor(run, device)

@@ -1,0 +1,1 @@
+"""What a person sees in a terminal: progress bars and tables."""

@@ -1,0 +1,117 @@
+"""Tables that commands print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import mean
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from altuna.data.store.arrays import Store
+from altuna.data.table.manifest import SPLITS
+from altuna.recipes.release import Report
+from altuna.terminal.console import PLAIN, out
+from altuna.text import clipped, readable
+
+LETTERS = 40  # of a class, within a table
+
+
+def print_report(report: Report) -> None:
+    """Print what a preparation made: samples by class and split, problems with names, and leakage."""
+    splits = [split for split in SPLITS if any(s == split for _, s in report.counts)]
+    labels = sorted({label for label, _ in report.counts})
+    table = Table(title=f"{escape(report.title)}: {sum(report.counts.values()):,} samples")
+    table.add_column("class", overflow="fold")
+    for name in (*splits, "all"):
+        table.add_column(name, justify="right")
+    for label in labels:
+        counts = [report.counts.get((label, split), 0) for split in splits]
+        table.add_row(escape(label), *(f"{n:,}" for n in (*counts, sum(counts))))
+    totals = [sum(n for (_, s), n in report.counts.items() if s == split) for split in splits]
+    table.add_section()
+    table.add_row("all", *(f"{n:,}" for n in (*totals, sum(totals))))
+    out.print(table)
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for p in report.problems:
+        what = {"left out": "sample left out", "missing": f"{p.column} missing"}.get(p.kind, p.kind)
+        kinds.setdefault((what, p.reason), []).append(
+            p.file if p.kind == "note" and p.file else p.id or p.file
+        )
+    largest = sorted(kinds.items(), key=lambda kind: (-len(kind[1]), kind[0]))
+    for (what, reason), names in largest[:20]:
+        more = f" and {len(names) - 8:,} more" if len(names) > 8 else ""
+        out.print(f"{what}, {len(names):,}: {reason}: {', '.join(names[:8])}{more}", **PLAIN)
+    if report.problems:
+        if len(largest) > 20:
+            out.print(f"and {len(largest) - 20:,} other reasons", **PLAIN)
+        out.print(f"all of them, with their files: {report.problems_file}", **PLAIN)
+    out.print(f"leakage: {report.leakage}", **PLAIN)
+    flag = "" if report.leakage.startswith(("0 ", "none")) else " --allow-shared-groups"
+    out.print(f"wrote {report.out}; train with: altuna fit --data {report.out}{flag}", **PLAIN)
+
+
+def stores_table(stores: Mapping[str, Store]) -> Table:
+    """Return the table that ends a preparation: what each modality has on disk."""
+    table = Table(title="prepared data")
+    for name in ("", "cells", "not read", "shape", "size", "folder"):
+        right = name in ("cells", "not read", "size")
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for name, store in stores.items():
+        unread = sum(problem.kind == "unread" for problem in store.problems)
+        shape = " x ".join(map(str, store.array.shape[1:])) + f" {store.array.dtype}"
+        folder = store.folder.name if store.folder else "-"
+        cells = int((store.position >= 0).sum())
+        table.add_row(escape(name), f"{cells:,}", f"{unread:,}", shape, readable(store.size), folder)
+    return table
+
+
+def metrics_table(metrics: dict[str, Any]) -> Table:
+    """Return the table that ends a training or an evaluation."""
+    chosen = metrics["fusion"]["rule"]
+    which = f"{metrics['split']} split" if metrics["split"] else "all rows"
+    table = Table(title=escape(f"{metrics['data']}: {metrics['method']}, {which}, {metrics['n']:,} samples"))
+    for name in ("", "accuracy", "macro-F1", "NLL", "ECE", "samples"):
+        table.add_column(name, justify="left" if not name else "right")
+    for name, figures in metrics["modalities"].items():
+        if figures["n"]:
+            table.add_row(escape(f"{name} alone"), *_figures(figures), f"{figures['n']:,}")
+        else:
+            table.add_row(escape(f"{name} alone"), *["-"] * 4, "0")
+    table.add_section()
+    table.add_row(f"fused ({chosen})", *_figures(metrics["fused"]), f"{metrics['n']:,}", style="bold")
+    for rule in ("calibrated_product", "entropy"):  # ours and the paper's, to compare with
+        figures = metrics["fusion"]["rules"].get(rule)
+        if chosen != rule and figures:
+            table.add_row(f"fused ({rule})", *_figures(figures), f"{metrics['n']:,}")
+    return table
+
+
+def trust_table(trust: dict[str, dict[str, float]]) -> Table:
+    """Return the table of fusion weights, a row a modality: of classes, their mean and both ends.
+
+    Args:
+        trust: By true class, the mean weight of every modality that its samples have.
+    """
+    table = Table(title="whom the model trusts: mean weight where present")
+    table.add_column("", overflow="fold")
+    for name in ("mean", "most", "in class", "least", "in class"):
+        table.add_column(name, justify="left" if name == "in class" else "right", overflow="fold")
+    for modality in dict.fromkeys(m for weights in trust.values() for m in weights):
+        by_class = {label: weights[modality] for label, weights in trust.items() if modality in weights}
+        ends = (end(by_class, key=by_class.__getitem__) for end in (max, min))
+        cells = (
+            cell for label in ends for cell in (f"{by_class[label]:.2f}", escape(clipped(label, LETTERS)))
+        )
+        table.add_row(escape(modality), f"{mean(by_class.values()):.2f}", *cells)
+    return table
+
+
+def _figures(figures: dict[str, float]) -> list[str]:
+    return [
+        f"{figures['accuracy']:.1%}",
+        f"{figures['macro_f1']:.3f}",
+        f"{figures['nll']:.3f}",
+        f"{figures['ece']:.3f}",
+    ]

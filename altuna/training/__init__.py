@@ -1,0 +1,1 @@
+"""From data and options to a trained run."""

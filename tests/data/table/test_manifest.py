@@ -1,0 +1,567 @@
+"""Manifests: what is read, what is inferred, and what every mistake is called."""
+
+import csv
+import datetime
+import decimal
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from altuna.data.store.cells import Cells
+from altuna.data.table.manifest import Modality, modality_of, read_manifest
+from altuna.data.table.splits import split_rows
+from altuna.errors import UserError
+
+PNG = b"\x89PNG\r\n\x1a\n"
+WAV = b"RIFF\0\0\0\0WAVEfmt "
+
+
+def write(folder, text, name="m.csv", encoding="utf-8"):
+    path = folder / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def parquet(folder, **columns):
+    path = folder / "m.parquet"
+    pyarrow.parquet.write_table(pa.table(columns), path)
+    return path
+
+
+def cells(manifest, name):
+    """The cells, paths of files as text."""
+    return [str(cell) if isinstance(cell, Path) else cell for cell in Cells(manifest, name)]
+
+
+def types(manifest):
+    return {name: modality.type for name, modality in manifest.modalities.items()}
+
+
+ROWS = [
+    {
+        "id": "a",
+        "split": "train",
+        "label": "x",
+        "group": "g",
+        "picture": "a.png",
+        "words": "one, two",
+        "v": 1,
+    },
+    {"id": "b", "split": "test", "label": "y", "group": "h", "picture": "b.png", "words": None, "v": 2},
+]
+
+
+def write_as(kind, folder):
+    if kind == "parquet":
+        return parquet(folder, **{name: [row[name] for row in ROWS] for name in ROWS[0]})
+    path = folder / f"m.{kind}"
+    if kind == "jsonl":
+        path.write_text("\n".join(map(json.dumps, ROWS)))
+    else:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ROWS[0], delimiter="\t" if kind == "tsv" else ",")
+            writer.writeheader()
+            writer.writerows(ROWS)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "parquet", "jsonl"])
+def test_every_format_says_the_same(kind, tmp_path):
+    manifest = read_manifest(write_as(kind, tmp_path))
+    assert types(manifest) == {"picture": "image", "words": "text", "v": "vector"}
+    for name in ("id", "split", "label", "group"):
+        assert getattr(manifest, f"{name}s").to_pylist() == [row[name] for row in ROWS]
+    assert cells(manifest, "picture") == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    assert cells(manifest, "words") == ["one, two", None]
+    assert np.array_equal(cells(manifest, "v"), [[1], [2]])
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind"),
+    [
+        *((f"f{suffix}", "image") for suffix in (".png", ".JPG", ".jpeg", ".webp", ".bmp", ".gif", ".tif")),
+        *(
+            (f"d.x/f{suffix}", "audio")
+            for suffix in (".wav", ".flac", ".ogg", ".mp3", ".m4a", ".aac", ".AIF")
+        ),
+        *((f"f{suffix}", "video") for suffix in (".mp4", ".avi", ".mov", ".mkv", ".webm", ".flv", ".wmv")),
+        *((f"f{suffix}#t=1.5,3", "video") for suffix in (".mpg", ".mpeg", ".m4v", ".3gp")),
+        ("a.wav#t=10", "audio"),
+        ("a.b#c.png", "image"),
+        ("f.npy", "vector"),
+        ("7.5", "vector"),
+        ("true", "vector"),
+        ("a picture of a.png file", "text"),
+        ("2024-01-31", "text"),
+        ("12:30:00", "text"),
+        ("x" * 5000, "text"),
+    ],
+)
+def test_types_by_value(cell, kind, tmp_path):
+    assert types(read_manifest(write(tmp_path, f'label,m\na,"{cell}"\nb,"{cell}"\n'))) == {"m": kind}
+
+
+def test_the_usual_type_wins(tmp_path):
+    assert types(read_manifest(write(tmp_path, "m\na.png\nb.png\nwhat\n"))) == {"m": "image"}
+
+
+def test_types_of_binary_cells(tmp_path):
+    path = parquet(tmp_path, p=[PNG, None], s=[WAV, WAV], o=[b"OggS", b"OggS"], n=[b"\x93NUMPY", b""])
+    manifest = read_manifest(path)
+    assert types(manifest) == {"p": "image", "s": "audio", "o": "audio", "n": "vector"}
+    assert cells(manifest, "p") == [PNG, None]
+
+
+def test_pictures_of_hugging_face(tmp_path):
+    manifest = read_manifest(parquet(tmp_path, image=[{"bytes": PNG, "path": "a.png"}, None], t=["x", "y"]))
+    assert types(manifest)["image"] == "image"
+    assert cells(manifest, "image") == [PNG, None]
+
+
+def test_numeric_columns_with_one_prefix_form_a_vector(tmp_path):
+    path = write(tmp_path, "acc_x,acc_y,gyro.x,mfcc1,mfcc2,acc,age\n1,2,3,4,5,text,7\n1,,3,4,5,text,7\n")
+    manifest = read_manifest(path)
+    columns = {name: modality.columns for name, modality in manifest.modalities.items()}
+    assert columns == {
+        "acc": ("acc",),
+        "acc_numbers": ("acc_x", "acc_y"),
+        "gyro": ("gyro.x",),
+        "mfcc": ("mfcc1", "mfcc2"),
+        "age": ("age",),
+    }
+    first, second = cells(manifest, "acc_numbers")
+    assert first.tolist() == [1, 2]
+    assert second[0] == 1
+    assert np.isnan(second[1])
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_list_cells_are_vectors(large, tmp_path):
+    kind = (pa.large_list if large else pa.list_)(pa.float32())
+    manifest = read_manifest(parquet(tmp_path, v=pa.array([[1.0, 2.0], None], kind), t=["a", "b"]))
+    assert types(manifest)["v"] == "vector"
+    assert cells(manifest, "v") == [[1.0, 2.0], None]
+
+
+def test_arrow_types_that_need_not_be_told_apart(tmp_path):
+    path = parquet(
+        tmp_path,
+        label=pa.array(["x", "y"]).dictionary_encode(),
+        p=pa.array(["a.png", " "]).dictionary_encode(),
+        d=[decimal.Decimal("1.5"), decimal.Decimal("2.5")],
+        t=[datetime.date(2024, 1, 31), None],
+    )
+    manifest = read_manifest(path)
+    assert types(manifest) == {"p": "image", "d": "vector", "t": "text"}
+    assert manifest.labels.to_pylist() == ["x", "y"]
+    assert cells(manifest, "p") == [str(tmp_path / "a.png"), None]
+    assert np.array_equal(cells(manifest, "d"), [[1.5], [2.5]])
+    assert cells(manifest, "t") == ["2024-01-31", None]
+
+
+def test_stated_modalities(tmp_path):
+    path = write(tmp_path, "title,file,acc_x,acc_y,b,other\n5,a.bin,1,2,3,z\n6,b.bin,1,2,3,z\n")
+    stated = {
+        "title": {"type": "text"},
+        "image": {"type": "image", "column": "file"},
+        "motion": {"prefix": "acc_"},
+        "pair": {"columns": ["b", "acc_x"]},
+    }
+    manifest = read_manifest(path, stated)
+    assert types(manifest) == {"title": "text", "image": "image", "motion": "vector", "pair": "vector"}
+    assert cells(manifest, "title") == ["5", "6"]
+    assert cells(manifest, "image")[0] == str(tmp_path / "a.bin")
+    assert cells(manifest, "pair")[0].tolist() == [3, 1]
+    assert list(manifest.only(["pair"]).modalities) == ["pair"]
+
+
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        ({"m": {"column": "titel"}}, "modality 'm': no column 'titel'; did you mean 'title'?"),
+        ({"m": {"prefix": "gyro_"}}, "modality 'm': no column starts with 'gyro_'"),
+        ({"m": {"column": "title", "type": "imag"}}, "unknown type 'imag'; did you mean 'image'?"),
+        ({"m": {"columns": ["title", "v_x"], "type": "text"}}, "several columns form a vector, not text"),
+        ({"m": {"prefix": "v_"}}, "column 'v_note': has cells that are not numbers"),
+        ({"m": {"colum": "title"}}, "unknown option 'colum'; did you mean 'column'?"),
+        ({"m": {"column": 3}}, "modalities.m: column must be a text, got 3"),
+        ({"m": {"column": "label"}}, "no column 'label'"),
+        ({"m": "title"}, "modalities.m: must be options with their values, got 'title'"),
+        ({}, "modalities is empty"),
+    ],
+)
+def test_stated_modalities_that_do_not_fit(stated, words, tmp_path):
+    path = write(tmp_path, "label,title,v_x,v_note\na,hi,1,x\nb,ho,2,y\n")
+    with pytest.raises(UserError, match=re.escape(words)) as error:
+        read_manifest(path, stated)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ": cannot be read: Empty CSV file"),
+        ("id,t\n", ": the manifest has no rows"),
+        ("id,t\na,x\nb,y,z\n", ", row 2: has 3 columns, not 2: b,y,z"),
+        ("id,t\na,x\n,y\n", ", row 2, column 'id': empty"),
+        ("id,t\na,x\nb,y\na,z\n", ", row 3 (id 'a'), column 'id': the id stands already in row 1"),
+        ("id,t,t\na,x,y\n", ": column 't' stands twice"),
+        ("id,label\na,x\n", ": no modality"),
+        ("id,fused\na,x\n", ": a modality cannot be called 'fused'"),
+        ("id,t\na,\n", ": no modality"),
+        ("id,split,t\na,train,x\nb,trian,y\n", ", row 2 (id 'b'), column 'split': unknown split 'trian'"),
+        ("id,split,t\na,train,x\nb,,y\n", ", row 2 (id 'b'), column 'split': empty"),
+        (
+            "id,split,group,t\na,train,g,x\nb,test,g,y\nc,test,h,z\n",
+            ", row 1 (id 'a'), column 'group': group 'g' stands in train and test (1 such groups)",
+        ),
+        ("id,t,p\na,x,\nb,  ,\nc,,\n", ", row 2 (id 'b'), column 't': every modality is empty (and 1 more"),
+    ],
+)
+def test_mistakes_name_file_row_and_column(text, words, tmp_path):
+    path = write(tmp_path, text)
+    with pytest.raises(UserError) as error:
+        read_manifest(path)
+    assert str(error.value).startswith(f"{path}{words}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ": no modality|: the manifest has no rows"),
+        ('{"t": "a"}\n{"t": }\n', ", row 2: is not JSON"),
+        ('{"t": "a"}\n\n[1]\n', ", row 2: is not a JSON object"),
+        ('{"t": "a"}\n{"t": null}\n{"t": 5}\n', ", row 3, column 't': of another type"),
+        ('{"v": [1, 2]}\n{"v": [1, "b"]}\n', ", row \\d, column 'v': of another type"),
+    ],
+)
+def test_mistakes_in_jsonl(text, words, tmp_path):
+    path = write(tmp_path, text, "m.jsonl")
+    with pytest.raises(UserError, match=f"^{re.escape(str(path))}({words})") as error:
+        read_manifest(path)
+    assert "\n" not in str(error.value)
+
+
+def test_jsonl_keeps_dates_numbers_and_long_lines(tmp_path):
+    rows = [{"id": 1, "label": True, "t": "2024-01-31", "v": 1}, {"id": 2, "label": 5, "t": "x" * 3_000_000}]
+    manifest = read_manifest(write(tmp_path, "\n".join(map(json.dumps, rows)), "m.jsonl"))
+    assert manifest.ids.to_pylist() == ["1", "2"]
+    assert manifest.labels.to_pylist() == ["true", "5"]
+    assert cells(manifest, "t") == [row["t"] for row in rows]
+    assert cells(manifest, "v")[1] is None
+
+
+@pytest.mark.parametrize("name", ["absent.csv", "folder", "m.xlsx", "m.parquet", "plain"])
+def test_files_that_are_no_manifest(name, tmp_path):
+    (tmp_path / "folder").mkdir()
+    for other in ("m.xlsx", "m.parquet", "plain"):
+        (tmp_path / other).write_bytes(b"nonsense")
+    with pytest.raises(UserError, match=re.escape(str(tmp_path / name))) as error:
+        read_manifest(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+def test_text_that_is_not_utf8(tmp_path):
+    path = write(tmp_path, "id,t\na,x\nb,café\n", encoding="latin-1")
+    with pytest.raises(UserError, match="row 2, column 't': the text is not in UTF-8"):
+        read_manifest(path)
+    with pytest.raises(UserError, match=r"m\.csv, row 1, column 'label': the text is not in UTF-8"):
+        read_manifest(write(tmp_path, "label,t\ncafé,x\n", encoding="latin-1"))
+
+
+def test_columns_that_cannot_be_text(tmp_path):
+    with pytest.raises(UserError, match=r"m\.parquet, column 'label': cannot be read as text"):
+        read_manifest(parquet(tmp_path, label=[{"a": 1}], t=["x"]))
+
+
+def test_shared_groups_can_be_allowed(tmp_path):
+    path = write(tmp_path, "split,group,t\ntrain,g,x\ntest,g,y\ntest,,z\ntrain,,z\n")
+    assert read_manifest(path, allow_shared_groups=True).groups.to_pylist() == ["g", "g", None, None]
+
+
+def test_ids_are_row_numbers_where_there_are_none(tmp_path):
+    assert read_manifest(write(tmp_path, "t\nx\ny\n")).ids.to_pylist() == ["1", "2"]
+
+
+def test_ids_and_labels_stay_as_written(tmp_path):
+    manifest = read_manifest(write(tmp_path, "id,label,t\n007,01,x\n1.0,NA,y\n2024-01-31,true,z\n"))
+    assert manifest.ids.to_pylist() == ["007", "1.0", "2024-01-31"]
+    assert manifest.labels.to_pylist() == ["01", "NA", "true"]
+
+
+def test_digits_stay_as_written_where_text_is_wanted(tmp_path):
+    path = write(tmp_path, "t\n007\n1.50\n")
+    assert cells(read_manifest(path, {"t": {"type": "text"}}), "t") == ["007", "1.50"]
+    assert read_manifest(path, text=["t"]).table["t"].to_pylist() == ["007", "1.50"]
+
+
+def test_words_for_nothing_stay_text(tmp_path):
+    words = ["NA", "None", "null", "nan", "NULL", "N/A", "-", "hello"]
+    manifest = read_manifest(write(tmp_path, "t\n" + "\n".join(words)))
+    assert cells(manifest, "t") == words
+
+
+def test_unicode_quotes_and_newlines(tmp_path):
+    path = write(tmp_path, '\ufeffid,t\na,"first\nsecond, ""q"""\nü,日本語 🎉\n')
+    manifest = read_manifest(path)
+    assert manifest.ids.to_pylist() == ["a", "ü"]
+    assert cells(manifest, "t") == ['first\nsecond, "q"', "日本語 🎉"]
+
+
+def test_absolute_paths_and_spaces(tmp_path):
+    manifest = read_manifest(write(tmp_path, "p\n/abs/a.png\n ../b c.png \n"))
+    assert cells(manifest, "p") == ["/abs/a.png", str(tmp_path / "../b c.png")]
+
+
+def test_relative_to_the_manifest_not_to_the_caller(tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    Image.new("RGB", (2, 2)).save(tmp_path / "sub" / "a.png")
+    write(tmp_path / "sub", "p\na.png\n")
+    monkeypatch.chdir(tmp_path)
+    manifest = read_manifest("sub/m.csv")
+    assert cells(manifest, "p") == [str(tmp_path / "sub" / "a.png")]
+
+
+def test_types_by_the_beginning_of_bytes(tmp_path):
+    beginnings = {
+        "webp": (b"RIFF\0\0\0\0WEBP", "image"),
+        "wav": (b"RIFF\0\0\0\0WAVE", "audio"),
+        "avi": (b"RIFF\0\0\0\0AVI LIST", "video"),
+        "mp4": (b"\0\0\0\x20ftypisom", "video"),
+        "m4a": (b"\0\0\0\x20ftypM4A ", "audio"),
+        "avif": (b"\0\0\0\x20ftypavif", "image"),
+        "mkv": (b"\x1aE\xdf\xa3", "video"),
+        "flv": (b"FLV\x01", "video"),
+        "mp3": (b"ID3", "audio"),
+        "jpg": (b"\xff\xd8\xff\xe0", "image"),
+    }
+    path = parquet(
+        tmp_path, **{name: [None, cell + b"..."] for name, (cell, _) in beginnings.items()}, x=[1, 2]
+    )
+    found = read_manifest(path).modalities
+    assert {name: found[name].type for name in beginnings} == {n: kind for n, (_, kind) in beginnings.items()}
+    assert not any(modality.files for modality in found.values())
+
+
+def test_which_cells_are_files(tmp_path):
+    path = parquet(
+        tmp_path,
+        photo=["a.png", None, "c"],
+        bytes=[PNG, PNG, None],
+        both=[{"bytes": PNG, "path": "a.png"}, None, {"bytes": PNG, "path": None}],
+        path=[{"bytes": None, "path": "a.wav"}, None, {"bytes": None, "path": "b.wav"}],
+        note=["notes/1.txt", "notes/2.TXT#t=1", "see below"],
+        words=["see 1.txt", "line\nline.txt", "it"],
+        vectors=["a.npy", "b.npy", None],
+        lists=[[1.0], [2.0], None],
+        x_1=[1, 2, 3],
+        x_2=[1, 2, 3],
+    )
+    manifest = read_manifest(path)
+    assert {name: (m.type, m.files) for name, m in manifest.modalities.items()} == {
+        "photo": ("image", True),
+        "bytes": ("image", False),
+        "both": ("image", False),
+        "path": ("audio", True),
+        "note": ("text", True),
+        "words": ("text", False),
+        "vectors": ("vector", True),
+        "lists": ("vector", False),
+        "x": ("vector", False),
+    }
+    for modality in manifest.modalities.values():
+        assert modality_of(manifest.table, modality.type, modality.columns) == modality
+
+
+def test_one_column_may_be_two_modalities(tmp_path):
+    path = write(tmp_path, "clip\n'a.mp4#t=0,2'\nb.mp4\n".replace("'", '"'))
+    stated = {"video": {"column": "clip"}, "audio": {"type": "audio", "column": "clip"}}
+    assert read_manifest(path, stated).modalities == {
+        "video": Modality("video", ("clip",), files=True),
+        "audio": Modality("audio", ("clip",), files=True),
+    }
+
+
+def test_what_no_reader_takes_is_no_modality(tmp_path):
+    path = parquet(
+        tmp_path,
+        tags=[["a"], ["b"]],
+        answers=[{"start": 1}, {"start": 2}],
+        nested=[[[1.0]], [[2.0]]],
+        t=["x", "y"],
+        __index_level_0__=[0, 1],
+    )
+    assert types(read_manifest(path)) == {"nested": "vector", "t": "text"}
+    with pytest.raises(UserError, match=r"column 'tags': no modality is made of list<element: string>"):
+        read_manifest(path, {"tags": {"type": "text"}})
+
+
+def test_the_row_numbers_of_pandas_are_no_modality(tmp_path):
+    assert types(read_manifest(write(tmp_path, ",t\n0,x\n1,y\n"))) == {"t": "text"}
+
+
+RENAMED = "name,part,category,speaker,t,label\n1,train,a,g,x,0\n2,train,b,h,y,1\n3,test,a,i,z,0\n"
+COLUMNS = {"id": "name", "split": "part", "label": "category", "group": "speaker"}
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_columns_of_other_names(kind, tmp_path):
+    path = write(tmp_path, RENAMED)
+    rows = list(csv.DictReader(io.StringIO(RENAMED)))
+    if kind == "jsonl":
+        path = write(
+            tmp_path, "\n".join(json.dumps(row | {"name": int(row["name"])}) for row in rows), "m.jsonl"
+        )
+    elif kind == "parquet":
+        path = parquet(tmp_path, **{name: [row[name] for row in rows] for name in rows[0]})
+    manifest = read_manifest(path, columns=COLUMNS)
+    assert types(manifest) == {"t": "text"}
+    assert manifest.ids.to_pylist() == ["1", "2", "3"]
+    assert manifest.splits.to_pylist() == ["train", "train", "test"]
+    assert manifest.labels.to_pylist() == ["a", "b", "a"]
+    assert manifest.groups.to_pylist() == ["g", "h", "i"]
+
+
+def test_a_column_called_label_that_is_none_is_a_modality_only_if_that_is_stated(tmp_path):
+    path = write(tmp_path, RENAMED)
+    assert types(read_manifest(path, {"label": {}}, columns=COLUMNS)) == {"label": "vector"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"lable": "t"}, "columns: unknown key 'lable'; did you mean 'label'?"),
+        ({"label": "categroy"}, "columns.label: no column 'categroy'; did you mean 'category'?"),
+        ({"label": 3}, "columns.label: must be the name of a column, got 3"),
+    ],
+)
+def test_columns_that_do_not_fit(columns, words, tmp_path):
+    with pytest.raises(UserError, match=re.escape(words)):
+        read_manifest(write(tmp_path, RENAMED), columns=columns)
+
+
+def test_data_that_a_model_meets_may_lack_columns(tmp_path):
+    path = write(tmp_path, "label,t\na,x\n")
+    assert read_manifest(path, columns=COLUMNS, lenient=True).labels.to_pylist() == ["a"]
+
+
+def test_errors_name_the_column_as_it_is_called(tmp_path):
+    path = write(tmp_path, RENAMED.replace("3,test", "2,test"))
+    with pytest.raises(UserError, match=r"row 3 \(id '2'\), column 'name': the id stands already in row 2"):
+        read_manifest(path, columns=COLUMNS)
+    path = write(tmp_path, RENAMED.replace("2,train", "2,trial"))
+    with pytest.raises(UserError, match=r"row 2 \(id '2'\), column 'part': unknown split 'trial'"):
+        read_manifest(path, columns=COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("header", "likely"), [("t,Category", "Category"), ("class,labels", "labels"), ("t,kind", "NAME")]
+)
+def test_no_label_suggests_a_column(header, likely, tmp_path):
+    manifest = read_manifest(write(tmp_path, f"{header}\na,b\n"))
+    words = rf"m\.csv: no column 'label'; if it has another name: columns: \{{label: {likely}\}}$"
+    with pytest.raises(UserError, match=words):
+        split_rows(manifest)
+
+
+@pytest.mark.parametrize("word", ["NA", "N/A", "n/a", "null", "None", "?", "-", " ", "<NA>"])
+def test_words_for_nothing_among_numbers_are_empty(word, tmp_path):
+    manifest = read_manifest(write(tmp_path, f"t,x\na,1\nb,{word}\nc,2.5\n"))
+    assert types(manifest) == {"t": "text", "x": "vector"}
+    assert manifest.table["x"].to_pylist() == [1, None, 2.5]
+
+
+@pytest.mark.parametrize("cells", ["1,nan", "1,NA,NaN", "NA,1,inf", "1,?,-inf"])
+def test_a_written_nan_is_not_a_word_for_nothing(cells, tmp_path):
+    cells = cells.split(",")
+    path = write(tmp_path, "t,x\n" + "".join(f"a,{cell}\n" for cell in cells))
+    with pytest.raises(UserError, match=rf"row {len(cells)} .*column 'x': is -?(nan|inf); leave it empty"):
+        read_manifest(path)
+
+
+def test_a_number_that_float32_has_not(tmp_path):
+    path = write(tmp_path, "t,x\na,1\na,1e39\n")
+    with pytest.raises(UserError, match=r"row 2 .*column 'x': is 1e\+39"):
+        read_manifest(path)
+
+
+def test_words_for_nothing_stay_in_a_text_that_says_so(tmp_path):
+    path = write(tmp_path, "t\n1\nNA\n2\n")
+    assert cells(read_manifest(path, {"t": {"type": "text"}}), "t") == ["1", "NA", "2"]
+    assert cells(read_manifest(write(tmp_path, "t\n1\nNA\nx\n")), "t") == ["1", "NA", "x"]
+    assert cells(read_manifest(write(tmp_path, "t,x\nNA,1\nNA,2\n")), "t") == ["NA", "NA"]
+
+
+def test_ids_and_labels_in_jsonl_stay_as_written(tmp_path):
+    big = 12345678901234567890
+    rows = [{"id": big, "label": 1.0, "t": "x"}, {"id": big + 1, "label": "a", "t": "y"}]
+    manifest = read_manifest(write(tmp_path, "\n".join(map(json.dumps, rows)), "m.jsonl"))
+    assert manifest.ids.to_pylist() == [str(big), str(big + 1)]
+    assert manifest.labels.to_pylist() == ["1.0", "a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"t": "a"}\nnull\n', ", row 2: is not a JSON object"),
+        ('{"t": "a"}\n{"t": "b"} null\n', ", row 2: is not JSON"),
+        ('{"v": ' + "[" * 100_000 + "]" * 100_000 + "}\n", ", row 1: is not JSON"),
+        ('{"x": 1}\n{"x": NaN}\n', ", row 2 (id '2'), column 'x': is nan; leave it empty if it is missing"),
+        ('{"x": 1}\n{"x": 1e999}\n', ", row 2, column 'x': is inf; leave it empty if it is missing"),
+        ('{"t": "a", "t": "b"}\n', ", row 1: is not JSON: a name stands twice in one object"),
+        ('{"t": "a"}\n{"t": "\\ud800"}\n', ", row 2, column 't': the text is not in UTF-8"),
+    ],
+)
+def test_json_that_arrow_cannot_take(text, words, tmp_path):
+    path = write(tmp_path, text, "m.jsonl")
+    with pytest.raises(UserError) as error:
+        read_manifest(path)
+    assert str(error.value).startswith(f"{path}{words}")
+    assert "\n" not in str(error.value)
+
+
+def test_text_in_jsonl_that_is_not_utf8(tmp_path):
+    path = write(tmp_path, '{"t": "a"}\n{"t": "é"}\n', "m.jsonl", encoding="latin-1")
+    with pytest.raises(UserError, match="row 2, column 't': the text is not in UTF-8"):
+        read_manifest(path)
+
+
+def test_text_in_parquet_that_is_not_utf8(tmp_path):
+    broken = pa.array([b"a", None, b"caf\xe9"]).view(pa.string())
+    with pytest.raises(UserError, match=r"m\.parquet, row 3, column 't': the text is not in UTF-8"):
+        read_manifest(parquet(tmp_path, t=broken))
+
+
+def test_a_first_list_after_many_rows_without(tmp_path):
+    lines = [json.dumps({"t": "some words", "v": None})] * 50_000 + [json.dumps({"t": "x", "v": [1.5, 2]})]
+    manifest = read_manifest(write(tmp_path, "\n".join(lines), "m.jsonl"))
+    assert types(manifest) == {"t": "text", "v": "vector"}
+    assert manifest.table["v"].null_count == 50_000
+    assert manifest.table["v"][-1].as_py() == [1.5, 2]
+
+
+def test_a_late_value_in_a_column(tmp_path):
+    """Types come from the first values that there are, wherever they stand."""
+    rows = [f"{i},\n" for i in range(5000)] + ["5000,a.png\n"]
+    assert types(read_manifest(write(tmp_path, "x,p\n" + "".join(rows)))) == {"x": "vector", "p": "image"}
+
+
+def test_an_error_late_in_a_large_csv_knows_its_row(tmp_path):
+    good = "".join(f"{i},{'word ' * 20}\n" for i in range(40_000))
+    with pytest.raises(UserError, match="row 40001: has 3 columns, not 2: x,y,z"):
+        read_manifest(write(tmp_path, f"id,t\n{good}x,y,z\n"))
+    path = tmp_path / "m.csv"
+    path.write_bytes(f"id,t\n{good}".encode() + b"x,\xff\n")
+    with pytest.raises(UserError, match="row 40001, column 't': the text is not in UTF-8"):
+        read_manifest(path)
+    path.write_bytes(f"id,t\n{good}".encode() + b"x,\xff,z\n")
+    with pytest.raises(UserError, match="row 40001: has 3 columns, not 2: x,\ufffd,z"):
+        read_manifest(path)

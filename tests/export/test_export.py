@@ -1,0 +1,558 @@
+"""Exports: what they predict, without this package, and what cannot be exported."""
+
+import itertools
+import json
+import logging
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import transformers
+from encoders.test_build import ALL, READERS_OF, SMALL, cells_of
+from filelock import FileLock
+from media import picture, recording, tokenizer, tone
+from PIL import Image
+
+import altuna
+from altuna.cli.commands import main
+from altuna.core.heads import HEADS
+from altuna.data.readers import READERS, BadCellError
+from altuna.data.readers.text import TextReader
+from altuna.demo.answer import numbers
+from altuna.encoders import build
+from altuna.errors import UserError
+from altuna.export import export as exporting
+from altuna.export import hub
+from altuna.export.graphs import branch_program, fusion_program
+from altuna.export.scripts import scripts
+from altuna.runs.directory import read_json
+from altuna.runs.predict import predict_to_file
+
+needs_onnx = pytest.mark.skipif(
+    not all(map(__import__("importlib.util").util.find_spec, ("onnx", "onnxscript", "onnxruntime"))),
+    reason="the extra export is not installed",
+)
+TINY = {"dimension": 16, "depth": 2, "heads": 2}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of pictures, sounds, texts and numbers without test split; names that no file can have."""
+    folder, rng = tmp_path_factory.mktemp("export"), np.random.default_rng(0)
+    lines = ["id,split,label,a/photo,fusion,title,acc_x,acc_y"]
+    for i in range(32):
+        c, split = i % 2, ("train", "val")[i // 2 % 2]
+        pixels = rng.integers(0, 50, (16, 16, 3)) + 150 * c
+        (folder / f"{i}.png").write_bytes(picture(Image.fromarray(pixels.astype(np.uint8))))
+        (folder / f"{i}.wav").write_bytes(recording(tone(0.2, 8000, 400 + 400 * c), 8000))
+        sound = "" if i in (2, 3) else f"{i}.wav"
+        title, last = ("red apple", "green pear")[c], f"{rng.normal():.2f}"
+        lines.append(f"s{i},{split},{'ab'[c]},{i}.png,{sound},{title} {i},{c},{last}")
+    (folder / "data.csv").write_text("\n".join(lines) + "\n")
+    small = {"width": 4}
+    return altuna.fit(
+        folder / "data.csv",
+        method="late_fusion",
+        epochs=1,
+        batch_size=8,
+        encoders={"a/photo": small, "fusion": small},
+        out=folder / "run",
+        quiet=True,
+    )
+
+
+def test_its_own_script_predicts_without_this_package(run, engine_format, tmp_path):
+    folder, checked = exporting.export(run, engine_format, out=tmp_path / "out")
+    assert checked["samples"] == 16
+    assert checked["subsets"] == 15
+    assert checked["largest_difference"] <= 1e-4
+    said = json.loads((folder / "export.json").read_text())
+    assert [m["file"].split(".")[0] for m in said["modalities"]] == ["a_photo", "fusion-1", "title", "acc"]
+    text = next(m for m in said["modalities"] if m["name"] == "title")
+    reader = altuna.load(run, "cpu").description.readers["title"]
+    assert (
+        text["example"]["cells"] == [*reader.read(text["example"]["text"])][: len(text["example"]["cells"])]
+    )
+    blocked = "import sys; sys.modules['altuna'] = None; "
+    blocked += "sys.modules['torch'] = None; " if engine_format == "onnx" else ""
+    blocked += "sys.path[0] = str(sys.argv[1]); del sys.argv[0]; sys.argv[0] += '/example.py'; "
+    blocked += "import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
+    assert len((folder / "example.py").read_text().splitlines()) <= 31
+    samples = [
+        {"a/photo": run.parent / "5.png", "fusion": run.parent / "5.wav", "title": "Red Apple!", "acc": "1,"},
+        {"title": "中"},
+        {"acc": " ,0.5", "fusion": run.parent / "4.wav"},
+    ]
+    vectors = {"1,": np.float32([1, np.nan]), " ,0.5": np.float32([np.nan, 0.5])}
+    for sample in samples:
+        arguments = [f"{name}={cell}" for name, cell in sample.items()]
+        command = [sys.executable, "-c", blocked, folder, *arguments]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert not answer.stderr
+        got = json.loads(answer.stdout)
+        given = {m: vectors.get(cell, cell) if m == "acc" else cell for m, cell in sample.items()}
+        (row,) = altuna.load(run, "cpu").predict([given]).to_pylist()
+        assert got["probabilities"] == pytest.approx({c: row[f"p_{c}"] for c in "ab"}, abs=1e-4)
+        assert got["weights"] == pytest.approx({m: row[f"weight_{m}"] for m in got["weights"]}, abs=1e-4)
+    answer = subprocess.run([*command[:4], "titel=red"], capture_output=True, text=True)
+    assert answer.returncode == 2
+    assert (
+        answer.stderr == "example.py: titel=red: write NAME=VALUE, NAME one of a/photo, fusion, title, acc\n"
+    )
+
+
+@pytest.fixture(params=[pytest.param("onnx", marks=needs_onnx), "torch-export"])
+def engine_format(request):
+    return request.param
+
+
+@pytest.fixture
+def example(monkeypatch, capfd):
+    """Runs the script of a folder; gives its exit code, and what it printed to stdout and stderr."""
+
+    def run(folder, *arguments):
+        monkeypatch.setattr(sys, "argv", ["example.py", *arguments])
+        monkeypatch.syspath_prepend(folder)
+        sys.modules.pop("readers", None)
+        try:
+            runpy.run_path(str(folder / "example.py"), run_name="__main__")
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capfd.readouterr()
+
+    yield run
+    sys.modules.pop("readers", None)
+    logging.disable(logging.NOTSET)
+
+
+def test_files_that_its_own_script_lacks_are_named(run, engine_format, tmp_path, example):
+    folder, _ = exporting.export(run, engine_format, out=tmp_path / "out")
+    (graph,) = folder.glob("title.*")
+    (fusion,) = folder.glob("fusion.*")
+    for file in (graph, fusion, folder / "export.json"):
+        whole = file.read_bytes()
+        for left in (b"", whole[:100], whole[:-200], None):
+            file.write_bytes(left or b"") if left is not None else file.unlink()
+            code, _, error = example(folder, "title=red")
+            assert code == 2
+            what = "no such file in" if left is None else "cannot be loaded, is it whole? ("
+            assert error.startswith(f"example.py: {file.name}: {what}")
+            assert error.count("\n") == 1
+        code, usage, error = example(folder, "title=red", "--help")
+        assert (code, error) == (0, "")
+        assert usage.startswith("Predict with the graphs of this folder")
+        assert "python example.py a/photo=picture.png" in usage
+        assert example(folder, "-h")[1] == usage
+        file.write_bytes(whole)
+    assert example(folder, "title=red", "acc=1 2")[0] == 0
+
+
+def test_what_a_killed_export_left_goes_and_what_a_living_one_fills_stays(run, tmp_path):
+    left, living, other = (
+        tmp_path / f".{name}.unfinished" for name in ("out-0123abcd", "out-89abcdef", "out2-01234567")
+    )
+    locks = [folder.with_name(f"{folder.name}.lock") for folder in (left, living, other)]
+    for folder, lock in zip((left, living, other), locks, strict=True):
+        folder.mkdir()
+        lock.touch()
+    with FileLock(locks[1]):
+        exporting.export(run, "safetensors", out=tmp_path / "out")
+    assert {*tmp_path.iterdir()} == {tmp_path / "out", living, other, *locks[1:]}
+
+
+def test_of_many_modalities_some_subsets_of_each_size(tmp_path, capsys, monkeypatch):
+    rng = np.random.default_rng(0)
+    lines = ["split,label," + ",".join(f"{m}_{axis}" for m in "abcdefg" for axis in "xy")]
+    for i in range(40):
+        cells = [f"{v:.2f}" for v in rng.normal(size=14)]
+        if i % 2:
+            cells[-2:] = "", ""  # no sample of the split that is checked has the last one
+        lines.append(",".join([("train", "test")[i % 2], "ab"[i // 2 % 2], *cells]))
+    (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
+    run = altuna.fit(tmp_path / "data.csv", epochs=1, out=tmp_path / "run", quiet=True, report=False)
+    monkeypatch.setattr(sys, "argv", ["altuna", "export", str(run), "--format", "safetensors"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert not stop.value.code
+    said, warned = capsys.readouterr()
+    checked = read_json(run / "export" / "safetensors", "export.json")["checked"]
+    assert checked["without_samples"] == ["g"]
+    assert checked["of_subsets"] == 127
+    assert 50 < checked["subsets"] < 64  # of those without the last one
+    assert f"from {checked['subsets']} of 127 subsets of the modalities" in said
+    assert warned.endswith("g: no sample has it, so its graph is not checked\n")
+
+
+def test_why_no_sample_has_a_modality_is_told(run, tmp_path, capsys, monkeypatch):
+    shutil.copytree(run.parent, tmp_path / "moved", ignore=shutil.ignore_patterns("*.png", "run"))
+    data, out = tmp_path / "moved" / "data.csv", tmp_path / "told"
+    options = ["--format", "safetensors", "--data", str(data), "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["altuna", "export", str(run), *options])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert not stop.value.code
+    checked = read_json(out, "export.json")["checked"]
+    assert checked["without_samples"] == ["a/photo"]
+    assert checked["unread"] == {"a/photo": {"cells": 16, "first": "no such file"}}
+    assert capsys.readouterr().err.endswith(
+        "a/photo: 16 of its cells cannot be read (the first: no such file), so its graph is not checked\n"
+    )
+    only = tmp_path / "moved" / "only.csv"
+    only.write_text("split,label,a/photo\nval,a,1.png\nval,b,2.png\n")
+    with pytest.raises(UserError, match=r"only\.csv, split val: nothing can be read of it to check with$"):
+        exporting.export(run, "safetensors", data=str(only), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_predictions_take_no_place_of_what_they_are_made_of(run, tmp_path):
+    data = tmp_path / "new.csv"
+    data.write_text("title\nred\n")
+    kept = (run / "predictions.parquet").read_bytes()
+    with pytest.raises(UserError, match=r"new\.csv: is the data; give another name"):
+        predict_to_file(run, str(data), tmp_path / "." / "new.csv", quiet=True)
+    with pytest.raises(UserError, match="is the run's own predictions"):
+        predict_to_file(run, str(data), run / "predictions.parquet", quiet=True)
+    assert data.read_text() == "title\nred\n"
+    assert (run / "predictions.parquet").read_bytes() == kept
+
+
+def test_every_modality_has_a_file_of_its_own():
+    names = exporting._file_names(["x_-2", "x!", "x?", "X_-1"])
+    assert len({name.lower() for name in names.values()}) == 4
+
+
+def test_what_predicts_otherwise_is_not_done(run, tmp_path, monkeypatch):
+    encode = exporting._Loaded.encode
+    monkeypatch.setattr(exporting._Loaded, "encode", lambda self, m, x: encode(self, m, x) + (m == "title"))
+    with pytest.raises(UserError, match=r"as safetensors is not what the model predicts: from title a prob"):
+        exporting.export(run, "safetensors", out=tmp_path / "out")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_weights_count_as_far_as_the_model_knows_anything(run, monkeypatch):
+    predictor = altuna.load(run, "cpu")
+    samples = exporting._samples(predictor, run, None, None, None, quiet=True)
+    monkeypatch.setattr(
+        exporting, "some_subsets", lambda number, size: [(*range(number),)] * (size == number)
+    )
+    fuse = exporting._Loaded.fuse
+
+    def otherwise(*arguments):
+        probabilities, weights = fuse(*arguments)
+        return probabilities, weights[:, ::-1]
+
+    monkeypatch.setattr(exporting._Loaded, "fuse", otherwise)
+    engine = exporting._Loaded(predictor)
+    with pytest.raises(UserError, match="a probability or weight differs by"):
+        exporting.check(predictor, engine, samples, "it", lambda: None)
+    for parameter in predictor.model.head.parameters():
+        torch.nn.init.zeros_(parameter)
+    checked = exporting.check(predictor, engine, samples, "it", lambda: None)
+    assert checked["largest_difference"] <= 1e-4
+
+
+def test_safetensors_are_loaded_again_without_the_run(run, tmp_path):
+    folder, _ = exporting.export(run, "safetensors", out=tmp_path / "out")
+    assert {p.name for p in folder.iterdir()} == {
+        "model.safetensors",
+        "config.json",
+        "export.json",
+        "README.md",
+    }
+    assert not [
+        name for name in folder.rglob("*") if name.suffix == ".json" and str(run.parent) in name.read_text()
+    ]
+    sample = [{"title": "red apple"}]
+    assert altuna.load(folder, "cpu").predict(sample).equals(altuna.load(run, "cpu").predict(sample))
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_every_encoder_is_a_graph_of_any_batch(kind, name):
+    options = TINY | SMALL[name] if name in SMALL else {"width": 4} if "resnet" in name else {}
+    same_graph(READERS_OF[kind], name, TINY if name == "vit" else options)
+
+
+@pytest.mark.parametrize("front_end", ["log_stft", {"name": "log_stft", "tile": True}, "kaldi_fbank"])
+def test_every_front_end_of_sound(front_end):
+    small = {"name": front_end, "mels": 32, "frames": 32} if front_end == "kaldi_fbank" else front_end
+    same_graph(READERS_OF["audio"], "resnet18", {"width": 4, "front_end": small})
+
+
+def same_graph(reader, name, options):
+    torch.manual_seed(0)
+    encoder = build("m", reader, name, **options).eval()
+    model = altuna.MultimodalClassifier({"m": encoder}, 2).eval()
+    graph = branch_program(model, "m", reader, name).module()
+    for number in (3, 1):
+        cells = cells_of(reader, number)
+        if reader.type == "audio":
+            cells[:, 2000:] = 0
+        if reader.type == "text":
+            cells = cells[:, : number + 1].clamp(min=1)
+        torch.testing.assert_close(graph(cells), encoder(cells), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("impute", ["zero", "mean"])
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_from_every_subset(head, impute):
+    torch.manual_seed(0)
+    try:
+        model = altuna.MultimodalClassifier(
+            {m: torch.nn.Linear(4, 8 if m == "a" else 6) for m in "abc"}, 4, head=head, impute=impute
+        ).eval()
+    except ValueError:
+        pytest.skip("this head imputes in its own way")
+    graph = fusion_program(model).module()
+    present = torch.tensor([*itertools.product([False, True], repeat=3)][1:])
+    for part in (present, present[:1], present[-1:]):
+        features = [torch.randn(len(part), size) for size in model.head.sizes]
+        rows = {m: part[:, i].nonzero().flatten() for i, m in enumerate("abc")}
+        given = {m: features[i][rows[m]] for i, m in enumerate("abc") if len(rows[m])}
+        with torch.no_grad():
+            wanted = model.fuse(model.outputs_of(given, {m: rows[m] for m in given}, len(part)))
+        absent = [torch.where(part[:, i, None], f, torch.nan) for i, f in enumerate(features)]
+        probabilities, weights, unimodal = graph(part, *absent)
+        torch.testing.assert_close(probabilities, wanted.probabilities)
+        torch.testing.assert_close(weights, wanted.weights.T)
+        torch.testing.assert_close(unimodal, wanted.unimodal_logits.transpose(0, 1))
+
+
+def test_an_encoder_that_is_no_graph_is_named():
+    class ByNumPy(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(torch.from_numpy(x.numpy() + 1))
+
+    model = altuna.MultimodalClassifier({"acc": ByNumPy(3, 4)}, 2).eval()
+    with pytest.raises(UserError, match=r"^modality 'acc': the encoder 'hf:x' cannot be exported: ") as error:
+        branch_program(model, "acc", READERS_OF["vector"], "hf:x")
+    assert "\n" not in str(error.value)
+
+
+def example_of(reader, format="onnx"):
+    """What the generated script makes readers of."""
+    made = scripts(format, [('"""; import os #', reader)])
+    compile(made["example.py"], "example.py", "exec")
+    names = {"__file__": __file__}
+    exec(compile(made["readers.py"], "readers.py", "exec"), names)
+    return names["READERS"][reader.name]
+
+
+@needs_onnx
+def test_the_script_reads_as_the_readers_do(tmp_path):
+    text = TextReader.fit(["Ein größerer Baum, 2 Äpfel", "red-green ½"])
+    for cell in ("RED Baum!?", "½ apples", "xyz", "größer " * 40):
+        array = text.read(cell)
+        assert [*example_of(text)(cell, **text.settings())] == [*array[array > 0]]
+    tokens = READERS["tokens"](tokenizer(), 3)
+    names = example_of(tokens)
+    (tmp_path / "t.json").write_text(tokens.tokenizer)
+    for cell in ("a few words", "words", "a few few few words"):
+        array = tokens.read(cell)
+        assert [*names(cell, tmp_path / "t.json", 3)] == [*array[array > 0]]
+    image = READERS["image"](size=8)
+    rng = np.random.default_rng(0)
+    for mode, bands in (("RGB", 3), ("RGBA", 4), ("LA", 2), ("I;16", 1)):
+        pixels = rng.integers(0, 256, (20, 13, bands), dtype=np.uint8)
+        if mode == "I;16":
+            pixels = pixels[:, :, 0].astype(np.uint16) * 257
+        Image.fromarray(pixels, mode).save(tmp_path / "p.png")
+        assert (
+            np.abs(
+                example_of(image)(tmp_path / "p.png", 8).astype(int) - image.read(tmp_path / "p.png")
+            ).max()
+            <= 1
+        )
+    audio = READERS["audio"](8000, 0.25)
+    read = example_of(audio)
+    for seconds in (0.1, 0.5):
+        (tmp_path / "s.wav").write_bytes(recording(np.stack([tone(seconds, 8000)] * 2, 1), 8000))
+        assert np.array_equal(read(tmp_path / "s.wav", 8000, 0.25), audio.read(tmp_path / "s.wav"))
+    loud, late = np.full(3000, 2.0), np.where(np.arange(3000) > 2000, np.nan, 0.1)
+    for wave in (loud, late):
+        soundfile.write(tmp_path / "f.wav", wave, 8000, "FLOAT")
+        assert np.array_equal(read(tmp_path / "f.wav", 8000, 0.25), audio.read(tmp_path / "f.wav"))
+    huge = np.array([[3e38, 3e38], [3e38, -3e38]])
+    for wave in (np.zeros(0), late[::-1], huge):
+        soundfile.write(tmp_path / "f.wav", wave, 8000, "FLOAT")
+        with pytest.raises(BadCellError) as mine:
+            audio.read(tmp_path / "f.wav")
+        with pytest.raises(ValueError, match=f"^{re.escape(str(mine.value))}$"):
+            read(tmp_path / "f.wav", 8000, 0.25)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *("1,2", "1 2", " 1 ,\t2 ", "1\t-2e3", ",2", "1 ,", "1_0,2"),
+        *("nan,1", "1 nan", ",nan", "1,inf", "1e39,1", "1", "1,2,3", "1,2,", "1 2 3", ",", "1;2", "1,two"),
+    ],
+)
+def test_the_script_takes_the_numbers_that_the_model_does(typed):
+    def taken(read):
+        try:
+            return read().tolist()
+        except (UserError, BadCellError, ValueError):
+            return None
+
+    reader = READERS["vector"](2)
+    wanted = taken(lambda: reader.read(numbers("acc", typed)))
+    assert str(taken(lambda: example_of(reader, "torch-export")(typed, 2))) == str(wanted)
+
+
+def test_mistakes_at_the_script_are_a_line(tmp_path, example, monkeypatch):
+    (tmp_path / "broken.png").write_bytes(picture(Image.effect_noise((30, 30), 50))[:-200])
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    (tmp_path / "fast.wav").write_bytes(recording(tone(0.1, 16000), 16000))
+    readers = {"photo": READERS["image"](8), "call": READERS["audio"](8000, 0.2), "acc": READERS["vector"](2)}
+    readers |= {"clip": READERS["video"](1, 8), "note": READERS["tokens"](tokenizer(), 3)}
+    np.save(tmp_path / "clip.npy", np.zeros((1, 8, 8, 3)))
+    soundfile.write(tmp_path / "none.wav", np.zeros(0), 8000)
+    modalities = [{"name": n, "reader": {"name": r.name, **r.settings()}} for n, r in readers.items()]
+    modalities[-1]["reader"]["tokenizer"] = "note.tokenizer.json"
+    said = {"modalities": modalities, "classes": [], "fusion": {}}
+    (tmp_path / "export.json").write_text(json.dumps(said))
+    for name, script in scripts("torch-export", [*readers.items()]).items():
+        (tmp_path / name).write_text(script)
+    monkeypatch.chdir(tmp_path)
+    known = "photo, call, acc, clip, note"
+    for arguments, said in (
+        ((), f"give one or more of {known}, as in NAME=VALUE"),
+        (("image=a.png",), f"image=a.png: write NAME=VALUE, NAME one of {known}"),
+        (("photo=a.png", "photo=b.png"), "photo=b.png: photo is given twice"),
+        (("acc",), "acc=: write NAME=VALUE"),
+        (("acc= ",), "acc= : write NAME=VALUE"),
+        (("photo=none.png",), "photo=none.png: No such file or directory"),
+        (("acc=1,2", "photo=broken.png"), "photo=broken.png: image file is truncated"),
+        (("photo=broken.wav",), "photo=broken.wav: cannot identify image file"),
+        (("call=gone.wav",), "call=gone.wav: No such file or directory"),
+        (("call=none.wav",), "call=none.wav: no sound in it (0 samples)"),
+        (("call=broken.wav",), "call=broken.wav: Error opening"),
+        (("call=fast.wav",), "call=fast.wav: has 16000 samples a second; resample it to 8000 first"),
+        (("acc=1,two",), "acc=1,two: could not convert string to float: 'two'"),
+        (("acc=1,2,3",), "acc=1,2,3: give 2 finite numbers, with commas or blanks between"),
+        (("acc=1,-inf",), "acc=1,-inf: give 2 finite numbers"),
+        (("acc=1e39,1",), "acc=1e39,1: give 2 finite numbers"),
+        (("acc=nan,1",), "acc=nan,1: give 2 finite numbers"),
+        (("acc=,",), "acc=,: all its numbers are empty"),
+        (("clip=clip.npy",), "clip=clip.npy: must be uint8, is float64"),
+        (("note=words",), "note=words: note.tokenizer.json: no such file in "),
+    ):
+        code, _, error = example(tmp_path, *arguments)
+        assert code == 2
+        assert error.startswith(f"example.py: {said}")
+        assert error.count("\n") == 1
+
+
+def failed(capsys, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["altuna", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert error.count("\n") == 1
+    return error
+
+
+def test_mistakes(run, tmp_path, capsys, monkeypatch):
+    assert "did you mean 'onnx'" in failed(capsys, monkeypatch, "export", run, "--format", "onx")
+    assert "no such run directory" in failed(capsys, monkeypatch, "export", tmp_path / "none")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    assert "is there already" in failed(capsys, monkeypatch, "export", run, "--out", tmp_path / "full")
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert "pip install 'altuna[export]'" in failed(
+        capsys, monkeypatch, "export", run, "--out", tmp_path / "new"
+    )
+    assert not (tmp_path / "new").exists()
+
+
+class Hub:
+    """The hub, as a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, token=None):
+        return self
+
+    def create_repo(self, repo, private, exist_ok):
+        from huggingface_hub import RepoUrl
+
+        return RepoUrl(f"https://huggingface.co/{repo}")
+
+    def upload_folder(self, repo_id, folder_path, commit_message):
+        import shutil
+
+        shutil.copytree(folder_path, self.folder / repo_id)
+        return f"https://huggingface.co/{repo_id}"
+
+    def download(self, repo, *, allow_patterns, revision=None, token=None):
+        from huggingface_hub.errors import HFValidationError
+        from huggingface_hub.utils import validate_repo_id
+
+        validate_repo_id(repo)
+        if not (self.folder / repo).is_dir():
+            raise HFValidationError(f"no {repo}")
+        return str(self.folder / repo)
+
+
+def test_to_the_hub_and_back(run, tmp_path, monkeypatch, capsys):
+    there = Hub(tmp_path)
+    monkeypatch.setattr(hub, "HfApi", there)
+    monkeypatch.setattr(hub, "snapshot_download", there.download)
+    assert altuna.push_to_hub(run, "org/fruit").endswith("org/fruit")
+    sample = [{"title": "red apple"}]
+    wanted = altuna.load(run, "cpu").predict(sample)
+    assert altuna.load("hf:org/fruit", "cpu").predict(sample).equals(wanted)
+    assert altuna.Predictor.from_pretrained("org/fruit", device="cpu").predict(sample).equals(wanted)
+    for model in (run, Path("hf:org/fruit")):
+        predict_to_file(model, str(run.parent / "data.csv"), tmp_path / f"{model.name}.csv", quiet=True)
+    assert (tmp_path / "fruit.csv").read_bytes() == (tmp_path / "run.csv").read_bytes()
+    card = (tmp_path / "org" / "fruit" / "README.md").read_text()
+    assert 'altuna.load("hf:org/fruit")' in card
+    assert str(run.parent) not in card
+    with pytest.raises(UserError, match=r"^hf:org/none: cannot be loaded from the hub: no org/none$"):
+        altuna.load("hf:org/none")
+    new = ("--data", run.parent / "data.csv", "--out", tmp_path / "new.csv")
+    assert "cannot be loaded" in failed(capsys, monkeypatch, "predict", "hf:a b", *new)
+
+    def unreachable(*arguments, **options):
+        raise RuntimeError("no answer\nfrom the hub")  # each HTTP library has errors of its own
+
+    monkeypatch.setattr(there, "create_repo", unreachable)
+    assert "org/fruit: cannot be pushed: no answer from the hub" in failed(
+        capsys, monkeypatch, "push", run, "org/fruit"
+    )
+
+
+def test_where_an_encoder_lay_is_not_told(tmp_path):
+    config = transformers.BertConfig(**dict.fromkeys(("hidden_size", "intermediate_size", "vocab_size"), 8))
+    config.num_attention_heads = config.num_hidden_layers = 2
+    transformers.BertModel(config).save_pretrained(tmp_path / "bert")
+    encoder = build("m", READERS["tokens"](tokenizer(), 4), f"hf:{tmp_path / 'bert'}")
+    assert str(tmp_path) not in json.dumps(encoder.saved)
+    assert hub._called({"name": f"hf:{tmp_path / 'minilm'}", "tuning": "frozen"}) == {"name": "hf:minilm"}
+    assert (
+        hub._called({"name": "hf:org/minilm"}) == hub._called({"name": "resnet18"}) == hub._called({}) == {}
+    )
+
+
+def test_the_card_is_valid_and_escapes(run):
+    from huggingface_hub import ModelCard
+
+    description = altuna.load(run, "cpu").description
+    metrics = read_json(run, "metrics.json")
+    card = ModelCard(hub.model_card(run, description))
+    assert card.data.library_name == "altuna"
+    found = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert found["accuracy"] == pytest.approx(metrics["fused"]["accuracy"], abs=1e-4)
+    assert "| a/photo alone |" in card.text
+    assert hub._table(("x",), [("<b>|`",)]).endswith(r"| &lt;b&gt;\|\` |")

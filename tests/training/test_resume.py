@@ -1,0 +1,260 @@
+"""A training that is killed goes on to the same weights, bit for bit."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+import torch
+from pytorch_lightning import Trainer
+from safetensors.torch import load_file
+
+import altuna
+from altuna.errors import UserError
+from altuna.training.loop import Training
+
+EPOCHS = 5
+OPTIONS = ["--epochs", str(EPOCHS), "--batch-size", "16", "--seed", "3", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "samples.csv"
+    rng = random.Random(0)
+    words = ("red fox", "blue sky", "green tea")
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "label", "text", *(f"a_{i}" for i in range(4))])
+        for i in range(120):
+            y = i % 3
+            numbers = [round(rng.gauss(y, 1), 3) for _ in range(4)]
+            text = words[y] if rng.random() < 0.8 else "nothing"
+            writer.writerow(
+                [i, f"class {y}", text if i % 5 else "", *(numbers if i % 7 or not i % 5 else [""] * 4)]
+            )
+    return path
+
+
+def fit(manifest, run, *more, method="mla"):
+    command = [
+        sys.executable,
+        "-m",
+        "altuna",
+        "fit",
+        "--data",
+        str(manifest),
+        "--out",
+        str(run),
+        *OPTIONS,
+        "--no-report",
+    ]
+    if method == "mla":  # everything that has state: running losses, random order, the projector
+        command += ["--set", "method={name: mla, order: weakest, reset: never}"]
+    else:
+        command += ["--set", f"method={method}"]
+    return subprocess.Popen([*command, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def epochs_done(run):
+    try:
+        return len((run / "log.csv").read_text().splitlines()) - 1
+    except FileNotFoundError:
+        return 0
+
+
+def without_time(run):
+    rows = list(csv.DictReader((run / "log.csv").open()))
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+@pytest.mark.parametrize(
+    "method", ["mla", "{name: mla, order: random, project: step}", "{name: concat, impute: mean}"]
+)
+def test_killed_and_resumed_is_bit_for_bit_the_same(manifest, tmp_path, method):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    process = fit(manifest, whole, method=method)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert out.strip() == str(whole)
+
+    kills = 0
+    delays = random.Random(method)
+    for target in (1, 3):
+        process = fit(manifest, broken, "--resume", method=method)
+        while process.poll() is None and epochs_done(broken) < target:
+            time.sleep(0.005)
+        time.sleep(delays.random() * 0.05)  # somewhere in the middle of the next epoch
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.communicate()
+    assert kills, "the training was never killed: the test shows nothing"
+    process = fit(manifest, broken, "--resume", method=method)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+
+    one, two = load_file(whole / "model.safetensors"), load_file(broken / "model.safetensors")
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    one, two = (
+        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for run in (whole, broken)
+    )
+    assert all(torch.equal(one[k], two[k]) for k in one), "the last epoch's state differs"
+    assert without_time(whole) == without_time(broken)
+    first, second = (json.loads((run / "metrics.json").read_text()) for run in (whole, broken))
+    for metrics in (first, second):
+        del metrics["cost"]["seconds"], metrics["cost"]["peak_memory"]
+    assert first == second
+
+
+STREAMED = {"stream": True, "workers": 2}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"workers": 1},
+        STREAMED,
+        {"method": {"name": "relearning", "every": 0.3}},
+        {"method": "amco", "budget": {"updates": 40}},
+    ],
+    ids=["loader", "worker", "stream", "collects an epoch", "budget"],
+)
+def test_an_epoch_goes_on_where_it_was(manifest, tmp_path, monkeypatch, options):
+    if options.get("stream"):
+        pyarrow.parquet.write_table(pyarrow.csv.read_csv(manifest), tmp_path / "shard.parquet")
+        options = options | {"stream": str(tmp_path / "shard.parquet"), "buffer": 40}
+    method = {"name": "mla", "order": "weakest", "reset": "never"}
+    common = {"epochs": 4, "batch_size": 16, "seed": 3, "quiet": True, "report": False, "method": method}
+    common |= options
+    whole = altuna.fit(manifest, out=tmp_path / "whole", **common)
+
+    batches = []
+    train_on = Training._train_on
+
+    def stopped(self, batch, number):
+        batches.append((self.current_epoch, number))
+        if number == 3 and self.current_epoch < 2 and batches.count(batches[-1]) == 1:
+            raise KeyboardInterrupt
+        train_on(self, batch, number)
+
+    monkeypatch.setattr(Training, "_train_on", stopped)
+    common |= {"out": tmp_path / "broken", "checkpoint_every": 2, "resume": True}
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            altuna.fit(manifest, **common)
+    altuna.fit(manifest, **common)
+    assert batches[:6] == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 2), (0, 3)]
+    assert len(batches) == len({*batches}) + 4
+    one, two = (
+        torch.load(tmp_path / run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for run in ("whole", "broken")
+    )
+    assert not [k for k in one if not torch.equal(one[k], two[k])]
+    rows = zip(without_time(whole), without_time(tmp_path / "broken"), strict=True)
+    assert not {name for one, two in rows for name in one if one[name] != two[name]}
+
+
+def test_a_kill_between_the_two_checkpoints_loses_neither(manifest, tmp_path, monkeypatch):
+    common = {"epochs": 1, "batch_size": 16, "quiet": True, "report": False}
+    whole, run = (tmp_path / name for name in ("whole", "broken"))
+    altuna.fit(manifest, out=whole, **common)
+    save, epochs = Trainer.save_checkpoint, []
+
+    def killed(trainer, path, *more, **named):
+        if path.name == "best.ckpt":
+            raise KeyboardInterrupt
+        save(trainer, path, *more, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "save_checkpoint", killed)
+        with pytest.raises(KeyboardInterrupt):
+            altuna.fit(manifest, out=run, **common)
+    monkeypatch.setattr(Training, "on_train_epoch_end", epochs.append)
+    altuna.fit(manifest, out=run, resume=True, **common)
+    assert not epochs  # nothing was left to train
+    one, two = (load_file(folder / "model.safetensors") for folder in (whole, run))
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_refused(manifest, tmp_path):
+    common = {"epochs": 1, "quiet": True, "report": False, "out": tmp_path / "run"}
+    last = altuna.fit(manifest, **common) / "checkpoints" / "last.ckpt"
+    content = torch.load(last, weights_only=True)
+    del content["trained"]
+    torch.save(content, last)
+    with pytest.raises(UserError, match="not a checkpoint of this run"):
+        altuna.fit(manifest, resume=True, **common)
+
+
+def test_a_finished_run_is_resumed_for_nothing(manifest, tmp_path):
+    run = tmp_path / "run"
+    assert fit(manifest, run).wait(300) == 0
+    before = (run / "model.safetensors").read_bytes()
+    process = fit(manifest, run, "--resume")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert (run / "model.safetensors").read_bytes() == before
+    assert epochs_done(run) == EPOCHS
+
+
+def test_other_options_are_not_resumed(manifest, tmp_path):
+    run = tmp_path / "run"
+    assert fit(manifest, run).wait(300) == 0
+    process = fit(manifest, run, "--resume", "--lr", "0.5")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert "lr" in err
+    assert len(err.splitlines()) == 1
+    process = fit(manifest, run)
+    _out, err = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert "--resume" in err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows[:-1],
+        lambda rows: [*rows[:-1], rows[-1].replace("class 2", "class 1")],
+        lambda rows: [*rows[:-1], rows[-1].replace("119", "120")],
+        lambda rows: [
+            *rows[:-2],
+            ",".join([*rows[-2].split(",")[:2], "", *rows[-2].split(",")[3:]]),
+            rows[-1],
+        ],
+    ],
+    ids=["a row less", "another label", "another sample", "a cell less"],
+)
+def test_other_data_are_not_resumed(change, manifest, tmp_path):
+    data, options = tmp_path / "samples.csv", {"epochs": 1, "quiet": True, "report": False}
+    rows = manifest.read_text().splitlines()
+    data.write_text("\n".join(rows))
+    altuna.fit(data, out=tmp_path / "run", **options)
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    data.write_text("\n".join(change(rows)))
+    with pytest.raises(UserError, match=r"last\.ckpt: the data are not those that the training began with"):
+        altuna.fit(data, out=tmp_path / "run", resume=True, **options)
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_epochs_draw_from_seed_and_epoch_alone():
+    from altuna.data.dataset import BatchSampler
+
+    sampler = BatchSampler(10, 4, shuffle_seed=1)
+    sampler.set_epoch(2)
+    first = np.concatenate([*sampler])
+    assert np.array_equal(first, np.concatenate([*sampler]))
+    sampler.set_epoch(3)
+    assert not np.array_equal(first, np.concatenate([*sampler]))
+    assert np.array_equal(np.sort(first), np.arange(10))
