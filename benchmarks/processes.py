@@ -46,7 +46,7 @@ class Timed(Training):
 
     seconds: list[float]
 
-    def training_step(self, batch: Any, number: int) -> None:  # noqa: D102
+    def training_step(self, batch: Any, number: int) -> None:
         start = time.perf_counter()
         super().training_step(batch, number)
         self.seconds.append(time.perf_counter() - start)

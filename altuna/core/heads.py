@@ -49,7 +49,7 @@ class SharedHead(Head):
         super().__init__(sizes, num_classes)
         self.linear = nn.Linear(sizes[0], num_classes)
 
-    def forward(self, i: int, features: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, i: int, features: Tensor) -> Tensor:
         logits: Tensor = self.linear(features)
         return logits
 
@@ -70,7 +70,7 @@ class SharedJointHead(SharedHead):
             nn.Linear(sum(sizes), sizes[0]), nn.ReLU(), nn.Linear(sizes[0], num_classes)
         )
 
-    def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:  # noqa: D102
+    def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:
         logits: Tensor = self.network(_side_by_side(features, rows, size, self.sizes))
         return logits
 
@@ -82,7 +82,7 @@ class SeparateHeads(Head):
         super().__init__(sizes, num_classes)
         self.linears = nn.ModuleList(nn.Linear(size, num_classes) for size in sizes)
 
-    def forward(self, i: int, features: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, i: int, features: Tensor) -> Tensor:
         logits: Tensor = self.linears[i](features)
         return logits
 
@@ -99,11 +99,11 @@ class ConcatHead(Head):
         super().__init__(sizes, num_classes)
         self.linear = nn.Linear(sum(sizes), num_classes)
 
-    def forward(self, i: int, features: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, i: int, features: Tensor) -> Tensor:
         weight = torch.split(self.linear.weight, list(self.sizes), dim=1)[i]
         return nn.functional.linear(features, weight, self.linear.bias / len(self.sizes))
 
-    def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:  # noqa: D102
+    def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:
         logits: Tensor = self.linear(_side_by_side(features, rows, size, self.sizes))
         return logits
 
@@ -118,7 +118,7 @@ class MultitaskHead(ConcatHead):
         super().__init__(sizes, num_classes)
         self.linears = nn.ModuleList(nn.Linear(size, num_classes) for size in sizes)
 
-    def forward(self, i: int, features: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, i: int, features: Tensor) -> Tensor:
         logits: Tensor = self.linears[i](features)
         return logits
 
@@ -128,7 +128,7 @@ class SumHead(SeparateHeads):
 
     is_joint = True
 
-    def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:  # noqa: D102
+    def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:
         return _total({i: self(i, f) for i, f in features.items()}, rows, size, self.num_classes)
 
 
@@ -138,7 +138,7 @@ class ConfidenceHead(SumHead):
     The energy of its logits as a modality's quality (QMF, Zhang et al., 2023, arXiv 2306.02050).
     """
 
-    def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:  # noqa: D102
+    def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:
         logits = {i: self(i, f) for i, f in features.items()}
         # Not by logsumexp, which looks at how many rows there are: a graph cannot.
         energies = {i: (z - z.log_softmax(1)).detach()[:, :1] for i, z in logits.items()}
@@ -155,7 +155,7 @@ class CosineHead(SumHead):
         super().__init__(sizes, num_classes)
         self.linears = nn.ModuleList(nn.Linear(size, num_classes, bias=False) for size in sizes)
 
-    def forward(self, i: int, features: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, i: int, features: Tensor) -> Tensor:
         weight = self.linears[i].weight
         assert isinstance(weight, Tensor)
         cosine = nn.functional.normalize(features, dim=1) @ nn.functional.normalize(weight, dim=1).T
@@ -173,7 +173,7 @@ class ConditionedHead(Head):
         super().__init__(sizes, num_classes)
         self.linear = nn.Linear(sizes[0], num_classes)
 
-    def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:  # noqa: D102
+    def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:
         d = self.sizes[0]
         total = _total(features, rows, size, d)
         parts = {i: self._condition(i, f, total[rows[i]] - f) for i, f in features.items()}
@@ -235,7 +235,7 @@ class CascadeHead(Head):
         super().__init__(sizes, num_classes)
         self.cascade = Cascade(sum(sizes), self.blocks)
 
-    def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:  # noqa: D102
+    def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:
         return self.judge(self.imagine(features, rows, size))
 
     def beside(
@@ -265,7 +265,7 @@ class CRAHead(CascadeHead):
         super().__init__(sizes, num_classes)
         self.linear = nn.Linear(sum(sizes), num_classes)
 
-    def judge(self, view: Imagined) -> Tensor:  # noqa: D102
+    def judge(self, view: Imagined) -> Tensor:
         logits: Tensor = self.linear(torch.where(view.has, view.given, view.features))
         return logits
 
@@ -279,7 +279,7 @@ class MMINHead(CascadeHead):
         super().__init__(sizes, num_classes)
         self.linear = nn.Linear(self.cascade.latent_size, num_classes)
 
-    def judge(self, view: Imagined) -> Tensor:  # noqa: D102
+    def judge(self, view: Imagined) -> Tensor:
         logits: Tensor = self.linear(view.latents)
         return logits
 

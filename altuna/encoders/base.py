@@ -122,7 +122,7 @@ class OverTime(nn.Module):
         self.network, self.out_features = network, _size(network)
         self.frozen = getattr(network, "frozen", False)
 
-    def forward(self, clips: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, clips: Tensor) -> Tensor:
         features: Tensor = self.network(clips.flatten(0, 1))
         return features.view(*clips.shape[:2], -1).mean(1)
 

@@ -72,7 +72,7 @@ class CAVMAE(nn.Module):
         """Load released weights; raise UserError if they are none."""
         load_weights(self, path, self._name, _BESIDE)
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         embedded = self.embedding(x).flatten(2).transpose(1, 2) + self.place + self.modality
         hidden: Tensor = self.transformer(embedded)
         return hidden.mean(1)

@@ -51,7 +51,7 @@ class Pixels(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def forward(self, pixels: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, pixels: Tensor) -> Tensor:
         # On whole rows and in place: a channel at a time the arithmetic takes five times as long.
         width = pixels.shape[-2]
         rows = pixels.to(self.mean.dtype, copy=True).flatten(-2)
@@ -81,7 +81,7 @@ class Spectrogram(nn.Module):
         self.shape = (1, bands, shape[0] // hop + 1)
         self.small = reader.seconds <= 2
 
-    def forward(self, wave: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, wave: Tensor) -> Tensor:
         with torch.autocast(wave.device.type, enabled=False):
             wave = wave.to(self.window.dtype) / 32768
             wave = nn.functional.pad(wave, (self.n_fft // 2, self.n_fft // 2))
@@ -118,7 +118,7 @@ class LogMel(Spectrogram):
         super().__init__(reader, shape, mels, n_fft, length, round(0.010 * reader.rate))
         self.register_buffer("filters", _mel_filters(reader.rate, n_fft, mels), persistent=False)
 
-    def scale(self, magnitudes: Tensor) -> Tensor:  # noqa: D102
+    def scale(self, magnitudes: Tensor) -> Tensor:
         return (self.filters @ magnitudes.square() + 1e-6).log()
 
 
@@ -145,13 +145,13 @@ class LogSTFT(Spectrogram):
         super().__init__(reader, shape, n_fft // 2 + 1, n_fft, n_fft, hop or n_fft // 2)
         self.tile = tile
 
-    def forward(self, wave: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, wave: Tensor) -> Tensor:
         if self.tile:
             lengths = until_end(wave).sum(1, keepdim=True).clamp_min(1)
             wave = wave.gather(1, torch.arange(wave.shape[1], device=wave.device) % lengths)
         return super().forward(wave)
 
-    def scale(self, magnitudes: Tensor) -> Tensor:  # noqa: D102
+    def scale(self, magnitudes: Tensor) -> Tensor:
         return (magnitudes + 1e-7).log()
 
 
@@ -197,7 +197,7 @@ class KaldiFbank(nn.Module):
         self.register_buffer("window", torch.hann_window(length, periodic=False), persistent=False)
         self.register_buffer("filters", _kaldi_filters(reader.rate, self.n_fft, mels), persistent=False)
 
-    def forward(self, wave: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, wave: Tensor) -> Tensor:
         length, frames = len(self.window), self.shape[-1]
         last = length + (frames - 1) * self.hop
         whole = (until_end(wave).sum(1) - length) // self.hop + 1
@@ -267,7 +267,7 @@ class Tokens(nn.Module):
         super().__init__()
         self.shape, self.tokens = shape, reader.tokens
 
-    def forward(self, tokens: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, tokens: Tensor) -> Tensor:
         return tokens
 
 
@@ -298,5 +298,5 @@ class Standardise(nn.Module):
         self.mean.copy_(torch.from_numpy(present.mean(axis=0).filled(0.0)))
         self.std.copy_(torch.from_numpy(np.where(std > 1e-12, std, 1.0)))
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         return ((x.to(self.mean.dtype) - self.mean) / self.std).nan_to_num(0).clamp(-self.LIMIT, self.LIMIT)

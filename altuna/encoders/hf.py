@@ -77,7 +77,7 @@ class Backbone(nn.Module):
         """Set the training mode; a frozen model stays as it is in use (no dropout)."""
         return super().train(mode and not self.frozen)
 
-    def forward(self, inputs: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, inputs: Tensor) -> Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             if self.kind == "audio" and inputs.dim() == 2:
                 return self._of_waves(inputs)
@@ -138,7 +138,7 @@ class Waves(nn.Module):
         super().__init__()
         self.normalise, self.shape = normalise, shape
 
-    def forward(self, wave: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, wave: Tensor) -> Tensor:
         there = until_end(wave)
         x = wave.float() / 32768
         if not self.normalise:
@@ -159,7 +159,7 @@ class Extracted(nn.Module):
         self.extractor = extractor
         self.shape = tuple(self(torch.zeros(1, *shape, dtype=torch.int16)).shape[1:])
 
-    def forward(self, wave: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, wave: Tensor) -> Tensor:
         waves = [*(wave.cpu().numpy().astype(np.float32) / 32768)]
         given = self.extractor(waves, sampling_rate=self.extractor.sampling_rate, return_tensors="pt")
         inputs: Tensor = given[self.extractor.model_input_names[0]]

@@ -129,7 +129,7 @@ class M3AEImage(M3AE):
         if weights:
             self.load(weights)
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         return self.encode(self.embedding(patches(x, PATCH)) + self.places)
 
 
@@ -173,7 +173,7 @@ class M3AEText(M3AE):
         if weights:
             self.load(weights)
 
-    def forward(self, tokens: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, tokens: Tensor) -> Tensor:
         there = tokens > 0
         longest = until_longest(there)
         tokens, there = tokens[:, :longest], there[:, :longest]

@@ -71,7 +71,7 @@ class ResNet(nn.Module):
         self.format = torch.channels_last if width >= 16 else torch.contiguous_format
         self.to(memory_format=self.format)  # type: ignore[call-overload]
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         x = x.contiguous(memory_format=self.format)
         lack = [max(0, self.least - side) for side in x.shape[2:]]
         if any(lack):

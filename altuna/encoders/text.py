@@ -36,7 +36,7 @@ class TextSmall(nn.Module):
             nn.ReLU(),
         )
 
-    def forward(self, tokens: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, tokens: Tensor) -> Tensor:
         count = (tokens > 0).sum(1, keepdim=True).clamp_min(1)
         features: Tensor = self.network(self._sum(tokens) / count)
         return features

@@ -19,7 +19,7 @@ class Block(nn.Module):
         self.qkv, self.proj = nn.Linear(dimension, 3 * dimension), nn.Linear(dimension, dimension)
         self.fc1, self.fc2 = nn.Linear(dimension, 4 * dimension), nn.Linear(4 * dimension, dimension)
 
-    def forward(self, x: Tensor, there: Tensor | None) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor, there: Tensor | None) -> Tensor:
         n, length, dimension = x.shape
         q, k, v = self.qkv(self.norm1(x)).view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(q, k, v, there)

@@ -45,10 +45,10 @@ class RandomResizedCrop(Transform):
         self.size = None if size is None else int(_check("size", size, 1, 1e4))
         self.scale, self.ratio = _check("scale", scale, 1e-3, 1), _check("ratio", ratio, 1, 100)
 
-    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:  # noqa: D102
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (*shape[:-3], *self._sides(shape), 3)
 
-    def change(self, x: Tensor) -> Tensor:  # noqa: D102
+    def change(self, x: Tensor) -> Tensor:
         height, width = x.shape[-3:-1]
         # Drawn on the CPU: the parts' borders are needed there, and waiting for a device would cost more.
         area, stretch, top, left = torch.rand(4, len(x)).double()
@@ -62,7 +62,7 @@ class RandomResizedCrop(Transform):
         parts = [_resize(one[..., t:b, a:z, :], sides) for one, (t, b, a, z) in zip(x, borders, strict=True)]
         return torch.stack(parts)
 
-    def keep(self, x: Tensor) -> Tensor:  # noqa: D102
+    def keep(self, x: Tensor) -> Tensor:
         return x if self.shape(x.shape) == x.shape else _resize(x, self._sides(x.shape))
 
     def _sides(self, shape: tuple[int, ...]) -> tuple[int, int]:
@@ -83,7 +83,7 @@ class Flip(Transform):
 
     stage = "cell"
 
-    def change(self, x: Tensor) -> Tensor:  # noqa: D102
+    def change(self, x: Tensor) -> Tensor:
         mirrored = _per_sample(torch.rand(len(x), device=x.device) < 0.5, x)
         return torch.where(mirrored, x.flip(-2), x)
 
@@ -105,7 +105,7 @@ class ColorJitter(Transform):
             _check("saturation", saturation, 0, 1),
         )
 
-    def change(self, x: Tensor) -> Tensor:  # noqa: D102
+    def change(self, x: Tensor) -> Tensor:
         brightness, contrast, saturation = (
             _per_sample(_uniform(1 - strength, 1 + strength, len(x), like=x), x)
             for strength in self.strengths
@@ -135,7 +135,7 @@ class RandomAffine(Transform):
         self.degrees, self.scale = _check("degrees", degrees, 0, 180), _check("scale", scale, 0, 10)
         self.shift, self.flip = _check("shift", shift, 0, 1), flip
 
-    def change(self, x: Tensor) -> Tensor:  # noqa: D102
+    def change(self, x: Tensor) -> Tensor:
         n = len(x)
         angle, zoom, dx, dy = _uniform(-1, 1, 4, n, like=x).unbind()
         angle = angle * math.radians(self.degrees)
@@ -166,7 +166,7 @@ class SpecAugment(Transform):
         super().__init__()
         self.shares = (_check("frequency", frequency, 0, 1), _check("time", time, 0, 1))
 
-    def change(self, x: Tensor) -> Tensor:  # noqa: D102
+    def change(self, x: Tensor) -> Tensor:
         keep = torch.ones_like(x, dtype=torch.bool)
         for axis, share in zip((2, 3), self.shares, strict=True):
             n, size = len(x), x.shape[axis]
@@ -191,7 +191,7 @@ class WaveformNoise(Transform):
         super().__init__()
         self.snr = _check("snr", snr, -30, 200)
 
-    def change(self, x: Tensor) -> Tensor:  # noqa: D102
+    def change(self, x: Tensor) -> Tensor:
         wave = x.float()
         ratio = _uniform(self.snr, self.snr + 30, len(x), 1, like=x)
         loudness = wave.square().mean(1, keepdim=True).sqrt()
@@ -211,7 +211,7 @@ class TokenDropout(Transform):
         super().__init__()
         self.share = _check("share", share, 0, 1)
 
-    def change(self, x: Tensor) -> Tensor:  # noqa: D102
+    def change(self, x: Tensor) -> Tensor:
         keep = torch.rand(x.shape, device=x.device) >= self.share
         keep[:, 0] = True
         return x * keep
@@ -228,5 +228,5 @@ class VectorNoise(Transform):
         super().__init__()
         self.std = _check("std", std, 0, 1e6)
 
-    def change(self, x: Tensor) -> Tensor:  # noqa: D102
+    def change(self, x: Tensor) -> Tensor:
         return x + self.std * torch.randn_like(x)

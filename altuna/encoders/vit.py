@@ -50,6 +50,6 @@ class ViT(nn.Module):
             add_pooling_layer=False,
         )
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         hidden: Tensor = self.network(x).last_hidden_state
         return hidden[:, 1:].mean(1)

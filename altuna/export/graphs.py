@@ -30,7 +30,7 @@ class Branch(nn.Module):
         super().__init__()
         self.encoder, self.adapter = model.encoders[i], model.adapters[i]
 
-    def forward(self, cells: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, cells: Tensor) -> Tensor:
         features: Tensor = self.adapter(self.encoder(cells))
         return features
 

@@ -61,7 +61,7 @@ class AGM(JointMethod):
         self.register_buffer("mean_loss", torch.zeros(len(model.modalities)))
         self.register_buffer("batches", torch.zeros(len(model.modalities)))
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:
         self._forward(turn, batch)
 
         def answer(present: tuple[str, ...]) -> Tensor:

@@ -48,7 +48,7 @@ class AMCo(JointMethod):
             raise ValueError(f"sigma must be between 0 and 1, got {sigma}")
         self.epsilon, self.sigma = epsilon, sigma
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:
         self._forward(turn, batch)
         clock = self.clock
         rate = mask_rate((clock.epoch + clock.batch / clock.batches) / clock.epochs, self.epsilon)

@@ -143,10 +143,10 @@ class JointMethod(Method):
     head = "concat"
     least = 2
 
-    def turns(self, batch: Batch) -> Iterable[Turn]:  # noqa: D102
+    def turns(self, batch: Batch) -> Iterable[Turn]:
         yield Turn(tuple(m for m in self.model.modalities if m in batch.inputs))
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor | dict[str, Tensor]:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor | dict[str, Tensor]:
         self._forward(turn, batch)
         assert turn.joint is not None
         return cross_entropy(turn.joint, batch.labels)

@@ -40,7 +40,7 @@ class CML(JointMethod):
             raise ValueError(f"calibration must not be negative, got {calibration}")
         self.calibration = calibration
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:
         loss = super().loss(turn, batch)
         assert isinstance(loss, Tensor)
         assert turn.joint is not None

@@ -87,7 +87,7 @@ class G2D(Taught):
             terms.append(self.logit_weight * distillation(student, logits, self.temperature))
         return torch.stack(terms).sum()
 
-    def modify_gradients(self, turn: Turn, batch: Batch) -> None:  # noqa: D102
+    def modify_gradients(self, turn: Turn, batch: Batch) -> None:
         if turn.kind == KIND:
             return
         leading = prioritized(self._score, self._leaders())

@@ -73,11 +73,11 @@ class GBlending(JointMethod):
         self.register_buffer("totals", torch.zeros(2, number))
         self.register_buffer("counts", torch.zeros(2, number))
 
-    def turns(self, batch: Batch) -> Iterable[Turn]:  # noqa: D102
+    def turns(self, batch: Batch) -> Iterable[Turn]:
         keep = lots(batch.indices) >= self.held_out
         return super().turns(batch.take(keep)) if keep.any() else ()
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:
         keep = lots(batch.indices) >= self.held_out
         losses = self._losses(turn, batch.take(keep), 0)
         if not keep.all():
@@ -98,7 +98,7 @@ class GBlending(JointMethod):
             self.counts[row, k] += len(answers[k][1])
         return losses
 
-    def after_epoch(self) -> None:  # noqa: D102
+    def after_epoch(self) -> None:
         length = max(1, round(self.clock.epochs / self.super_epochs))
         due = self.clock.epoch == 0 or (self.clock.epoch + 1) % length == 0
         if due and self.counts.all():

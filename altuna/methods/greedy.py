@@ -68,7 +68,7 @@ class Greedy(JointMethod):
         for i, size in enumerate(model.head.sizes):
             self.register_buffer(f"mean{i}", torch.zeros(size))
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:
         self._forward(turn, batch)
         assert turn.joint is not None
         slowest = self.model.modalities[int(self.slowest)]
@@ -81,7 +81,7 @@ class Greedy(JointMethod):
             return cross_entropy(turn.joint, batch.labels)
         return cross_entropy(self._alone(slowest, turn.features[slowest]), batch.labels_of(slowest))
 
-    def modify_gradients(self, turn: Turn, batch: Batch) -> None:  # noqa: D102
+    def modify_gradients(self, turn: Turn, batch: Batch) -> None:
         self.moved += torch.stack([self._movement(i) for i in range(len(self.moved))])
         speed = speeds(self.moved)
         difference = speed.max() - speed.min()

@@ -62,7 +62,7 @@ class LFM(JointMethod):
         self.schedule, self.rate = schedule, rate
         self.register_buffer("alpha", torch.tensor(0.95))
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor | dict[str, Tensor]:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor | dict[str, Tensor]:
         classification = super().loss(turn, batch)
         assert isinstance(classification, Tensor)
         if self.schedule == "heuristic":
@@ -77,7 +77,7 @@ class LFM(JointMethod):
         }
         return losses if self.schedule == "learned" else torch.stack([*losses.values()]).sum()
 
-    def modify_gradients(self, turn: Turn, batch: Batch) -> None:  # noqa: D102
+    def modify_gradients(self, turn: Turn, batch: Batch) -> None:
         if not turn.gradients:
             return
         alpha, alignment = turn.log["alpha"], turn.gradients["alignment"]

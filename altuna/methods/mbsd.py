@@ -42,7 +42,7 @@ class MBSD(JointMethod):
             raise ValueError(f"distillation must not be negative, got {distillation}")
         self.distillation = distillation
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:
         loss = super().loss(turn, batch)
         assert isinstance(loss, Tensor)
         for m, logits in turn.logits.items():

@@ -78,7 +78,7 @@ class MLA(Method):
         """The shared head's weight [C, d]."""
         return self._head[0].linear.weight
 
-    def turns(self, batch: Batch) -> Iterable[Turn]:  # noqa: D102
+    def turns(self, batch: Batch) -> Iterable[Turn]:
         self._previous = None
         if self.reset == "batch" or (self.reset == "epoch" and self.clock.batch == 0):
             self.projector.reset()
@@ -96,7 +96,7 @@ class MLA(Method):
             turns.reverse()
         return turns
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:
         loss = super().loss(turn, batch)
         assert isinstance(loss, Tensor)
         if turn.wants_log and self._previous is not None:
@@ -107,7 +107,7 @@ class MLA(Method):
             self.running_loss[number] = torch.where(old.isinf(), seen, 0.9 * old + 0.1 * seen)
         return loss
 
-    def modify_gradients(self, turn: Turn, batch: Batch) -> None:  # noqa: D102
+    def modify_gradients(self, turn: Turn, batch: Batch) -> None:
         weight = self.weight
         assert weight.grad is not None
         projected = weight.grad if self.project == "off" else self.projector.project(weight.grad)
@@ -119,7 +119,7 @@ class MLA(Method):
         elif self.project == "step":
             self._before = weight.detach().clone()
 
-    def after_step(self, turn: Turn, batch: Batch) -> None:  # noqa: D102
+    def after_step(self, turn: Turn, batch: Batch) -> None:
         features = turn.features[turn.name].detach()
         if self.project == "step":
             with torch.no_grad():

@@ -48,12 +48,12 @@ class MLAJoint(Method):
         self.project = project
         self.projector = OrthogonalProjector(model.head.linear.in_features, alpha)
 
-    def turns(self, batch: Batch) -> Iterable[Turn]:  # noqa: D102
+    def turns(self, batch: Batch) -> Iterable[Turn]:
         yield from super().turns(batch)
         if self._whole(batch).any():
             yield Turn(self.model.modalities, kind="joint")
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor | dict[str, Tensor]:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor | dict[str, Tensor]:
         if not turn.kind:
             return super().loss(turn, batch)
         self._forward(turn, batch)
@@ -61,13 +61,13 @@ class MLAJoint(Method):
         whole = self._whole(batch)
         return cross_entropy(turn.joint[whole], batch.labels[whole])
 
-    def modify_gradients(self, turn: Turn, batch: Batch) -> None:  # noqa: D102
+    def modify_gradients(self, turn: Turn, batch: Batch) -> None:
         weight = self._head[0].linear.weight
         if not turn.kind and self.project:
             assert weight.grad is not None
             weight.grad = self.projector.project(weight.grad)
 
-    def after_step(self, turn: Turn, batch: Batch) -> None:  # noqa: D102
+    def after_step(self, turn: Turn, batch: Batch) -> None:
         if not turn.kind and self.project:
             self.projector.update(turn.features[turn.name].detach())
 

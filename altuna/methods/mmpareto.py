@@ -56,13 +56,13 @@ class MMPareto(JointMethod):
             raise ValueError(f"gamma must be positive, got {gamma}")
         self.gamma = gamma
 
-    def loss(self, turn: Turn, batch: Batch) -> dict[str, Tensor]:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> dict[str, Tensor]:
         joint = super().loss(turn, batch)
         assert isinstance(joint, Tensor)
         own = {f"unimodal {m}": cross_entropy(z, batch.labels_of(m)) for m, z in turn.logits.items()}
         return {"joint": joint, **own}
 
-    def modify_gradients(self, turn: Turn, batch: Batch) -> None:  # noqa: D102
+    def modify_gradients(self, turn: Turn, batch: Batch) -> None:
         for m in turn.modalities:
             parameters = [p for p in self._encoder_parameters(m) if p.grad is not None]
             if not parameters:  # a frozen encoder

@@ -33,7 +33,7 @@ class ModalityDropout(JointMethod):
             raise ValueError(f"p must be between 0 and 1, got {p}")
         self.p = p
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:
         left = batch.thinned(self.p)
         turn.modalities = tuple(m for m in turn.modalities if m in left.inputs)
         loss = super().loss(turn, left)

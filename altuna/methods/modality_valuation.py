@@ -51,7 +51,7 @@ class ModalityValuation(JointMethod):
         self.warmup, self.rate = warmup, rate
         self.contributions = SampleMemory(len(model.modalities), initial=1.0)
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:
         self._forward(turn, batch)
         assert turn.joint is not None
         before = self.contributions.read(batch.indices)

@@ -47,7 +47,7 @@ class OGM(JointMethod):
             raise ValueError(f"alpha must not be negative, got {alpha}")
         self.alpha, self.modulated = alpha, range(modulation_starts, modulation_ends + 1)
 
-    def modify_gradients(self, turn: Turn, batch: Batch) -> None:  # noqa: D102
+    def modify_gradients(self, turn: Turn, batch: Batch) -> None:
         if self.clock.epoch not in self.modulated or len(turn.modalities) < 2:
             return
         labels = {m: batch.labels_of(m) for m in turn.modalities}

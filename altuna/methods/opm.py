@@ -65,7 +65,7 @@ class OPM(JointMethod):
         self.q_base, self.lam, self.execute = q_base, lam, execute
         self.modulation_starts = modulation_starts
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:
         self._forward(turn, batch)
         assert turn.joint is not None
         if self.clock.epoch < self.modulation_starts or torch.rand(()) >= self.execute:

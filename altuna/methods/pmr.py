@@ -58,7 +58,7 @@ class PMR(JointMethod):
         self.alpha, self.mu, self.entropy_epochs, self.momentum = alpha, mu, entropy_epochs, momentum
         self.prototypes = nn.ModuleList(Prototypes(model.num_classes, size) for size in model.head.sizes)
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:
         loss = super().loss(turn, batch)
         assert isinstance(loss, Tensor)
         similarity, labels = {}, {}
@@ -74,11 +74,11 @@ class PMR(JointMethod):
                 loss = loss - self.mu * faster * entropy(similarity[m])
         return loss
 
-    def after_step(self, turn: Turn, batch: Batch) -> None:  # noqa: D102
+    def after_step(self, turn: Turn, batch: Batch) -> None:
         for m, features in turn.features.items():
             self._of(m).add(features, batch.labels_of(m))
 
-    def after_epoch(self) -> None:  # noqa: D102
+    def after_epoch(self) -> None:
         for m in self.model.modalities:
             self._of(m).renew(self.momentum)
 

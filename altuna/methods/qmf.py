@@ -46,7 +46,7 @@ class QMF(JointMethod):
         self.ranking = ranking
         self.memory = SampleMemory(len(model.modalities), initial=-1.0)  # -1: never met; losses are positive
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:
         loss = super().loss(turn, batch)
         assert isinstance(loss, Tensor)
         history = self.memory.read(batch.indices)

@@ -75,7 +75,7 @@ class ReconBoost(Method):
         self.agreement, self.consolidation = agreement, consolidation
         self.register_buffer("length", torch.tensor(stage_epochs + rectify_epochs))
 
-    def turns(self, batch: Batch) -> Iterable[Turn]:  # noqa: D102
+    def turns(self, batch: Batch) -> Iterable[Turn]:
         modalities, usual = self.model.modalities, self.stage_epochs + self.rectify_epochs
         if self.clock.epoch == 0:  # once: what a budget allows is only estimated, and anew in every epoch
             self.length.fill_(min(usual, max(1, self.clock.epochs // (2 * len(modalities)))))
@@ -86,7 +86,7 @@ class ReconBoost(Method):
         if present := tuple(m for m in chosen if m in batch.inputs):
             yield Turn(present, kind="" if boosts else "rectify")
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:
         self._forward(turn, batch)
         if turn.kind:
             assert turn.joint is not None

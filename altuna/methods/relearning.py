@@ -72,17 +72,17 @@ class Relearning(JointMethod):
         self._features = {(m, held): Collected() for m in model.modalities for held in (True, False)}
         self._saved = torch.nn.ModuleList(self._features.values())
 
-    def turns(self, batch: Batch) -> Iterable[Turn]:  # noqa: D102
+    def turns(self, batch: Batch) -> Iterable[Turn]:
         # Not after the epoch, whose best weights are still to be saved.
         if self.clock.batch == 0 and self.weights.any():
             self._restart()
         trained = batch.take(lots(batch.indices) >= self.held)
         return super().turns(trained) if trained.inputs else []
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor | dict[str, Tensor]:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor | dict[str, Tensor]:
         return super().loss(turn, batch.take(lots(batch.indices) >= self.held))
 
-    def after_step(self, turn: Turn, batch: Batch) -> None:  # noqa: D102
+    def after_step(self, turn: Turn, batch: Batch) -> None:
         if not self._diagnoses():
             return
         lot = lots(batch.indices)
@@ -92,7 +92,7 @@ class Relearning(JointMethod):
                 for m, x in part.inputs.items():
                     self._features[m, held].add(self.model.encode(m, x), part.labels_of(m))
 
-    def after_epoch(self) -> None:  # noqa: D102
+    def after_epoch(self) -> None:
         for i, m in enumerate(self.model.modalities if self._diagnoses() else ()):
             kinds = [self._features[m, held] for held in (True, False)]
             if all(collected.parts for collected in kinds):

@@ -29,7 +29,7 @@ class Unimodal(Method):
             raise ValueError(f"the model has {', '.join(model.modalities)}, not {modality!r} alone")
 
     @classmethod
-    def select(cls, modalities: Sequence[str], **options: object) -> tuple[str, ...]:  # noqa: D102
+    def select(cls, modalities: Sequence[str], **options: object) -> tuple[str, ...]:
         modality = options.get("modality") or modalities[0]
         if modality not in modalities:
             known = ", ".join(modalities)

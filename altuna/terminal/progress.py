@@ -16,7 +16,7 @@ class TrainingProgress(Callback):
     bar: Progress | None = None
     task: TaskID
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -32,7 +32,7 @@ class TrainingProgress(Callback):
         self.on_train_epoch_start(trainer, pl_module)  # not called when resumed within an epoch
         self.bar.start()
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self.bar is not None
         epochs: int = pl_module.expected_epochs  # type: ignore[assignment]
         self.bar.update(
@@ -41,21 +41,21 @@ class TrainingProgress(Callback):
             total=int(trainer.num_training_batches) * epochs,
         )
 
-    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: D102
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
         assert self.bar is not None
         self.bar.advance(self.task)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self.bar is not None
         start = "val/accuracy/"
         row: dict[str, float] = pl_module.history[-1]  # type: ignore[assignment, index]
         shown = [f"{k.removeprefix(start)} {v:.0%}" for k, v in row.items() if k.startswith(start)]
         self.bar.update(self.task, accuracies=" ".join(["val:", *shown[1:], *shown[:1]]))
 
-    def on_exception(self, *args: Any) -> None:  # noqa: D102
+    def on_exception(self, *args: Any) -> None:
         if self.bar is not None:
             self.bar.stop()  # gives a terminal its cursor back
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self.bar is not None:
             self.bar.stop()

@@ -106,7 +106,7 @@ class Training(LightningModule):
         self._means: dict[str, Mean] = defaultdict(Mean)  # of figures, over the epoch's batches
         self._outputs: list[tuple[Outputs, Features]] = []
 
-    def configure_optimizers(self) -> Any:  # noqa: D102
+    def configure_optimizers(self) -> Any:
         optimizer = OPTIMIZERS[self.optimizer](self._groups(), self.lr, self.weight_decay)
         total = self._total()
         warm = max(1, int(total) // 20)
@@ -188,11 +188,11 @@ class Training(LightningModule):
             self._frozen = weights_digest(frozen)
         return self._frozen
 
-    def on_train_start(self) -> None:  # noqa: D102
+    def on_train_start(self) -> None:
         self._stop_if_spent()  # resumed after its last epoch
         self._begin()
 
-    def on_train_epoch_start(self) -> None:  # noqa: D102
+    def on_train_epoch_start(self) -> None:
         self._before, self._trained, self._flops = 0.0, 0, 0
         self._begin()
 
@@ -202,13 +202,11 @@ class Training(LightningModule):
         self.method.clock.epochs = self.expected_epochs
         self.method.clock.batches = int(self.trainer.num_training_batches)
 
-    def transfer_batch_to_device(  # noqa: D102
-        self, batch: Batch, device: torch.device, dataloader_idx: int
-    ) -> Batch:
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         with _memory_watched("copying a batch to the device", len(batch)):
             return batch.to(device, non_blocking=device.type == "cuda")  # from page-locked memory
 
-    def training_step(self, batch: Batch, number: int) -> None:  # noqa: D102
+    def training_step(self, batch: Batch, number: int) -> None:
         self.gone = number + 1
         if not len(batch):  # of a stream: nothing in its rows could be read
             return
@@ -281,7 +279,7 @@ class Training(LightningModule):
                 p.grad = gradient.clone() if p.grad is None else p.grad.add_(gradient)
         return torch.stack([loss.detach() for loss in losses.values()]).sum()
 
-    def on_train_epoch_end(self) -> None:  # noqa: D102
+    def on_train_epoch_end(self) -> None:
         means = {name: mean.value() for name, mean in self._means.items()}
         self._means.clear()
         for name, mean in means.items():
@@ -300,14 +298,14 @@ class Training(LightningModule):
         for logger in self.loggers:
             logger.log_metrics(figures, batches)
 
-    def on_validation_epoch_start(self) -> None:  # noqa: D102
+    def on_validation_epoch_start(self) -> None:
         self.average_buffers()
 
     def average_buffers(self) -> None:
         """Agree on what encoders keep beside their weights: each process has met cells of its own."""
         average([b for b in self.buffers() if b.is_floating_point()])
 
-    def validation_step(self, batch: Batch, number: int) -> None:  # noqa: D102
+    def validation_step(self, batch: Batch, number: int) -> None:
         model = self.method.model
         features = {}
         for m, x in batch.inputs.items():
@@ -319,7 +317,7 @@ class Training(LightningModule):
         self._outputs.append((outputs, Features(kept, batch.rows, batch.labels)))
         self._stop_if_asked()
 
-    def on_validation_epoch_end(self) -> None:  # noqa: D102
+    def on_validation_epoch_end(self) -> None:
         model = self.method.model
         outputs, labels = concatenate([(o, f.labels) for o, f in self._outputs])
         features = Features.joined([f for _, f in self._outputs])
@@ -336,7 +334,7 @@ class Training(LightningModule):
                 row[f"val/accuracy/{name}"] = right.float().mean().item()
         self.history.append(everyone(row)[0])  # that all choose the same epoch, come what may of rounding
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:  # noqa: D102
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"] = self.history
         checkpoint["frozen"], checkpoint["data"] = self.frozen_digest(), self.data
         checkpoint["updates"] = self.updates
@@ -346,7 +344,7 @@ class Training(LightningModule):
         checkpoint["trained"], checkpoint["flops"] = self._trained, sum(everyone(self._flops))
         checkpoint["seconds"] = time.perf_counter() - self._started if self._started else 0.0
 
-    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:  # noqa: D102
+    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         self.history = list(checkpoint["history"])
         self.updates = checkpoint["updates"]
         self._means.update({name: Mean(*state) for name, state in checkpoint["means"].items()})
@@ -382,23 +380,23 @@ class Alike(DDPStrategy):
 
     # Checkpoints have everything whole, so that any number of processes and either strategy can go on.
 
-    def lightning_module_state_dict(self) -> dict[str, Any]:  # noqa: D102
+    def lightning_module_state_dict(self) -> dict[str, Any]:
         return {k: collected(v) for k, v in super().lightning_module_state_dict().items()}
 
-    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:  # noqa: D102
+    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
         state: Any = super().optimizer_state(optimizer)
         return {
             **state,
             "state": {i: {k: collected(v) for k, v in of.items()} for i, of in state["state"].items()},
         }
 
-    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:  # noqa: D102
+    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         assert self.lightning_module is not None
         mine = self.lightning_module.state_dict()
         state = {k: part_of(v, mine.get(k)) for k, v in checkpoint["state_dict"].items()}
         super().load_model_state_dict({"state_dict": state}, strict)
 
-    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:  # noqa: D102
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         states = []
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
             mine = dict(enumerate(p for group in optimizer.param_groups for p in group["params"]))
@@ -412,7 +410,7 @@ class Alike(DDPStrategy):
 class AtomicCheckpointIO(TorchCheckpointIO):
     """A checkpoint appears under its name only when all of it is on disk."""
 
-    def save_checkpoint(  # noqa: D102
+    def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         path = Path(path)
@@ -434,7 +432,7 @@ class LogCsv(Checkpoint):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Training)
         if not trainer.is_global_zero:
             return
@@ -461,7 +459,7 @@ class Checkpoints(Checkpoint):
     def __init__(self, folder: Path, every: int | None = None) -> None:
         self.last, self.best, self.every = folder / "last.ckpt", folder / "best.ckpt", every
 
-    def on_train_batch_end(  # noqa: D102
+    def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, Training)
@@ -471,7 +469,7 @@ class Checkpoints(Checkpoint):
             pl_module.average_buffers()
             trainer.save_checkpoint(self.last)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Training)
         # In this order: of a kill in between it can be told that the best epoch is the last.
         trainer.save_checkpoint(self.last)

@@ -47,7 +47,7 @@ class AudioReader(Reader):
     dtype = np.int16
 
     @property
-    def shape(self) -> tuple[int, ...]:  # noqa: D102
+    def shape(self) -> tuple[int, ...]:
         return (max(1, round(self.rate * self.seconds)),)
 
     @classmethod
@@ -65,13 +65,13 @@ class AudioReader(Reader):
         return cls(rate, seconds or round(min(10.0, max(0.1, longest)), 2))
 
     @classmethod
-    def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:  # noqa: D102
+    def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:
         cut: list[str] = []
         mono, _ = _load(cell, _GLANCE, cut.append)
         if cut or not len(mono):
             raise BadCellError(cut[0] if cut else "no sound in it (0 samples)")
 
-    def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:  # noqa: D102
+    def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:
         mono, rate = _load(cell, self.seconds, note)
         if not len(mono):
             raise BadCellError("no sound in it (0 samples)")

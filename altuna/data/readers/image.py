@@ -39,7 +39,7 @@ class ImageReader(Reader):
     dtype = np.uint8
 
     @property
-    def shape(self) -> tuple[int, ...]:  # noqa: D102
+    def shape(self) -> tuple[int, ...]:
         return (self.size, self.size, 3)
 
     @classmethod
@@ -49,7 +49,7 @@ class ImageReader(Reader):
         return cls(size or usual_size(_side(cell) for cell in sample(cells)))
 
     @classmethod
-    def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:  # noqa: D102
+    def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:
         with _open(cell) as image:
             try:
                 if image.format != "JPEG" or _JPEG_END not in _tail(Path(cell)):
@@ -57,7 +57,7 @@ class ImageReader(Reader):
             except Exception as error:
                 raise _broken(error) from None
 
-    def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:  # noqa: D102
+    def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:
         image = _open(cell)
         if not all(image.size):
             raise BadCellError("has no pixels")

@@ -47,7 +47,7 @@ class TextReader(Reader):
     dtype = np.int32
 
     @property
-    def shape(self) -> tuple[int, ...]:  # noqa: D102
+    def shape(self) -> tuple[int, ...]:
         return (self.length,)
 
     @property
@@ -88,10 +88,10 @@ class TextReader(Reader):
         return cls(tuple(vocabulary), length or min(MAX_LENGTH, max(8, longest)))
 
     @classmethod
-    def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:  # noqa: D102
+    def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:
         text_of(cell, note)
 
-    def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:  # noqa: D102
+    def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:
         known = (self._number.get(token) for token in _tokens(text_of(cell, note)))
         numbers = [*islice(filter(None, known), self.length)] or [1]
         return np.array(numbers + [0] * (self.length - len(numbers)), dtype=np.int32)

@@ -33,7 +33,7 @@ class TokenReader(Reader):
     dtype = np.int32
 
     @property
-    def shape(self) -> tuple[int, ...]:  # noqa: D102
+    def shape(self) -> tuple[int, ...]:
         return (self.length,)
 
     @property
@@ -79,7 +79,7 @@ class TokenReader(Reader):
             length = max(4, int(np.quantile(lengths, 0.99, method="higher"))) if lengths else most
         return cls(tokenizer, min(length, most))
 
-    def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:  # noqa: D102
+    def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:
         numbers = self._tokenizer.encode(text_of(cell, note)).ids
         if not numbers:
             raise BadCellError("empty text")

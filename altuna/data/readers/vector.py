@@ -40,7 +40,7 @@ class VectorReader(Reader):
     dtype = np.float32
 
     @property
-    def shape(self) -> tuple[int, ...]:  # noqa: D102
+    def shape(self) -> tuple[int, ...]:
         return (self.size,)
 
     @classmethod
@@ -55,7 +55,7 @@ class VectorReader(Reader):
             size = sizes.most_common(1)[0][0] if sizes else 1
         return cls(size)
 
-    def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:  # noqa: D102
+    def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:
         vector, missing = _load(cell)
         if vector.size != self.size:
             raise BadCellError(f"a vector of {vector.size} numbers, the others have {self.size}")

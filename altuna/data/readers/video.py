@@ -43,7 +43,7 @@ class VideoReader(Reader):
     dtype = np.uint8
 
     @property
-    def shape(self) -> tuple[int, ...]:  # noqa: D102
+    def shape(self) -> tuple[int, ...]:
         return (self.frames, self.size, self.size, 3)
 
     @classmethod
@@ -53,7 +53,7 @@ class VideoReader(Reader):
         return cls(frames, size or usual_size(_side(cell) for cell in sample(cells, 16)))
 
     @classmethod
-    def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:  # noqa: D102
+    def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:
         source, start, end, _ = _source(cell)
         if start or end is not None:  # a part of a long recording, of which there may be many
             with opened(source) as container:
@@ -66,7 +66,7 @@ class VideoReader(Reader):
         if cut:
             raise BadCellError(cut[0])
 
-    def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:  # noqa: D102
+    def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:
         if isinstance(cell, np.ndarray):
             if cell.dtype != np.uint8 or cell.ndim != 4 or cell.shape[3] != 3 or not cell.size:
                 raise BadCellError(f"a clip must be uint8 [T, H, W, 3], got {cell.dtype} {list(cell.shape)}")

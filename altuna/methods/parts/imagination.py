@@ -34,7 +34,7 @@ class Imagining(JointMethod):
         self._head = (model.head,)  # in a tuple, lest it be registered twice
         self.weight, self.drop = weight, drop
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:
         turn.features = {m: self.model.encode(m, batch.inputs[m]) for m in turn.modalities}
         whole = replace(batch, inputs=turn.features)
         truth, exists = self._head[0].beside(*self._numbered(whole), len(batch))

@@ -86,11 +86,11 @@ class Taught(JointMethod):
         super().__init__(model)
         self.teachers = Teachers(model, teachers)
 
-    def turns(self, batch: Batch) -> Iterable[Turn]:  # noqa: D102
+    def turns(self, batch: Batch) -> Iterable[Turn]:
         taught = self.teachers.training_at(self.clock)
         return self.teachers.turns(batch) if taught else super().turns(batch)
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor:  # noqa: D102
+    def loss(self, turn: Turn, batch: Batch) -> Tensor:
         if turn.kind == KIND:
             return self.teachers.loss(turn, batch)
         loss = super().loss(turn, batch)
