@@ -46,6 +46,9 @@ class Reporter:
         return TrainingReporter()
 
 
+SILENT = Reporter()  # the default where a reporter is optional
+
+
 class TrainingReporter(AbstractContextManager["TrainingReporter", None]):
     """Report nothing of a training; the base of progress bars and logs."""
 

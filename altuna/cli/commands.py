@@ -19,6 +19,7 @@ from altuna.comparison.compare import OPTIONS, compare
 from altuna.comparison.reproduce import TABLES
 from altuna.errors import StoppedError, UserError
 from altuna.recipes import RELEASES
+from altuna.reporting import SILENT
 from altuna.training.fit import cache, fit, run_directory
 
 DEFAULT_METHOD = inspect.signature(fit).parameters["method"].default
@@ -307,7 +308,7 @@ def prepare(
         seed=seed,
         download=download,
         overwrite=overwrite,
-        progress=None if quiet else console.reading,
+        reporter=SILENT if quiet else console.TerminalReporter(),
     )
     if not quiet:
         tables.print_report(report)

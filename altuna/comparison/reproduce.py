@@ -10,6 +10,7 @@ from typing import Any
 from altuna.comparison.compare import compare
 from altuna.errors import UserError
 from altuna.options import nearest
+from altuna.reporting import SILENT
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "paper"
 # The paper's MLA keeps its order of turns and its projector, as ours does only if told to; as tables call it.
@@ -175,7 +176,7 @@ def _manifest(name: str, root: Path, splits: Path | None, quiet: bool) -> Path |
     if not (root / name).is_dir():
         return None
     report = recipes.prepare(
-        name, root / name, path, splits=splits, progress=None if quiet else console.reading
+        name, root / name, path, splits=splits, reporter=SILENT if quiet else console.TerminalReporter()
     )
     if not quiet:
         tables.print_report(report)

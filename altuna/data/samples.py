@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from altuna.data.dataset import MultimodalDataset
 from altuna.data.readers import Reader
 from altuna.data.store.arrays import Store
-from altuna.data.store.build import Progress, no_progress, prepare_store
+from altuna.data.store.build import prepare_store
 from altuna.data.store.problems import Problem
 from altuna.data.table.manifest import Manifest
+from altuna.reporting import SILENT, Reporter
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,10 @@ def prepare_stores(
     manifest: Manifest,
     readers: Mapping[str, Reader],
     folder: Path,
-    progress: Progress = no_progress,
+    reporter: Reporter = SILENT,
 ) -> dict[str, Store]:
     """Open or build every modality's store."""
-    return {name: prepare_store(manifest, name, reader, folder, progress) for name, reader in readers.items()}
+    return {name: prepare_store(manifest, name, reader, folder, reporter) for name, reader in readers.items()}
 
 
 def problems_of(stores: Mapping[str, Store], manifest: Manifest) -> list[Problem]:

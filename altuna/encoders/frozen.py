@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from altuna.data.store.arrays import UNKNOWN, CellStore, Store, first_rows
-from altuna.data.store.build import Progress
 from altuna.encoders import Encoder
+from altuna.reporting import Reporter
 
 BATCH = 64
 
 
 @torch.no_grad()
 def store_features(
-    modality: str, encoder: Encoder, store: Store, folder: Path, progress: Progress, device: torch.device
+    modality: str, encoder: Encoder, store: Store, folder: Path, reporter: Reporter, device: torch.device
 ) -> Store:
     """Return a modality's store with its encoder's features in place of its cells.
 
@@ -29,7 +29,7 @@ def store_features(
         encoder: Gives the same features each time (``fixed``).
         store: The prepared cells.
         folder: Where stores lie.
-        progress: Shows how far it is.
+        reporter: Reports the encoding.
         device: Where to compute.
     """
     assert store.folder is not None
@@ -41,7 +41,7 @@ def store_features(
         encoder = encoder.to(device).eval()
         with features.writing() as writer:
             todo = first[features.find(keys[first]) == UNKNOWN]
-            with progress(f"encoding {modality}", len(todo)) as advance:
+            with reporter.cells(f"encoding {modality}", len(todo)) as advance:
                 for start in range(0, len(todo), BATCH):
                     places = todo[start : start + BATCH]
                     cells = torch.from_numpy(store.array[store.position[rows[places]]])

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from altuna.errors import UserError
 from altuna.files import making
 from altuna.options import nearest
+from altuna.reporting import SILENT, Reporter
 
 if TYPE_CHECKING:  # the command line shows the names without what it takes to read data
-    from altuna.data.store.build import Progress
     from altuna.recipes.release import Recipe, Report
 
 # Part of where built-in data lie: raise it when a recipe makes something else of the same files.
@@ -34,7 +34,7 @@ def prepare(
     seed: int = 0,
     download: bool = False,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    reporter: Reporter = SILENT,
 ) -> Report:
     """Write the manifest of a public release; see ``altuna.recipes.release.prepare``.
 
@@ -46,12 +46,11 @@ def prepare(
         seed: Of the splits; of av-digits, which image goes with which recording.
         download: Fetch what the root lacks, for av-digits.
         overwrite: Replace a manifest that is there.
-        progress: Shows how far it is, if given.
+        reporter: Reports the checking of the cells.
 
     Raises:
         UserError: No such release, or something about it or the options is wrong.
     """
-    from altuna.data.store.build import no_progress
     from altuna.recipes import release
 
     if name not in RELEASES:
@@ -66,7 +65,7 @@ def prepare(
         raise UserError(f"{name}: --root is missing, the folder of the release")
     recipe: Recipe = import_module(f"altuna.recipes.{name.replace('-', '_')}").RECIPE
     return release.prepare(
-        recipe, root, out, splits=splits, seed=seed, overwrite=overwrite, progress=progress or no_progress
+        recipe, root, out, splits=splits, seed=seed, overwrite=overwrite, reporter=reporter
     )
 
 

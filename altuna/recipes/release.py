@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from altuna.data.readers import READERS, BadCellError
-from altuna.data.store.build import Progress, no_progress
 from altuna.data.table.manifest import SPLITS
 from altuna.data.table.splits import TEST_SHARE, VAL_SHARE, carve
 from altuna.errors import UserError
 from altuna.files import replacing, write_csv
+from altuna.reporting import SILENT, Reporter
 
 # What marks the authors' lists of one release among those of several, in one folder.
 LIST_TAGS = ("cre", "food", "iemo", "mvsa", "kine")
@@ -114,7 +114,7 @@ def prepare(
     splits: Path | None = None,
     seed: int = 0,
     overwrite: bool = False,
-    progress: Progress = no_progress,
+    reporter: Reporter = SILENT,
 ) -> Report:
     """Write the manifest of a release, and beside it ``<name>.problems.csv``.
 
@@ -130,7 +130,7 @@ def prepare(
         seed: Decides the splits that the release and the lists leave open: 60/15/25, or a val of 15 % of
             train, stratified by label, with whole groups.
         overwrite: Replace a manifest that is there.
-        progress: Shows how far it is.
+        reporter: Reports the checking of the cells.
 
     Raises:
         UserError: The manifest is there already or cannot be written, the folder is no such release, there
@@ -145,7 +145,7 @@ def prepare(
     samples = [*_usable(recipe.read(root, problems), problems)]
     if splits:
         samples = [*_listed(samples, listed, recipe, problems)]
-    samples = _checked(samples, recipe, problems, progress)
+    samples = _checked(samples, recipe, problems, reporter)
     if not splits:
         samples = _split(samples, recipe, problems, seed)
     if not samples:
@@ -241,11 +241,11 @@ def _usable(samples: Iterable[Sample], problems: Problems) -> Iterator[Sample]:
 
 
 def _checked(
-    samples: Sequence[Sample], recipe: Recipe, problems: Problems, progress: Progress
+    samples: Sequence[Sample], recipe: Recipe, problems: Problems, reporter: Reporter
 ) -> list[Sample]:
     """Return the samples without the cells that cannot be read, and only those that have one left."""
     kept = []
-    with ThreadPoolExecutor() as pool, progress(f"looking at {recipe.title}", len(samples)) as advance:
+    with ThreadPoolExecutor() as pool, reporter.cells(f"looking at {recipe.title}", len(samples)) as advance:
         for sample, faults in zip(samples, pool.map(lambda s: _faults(s, recipe), samples), strict=True):
             cells = dict(sample.cells)
             for column, (kind, reason) in faults.items():

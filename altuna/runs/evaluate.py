@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from altuna.data.missing.masks import Missing, check_mask, staying
 from altuna.data.samples import Samples, class_numbers, prepare_stores, samples_at
 from altuna.data.store.arrays import Store
-from altuna.data.store.build import no_progress
 from altuna.data.table.manifest import SPLITS, Manifest
 from altuna.data.table.splits import split_rows
 from altuna.errors import UserError
@@ -21,6 +20,7 @@ from altuna.evaluation.metrics import Evaluation
 from altuna.files import cache_folder
 from altuna.options import nearest
 from altuna.recipes import find_manifest
+from altuna.reporting import SILENT
 from altuna.runs.directory import read_config
 from altuna.runs.predictor import Predictor
 from altuna.terminal import console
@@ -150,6 +150,6 @@ def open_split(
             + (f"label {label!r} is unknown to this run" if label else "empty")
         )
     readers = {name: predictor.description.readers[name] for name in manifest.modalities}
-    progress = no_progress if quiet else console.reading
-    stores = prepare_stores(manifest, readers, store or cache_folder() / "store", progress)
+    reporter = SILENT if quiet else console.TerminalReporter()
+    stores = prepare_stores(manifest, readers, store or cache_folder() / "store", reporter)
     return Opened(manifest, samples_at(rows, stores, labels), rows, stores)

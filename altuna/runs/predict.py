@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow.csv
 import pyarrow.parquet
 
-from altuna.data.store.build import no_progress
 from altuna.errors import UserError
 from altuna.files import replacing
 from altuna.recipes import find_manifest
+from altuna.reporting import SILENT
 from altuna.runs.directory import read_config
 from altuna.runs.predictor import Predictor
 from altuna.terminal import console
@@ -35,7 +35,8 @@ def predict_to_file(
     # Models of the hub and exported ones have no options of a training.
     columns = read_config(run).get("columns") if (run / "config.yaml").exists() else None
     manifest = predictor.open(find_manifest(data), columns=columns)
-    parts = predictor.predictions(manifest, store, progress=no_progress if quiet else console.reading)
+    reporter = SILENT if quiet else console.TerminalReporter()
+    parts = predictor.predictions(manifest, store, reporter=reporter)
     first = next(parts)
     open_ = pyarrow.csv.CSVWriter if suffix == ".csv" else pyarrow.parquet.ParquetWriter
     with replacing(out) as unfinished, open_(str(unfinished), first.schema) as writer:

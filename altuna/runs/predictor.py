@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from altuna.core.outputs import Features, Outputs, Prediction, concatenate
 from altuna.data.dataset import MultimodalDataset, loader
 from altuna.data.samples import prepare_stores, problems_of, samples_at
-from altuna.data.store.build import Progress, no_progress, read_cell
+from altuna.data.store.build import read_cell
 from altuna.data.table.manifest import RESERVED, Manifest
 from altuna.errors import UserError
 from altuna.files import cache_folder
+from altuna.reporting import SILENT, Reporter
 from altuna.runs.description import load_model
 from altuna.runs.open import open_manifest
 
@@ -114,21 +115,21 @@ class Predictor:
         manifest: Manifest,
         store: Path | None = None,
         batch_size: int | None = None,
-        progress: Progress = no_progress,
+        reporter: Reporter = SILENT,
     ) -> pa.Table:
         """Predict all rows of an opened manifest; see ``predict``."""
-        return pa.concat_tables(self.predictions(manifest, store, batch_size, progress))
+        return pa.concat_tables(self.predictions(manifest, store, batch_size, reporter))
 
     def predictions(
         self,
         manifest: Manifest,
         store: Path | None = None,
         batch_size: int | None = None,
-        progress: Progress = no_progress,
+        reporter: Reporter = SILENT,
     ) -> Iterator[pa.Table]:
         """Yield the table of ``predict`` in parts of some rows, which are all that is held in memory."""
         readers = {name: self.description.readers[name] for name in manifest.modalities}
-        stores = prepare_stores(manifest, readers, store or cache_folder() / "store", progress)
+        stores = prepare_stores(manifest, readers, store or cache_folder() / "store", reporter)
         self.problems = problems_of(stores, manifest)
         if all((s.position < 0).all() for s in stores.values()):
             raise UserError(f"{manifest.path}: no row has anything that could be read")

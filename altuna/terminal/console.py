@@ -11,10 +11,20 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from altuna.data.table.manifest import Modality
+from altuna.reporting import Reporter
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False)
 PLAIN: dict[str, Any] = {"markup": False, "soft_wrap": True}
+
+
+class TerminalReporter(Reporter):
+    """Report to the terminal, by progress bars."""
+
+    @contextmanager
+    def cells(self, what: str, total: int) -> Iterator[Callable[[int, int], None]]:
+        with reading(what, total) as advance:
+            yield advance
 
 
 @contextmanager

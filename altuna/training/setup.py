@@ -21,7 +21,6 @@ from altuna.data.missing.masks import Missing, masked
 from altuna.data.readers.fit import fit_readers
 from altuna.data.samples import Samples, class_numbers, prepare_stores, problems_of, samples_at
 from altuna.data.store.arrays import Store
-from altuna.data.store.build import no_progress
 from altuna.data.store.problems import Problem
 from altuna.data.stream import Stream
 from altuna.data.table.manifest import Manifest, read_manifest
@@ -31,6 +30,7 @@ from altuna.encoders.frozen import store_features
 from altuna.errors import UserError
 from altuna.methods.base import Method
 from altuna.options import check_options, nearest
+from altuna.reporting import SILENT
 from altuna.runs.description import Description
 from altuna.terminal import console
 from altuna.training.optimizers import OPTIMIZERS
@@ -96,8 +96,8 @@ def prepare(
     model = description.build_model()
     _build(name, kind, model, method_options)  # thrown away: its options are checked
     stream = _stream(options, manifest, description)
-    progress = no_progress if quiet else console.reading
-    stores = prepare_stores(manifest, readers, store, progress)
+    reporter = SILENT if quiet else console.TerminalReporter()
+    stores = prepare_stores(manifest, readers, store, reporter)
     problems = problems_of(stores, manifest)
     _check_problems(problems, manifest, options["strict"])
     for modality, encoder in zip(model.modalities, model.encoders, strict=True):
@@ -111,7 +111,7 @@ def prepare(
             encoder.front_end.fit(stores[modality].array[position[position >= 0]])
         encoders[modality] = {**encoders[modality], **encoder.saved}
         if encoder.fixed:
-            stores[modality] = store_features(modality, encoder, stores[modality], store, progress, device)
+            stores[modality] = store_features(modality, encoder, stores[modality], store, reporter, device)
     labels = class_numbers(manifest.labels, description.classes)
     splits = {name: samples_at(part, stores, labels) for name, part in rows.items()}
     if not len(splits["val"].rows):

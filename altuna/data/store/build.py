@@ -7,9 +7,8 @@ import json
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,22 +23,14 @@ from altuna.data.store.problems import Problem
 from altuna.data.table.manifest import Manifest
 from altuna.errors import UserError
 from altuna.files import write_text
+from altuna.reporting import SILENT, Reporter
 
-# Called with the cells just done and how many of them could not be read.
-Advance = Callable[[int, int], None]
-# Called with what is done to how many cells; gives what to call as they are done.
-Progress = Callable[[str, int], AbstractContextManager[Advance]]
 # A task is small enough to stop soon, and large enough that handing it out costs nothing.
 _TASK_BYTES, _TASK_CELLS = 1 << 21, 64
 
 
-def no_progress(what: str, cells: int) -> AbstractContextManager[Advance]:
-    """Show nothing."""
-    return nullcontext(lambda done, problems: None)
-
-
 def prepare_store(
-    manifest: Manifest, name: str, reader: Reader, folder: Path, progress: Progress = no_progress
+    manifest: Manifest, name: str, reader: Reader, folder: Path, reporter: Reporter = SILENT
 ) -> Store:
     """Open a modality's store, reading first those of its cells that were never read with these settings.
 
@@ -48,7 +39,7 @@ def prepare_store(
         name: The modality.
         reader: Reads its cells.
         folder: Where stores lie.
-        progress: Shows how far it is, if there is anything to read.
+        reporter: Reports the reading, if there is anything to read.
     """
     cells = Cells(manifest, name)
     if cells.numbers is not None:
@@ -71,7 +62,7 @@ def prepare_store(
                 write_text(settings, json.dumps(reader.settings()))
             # Looked at again: another process may have been writing until now.
             todo = first[store.find(keys[first]) == UNKNOWN]
-            with progress(f"reading {name}", len(todo)) as advance:
+            with reporter.cells(f"reading {name}", len(todo)) as advance:
                 for place, (cell, remark) in zip(todo, _read_all(cells, rows[todo], reader), strict=True):
                     key = keys[place].tobytes()
                     if remark and remark.kind == PASSING:

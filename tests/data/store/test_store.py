@@ -25,6 +25,7 @@ from altuna.data.store.problems import Problem, write_problems
 from altuna.data.table.manifest import read_manifest
 from altuna.errors import UserError
 from altuna.files import cache_folder
+from altuna.reporting import Reporter
 from altuna.text import readable
 
 ImageReader = READERS["image"]
@@ -61,13 +62,14 @@ def folders(folder):
 def test_each_cell_is_read_once(pictures, reads, tmp_path):
     done = []
 
-    @contextmanager
-    def progress(what, cells):
-        done.append((what, cells))
-        yield lambda *advanced: done.append(advanced)
+    class Recorded(Reporter):
+        @contextmanager
+        def cells(self, what, total):
+            done.append((what, total))
+            yield lambda *advanced: done.append(advanced)
 
     for _ in range(2):
-        store = prepare_store(pictures, "p", ImageReader(8), tmp_path / "store", progress)
+        store = prepare_store(pictures, "p", ImageReader(8), tmp_path / "store", Recorded())
         assert store.position.tolist() == [0, 1, -1, 2, -1, 3]
         assert store.array[store.position[[0, 1, 3, 5]]][:, 0, 0, 0].tolist() == [0, 1, 2, 3]
         assert [(p.row, p.id, p.column, p.reason) for p in store.problems] == [(3, "r2", "p", "no such file")]
@@ -186,11 +188,11 @@ def test_a_full_disk_is_one_line(pictures, monkeypatch, tmp_path):
 KILLED = """
 import sys, time
 from pathlib import Path
-from altuna.data import decode, store
+from altuna.data.store import arrays, build
 from altuna.data.table.manifest import read_manifest
 from altuna.data.readers import READERS
 ImageReader = READERS["image"]
-decode._TASK_CELLS, store._COMMIT_SECONDS = 1, 0
+build._TASK_CELLS, arrays._COMMIT_SECONDS = 1, 0
 read = ImageReader.read
 def slow(self, cell, note):
     sys.stdout.write(cell.name + "\\n")  # at once: two threads' lines must not mix
@@ -199,7 +201,7 @@ def slow(self, cell, note):
         time.sleep(60)
     return read(self, cell, note)
 ImageReader.read = slow
-decode.prepare_store(read_manifest(sys.argv[1]), "p", ImageReader(8), Path(sys.argv[2]))
+build.prepare_store(read_manifest(sys.argv[1]), "p", ImageReader(8), Path(sys.argv[2]))
 """
 
 
