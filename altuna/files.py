@@ -23,7 +23,7 @@ _LOCK = ".lock"
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a path to write to; it takes the place of ``path`` when all is written, or goes."""
     unfinished = _unfinished(path)
     try:
@@ -41,7 +41,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def making(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """Give a folder to fill; it becomes ``folder`` when it is full, unless another process was faster.
 
     What processes that were killed left unfinished of the same folder goes.
@@ -67,7 +67,7 @@ def making(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def alone(folder: Path, said: str) -> Iterator[None]:
+def exclusive_folder(folder: Path, said: str) -> Iterator[None]:
     """Let no other process that asks for the same be at work in a folder.
 
     Raises:
@@ -103,7 +103,7 @@ def _unfinished(path: Path) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file."""
-    with replacing(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 
@@ -114,7 +114,7 @@ def write_json(path: Path, content: object) -> None:
 
 def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
     """Write a CSV file; the first row is its header."""
-    with replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 

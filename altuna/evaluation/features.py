@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from altuna.core.outputs import Features
-from altuna.files import replacing
+from altuna.files import atomic_write
 
 FILE = "features.safetensors"
 MOST_POINTS = 600  # of all modalities together
@@ -39,7 +39,7 @@ def write_features(run: Path, features: Features) -> None:
         some = torch.isin(rows, chosen)
         arrays[f"features/{modality}"] = features.of[modality][some].clamp(-LARGEST, LARGEST).half().numpy()
         arrays[f"rows/{modality}"] = rows[some].numpy()
-    with replacing(run / FILE) as unfinished:
+    with atomic_write(run / FILE) as unfinished:
         unfinished.write_bytes(save(arrays))
 
 

@@ -26,7 +26,7 @@ from altuna.errors import UserError
 from altuna.export.graphs import branch_program, fusion_program, write_onnx, write_program
 from altuna.export.hub import write_loadable
 from altuna.export.scripts import Format, scripts
-from altuna.files import making, write_json, write_text
+from altuna.files import atomic_folder, write_json, write_text
 from altuna.options import nearest
 from altuna.runs.description import Description
 from altuna.runs.directory import read_config, read_metrics
@@ -99,7 +99,7 @@ def export(
         raise UserError(f"{out}: is there already; --out names another folder")
     predictor = Predictor(run, device="cpu")
     samples = _samples(predictor, run, data, root, store, quiet)
-    with making(out) as folder:
+    with atomic_folder(out) as folder:
         write = _write_safetensors if format == "safetensors" else _write_graphs
         with console.counting("writing", len(predictor.modalities) + 1, quiet) as done:
             said, engine = write(folder, format, run, predictor, samples, done)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from altuna.errors import UserError
-from altuna.files import making
+from altuna.files import atomic_folder
 from altuna.options import nearest
 from altuna.reporting import SILENT, Reporter
 
@@ -127,6 +127,6 @@ def find_manifest(data: str, root: Path | None = None, *, download: bool = False
 def _once(folder: Path, prepare: Callable[[Path], object]) -> Path:
     """Return the manifest in ``folder``, which ``prepare`` fills if it is not there yet."""
     if not folder.exists():
-        with making(folder) as unfinished:
+        with atomic_folder(folder) as unfinished:
             prepare(unfinished)
     return folder / "manifest.csv"

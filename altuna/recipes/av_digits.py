@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from altuna.errors import UserError
-from altuna.files import making, replacing, write_csv
+from altuna.files import atomic_folder, atomic_write, write_csv
 
 SPEAKERS = {
     "george": "train",
@@ -177,7 +177,7 @@ def _download(root: Path) -> None:
         if not (root / name).exists():
             content = _get(MNIST + name)
             _check(MNIST + name, content, SHA256[name])
-            with replacing(root / name) as unfinished:
+            with atomic_write(root / name) as unfinished:
                 unfinished.write_bytes(content)
     if not (root / "recordings").exists():
         files: dict[str, bytes] = {}
@@ -188,7 +188,7 @@ def _download(root: Path) -> None:
                     files[Path(member.name).name] = content_of.read()
         joined = b"".join(name.encode() + files[name] for name in sorted(files))
         _check(FSDD, joined, SHA256["recordings"])
-        with making(root / "recordings") as folder:
+        with atomic_folder(root / "recordings") as folder:
             for name, content in files.items():
                 (folder / name).write_bytes(content)
 

@@ -20,7 +20,7 @@ from altuna.data.readers import READERS, BadCellError
 from altuna.data.table.manifest import SPLITS
 from altuna.data.table.splits import TEST_SHARE, VAL_SHARE, carve
 from altuna.errors import UserError
-from altuna.files import replacing, write_csv
+from altuna.files import atomic_write, write_csv
 from altuna.reporting import SILENT, Reporter
 
 # What marks the authors' lists of one release among those of several, in one folder.
@@ -379,7 +379,7 @@ def _write(out: Path, samples: Sequence[Sample], recipe: Recipe) -> None:
         write_csv(out, [header, *table])
         return
     columns = dict(zip(header, (pa.array(c, pa.string()) for c in zip(*table, strict=True)), strict=True))
-    with replacing(out) as unfinished:
+    with atomic_write(out) as unfinished:
         pyarrow.parquet.write_table(pa.table(columns), unfinished)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from altuna.errors import UserError
-from altuna.files import replacing
+from altuna.files import atomic_write
 from altuna.text import clipped
 
 MOST_SAID = 2000  # of what a drawing says to those who cannot see it
@@ -189,7 +189,7 @@ def save(drawings: Sequence[Drawing], folder: Path) -> list[Path]:
                 _paint(axes, shape, order)
             for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
                 files.append(folder / f"{drawing.name}{suffix}")
-                with replacing(files[-1]) as unfinished:
+                with atomic_write(files[-1]) as unfinished:
                     figure.savefig(unfinished, format=suffix[1:], dpi=200, metadata=metadata)
     return files
 

@@ -14,7 +14,7 @@ from altuna.core.model import Impute, MultimodalClassifier
 from altuna.data.readers import READERS, Reader
 from altuna.encoders import build
 from altuna.errors import UserError
-from altuna.files import replacing, write_json
+from altuna.files import atomic_write, write_json
 from altuna.runs.directory import read_json
 
 FORMAT = 2
@@ -93,7 +93,7 @@ class Description:
 
 def save_model(run: Path, description: Description, model: MultimodalClassifier) -> None:
     """Write ``model.safetensors`` and ``config.json``."""
-    with replacing(run / "model.safetensors") as unfinished:
+    with atomic_write(run / "model.safetensors") as unfinished:
         # Not by save_file: on a full disk it raises no OSError.
         unfinished.write_bytes(save({k: v.contiguous() for k, v in model.state_dict().items()}))
     write_json(run / "config.json", description.to_json())

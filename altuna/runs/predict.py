@@ -9,7 +9,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from altuna.errors import UserError
-from altuna.files import replacing
+from altuna.files import atomic_write
 from altuna.recipes import find_manifest
 from altuna.reporting import SILENT
 from altuna.runs.directory import read_config
@@ -39,7 +39,7 @@ def predict_to_file(
     parts = predictor.predictions(manifest, store, reporter=reporter)
     first = next(parts)
     open_ = pyarrow.csv.CSVWriter if suffix == ".csv" else pyarrow.parquet.ParquetWriter
-    with replacing(out) as unfinished, open_(str(unfinished), first.schema) as writer:
+    with atomic_write(out) as unfinished, open_(str(unfinished), first.schema) as writer:
         for part in chain([first], parts):
             writer.write_table(part)
     if not quiet:

@@ -29,7 +29,7 @@ from altuna.encoders.frozen import weights_digest
 from altuna.errors import DivergedError, UserError
 from altuna.evaluation.imbalance import conflicts
 from altuna.evaluation.metrics import classification_metrics
-from altuna.files import replacing, write_text
+from altuna.files import atomic_write, write_text
 from altuna.methods.base import Method, Turn
 from altuna.training.fsdp import clip_gradients, collected, part_of
 from altuna.training.means import Mean
@@ -415,7 +415,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as unfinished, unfinished.open("wb") as file:
+        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
             except RuntimeError as error:  # what torch makes of a full disk, and of Ctrl-C

@@ -12,7 +12,7 @@ import torch
 
 from altuna.core.collectives import rank
 from altuna.errors import UserError
-from altuna.files import replacing
+from altuna.files import atomic_write
 from altuna.runs.directory import read_config
 from altuna.training.loop import Training, best_epoch
 
@@ -41,7 +41,7 @@ def resumable(checkpoints: Path, training: Training) -> int | None:
     history, batches = content["history"], int(content["batches"])
     if history and not batches and best_epoch(history) == len(history) - 1:
         if rank() == 0:
-            with replacing(best) as unfinished:
+            with atomic_write(best) as unfinished:
                 shutil.copyfile(last, unfinished)
     elif history:
         ours(best, training)

@@ -35,7 +35,7 @@ from altuna.evaluation.features import write_features
 from altuna.evaluation.imbalance import geometry, imbalance, shapley_accuracy
 from altuna.evaluation.metrics import evaluate
 from altuna.evaluation.robustness import by_missing_rate, by_subset
-from altuna.files import alone, cache_folder, replacing, write_json, write_text
+from altuna.files import atomic_write, cache_folder, exclusive_folder, write_json, write_text
 from altuna.hardware import multiplies_bf16, peak_memory, reset_peak_memory
 from altuna.options import nearest
 from altuna.recipes import NAMES, find_manifest
@@ -130,7 +130,7 @@ def _train(
     run = everyone(_claim(run) if fresh and first else run)[0]
     with agreed():
         if first:
-            held.enter_context(alone(run, "another altuna trains there"))
+            held.enter_context(exclusive_folder(run, "another altuna trains there"))
     run.mkdir(parents=True, exist_ok=True)
     empty = not any(run.iterdir())
     checkpoints = run / "checkpoints"
@@ -371,7 +371,7 @@ def _finish(
         manifest.ids.take(pyarrow.array(samples.rows)),
         manifest.labels.take(pyarrow.array(samples.rows)),
     )
-    with replacing(run / "predictions.parquet") as unfinished:
+    with atomic_write(run / "predictions.parquet") as unfinished:
         pyarrow.parquet.write_table(table, unfinished)
     write_features(run, features)
     write_json(run / "metrics.json", metrics)

@@ -14,7 +14,7 @@ import altuna
 from altuna.core import collectives as sharing
 from altuna.data.dataset import MultimodalDataset, loader
 from altuna.errors import UserError
-from altuna.files import alone
+from altuna.files import exclusive_folder
 from altuna.methods.mla import MLA
 from altuna.training import loop as training
 from altuna.training import stages as pipeline
@@ -176,7 +176,10 @@ def test_compile_without_a_compiler(manifest, tmp_path, monkeypatch):
 
 
 def test_two_trainings_in_one_folder(manifest, tmp_path):
-    with alone(tmp_path / "run", "..."), pytest.raises(UserError, match="run: another altuna trains there"):
+    with (
+        exclusive_folder(tmp_path / "run", "..."),
+        pytest.raises(UserError, match="run: another altuna trains there"),
+    ):
         fit(manifest, tmp_path / "run")
     assert [*tmp_path.iterdir()] == []
     fit(manifest, tmp_path / "run")

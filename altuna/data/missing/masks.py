@@ -18,7 +18,7 @@ from altuna.data.samples import class_numbers
 from altuna.data.table.manifest import SPLITS, Manifest
 from altuna.data.table.splits import Rows, group_codes
 from altuna.errors import UserError
-from altuna.files import replacing
+from altuna.files import atomic_write
 from altuna.options import nearest
 
 DATA = b"altuna.data"  # key of the digest of the samples that a mask is of
@@ -91,7 +91,7 @@ def write_mask(path: Path, manifest: Manifest) -> None:
     """Write which cells a masked manifest keeps: ``id``, ``label``, a column of true and false a modality."""
     names = ["id", "label", *manifest.kept]
     table = pa.table([manifest.ids, manifest.labels, *map(pa.array, manifest.kept.values())], names)
-    with replacing(path) as unfinished:
+    with atomic_write(path) as unfinished:
         pyarrow.parquet.write_table(table.replace_schema_metadata({DATA: _digest(manifest)}), unfinished)
 
 

@@ -15,7 +15,7 @@ from altuna.data.table import hf
 from altuna.data.table.column_types import is_number
 from altuna.data.table.parsing import name_bad_text, read_csv, read_jsonl
 from altuna.errors import UserError
-from altuna.files import replacing
+from altuna.files import atomic_write
 
 # Bytes: of a Parquet file that is not read into memory, and of the parts in which it is copied.
 LARGE, BATCH = 2**29, 2**26
@@ -86,7 +86,10 @@ def _read_parquet(path: Path) -> pa.Table:
     if not mapped.exists():
         mapped.parent.mkdir(parents=True, exist_ok=True)
         rows = max(1, file.metadata.num_rows * BATCH // size)
-        with replacing(mapped) as unfinished, pa.ipc.new_stream(str(unfinished), file.schema_arrow) as writer:
+        with (
+            atomic_write(mapped) as unfinished,
+            pa.ipc.new_stream(str(unfinished), file.schema_arrow) as writer,
+        ):
             for group in groups:  # or Arrow would read the next ones ahead, and keep them all
                 for batch in file.iter_batches(rows, row_groups=[group]):
                     writer.write_batch(batch)
