@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import inspect
+import re
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from altuna.errors import UserError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+Schema = TypeVar("Schema", bound="BaseModel")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -99,3 +115,82 @@ def _words(hint: Any) -> str:
         Sequence: "a list",
     }
     return plain.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def validate(schema: type[Schema], content: Mapping[str, Any], where: str = "") -> Schema:
+    """Check options against a pydantic model and return it filled in.
+
+    Args:
+        schema: The model.
+        content: What was given.
+        where: Begins each message: a file, or nothing.
+
+    Raises:
+        UserError: The first mistake in one line: an unknown key (with the nearest one), a value of a wrong
+            type or outside its bounds.
+    """
+    from pydantic import ValidationError  # `altuna --help` starts without it
+
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        raise UserError((f"{where}: " if where else "") + mistake(error, schema)) from None
+
+
+def mistake(error: ValidationError, schema: type[BaseModel]) -> str:
+    """Return the first mistake that pydantic found as one line, unknown keys before others."""
+    found = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")[0]
+    kind, place, value = found["type"], [str(part) for part in found["loc"]], found["input"]
+    key, context = ".".join(place), found.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = _keys(schema, place[:-1])
+        within = f"{'.'.join(place[:-1])}: " if place[:-1] else ""
+        return f"{within}unknown option {place[-1]!r}{nearest(place[-1], known)}"
+    if kind == "missing":
+        return f"{key} is missing"
+    if kind == "literal_error":
+        known = re.findall("'([^']*)'", context["expected"])
+        return f"{key}: no {value!r}{nearest(str(value), known)}"
+    if kind == "value_error":
+        text = " ".join(str(context["error"]).split())
+        return f"{key}: {text}" if place and not text.startswith(key) else text
+    if kind in _BOUNDS:
+        name, words = _BOUNDS[kind]
+        limit = context[name]
+        return f"{key} must be {words} {int(limit) if limit == int(limit) else limit}, got {value!r}"
+    if kind in _TYPES:
+        return f"{key} must be {_TYPES[kind]}, got {value!r}"
+    return f"{key}: {found['msg']}, got {value!r}"
+
+
+_BOUNDS = {
+    "greater_than_equal": ("ge", "at least"),
+    "greater_than": ("gt", "above"),
+    "less_than_equal": ("le", "at most"),
+    "less_than": ("lt", "below"),
+}
+_TYPES = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing_size": "a smaller whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "path_type": "a path",
+    "is_instance_of": "a path",
+    "dict_type": "options with their values",
+    "model_type": "options with their values",
+    "model_attributes_type": "options with their values",
+    "list_type": "a list",
+    "tuple_type": "a list",
+}
+
+
+def _keys(schema: type[BaseModel], place: Sequence[str]) -> list[str]:
+    """Return the keys that a model has, or the model at a place within it."""
+    for part in place:
+        hint = schema.model_fields[part].annotation
+        inner = [one for one in (hint, *get_args(hint)) if hasattr(one, "model_fields")]
+        schema = inner[0]
+    return [*schema.model_fields]

@@ -8,7 +8,6 @@ CPM-Nets masks leave every sample one of its two modalities. Written to ``benchm
 
 from __future__ import annotations
 
-import inspect
 import json
 import statistics
 import tempfile
@@ -22,7 +21,7 @@ from altuna.comparison.summary import environment
 from altuna.data.dataset import loader
 from altuna.data.missing.patterns import missing_mask
 from altuna.recipes import find_manifest
-from altuna.training.fit import fit
+from altuna.training.config import FitConfig
 from altuna.training.loop import Training
 from altuna.training.setup import prepare
 
@@ -30,10 +29,8 @@ ROUNDS = 5
 
 
 def main() -> None:
-    options = {name: p.default for name, p in inspect.signature(fit).parameters.items()}
-    options["method"] = {"name": "mla"}
     with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(options, find_manifest("emoji"), Path(folder), quiet=True)
+        prepared = prepare(FitConfig(), find_manifest("emoji"), Path(folder), quiet=True)
         train, val = (prepared.splits[split].dataset for split in ("train", "val"))
         data = {
             "complete": (train, val),

@@ -34,6 +34,7 @@ from altuna.core.collectives import rank
 from altuna.data.dataset import MultimodalDataset
 from altuna.methods.mla import MLA
 from altuna.training import stages as pipeline
+from altuna.training.config import FitConfig
 from altuna.training.loop import Training
 from altuna.training.processes import join
 
@@ -68,15 +69,14 @@ def train_pair(out: Path, rows: int, batches: int) -> None:
     torch.manual_seed(0)
     training = Timed(MLA(altuna.MultimodalClassifier(resnets(), CLASSES)), optimizer="sgd")
     training.seconds = []
-    options = {"budget": None, "epochs": 1, "precision": AUTO, "accelerator": "cpu", "micro_batch": None}
-    options |= {"batch_size": rows, "seed": 0}
+    options = FitConfig(epochs=1, precision=AUTO, accelerator="cpu", batch_size=rows)
     splits = {"train": samples(rows * batches), "val": samples(2)}
     prepared: Any = SimpleNamespace(
         splits={name: SimpleNamespace(dataset=dataset) for name, dataset in splits.items()}, stream=None
     )
     trainer = pipeline._trainer(out, options, quiet=True)
     trainer.loggers = []
-    pipeline._fit(trainer, training, prepared, options, 0, None)
+    pipeline._fit(trainer, training, prepared, options, None)
     if rank() == 0:
         (out / "seconds.json").write_text(json.dumps(training.seconds))
 

@@ -48,6 +48,7 @@ from altuna.hardware import peak_memory, reset_peak_memory
 from altuna.methods.mla import MLA
 from altuna.training import loggers
 from altuna.training import stages as pipeline
+from altuna.training.config import FitConfig
 from altuna.training.loop import Training
 from altuna.training.optimizers import sgd
 
@@ -209,8 +210,7 @@ def train(pair: Pair, feed: Feed, compiled: bool) -> None:
     if compiled:
         model.compile()
     training = Training(MLA(model), optimizer="sgd")
-    options = {"budget": None, "epochs": 1, "precision": pair.precision, "accelerator": "auto"}
-    options["micro_batch"] = None
+    options = FitConfig(epochs=1, precision=pair.precision)
     with tempfile.TemporaryDirectory() as folder:
         trainer = pipeline._trainer(Path(folder), options, quiet=True)
         trainer.loggers = loggers.build(["tensorboard"], Path(folder), {}, quiet=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from html import unescape
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import latex2mathml.converter
+from pydantic import BaseModel
 
-from altuna.comparison.compare import compare
-from altuna.training.fit import fit
+from altuna.comparison.config import CompareConfig
+from altuna.training.config import FitConfig
 
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 OUTWARD = re.compile(r"\[([^\]]+)\]\(\.\./[^)]*\)")
@@ -20,7 +20,8 @@ OPTIONS = re.compile(r"<!-- options of (\w+) -->")
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Name the files that are not on the site, and write out the tables of options."""
     markdown = OUTWARD.sub(lambda found: f"`{found[1].strip('`')}`", markdown)
-    return OPTIONS.sub(lambda found: options({"fit": fit, "compare": compare}[found[1]]), markdown)
+    schemas: dict[str, type[BaseModel]] = {"fit": FitConfig, "compare": CompareConfig}
+    return OPTIONS.sub(lambda found: options(schemas[found[1]]), markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:
@@ -34,12 +35,10 @@ def _mathml(found: re.Match[str]) -> str:
     )
 
 
-def options(function: Any) -> str:
-    """Return a table of a function's arguments, each with what it says of itself."""
+def options(schema: type[BaseModel]) -> str:
+    """Return a table of a configuration's options, each with what it says of itself."""
     lines = ["| option | default | what |", "|---|---|---|"]
-    hints = get_type_hints(function, include_extras=True)
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is not parameter.VAR_KEYWORD:
-            text = str(get_args(hints[name])[1]).replace("|", "\\|")
-            lines.append(f"| `{name}` | `{parameter.default}` | {text} |")
+    for name, field in schema.model_fields.items():
+        text = str(field.description).replace("|", "\\|")
+        lines.append(f"| `{name}` | `{field.get_default()}` | {text} |")
     return "\n".join(lines)

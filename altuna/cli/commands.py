@@ -5,29 +5,26 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
+from pydantic import PlainValidator
+from pydantic.fields import FieldInfo
 from typer.exceptions import TyperException
 
 from altuna import __version__
-from altuna.comparison.compare import OPTIONS, compare
-from altuna.comparison.reproduce import TABLES
+from altuna.comparison.config import CompareConfig, run_options
 from altuna.errors import StoppedError, UserError
+from altuna.options import validate
 from altuna.recipes import RELEASES
 from altuna.reporting import SILENT
-from altuna.training.fit import cache, fit, run_directory
+from altuna.training.config import COMMON, DATA, MISSING, MODEL, FitConfig, marker, options
 
-DEFAULT_METHOD = inspect.signature(fit).parameters["method"].default
-# The flags of fit that matter before it trains.
-CACHE_FLAGS = (
-    *("data", "store", "root", "download", "method", "seed"),
-    *("allow_shared_groups", "strict", "quiet"),
-)
+DEFAULT_METHOD = "mla"
 INTERRUPTED = 130  # what typer makes of Ctrl-C, as shells do
 
 app = typer.Typer(
@@ -56,25 +53,22 @@ def _main(
         typer.echo(context.get_help())
 
 
-def _flags(function: Callable[..., Any], only: Collection[str] = ()) -> list[inspect.Parameter]:
-    """Turn a function's annotated arguments (or some) into command line options that are None unless given.
+def _flags(fields: Mapping[str, FieldInfo]) -> list[inspect.Parameter]:
+    """Turn fields of a model into command line options that are None unless given.
 
-    The function stays the only home of its defaults; mappings are for ``--config`` and ``--set``.
+    The model stays the only home of its defaults; mappings are for ``--config`` and ``--set``.
     """
     flags = []
-    hints = get_type_hints(function, include_extras=True)
-    for name, parameter in inspect.signature(function).parameters.items():
-        if (only and name not in only) or parameter.kind is parameter.VAR_KEYWORD:
-            continue
-        kind, text = get_args(hints[name])
-        choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-        plain = next((c for c in choices if c in (str, int, float, bool, Path)), None)
+    for name, field in fields.items():
+        taken = (m.json_schema_input_type for m in field.metadata if isinstance(m, PlainValidator))
+        plain = _plain(next(taken, field.annotation))
         if plain is None:
             continue
-        shown = None if parameter.default in (None, False, True) else str(parameter.default)
+        default = field.get_default()
+        shown = None if default in (None, False, True) or isinstance(default, dict) else str(default)
         flag = name.replace("_", "-")
-        declaration = f"--{flag}/--no-{flag}" if parameter.default is True else f"--{flag}"
-        option = typer.Option(declaration, help=text, show_default=shown or False)
+        declaration = f"--{flag}/--no-{flag}" if default is True else f"--{flag}"
+        option = typer.Option(declaration, help=field.description, show_default=shown or False)
         flags.append(
             inspect.Parameter(
                 name,
@@ -84,6 +78,23 @@ def _flags(function: Callable[..., Any], only: Collection[str] = ()) -> list[ins
             )
         )
     return flags
+
+
+def _of_cache() -> dict[str, FieldInfo]:
+    """Return the options that matter before a training."""
+    groups = (COMMON, DATA, MODEL, MISSING)
+    return {name: field for name, field in options().items() if marker(field, "group") in groups}
+
+
+def _plain(hint: Any) -> Any:
+    """Return the type of a flag's value, None where it cannot be written as one."""
+    if hint in (str, int, float, bool, Path):
+        return hint
+    if get_origin(hint) is Literal:
+        return str
+    if get_origin(hint) in (Union, UnionType):
+        return next(filter(None, map(_plain, get_args(hint))), None)
+    return _plain(get_args(hint)[0]) if get_origin(hint) is Annotated else None
 
 
 def _options(config: Path | None, set_: list[str] | None, **flags: Any) -> dict[str, Any]:
@@ -102,13 +113,13 @@ def _options(config: Path | None, set_: list[str] | None, **flags: Any) -> dict[
     options |= given
     for assignment in set_ or []:
         _assign(options, assignment)
-    from altuna.options import check_options
-
-    check_options(options, fit, str(config or "options"))
+    validate(FitConfig, options, str(config or ""))
     return options
 
 
 def _fit(**arguments: Any) -> None:
+    from altuna.training.fit import fit
+
     options = _options(**arguments)
     try:
         run = fit(**options)
@@ -123,7 +134,9 @@ def _options_of_resumed(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that the run to resume was started with, none if it had not begun."""
     if "out" not in given:
         raise UserError("--resume needs --out, the run directory to go on with")
-    run = run_directory(given["out"], "", resume=True)
+    run = Path(given["out"])
+    if run.exists() and not run.is_dir():
+        raise UserError(f"{run}: is a file, not a run directory")
     if not (run / "config.yaml").exists():
         # A kill at the very start may leave a file that was being written.
         if run.exists() and any(not path.name.endswith(".unfinished") for path in run.iterdir()):
@@ -166,6 +179,8 @@ def _assign(options: dict[str, Any], assignment: str) -> None:
 
 
 def _cache(**arguments: Any) -> None:
+    from altuna.training.fit import cache
+
     cache(**_options(**arguments))
 
 
@@ -179,6 +194,8 @@ def _to_go_on() -> Iterator[None]:
 
 
 def _compare(config: Path | None, set_: list[str] | None, **flags: Any) -> None:
+    from altuna.comparison.compare import compare
+
     options: dict[str, Any] = {}
     if config is not None:
         from altuna.files import read_yaml
@@ -220,16 +237,16 @@ def _command(run: Callable[..., None], flags: Sequence[inspect.Parameter]) -> Ca
 app.command(
     "fit",
     help="Train on built-in data or your own manifest; without arguments, MLA on the built-in emoji.",
-)(_command(_fit, _flags(fit)))
+)(_command(_fit, _flags(options())))
 app.command(
     "cache",
     help="Read and prepare data ahead of fit, with the same options.",
-)(_command(_cache, _flags(fit, CACHE_FLAGS)))
+)(_command(_cache, _flags(_of_cache())))
 app.command(
     "compare",
     help="Train many methods with several seeds, in parallel, and tabulate what they reach and cost, with "
     "p-values. Started again, it goes on with what is unfinished.",
-)(_command(_compare, _flags(compare) + _flags(fit, OPTIONS)))
+)(_command(_compare, _flags(CompareConfig.model_fields) + _flags(run_options())))
 
 
 @app.command()
@@ -246,7 +263,7 @@ def init(
 
 @app.command()
 def reproduce(
-    table: Annotated[str, typer.Argument(help=", ".join(TABLES))],
+    table: Annotated[str, typer.Argument(help="Table of the paper: complete, missing, ablation or clip")],
     data_root: Annotated[Path, typer.Option(help="Folder of releases (NAME/) or manifests (NAME.csv)")],
     data: Annotated[str | None, typer.Option(metavar="A,B,...", help="Some of the table's data")] = None,
     methods: Annotated[

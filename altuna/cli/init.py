@@ -25,7 +25,7 @@ from altuna.data.table.splits import split_rows
 from altuna.encoders import ENCODERS, FRONT_ENDS, TRANSFORMS
 from altuna.errors import UserError
 from altuna.files import write_text
-from altuna.training.fit import fit
+from altuna.training.config import FitConfig
 
 # Settings of a training that people change first, in the order of the file.
 TRAINING = ("epochs", "batch_size", "lr", "weight_decay", "optimizer", "precision", "seed")
@@ -100,7 +100,7 @@ def config_text(path: str | Path) -> str:
         (first, transform), *others = TRANSFORMS[kind].items()
         more = f"  # also {', '.join(n for n, _ in others)}" if others else ""
         lines.append(f"  {_line(name, {first: _defaults(transform)})}{more}")
-    method = inspect.signature(fit).parameters["method"].default
+    method = FitConfig().method["name"]
     options = {name: value for name, value in _defaults(methods.get(method)).items() if name != "model"}
     lines += [
         "",
@@ -117,7 +117,7 @@ def config_text(path: str | Path) -> str:
         "",
     ]
     for name in TRAINING:
-        lines.append(_line(name, inspect.signature(fit).parameters[name].default))
+        lines.append(_line(name, getattr(FitConfig(), name)))
     return "\n".join(lines) + "\n"
 
 

@@ -8,42 +8,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
+from altuna.comparison.config import ALL, CompareConfig, run_options
 from altuna.comparison.pool import Pool, Run
 from altuna.errors import UserError
-from altuna.options import check_options, nearest
-from altuna.training.fit import check_raw, checked, completed, fit
+from altuna.options import nearest, validate
+from altuna.training import config as configuration
+from altuna.training.config import RAW, FitConfig, check_raw
 
 if TYPE_CHECKING:
     from altuna.training.setup import Prepared
 
-BUDGETS = ("updates", "epochs", "time")
-# What the comparison itself says to fit.
-OWN = (
-    *("data", "method", "seed", "budget", "out", "resume", "report", "quiet"),
-    *("devices", "nodes", "strategy", "stream", "buffer"),
-)
-OPTIONS = [name for name in inspect.signature(fit).parameters if name not in OWN]
-DEFAULT_METHOD = inspect.signature(fit).parameters["method"].default
-ALL = "all"
+DEFAULT_METHOD = FitConfig().method["name"]
 
 
-def compare(
-    data: Annotated[str | Sequence[str], "Data as for fit, or several: a,b"] = "emoji",
-    *,
-    methods: Annotated[
-        str | Sequence[str | Mapping[str, Any]], "all, or some: a,b (unimodal:NAME is one modality's)"
-    ] = ALL,
-    seeds: Annotated[int, "Trainings of each method on each data: seeds 0, 1, ..."] = 3,
-    jobs: Annotated[int | None, "Trainings at once (default: 1, or what joblib is configured for)"] = None,
-    threads: Annotated[int | None, "Threads a training (default: cores / jobs)"] = None,
-    budget: Annotated[str, "What methods have alike: encoder updates, epochs, or time"] = "updates",
-    reference: Annotated[str | None, "Method that others are tested against (default: mla)"] = None,
-    out: Annotated[Path | None, "Folder of the runs and tables (default: runs/compare-DATA)"] = None,
-    quiet: Annotated[bool, "Print the folder and nothing else"] = False,
-    **options: Any,
-) -> Path:
+def compare(data: str | Path | Sequence[str] = "emoji", **given: Any) -> Path:
     """Train methods on data with several seeds, compare them, and return the folder of runs and tables.
 
     Runs are ``fit`` calls in processes of joblib, each into ``OUT/DATA-METHOD-SEED``; under
@@ -58,13 +38,14 @@ def compare(
     Raises:
         UserError: Something is wrong with what was given, before anything runs; or no run succeeded.
     """
-    own = {"seeds": seeds, "jobs": jobs, "threads": threads, "budget": budget, "reference": reference}
-    check_options(own, compare, "compare")
-    names = _names(data)
-    chosen = _methods(methods)
-    _check(options, seeds=seeds, jobs=jobs, threads=threads, budget=budget)
-    _check_reference(reference, [label for label, _ in chosen])
-    out = Path(out) if out else Path("runs") / ("compare-" + "-".join(_stem(name) for name in names))
+    own, options = _split({"data": data, **given})
+    seeds, budget, quiet = own.seeds, own.budget, own.quiet
+    names = _names(own.data)
+    chosen = _methods(own.methods)
+    if own.jobs == 0:
+        raise UserError("jobs must be at least 1, or -1 for as many as there are cores, got 0")
+    _check_reference(own.reference, [label for label, _ in chosen])
+    out = own.out or Path("runs") / ("compare-" + "-".join(_stem(name) for name in names))
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, not a folder")
 
@@ -74,9 +55,9 @@ def compare(
     from altuna.training.stages import calm
 
     calm()
-    runs, left_out = _grid(names, chosen, seeds, budget, out, options, strict=methods != ALL, quiet=quiet)
-    reference = _reference(reference, runs, budget)
-    pool = Pool(jobs, threads, out)
+    runs, left_out = _grid(names, chosen, seeds, budget, out, options, strict=own.methods != ALL, quiet=quiet)
+    reference = _reference(own.reference, runs, budget)
+    pool = Pool(own.jobs, own.threads, out)
     with pool.alone(), console.comparing(len(runs), quiet) as report:
         failed = _carry_out_all(runs, reference, budget, pool, report)
     said = {"budget": budget, "reference": reference, "seeds": seeds, "options": options, **pool.said}
@@ -138,22 +119,18 @@ def _refuse_repeated(what: str, names: Sequence[str]) -> None:
             raise UserError(f"{what}: {name!r} stands there twice")
 
 
-def _check(options: Mapping[str, Any], *, budget: str, seeds: int, **numbers: int | None) -> None:
-    own = [name for name in inspect.signature(compare).parameters if name != "options"]
-    for name in options:
-        if name in OWN:
+def _split(given: Mapping[str, Any]) -> tuple[CompareConfig, dict[str, Any]]:
+    """Return the comparison's own options, checked, and those for its trainings."""
+    own, passed = CompareConfig.model_fields, run_options()
+    for name in given:
+        if name in configuration.options() and name not in own and name not in passed:
             more = "; write methods: [{name: mla, alpha: 0.05}] in --config" if name == "method" else ""
             raise UserError(f"{name}: the comparison itself says what it is for each run{more}")
-        if name not in OPTIONS:
-            raise UserError(f"compare: unknown option {name!r}{nearest(name, [*own, *OPTIONS])}")
-    check_options(options, fit, "compare")
-    if budget not in BUDGETS:
-        raise UserError(f"budget: no {budget!r}{nearest(budget, BUDGETS)}")
-    if seeds < 1:
-        raise UserError(f"seeds must be at least 1, got {seeds}")
-    for name, number in numbers.items():
-        if number is not None and number < 1 and not (name == "jobs" and number == -1):
-            raise UserError(f"{name} must be at least 1, got {number}")
+        if name not in own and name not in passed:
+            raise UserError(f"compare: unknown option {name!r}{nearest(name, [*own, *passed])}")
+    checked = validate(CompareConfig, {name: value for name, value in given.items() if name in own})
+    options = {name: value for name, value in given.items() if name not in own}
+    return checked, options
 
 
 def _check_reference(given: str | None, labels: Sequence[str]) -> None:
@@ -193,23 +170,26 @@ def _grid(
     from altuna.terminal import console
     from altuna.training.setup import prepare
 
-    check_raw(options, *names)
-    given = {name: completed(name, **options) for name in names}
-    root, store = (Path(options[n]) if options.get(n) else None for n in ("root", "store"))
-    paths = {n: find_manifest(n, root, download=options.get("download", False)) for n in names}
+    try:
+        check_raw(options, *names)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    configs = {name: _config(name, options) for name in names}
+    paths = {n: find_manifest(n, one.root, download=one.download) for n, one in configs.items()}
     if len(names) > 1:  # a mistake in the last is said before the first is decoded
         for name, path in paths.items():
-            columns, modalities = given[name]["columns"], given[name]["modalities"]
-            shared = given[name]["allow_shared_groups"]
-            read_manifest(path, modalities, columns=columns, allow_shared_groups=shared)
+            one = configs[name]
+            shared = one.allow_shared_groups
+            read_manifest(path, one.modalities, columns=one.columns, allow_shared_groups=shared)
     runs: list[Run] = []
     left_out: list[dict[str, str]] = []
     stems = _stems(names)
     for name in names:
         settled: list[tuple[str, dict[str, Any]]] = []
         for seed in range(seeds):
-            arguments = checked(given[name] | {"seed": seed})
-            prepared = prepare(arguments, paths[name], store or cache_folder() / "store", quiet or seed > 0)
+            config = _config(name, options, seed=seed)
+            store = config.store or cache_folder() / "store"
+            prepared = prepare(config, paths[name], store, quiet or seed > 0)
             if seed == 0 and not quiet:
                 console.err.print(f"{name}: {console.inferred(prepared.manifest.modalities)}", markup=False)
             if seed == 0:
@@ -220,10 +200,9 @@ def _grid(
                         left_out.append({"data": name, "method": label, "reason": reason})
                     else:
                         settled += _each(label, method, [*prepared.manifest.modalities])
-            raw = () if name.startswith("av-digits") else ("root", "download")
-            more = {option: value for option, value in options.items() if option not in raw}
+            more = _options_for(name, options)
             if budget == "updates":
-                more["budget"] = {"updates": _standard_updates(prepared, arguments)}
+                more["budget"] = {"updates": _standard_updates(prepared, config)}
             labels = _stems([label for label, _ in settled])
             for label, method in settled:
                 folder = out / f"{stems[name]}-{labels[label]}-{seed}"
@@ -232,6 +211,15 @@ def _grid(
     if not runs:
         raise UserError("no method can run on the data: " + "; ".join(one["reason"] for one in left_out))
     return sorted(runs, key=lambda run: run.seed), left_out
+
+
+def _options_for(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options for some data, without those about the raw files of other data."""
+    return {n: value for n, value in options.items() if n not in RAW or name.startswith("av-digits")}
+
+
+def _config(name: str, options: Mapping[str, Any], **more: Any) -> FitConfig:
+    return validate(FitConfig, {"data": name, **_options_for(name, options), **more})
 
 
 def _each(
@@ -271,14 +259,14 @@ def _reason_against(method: Mapping[str, Any], prepared: Prepared) -> str:
     return ""
 
 
-def _standard_updates(prepared: Prepared, options: Mapping[str, Any]) -> int:
+def _standard_updates(prepared: Prepared, config: FitConfig) -> int:
     """Return the encoder updates of a standard training: in every batch one for each modality that it has."""
     from altuna.data.dataset import BatchSampler
 
     dataset = prepared.splits["train"].dataset
     present, total = dataset.present, 0
-    sampler = BatchSampler(len(dataset), options["batch_size"], options["seed"])
-    for epoch in range(options["epochs"]):
+    sampler = BatchSampler(len(dataset), config.batch_size, config.seed)
+    for epoch in range(config.epochs):
         sampler.set_epoch(epoch)
         total += sum(int(present[:, batch].any(axis=1).sum()) for batch in sampler)
     return total
@@ -348,12 +336,10 @@ def _is_finished(run: Run) -> bool:
         UserError: It was started with others.
     """
     from altuna.training.resume import changed
-    from altuna.training.stages import config_of
 
     if not (run.folder / "config.yaml").exists():
         return False
-    root = run.options.get("root")
-    config = config_of(checked(completed(**run.options)), Path(root) if root else None)
+    config = validate(FitConfig, run.options).saved()
     if run.options.get("precision", "auto") == "auto":
         del config["precision"]  # it is the worker's machine that decides
     if change := changed(run.folder, config):

@@ -150,7 +150,8 @@ def train(run: Run, note: Path, threads: int, boss: int) -> tuple[Path, str]:
         note.write_text(f"{os.getpid()}\n")
         try:
             _stop_if_orphaned(run.folder.parent)
-            fit(**run.options, out=run.folder, resume=True, report=False, quiet=True)
+            options = {**run.options, "threads": threads, "out": run.folder, "resume": True}
+            fit(**options, report=False, quiet=True)
             (run.folder / ERROR).unlink(missing_ok=True)
         except UserError as error:
             reason = str(error)

@@ -33,7 +33,7 @@ from altuna.options import check_options, nearest
 from altuna.reporting import SILENT
 from altuna.runs.description import Description
 from altuna.terminal import console
-from altuna.training.optimizers import OPTIMIZERS
+from altuna.training.config import FitConfig
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,19 @@ class Prepared:
 
 
 def prepare(
-    options: Mapping[str, Any], path: Path, store: Path, quiet: bool, device: torch.device | None = None
+    config: FitConfig, path: Path, store: Path, quiet: bool, device: torch.device | None = None
 ) -> Prepared:
     """Read the manifest, build the model, then read the cells: a mistake in the options is told before.
 
     Frozen encoders compute on ``device``; on a GPU if there is one when None.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name, kind, method_options = _method(options)
+    name, kind, method_options = _method(config)
     impute = method_options.pop("impute", "zero")
-    manifest = _manifest(options, path, quiet)
-    settings = _settings(options, manifest)
-    rows = split_rows(manifest, options["seed"])
-    manifest = _masked(manifest, rows, options, quiet)
+    manifest = _manifest(config, path, quiet)
+    settings = _settings(config, manifest)
+    rows = split_rows(manifest, config.seed)
+    manifest = _masked(manifest, rows, config, quiet)
     manifest = manifest.only(kind.select([*manifest.modalities], **method_options))
     _check_names(manifest)
     encoders = _encoders(manifest.modalities, settings["encoders"], settings["transforms"])
@@ -85,21 +85,21 @@ def prepare(
         method=name,
         classes=tuple(sorted(set(manifest.labels.take(rows["train"]).to_pylist()))),
         head=kind.head,
-        fusion=options["fusion"],
+        fusion=config.fusion or "",
         fixed_weights=settings["fixed_weights"],
         readers=readers,
         encoders=encoders,
         columns={n: m.columns for n, m in manifest.modalities.items()},
         impute=impute,
     )
-    torch.manual_seed(options["seed"])
+    torch.manual_seed(config.seed)
     model = description.build_model()
     _build(name, kind, model, method_options)  # thrown away: its options are checked
-    stream = _stream(options, manifest, description)
+    stream = _stream(config, manifest, description)
     reporter = SILENT if quiet else console.TerminalReporter()
     stores = prepare_stores(manifest, readers, store, reporter)
     problems = problems_of(stores, manifest)
-    _check_problems(problems, manifest, options["strict"])
+    _check_problems(problems, manifest, config.strict)
     for modality, encoder in zip(model.modalities, model.encoders, strict=True):
         assert isinstance(encoder, Encoder)
         position = stores[modality].position[rows["train"]]
@@ -116,37 +116,33 @@ def prepare(
     splits = {name: samples_at(part, stores, labels) for name, part in rows.items()}
     if not len(splits["val"].rows):
         raise UserError(f"{manifest.path}: no val row can be read")
-    torch.manual_seed(options["seed"])
+    torch.manual_seed(config.seed)
     # Now that the front ends have their statistics, which a method may copy.
     method = _build(name, kind, model, method_options)
     description = replace(description, fusion=model.fusion, encoders=encoders)
     return Prepared(manifest, splits, problems, description, method, stores, stream)
 
 
-def _stream(options: Mapping[str, Any], manifest: Manifest, description: Description) -> Stream | None:
-    if options["stream"] is None:
+def _stream(config: FitConfig, manifest: Manifest, description: Description) -> Stream | None:
+    if config.stream is None:
         return None
     return Stream(
-        options["stream"],
+        config.stream,
         manifest,
         description.readers,
         description.classes,
-        batch_size=options["batch_size"],
-        seed=options["seed"],
-        buffer=options["buffer"],
-        strict=options["strict"],
+        batch_size=config.batch_size,
+        seed=config.seed,
+        buffer=config.buffer,
+        strict=config.strict,
     )
 
 
-def _method(options: Mapping[str, Any]) -> tuple[str, type[Method], dict[str, Any]]:
-    """Return the method's name, class and options, with the training's checked too."""
-    method_options = dict(options["method"])
-    name = method_options.pop("name", None)
-    if name is None:
-        raise UserError("method: needs a name, one of " + ", ".join(methods.list()))
+def _method(config: FitConfig) -> tuple[str, type[Method], dict[str, Any]]:
+    """Return the method's name, class and options, checked."""
+    method_options = dict(config.method)
+    name = method_options.pop("name")
     kind = methods.check(name, method_options)
-    if options["optimizer"] not in OPTIMIZERS:
-        raise UserError(f"optimizer: no {options['optimizer']!r}{nearest(options['optimizer'], OPTIMIZERS)}")
     return name, kind, method_options
 
 
@@ -157,12 +153,12 @@ def _build(name: str, kind: type[Method], model: MultimodalClassifier, options: 
         raise UserError(f"method {name!r}: {error}") from None
 
 
-def _manifest(options: Mapping[str, Any], path: Path, quiet: bool) -> Manifest:
+def _manifest(config: FitConfig, path: Path, quiet: bool) -> Manifest:
     manifest = read_manifest(
         path,
-        options["modalities"],
-        columns=options["columns"],
-        allow_shared_groups=options["allow_shared_groups"],
+        config.modalities,
+        columns=config.columns,
+        allow_shared_groups=config.allow_shared_groups,
     )
     if not quiet:
         for note in manifest.notes:
@@ -180,36 +176,28 @@ def _check_names(manifest: Manifest) -> None:
         )
 
 
-def _masked(
-    manifest: Manifest, rows: Mapping[str, Rows], options: Mapping[str, Any], quiet: bool
-) -> Manifest:
+def _masked(manifest: Manifest, rows: Mapping[str, Rows], config: FitConfig, quiet: bool) -> Manifest:
     """Return the manifest without the cells that the options take away."""
-    file = Path(options["missing_mask"]) if options["missing_mask"] else None
-    train = Missing(options["missing_rate"], options["missing_pattern"], file)
-    rate, pattern = options["test_missing_rate"], options["test_missing_pattern"]
+    file = config.missing_mask
+    train = Missing(config.missing_rate, config.missing_pattern, file)
+    rate, pattern = config.test_missing_rate, config.test_missing_pattern
     test = Missing(train.rate if rate is None else rate, pattern or train.pattern, file)
     missing = {"train": train, "val": train, "test": test}
     if not any(missing.values()):
         return manifest
-    left = masked(manifest, rows, missing, options["seed"])
+    left = masked(manifest, rows, missing, config.seed)
     before, after = (np.any([m.filled(name) for name in m.modalities], axis=0) for m in (manifest, left))
     if not quiet and (gone := int((before & ~after).sum())):
         console.err.print(f"{gone:,} samples are left without any cell, and are not used", markup=False)
     return left
 
 
-def _settings(options: Mapping[str, Any], manifest: Manifest) -> dict[str, dict[str, Any]]:
+def _settings(config: FitConfig, manifest: Manifest) -> dict[str, dict[str, Any]]:
     """Return the options that are by modality, having checked the modalities' names."""
     settings = {}
     for section in ("readers", "encoders", "transforms", "fixed_weights"):
-        settings[section] = dict(options[section] or {})
-        for modality, given in settings[section].items():
-            if section == "fixed_weights" and not isinstance(given, int | float):
-                raise UserError(f"fixed_weights.{modality}: must be a number, got {given!r}")
-            if section == "encoders" and not isinstance(given, str | Mapping | None):
-                raise UserError(
-                    f"encoders.{modality}: must be a name, or options with their values: {given!r}"
-                )
+        settings[section] = dict(getattr(config, section) or {})
+        for modality in settings[section]:
             if modality not in manifest.modalities:
                 known = nearest(modality, manifest.modalities)
                 raise UserError(f"{section}: no modality {modality!r}{known}")

@@ -37,18 +37,19 @@ from altuna.evaluation.metrics import evaluate
 from altuna.evaluation.robustness import by_missing_rate, by_subset
 from altuna.files import atomic_write, cache_folder, exclusive_folder, write_json, write_text
 from altuna.hardware import multiplies_bf16, peak_memory, reset_peak_memory
-from altuna.options import nearest
-from altuna.recipes import NAMES, find_manifest
+from altuna.recipes import find_manifest
 from altuna.report import trust_by_class, write_report
+from altuna.reporting import Reporter
 from altuna.runs.description import save_model
 from altuna.runs.directory import read_json
 from altuna.runs.predictor import Predictor
 from altuna.terminal import console, tables
 from altuna.terminal.progress import TrainingProgress
 from altuna.training import loggers
+from altuna.training.config import FitConfig
 from altuna.training.fsdp import split
 from altuna.training.loop import Alike, AtomicCheckpointIO, Checkpoints, LogCsv, Training, best_epoch
-from altuna.training.processes import ACCELERATORS, agreed, join, started
+from altuna.training.processes import agreed, join, started
 from altuna.training.resume import changed, ours, resumable
 from altuna.training.setup import Prepared, prepare
 
@@ -56,75 +57,62 @@ MASK = "present.parquet"
 MOST_PROBLEMS_SHOWN = 5
 
 
-def train(run: Path, options: Mapping[str, Any], **others: Any) -> Path:
+def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
     """Carry out ``altuna.fit``, see there for the options, and return the run directory.
 
-    ``options`` has everything that changes what is computed. With ``fresh`` among the others, ``run`` is a
-    name that altuna chose, and the first free one after it is taken.
+    Without ``out`` and ``resume``, ``run`` is a name that altuna chose: the first free one after it is taken.
     """
     with ExitStack() as held:
-        return _train(held, run, options, **others)
+        return _train(held, run, config, reporter)
 
 
-def _train(
-    held: ExitStack,
-    run: Path,
-    options: Mapping[str, Any],
-    *,
-    root: Path | None,
-    download: bool,
-    store: Path | None,
-    workers: int,
-    log_every: int | None,
-    checkpoint_every: int | None,
-    strategy: str,
-    compiled: bool,
-    quiet: bool,
-    report: bool,
-    fresh: bool,
-) -> Path:
+def _train(held: ExitStack, run: Path, config: FitConfig, reporter: Reporter) -> Path:
     calm()
     join()
     first = rank() == 0
-    quiet = quiet or not first
-    config = config_of(options, root)
+    quiet = config.quiet or not first
+    fresh = config.out is None and not config.resume
+    strategy = "ddp"
+    saved = {**config.saved(), "precision": _precision(config.precision, config.accelerator)}
+    if config.threads:
+        torch.set_num_threads(config.threads)
     with agreed():
-        if not fresh and (run / "config.yaml").exists() and (change := changed(run, config)):
+        if not fresh and (run / "config.yaml").exists() and (change := changed(run, saved)):
             raise UserError(f"{change}; --resume goes on with the same options")
-        name = options["method"]["name"]
+        name = config.method["name"]
         if strategy == "fsdp" and processes() > 1 and methods.get(name).needs_whole_encoders:
             raise UserError(
                 f"strategy: {name} needs whole weights and gradients of encoders, fsdp splits them"
             )
         # Before data are prepared, which may take hours.
-        device = _trainer(run, options, quiet=True).strategy.root_device
-        if compiled:
+        device = _trainer(run, config, quiet=True).strategy.root_device
+        if config.compile:
             _check_compiler(device)
         prepared = prepare(
-            options,
-            find_manifest(config["data"], root, download=download),
-            store or cache_folder() / "store",
+            config,
+            find_manifest(saved["data"], config.root, download=config.download),
+            config.store or cache_folder() / "store",
             quiet,
             device,
         )
-    prepared.method.model.micro_batch = options["micro_batch"]
-    if compiled:
+    prepared.method.model.micro_batch = config.micro_batch
+    if config.compile:
         # Encoders share code, and all their graphs count together: of sizes, of batches, with gradients.
         limits: Any = torch._dynamo.config
         limits.recompile_limit = max(limits.recompile_limit, 8 * len(prepared.method.model.modalities))
         prepared.method.model.compile()
     training = Training(
         prepared.method,
-        optimizer=options["optimizer"],
-        lr=options["lr"],
-        schedule=options["schedule"],
-        weight_decay=options["weight_decay"],
-        seed=options["seed"],
-        log_every=log_every,
-        clip=options["clip"],
-        max_updates=(options["budget"] or {}).get("updates"),
-        max_seconds=(options["budget"] or {}).get("seconds"),
-        epochs=options["epochs"],
+        optimizer=config.optimizer,
+        lr=config.lr,
+        schedule=config.schedule.model_dump() if config.schedule else None,
+        weight_decay=config.weight_decay,
+        seed=config.seed,
+        log_every=config.log_every,
+        clip=config.clip,
+        max_updates=config.budget.updates if config.budget else None,
+        max_seconds=config.budget.seconds if config.budget else None,
+        epochs=config.epochs,
         data=prepared.digest(),
     )
     run = everyone(_claim(run) if fresh and first else run)[0]
@@ -137,15 +125,15 @@ def _train(
     try:
         with agreed():
             done = resumable(checkpoints, training)
-            trainer = _trainer(run, options, quiet, checkpoint_every)
-            trainer.loggers = loggers.build(loggers.named(options["logger"]), run, config, quiet)
+            trainer = _trainer(run, config, quiet, config.checkpoint_every)
+            trainer.loggers = loggers.build(loggers.named(config.logger), run, saved, quiet)
     except UserError:
         if empty and first:
             shutil.rmtree(run)
         raise
     with agreed():
         if first:
-            write_text(run / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+            write_text(run / "config.yaml", yaml.safe_dump(saved, sort_keys=False, allow_unicode=True))
             write_problems(run / "problems.csv", prepared.problems)
             if prepared.manifest.kept:
                 write_mask(run / MASK, prepared.manifest)
@@ -167,17 +155,17 @@ def _train(
         for remark in learnt["remarks"]:
             console.err.print(remark, markup=False)
         rows = learnt.get("stream", learnt["n"])
-        if config["precision"] == "bf16-mixed" != _precision("auto", options["accelerator"]):
+        if saved["precision"] == "bf16-mixed" != _precision("auto", config.accelerator):
             console.err.print("precision=bf16-mixed: not native here, 32-true may be faster", markup=False)
-        if options["batch_size"] > rows:
-            size = f"batch_size={options['batch_size']}"
+        if config.batch_size > rows:
+            size = f"batch_size={config.batch_size}"
             console.err.print(f"{size}: an epoch is one batch of {rows} samples", markup=False)
         console.err.print(f"training in {run}", markup=False)
     reset_peak_memory(device)
     failed = True
     try:
         resumed = None if done is None else checkpoints / "last.ckpt"
-        _fit(trainer, training, prepared, options, workers, resumed, done or 0, strategy)
+        _fit(trainer, training, prepared, config, resumed, done or 0, strategy)
         failed = False
     except KeyboardInterrupt:
         raise KeyboardInterrupt(run) from None
@@ -192,8 +180,8 @@ def _train(
     with agreed():
         if first:
             write_problems(run / "problems.csv", [*prepared.problems, *problems])
-            _finish(run, options, prepared, learnt, training, checkpoints / "best.ckpt", memory, device)
-            if report:
+            _finish(run, config, prepared, learnt, training, checkpoints / "best.ckpt", memory, device)
+            if config.report:
                 with console.waiting("writing the report", quiet):
                     write_report([run])
     if not quiet:
@@ -209,15 +197,13 @@ def _check_compiler(device: torch.device) -> None:
         raise UserError(f"compile: PyTorch cannot compile on this machine: {reason}") from None
 
 
-def prepare_ahead(
-    options: Mapping[str, Any], *, root: Path | None, download: bool, store: Path | None, quiet: bool
-) -> dict[str, Store]:
+def prepare_ahead(config: FitConfig, reporter: Reporter) -> dict[str, Store]:
     """Carry out ``altuna.training.fit.cache``."""
-    path = find_manifest(options["data"], root, download=download)
-    folder = store or cache_folder() / "store"
+    path = find_manifest(config.data, config.root, download=config.download)
+    folder = config.store or cache_folder() / "store"
     folder.mkdir(parents=True, exist_ok=True)
-    prepared = prepare(options, path, folder, quiet)
-    if not quiet:
+    prepared = prepare(config, path, folder, config.quiet)
+    if not config.quiet:
         console.out.print(tables.stores_table(prepared.stores))
         write_problems(folder / "problems.csv", prepared.problems)
         _show_problems(prepared.problems, folder / "problems.csv")
@@ -262,22 +248,21 @@ def _fit(
     trainer: Trainer,
     training: Training,
     prepared: Prepared,
-    options: Mapping[str, Any],
-    workers: int,
+    config: FitConfig,
     checkpoint: Path | None,
     start: int = 0,
     strategy: str = "ddp",
 ) -> None:
     """Train, from batch ``start`` of the checkpoint's epoch on."""
-    size, seed, stream = options["batch_size"], options["seed"], prepared.stream
+    size, seed, stream = config.batch_size, config.seed, prepared.stream
     train, val = (prepared.splits[name].dataset for name in ("train", "val"))
     device, together = trainer.strategy.root_device, None
     if stream:
-        stream.workers, stream.pinned = max(1, workers), device.type == "cuda"
-    feed: Any = stream or loader(train.shared(rank(), processes()), size, seed, workers, device)
+        stream.workers, stream.pinned = max(1, config.workers), device.type == "cuda"
+    feed: Any = stream or loader(train.shared(rank(), processes()), size, seed, config.workers, device)
     feed.sampler.start = start
     # Parts of batches differ in number between processes, and the norms would wait for each other.
-    if processes() > 1 and device.type == "cuda" and not options["micro_batch"]:
+    if processes() > 1 and device.type == "cuda" and not config.micro_batch:
         nn.SyncBatchNorm.convert_sync_batchnorm(training.method)  # type: ignore[no-untyped-call]
     if processes() > 1 and strategy == "fsdp":
         training.frozen_digest()  # while their weights are whole
@@ -321,7 +306,7 @@ def _stopping_between_batches(training: Training) -> Iterator[None]:
 
 def _finish(
     run: Path,
-    options: Mapping[str, Any],
+    config: FitConfig,
     prepared: Prepared,
     learnt: Mapping[str, Any],
     training: Training,
@@ -336,15 +321,15 @@ def _finish(
     split = "test" if len(prepared.splits["test"].rows) else "val"
     samples = prepared.splits[split]
     predictor = Predictor(run, device)
-    features = predictor.features(samples.dataset, options["micro_batch"] or options["batch_size"])
+    features = predictor.features(samples.dataset, config.micro_batch or config.batch_size)
     with torch.inference_mode():
         outputs = predictor.model.cpu().outputs_of(features.of, features.rows, len(features.labels))
         fusion = predictor.model.fuse(outputs)
     history = training.history
     metrics = {
-        "data": str(options["data"]),
+        "data": str(config.data),
         "method": prepared.description.method,
-        "seed": options["seed"],
+        "seed": config.seed,
         "split": split,
         **evaluate(predictor.model, outputs, features.labels),
     }
@@ -377,22 +362,20 @@ def _finish(
     write_json(run / "metrics.json", metrics)
 
 
-def _trainer(run: Path, options: Mapping[str, Any], quiet: bool, every: int | None = None) -> Trainer:
+def _trainer(run: Path, config: FitConfig, quiet: bool, every: int | None = None) -> Trainer:
     callbacks: list[Any] = [LogCsv(run / "log.csv"), Checkpoints(run / "checkpoints", every)]
     if not quiet:
         callbacks.append(TrainingProgress())
     there = started()
-    name = options["accelerator"]
+    name = config.accelerator
     exist = {"gpu": _has_gpu(), "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
-    if name not in ACCELERATORS:
-        raise UserError(f"accelerator: no {name!r}{nearest(name, ACCELERATORS)}")
     if not exist.get(name, True):
         raise UserError(f"accelerator={name}: this machine has none that PyTorch {torch.__version__} can use")
     try:
         return Trainer(
-            max_epochs=-1 if options["budget"] else options["epochs"],
-            precision=_precision(options["precision"], options["accelerator"]),
-            accelerator=options["accelerator"],
+            max_epochs=-1 if config.budget else config.epochs,
+            precision=_precision(config.precision, config.accelerator),
+            accelerator=config.accelerator,
             devices=there.devices if there else 1,
             num_nodes=there.nodes if there else 1,
             strategy=Alike(cluster_environment=there.environment) if there else "auto",
@@ -409,7 +392,7 @@ def _trainer(run: Path, options: Mapping[str, Any], quiet: bool, every: int | No
         )
     except (ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"accelerator={options['accelerator']}: {reason}") from None
+        raise UserError(f"accelerator={config.accelerator}: {reason}") from None
 
 
 def _precision(precision: str, accelerator: str) -> Any:
@@ -428,28 +411,6 @@ def _has_gpu() -> bool:
 
 def _on_gpu(accelerator: str) -> bool:
     return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-
-
-def config_of(options: Mapping[str, Any], root: Path | None) -> dict[str, Any]:
-    """Return what ``config.yaml`` holds: every option, so that ``--config`` repeats the run."""
-    config = {**options, "root": str(root.absolute()) if root else None}
-    config["precision"] = _precision(config["precision"], config["accelerator"])
-    if config["data"] not in NAMES and Path(config["data"]).exists():
-        config["data"] = str(Path(config["data"]).absolute())
-    if config["stream"] and "://" not in config["stream"] and "::" not in config["stream"]:
-        config["stream"] = str(Path(config["stream"]).absolute())
-    config["encoders"] = {name: _absolute(encoder) for name, encoder in (config["encoders"] or {}).items()}
-    return config
-
-
-def _absolute(encoder: Any) -> Any:
-    """Return an encoder's options with the local folder of a Hugging Face one as an absolute path."""
-    name = encoder.get("name") if isinstance(encoder, Mapping) else encoder
-    folder = Path(str(name).removeprefix("hf:"))
-    if not str(name).startswith("hf:") or not folder.is_dir():
-        return encoder
-    name = f"hf:{folder.absolute()}"
-    return {**encoder, "name": name} if isinstance(encoder, Mapping) else name
 
 
 def calm() -> None:

@@ -468,7 +468,7 @@ def test_a_manifest_with_a_mistake(spoil, words, rows, command):
         (["--set=epochs"], ["KEY=VALUE"]),
         (["--set=epochs=[1"], ["not YAML"]),
         (["--epochs=0"], ["epochs must be at least 1"]),
-        (["--lr=-1"], ["lr must be a number from 0 on"]),
+        (["--lr=-1"], ["lr must be at least 0"]),
         (["--optimizer=adam"], ["no 'adam'; did you mean 'adamw'?"]),
         (["--precision=33"], ["precision"]),
         (["--fusion=produkt"], ["unknown fusion 'produkt'"]),

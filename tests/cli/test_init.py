@@ -144,7 +144,7 @@ def test_cache_is_what_fit_prepares(table, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"transforms": {"photo": "flip"}}, "encoders.photo: transforms must be options"),
+        ({"transforms": {"photo": "flip"}}, "transforms.photo must be options"),
         (
             {"transforms": {"photo": {"flip": 3}}},
             r"transforms.photo: write each with its options, as in flip: \{\}",
@@ -161,10 +161,10 @@ def test_cache_is_what_fit_prepares(table, tmp_path):
         ({"encoders": {"phot": "vit"}}, "no modality 'phot'; did you mean 'photo'"),
         ({"readers": {"acc": {"size": 7}}}, "readers.acc: size 7 is stated, but 2 columns are there"),
         ({"readers": {"photo": {"size": 0}}}, "readers.photo: size must be more than 0"),
-        ({"fixed_weights": {"photo": "a"}}, "fixed_weights.photo: must be a number"),
+        ({"fixed_weights": {"photo": "a"}}, "fixed_weights.photo must be a number"),
         ({"modalities": {}}, "modalities is empty"),
         ({"modalities": {"photo": {"column": "photo", "prefix": "p"}}}, "one of column, columns and prefix"),
-        ({"seed": 10**20}, "seed must be at least 0"),
+        ({"seed": 10**20}, "seed must be at most 9223372036854775807"),
     ],
 )
 def test_a_mistake_in_the_options_is_told_before_anything_is_read(table, tmp_path, options, message):

@@ -13,15 +13,15 @@ from altuna.files import read_yaml, write_json
 from altuna.recipes import RELEASES
 from altuna.recipes.cremad import EMOTIONS
 from altuna.runs.directory import read_json
-from altuna.training.fit import checked, completed
+from altuna.training.config import FitConfig
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_recipe_is_valid(path):
-    options = checked(completed("x.csv", **read_yaml(path)))
-    assert (options["epochs"], options["batch_size"], options["optimizer"]) == (100, 64, "sgd")
-    assert (options["lr"], options["weight_decay"]) == (1e-3, 1e-4)
-    assert options["schedule"] == {"step": 70, "gamma": 0.1}
+    options = FitConfig(data="x.csv", **read_yaml(path))
+    assert (options.epochs, options.batch_size, options.optimizer) == (100, 64, "sgd")
+    assert (options.lr, options.weight_decay) == (1e-3, 1e-4)
+    assert options.schedule.model_dump() == {"step": 70, "gamma": 0.1}
 
 
 FOLDER = "cremad-mla-order=given-reset=never"  # of a run of the paper's MLA

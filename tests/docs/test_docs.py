@@ -13,11 +13,11 @@ from PIL import Image
 
 import altuna
 import altuna.data.table.manifest
-from altuna.cli.commands import fit
 from altuna.data.readers import READERS
 from altuna.encoders import ENCODERS, build, hf, reader_of
 from altuna.files import parse_yaml
-from altuna.options import check_options
+from altuna.options import check_options, validate
+from altuna.training.config import FitConfig
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,7 +37,7 @@ def test_the_mathematics_of_the_readme_runs():
 def test_the_configuration_in_the_documentation_is_valid():
     (block,) = blocks((ROOT / "docs" / "data.md").read_text(encoding="utf-8"), "yaml")
     options = yaml.safe_load(block)
-    check_options(options, fit, "docs")
+    validate(FitConfig, options, "docs")
     kinds = {name: spec.get("type", "text") for name, spec in options["modalities"].items()}
     for name, settings in options["readers"].items():
         check_options(settings, READERS[kinds[name]].fit, name, beside=("cells",))

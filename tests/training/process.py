@@ -12,6 +12,7 @@ from test_contract import CLASSES, data, method_for
 import altuna
 from altuna.core.collectives import rank
 from altuna.training import loggers
+from altuna.training.config import FitConfig
 from altuna.training.loop import Training
 from altuna.training.processes import join
 from altuna.training.stages import _fit, _trainer, calm
@@ -55,8 +56,9 @@ class Stop(Callback):
 def train(folder, method, dataset, checkpoint=None, stop=False, micro_batch=None, strategy="ddp"):
     calm()
     join()
-    options = {"epochs": EPOCHS, "budget": None, "precision": "32-true", "accelerator": "cpu"}
-    options |= {"batch_size": BATCH, "seed": 0, "micro_batch": micro_batch}
+    options = FitConfig(
+        epochs=EPOCHS, precision="32-true", accelerator="cpu", batch_size=BATCH, micro_batch=micro_batch
+    )
     method.model.micro_batch = micro_batch
     # Adam would hide a gradient of the wrong size.
     training = Training(method, optimizer="sgd", lr=0.1)
@@ -72,7 +74,6 @@ def train(folder, method, dataset, checkpoint=None, stop=False, micro_batch=None
         training,
         SimpleNamespace(splits={"train": split, "val": split}, stream=None),
         options,
-        0,
         checkpoint,
         strategy=strategy,
     )

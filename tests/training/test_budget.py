@@ -155,10 +155,10 @@ def test_what_the_training_cost(manifest, tmp_path):
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
-        ({"update": 3}, "unknown unit 'update'; did you mean 'updates'"),
-        ({"updates": 0}, "budget.updates must be a whole number above 0, got 0"),
+        ({"update": 3}, "budget: unknown option 'update'; did you mean 'updates'"),
+        ({"updates": 0}, "budget.updates must be above 0, got 0"),
         ({"updates": 1.5}, "whole number"),
-        ({"seconds": -1.0}, "budget.seconds must be a number above 0"),
+        ({"seconds": -1.0}, "budget.seconds must be above 0, got -1.0"),
         ({"seconds": "5"}, "must be a number"),
         ({}, "give one of"),
         ({"updates": 3, "seconds": 3}, "give one of updates, seconds"),

@@ -191,7 +191,7 @@ def test_more_workers_than_a_machine_has_use_for(manifest, tmp_path):
 
 
 def test_a_part_larger_than_the_batch(manifest, tmp_path):
-    with pytest.raises(UserError, match=r"^micro_batch=8: is a part of a batch, which has 4 rows$"):
+    with pytest.raises(UserError, match=r"^micro_batch must be at most batch_size \(4\), got 8$"):
         fit(manifest, tmp_path / "run", micro_batch=8)
 
 

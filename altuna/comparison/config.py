@@ -1,0 +1,59 @@
+"""The options of a comparison: its own, and those of its trainings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import PlainValidator
+from pydantic.fields import FieldInfo
+
+from altuna.training.config import COMMON, HARDWARE, Anywhere, Strict, marker, option, options
+
+ALL = "all"
+
+
+def _several(value: object) -> object:
+    if isinstance(value, os.PathLike):
+        return str(value)
+    if isinstance(value, str) or (isinstance(value, Sequence) and len(value)):
+        return value
+    raise ValueError(f"must be one or several, got {value!r}")
+
+
+Names = Annotated[str | list[str], PlainValidator(_several, json_schema_input_type=str | list[str])]
+Methods = Annotated[
+    str | list[str | dict[str, Any]],
+    PlainValidator(lambda value: value, json_schema_input_type=str | list[str | dict[str, Any]]),
+]
+
+
+class CompareConfig(Strict):
+    """The options of a comparison itself."""
+
+    data: Names = option("emoji", "Data as for fit, or several: a,b.", COMMON)
+    methods: Methods = option(
+        ALL, "Methods to compare: all, or some: a,b (unimodal:NAME trains one modality).", COMMON
+    )
+    seeds: int = option(3, "Number of seeds: each method is trained with seeds 0, 1, ...", COMMON, ge=1)
+    budget: Literal["updates", "epochs", "time"] = option(
+        "updates", "What all methods get the same of: encoder updates, epochs, or time.", COMMON
+    )
+    reference: str | None = option(None, "Method to test the others against (default: mla).", COMMON)
+    jobs: int | None = option(
+        None, "Trainings at the same time (default: 1, or what joblib is configured for).", HARDWARE,
+        place=True, ge=-1,
+    )  # fmt: skip
+    threads: int | None = option(
+        None, "CPU threads per training (default: cores / jobs).", HARDWARE, place=True, ge=1
+    )
+    out: Anywhere | None = option(
+        None, "Folder of the runs and tables (default: runs/compare-DATA).", COMMON, place=True
+    )
+    quiet: bool = option(False, "Print only the folder.", COMMON, place=True)
+
+
+def run_options() -> dict[str, FieldInfo]:
+    """Return the options of ``fit`` that a comparison passes on to all its trainings."""
+    return {name: field for name, field in options().items() if not marker(field, "single")}

@@ -1,0 +1,397 @@
+"""The options of a training, in one typed place: type, default, bounds, help and group of each.
+
+``altuna.fit``'s keywords, the flags of ``altuna fit``, the keys of YAML with their JSON schema, what a
+resumed run may change and what ``altuna compare`` varies are all made from ``FitConfig``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+from pydantic.config import JsonDict
+from pydantic.fields import FieldInfo
+
+from altuna import methods
+from altuna.recipes import NAMES
+from altuna.training import loggers
+
+COMMON, DATA, MODEL, TRAINING = "Common options", "Data", "Model", "Training"
+MISSING, HARDWARE, OUTPUT = "Missing modalities", "Hardware", "Output"
+BUFFER = 4096
+RAW = ("root", "download")  # about the raw files of av-digits
+MAX_INT = 2**63 - 1
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown keys and converts nothing: "5" and true are no whole numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Budget(Strict):
+    """What ends a training instead of a number of epochs: exactly one of the two."""
+
+    updates: int | None = Field(None, gt=0, le=MAX_INT, description="Encoder updates, of all modalities.")
+    seconds: float | None = Field(None, gt=0, description="Seconds of training.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"budget: give one of updates, seconds; got {' and '.join(given) or 'none'}")
+        return self
+
+
+class Schedule(Strict):
+    """A step schedule: multiply the learning rate by ``gamma`` after every ``step`` epochs."""
+
+    step: float = Field(gt=0, description="Epochs between two changes of the learning rate.")
+    gamma: float = Field(gt=0, description="Factor of each change.")
+
+
+def _path(value: object) -> object:
+    return Path(value) if isinstance(value, str | os.PathLike) else value
+
+
+def _text(value: object) -> object:
+    return str(value) if isinstance(value, os.PathLike) else value
+
+
+def _mapping(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _name_or_options(value: object) -> object:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise ValueError(f"must be a name, or options with their values, got {value!r}")
+
+
+def _method(value: object) -> object:
+    """Return a method's options, its name among them, also where only a name is given."""
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, Mapping) and isinstance(value.get("name"), str):
+        return dict(value)
+    if isinstance(value, Mapping):
+        raise ValueError("needs a name, one of " + ", ".join(methods.list()))
+    raise ValueError(f"must be a name, or options with their values, got {value!r}")
+
+
+def _unscaled(value: object) -> object:
+    if isinstance(value, str) and value.startswith("16"):
+        raise ValueError(f"{value} scales gradients, which methods read and change; take bf16-mixed")
+    return value
+
+
+_METHOD = Annotated[str | dict[str, Any], Field(examples=methods.list())]
+Anywhere = Annotated[Path, BeforeValidator(_path)]
+Text = Annotated[str, BeforeValidator(_text)]
+Options = Annotated[dict[str, Any], BeforeValidator(_mapping)]
+NameOrOptions = Annotated[
+    str | dict[str, Any] | None,
+    PlainValidator(_name_or_options, json_schema_input_type=str | dict[str, Any] | None),
+]
+Method = Annotated[dict[str, Any], PlainValidator(_method, json_schema_input_type=_METHOD)]
+
+
+def option(
+    default: Any,
+    help: str,
+    group: str,
+    *,
+    place: bool = False,
+    saved: bool | None = None,
+    single: bool = False,
+    **bounds: Any,
+) -> Any:
+    """Return the field of an option.
+
+    Args:
+        default: Its default.
+        help: One or two plain sentences.
+        group: Heading of ``altuna fit --help`` under which it stands.
+        place: It says where or how something is computed, stored or shown, and does not change the result:
+            a resumed run may change it.
+        saved: It is written to ``config.yaml``; by default if it changes the result.
+        single: It belongs to one training: ``altuna compare`` sets it for each of its own.
+        bounds: Of pydantic's ``Field``: ``ge``, ``gt``, ``le``, ``lt``.
+    """
+    extra: JsonDict = {"group": group, "place": place, "single": single}
+    extra["saved"] = not place if saved is None else saved
+    return Field(default, description=help, json_schema_extra=extra, **bounds)
+
+
+class FitConfig(Strict):
+    """All options of a training, checked.
+
+    Example:
+        >>> config = FitConfig(data="htad", method="concat", epochs=3)
+        >>> config.method, config.batch_size
+        ({'name': 'concat'}, 64)
+    """
+
+    data: Text = option(
+        "emoji",
+        "Data to train on: emoji, htad, av-digits, av-digits-hard, the path of a table, or hf:NAME[:CONFIG].",
+        COMMON,
+        single=True,
+    )
+    stream: str | None = option(
+        None,
+        "Train on these Parquet shards (a pattern or URL) as a stream; the rows of --data describe them.",
+        DATA,
+        single=True,
+    )
+    buffer: int = option(BUFFER, "Shuffle buffer of a stream, in rows.", DATA, ge=1, le=MAX_INT, single=True)
+    root: Anywhere | None = option(
+        None, "Folder of the raw files of av-digits.", DATA, place=True, saved=True
+    )
+    download: bool = option(False, "Download the raw files of av-digits.", DATA, place=True)
+    method: Method = option(
+        {"name": "mla"},
+        "Training method: " + ", ".join(methods.list()) + ", or MODULE.CLASS.",
+        COMMON,
+        single=True,
+    )
+    columns: Annotated[dict[str, str], BeforeValidator(_mapping)] | None = option(
+        None, "Names of the columns id, split, label and group in this table, if they differ.", DATA
+    )
+    modalities: Annotated[dict[str, Options], BeforeValidator(_mapping)] | None = option(
+        None, "Modalities, each with its type and columns (default: every other column is one).", DATA
+    )
+    readers: Annotated[dict[str, Options], BeforeValidator(_mapping)] | None = option(
+        None, "Reader options by modality, such as {image: {size: 48}}.", DATA
+    )
+    encoders: Annotated[dict[str, NameOrOptions], BeforeValidator(_mapping)] | None = option(
+        None, "Encoder by modality: its name, or its options with the name among them.", MODEL
+    )
+    transforms: Annotated[dict[str, Options | None], BeforeValidator(_mapping)] | None = option(
+        None, "Training transforms (augmentations) by modality, each with its options.", MODEL
+    )
+    missing_rate: float | None = option(
+        None,
+        "Fraction of modality cells to mask, at most 1 - 1/M for M modalities (masks as in CPM-Nets).",
+        MISSING,
+    )
+    missing_pattern: str = option(
+        "random", "Which cells to mask: random, group, label, only:MODALITY or never:MODALITY.", MISSING
+    )
+    test_missing_rate: float | None = option(
+        None, "Fraction to mask in the test split (default: that of --missing-rate).", MISSING
+    )
+    test_missing_pattern: str | None = option(
+        None, "Pattern of the test split (default: that of --missing-pattern).", MISSING
+    )
+    missing_mask: Anywhere | None = option(
+        None, "Parquet file of the cells to keep, such as present.parquet of another run.", MISSING
+    )
+    fusion: str | None = option(
+        None,
+        "Fusion rule that combines the modalities' predictions (default: calibrated_product).",
+        MODEL,
+    )
+    fixed_weights: Annotated[dict[str, float], BeforeValidator(_mapping)] | None = option(
+        None, "Weight of each modality for the fusion rule 'fixed'.", MODEL
+    )
+    epochs: int = option(25, "Number of epochs.", COMMON, ge=1, le=MAX_INT)
+    budget: Budget | None = option(
+        None, "Stop after this many encoder updates or seconds instead of --epochs.", TRAINING, single=True
+    )
+    batch_size: int = option(64, "Samples per batch.", COMMON, ge=1, le=MAX_INT)
+    micro_batch: int | None = option(
+        None,
+        "Micro-batch size: encode this many rows at a time and accumulate; gradients are those of the full "
+        "batch. Saves memory, costs one more forward pass.",
+        TRAINING,
+        ge=1,
+    )
+    clip: float | None = option(None, "Max gradient norm per turn (gradient clipping).", TRAINING, gt=0)
+    lr: float = option(1e-3, "Peak learning rate.", COMMON, ge=0)
+    schedule: Schedule | None = option(
+        None, "Learning-rate schedule: step and gamma (default: warm-up, then cosine decay).", TRAINING
+    )
+    weight_decay: float = option(0.01, "Weight decay.", TRAINING, ge=0)
+    optimizer: Literal["adamw", "sgd"] = option("adamw", "Optimizer: adamw or sgd.", TRAINING)
+    seed: int = option(
+        0,
+        "Random seed (initialisation, shuffling, augmentation, splits, masks).",
+        COMMON,
+        ge=0,
+        le=MAX_INT,
+        single=True,
+    )
+    log_every: int | None = option(
+        None,
+        "Log per-turn metrics every N batches (default: about 20 times per epoch).",
+        OUTPUT,
+        place=True,
+        ge=1,
+    )
+    logger: str = option(
+        "tensorboard",
+        "Experiment loggers: tensorboard, wandb, mlflow, csv, several (a,b), or none.",
+        OUTPUT,
+        place=True,
+        saved=True,
+    )
+    precision: Annotated[Literal["auto", "32-true", "bf16-mixed"], BeforeValidator(_unscaled)] = option(
+        "auto",
+        "Number format: 32-true or bf16-mixed; auto takes bf16-mixed where the hardware has it.",
+        HARDWARE,
+    )
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = option(
+        "auto", "Device type: auto, cpu, gpu, cuda or mps.", HARDWARE
+    )
+    devices: int | None = option(
+        None,
+        "GPUs per node, or processes on a CPU (default: 1, or what torchrun or Slurm started).",
+        HARDWARE,
+        place=True,
+        ge=1,
+        single=True,
+    )
+    nodes: int | None = option(
+        None,
+        "Number of machines; start altuna on each with torchrun or Slurm.",
+        HARDWARE,
+        place=True,
+        ge=1,
+        single=True,
+    )
+    threads: int | None = option(
+        None,
+        "CPU threads of a training step (default: chosen by how much it computes).",
+        HARDWARE,
+        place=True,
+        ge=1,
+        single=True,
+    )
+    compile: bool = option(
+        False,
+        "Compile the encoders with torch.compile: a slower start, then faster steps.",
+        HARDWARE,
+        place=True,
+    )
+    workers: int = option(
+        0,
+        "Processes that load batches (0: none but the main one), or threads that decode a stream.",
+        HARDWARE,
+        place=True,
+        ge=0,
+    )
+    store: Anywhere | None = option(
+        None, "Folder of the prepared data (default: in the user's cache).", DATA, place=True
+    )
+    allow_shared_groups: bool = option(False, "Accept groups whose samples are in more than one split.", DATA)
+    strict: bool = option(
+        False, "Stop at the first cell that cannot be read; else it counts as missing.", DATA
+    )
+    out: Anywhere | None = option(
+        None, "Run directory to write (default: runs/DATA-METHOD-SEED).", COMMON, place=True, single=True
+    )
+    checkpoint_every: int | None = option(
+        None,
+        "Write a checkpoint every N batches, too (default: only after each epoch).",
+        OUTPUT,
+        place=True,
+        ge=1,
+    )
+    resume: bool = option(
+        False,
+        "Continue the training in the run directory from its last checkpoint.",
+        COMMON,
+        place=True,
+        single=True,
+    )
+    report: bool = option(
+        True,
+        "Write report.html at the end; `altuna report RUN` writes it later.",
+        OUTPUT,
+        place=True,
+        single=True,
+    )
+    quiet: bool = option(False, "Print only where the result is.", COMMON, place=True, single=True)
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        """Check what concerns several options, or this machine."""
+        max_workers = max(32, 4 * (os.cpu_count() or 1))
+        if self.workers > max_workers:
+            raise ValueError(f"workers must be at most {max_workers} on this machine, got {self.workers}")
+        if (self.micro_batch or 0) > self.batch_size:
+            raise ValueError(
+                f"micro_batch must be at most batch_size ({self.batch_size}), got {self.micro_batch}"
+            )
+        loggers.named(self.logger)
+        check_raw({name: getattr(self, name) for name in RAW}, self.data)
+        rates = ("missing_rate", "test_missing_rate")
+        if self.stream is not None:
+            for name in (*rates, "missing_mask"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name}: the cells of a stream cannot be masked")
+        elif self.buffer != BUFFER:
+            raise ValueError("buffer: belongs to a stream, and no stream is given")
+        patterns = {self.missing_pattern, self.test_missing_pattern or "random"}
+        others = patterns != {"random"} or any(getattr(self, name) is not None for name in rates)
+        if self.missing_mask is not None and others:
+            raise ValueError(
+                "missing_mask: already says which cells to keep; give no missing rate or pattern with it"
+            )
+        return self
+
+    def saved(self) -> dict[str, Any]:
+        """Return what ``config.yaml`` holds, so that ``--config`` repeats the run from any folder."""
+        names = {name for name, field in options().items() if marker(field, "saved")}
+        config = self.model_dump(mode="json", include=names)
+        if self.budget:
+            config["budget"] = self.budget.model_dump(exclude_none=True)
+        if self.data not in NAMES and Path(self.data).exists():
+            config["data"] = str(Path(self.data).absolute())
+        if self.stream and "://" not in self.stream and "::" not in self.stream:
+            config["stream"] = str(Path(self.stream).absolute())
+        for name in ("root", "missing_mask"):
+            path: Path | None = getattr(self, name)
+            config[name] = str(path.absolute()) if path else None
+        config["encoders"] = {name: _absolute(one) for name, one in (config["encoders"] or {}).items()}
+        return config
+
+
+def options() -> dict[str, FieldInfo]:
+    """Return the fields of ``FitConfig`` by name."""
+    return FitConfig.model_fields
+
+
+def marker(field: FieldInfo, name: Literal["group", "place", "saved", "single"]) -> Any:
+    """Return what ``option`` was given about a field.
+
+    Example:
+        >>> marker(options()["epochs"], "group"), marker(options()["workers"], "place")
+        ('Common options', True)
+    """
+    extra = field.json_schema_extra
+    assert isinstance(extra, dict)
+    return extra[name]
+
+
+def check_raw(given: Mapping[str, Any], *names: str) -> None:
+    """Raise ValueError if there are options for the raw files of av-digits, and it is not among the data."""
+    for name in RAW:
+        if given.get(name) and not any(data.startswith("av-digits") for data in names):
+            raise ValueError(f"{name}: is for av-digits only, not for {', '.join(names)}")
+
+
+def _absolute(encoder: Any) -> Any:
+    """Return an encoder's options with the local folder of a Hugging Face one as an absolute path."""
+    name = encoder.get("name") if isinstance(encoder, Mapping) else encoder
+    folder = Path(str(name).removeprefix("hf:"))
+    if not str(name).startswith("hf:") or not folder.is_dir():
+        return encoder
+    name = f"hf:{folder.absolute()}"
+    return {**encoder, "name": name} if isinstance(encoder, Mapping) else name
