@@ -1,4 +1,4 @@
-"""Write docs/methods.md and the README's table of methods from the registry and the docstrings.
+"""Write docs/methods.md from the registry of methods and their docstrings.
 
 python tools/build_methods.py
 """
@@ -12,7 +12,6 @@ from pathlib import Path
 from altuna import methods
 
 ROOT = Path(__file__).parent.parent
-BEGIN, END = "<!-- methods: made by tools/build_methods.py -->", "<!-- end of methods -->"
 ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")
 
 
@@ -25,13 +24,12 @@ def summary(name: str) -> tuple[str, str, str]:
     return text.split("\n\n")[0].replace("\n", " "), kind.head, link
 
 
-def table(*, linked: bool = False) -> str:
-    """Return the table of methods, with links into their page if wanted."""
+def table() -> str:
+    """Return the table of methods, each with a link to its section."""
     lines = ["| `--method` | idea | head | paper |", "|---|---|---|---|"]
     for name in methods.list():
         idea, head, link = summary(name)
-        shown = f"[`{name}`](#{name})" if linked else f"`{name}`"
-        lines.append(f"| {shown} | {idea} | `{head}` | {link} |")
+        lines.append(f"| [`{name}`](#{name}) | {idea} | `{head}` | {link} |")
     return "\n".join(lines)
 
 
@@ -39,12 +37,12 @@ def page() -> str:
     """Return docs/methods.md."""
     parts = [
         "# Methods",
-        "What each method computes, from the docstrings of [altuna/methods](../altuna/methods). All are\n"
-        "evaluated alike: unimodal logits of every modality, fused by the method's own rule and, for\n"
-        "comparison, by every other. Options are given as `--set method.NAME=VALUE`.",
-        "Every method with a joint head also has `impute`: features that a sample lacks are zeros (`zero`)\n"
-        "or the running mean of that modality's training features (`mean`), in training and in use.",
-        table(linked=True),
+        "What each method computes, from the docstrings in [altuna/methods](../altuna/methods). All methods\n"
+        "are evaluated in the same way: the logits of every modality, fused by the method's own rule\n"
+        "and, for comparison, by every other rule. Options are set by `--set method.NAME=VALUE`.",
+        "Every method with a joint head also has the option `impute`: the features of a missing modality\n"
+        "are zeros (`zero`) or the running mean of that modality's training features (`mean`).",
+        table(),
     ]
     for name in methods.list():
         kind = methods.get(name)
@@ -61,17 +59,9 @@ def _math(found: re.Match[str]) -> str:
     return "$$" + " ".join(line.strip() for line in found[1].splitlines()) + "$$"
 
 
-def readme(text: str) -> str:
-    """Return the README with its table made anew."""
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
-
-
 def main() -> None:
-    """Write both."""
+    """Write the page."""
     (ROOT / "docs" / "methods.md").write_text(page(), encoding="utf-8")
-    path = ROOT / "README.md"
-    path.write_text(readme(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":
