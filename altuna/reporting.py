@@ -9,8 +9,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 logger = logging.getLogger("altuna")
+
+
+class Advance(Protocol):
+    """Report that a step has ended."""
+
+    def __call__(self, name: str = "", /) -> None: ...
 
 
 class Reporter:
@@ -32,9 +39,9 @@ class Reporter:
         yield lambda done, problems: None
 
     @contextmanager
-    def steps(self, what: str, total: int) -> Iterator[Callable[[], None]]:
-        """Report ``total`` steps of some work; yield a function to call after each."""
-        yield lambda: None
+    def steps(self, what: str, total: int) -> Iterator[Advance]:
+        """Report ``total`` steps of some work; yield a function to call after each, with its name or none."""
+        yield lambda name="": None
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -66,11 +73,34 @@ class TrainingReporter(AbstractContextManager["TrainingReporter", None]):
 
 
 class LoggingReporter(Reporter):
-    """Report by ``logging``, to the logger ``altuna``: a line for each remark and each epoch."""
+    """Report by ``logging``, to the logger ``altuna``: a line for each remark and each epoch.
+
+    Where no handler is configured for it, its lines go to standard error.
+    """
+
+    def __init__(self) -> None:
+        if not logger.hasHandlers():
+            handler = logging.StreamHandler()
+            handler.setFormatter(logging.Formatter("%(message)s"))
+            logger.addHandler(handler)
+            logger.setLevel(logging.INFO)
 
     def note(self, text: str) -> None:
         """Log one line."""
         logger.info(text)
+
+    @contextmanager
+    def steps(self, what: str, total: int) -> Iterator[Advance]:
+        """Log a line for each step that has a name."""
+        done = 0
+
+        def advance(name: str = "", /) -> None:
+            nonlocal done
+            done += 1
+            if name:
+                logger.info("%s %d/%d: %s", what, done, total, name)
+
+        yield advance
 
     def training(self) -> AbstractContextManager[TrainingReporter]:
         """Log a line for each epoch."""
@@ -84,6 +114,16 @@ class _LoggedTraining(TrainingReporter):
         self.epochs = epochs
 
     def epoch_ends(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        start = "val/accuracy/"
-        shown = [f"{k.removeprefix(start)} {v:.1%}" for k, v in metrics.items() if k.startswith(start)]
-        logger.info("epoch %d/%d: validation accuracy %s", epoch + 1, self.epochs, ", ".join(shown))
+        logger.info("epoch %d/%d: %s", epoch + 1, self.epochs, accuracies(metrics))
+
+
+def accuracies(metrics: Mapping[str, float]) -> str:
+    """Return an epoch's validation accuracies as text, of modalities and fused.
+
+    Example:
+        >>> accuracies({"val/accuracy/image": 0.5, "val/accuracy/fused": 0.75, "lr": 0.1})
+        'validation accuracy image 50.0%, fused 75.0%'
+    """
+    start = "val/accuracy/"
+    shown = [f"{k.removeprefix(start)} {v:.1%}" for k, v in metrics.items() if k.startswith(start)]
+    return "validation accuracy " + ", ".join(shown)

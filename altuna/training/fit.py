@@ -9,7 +9,7 @@ from typing import Any
 from altuna.data.store.arrays import Store
 from altuna.errors import UserError
 from altuna.options import validate
-from altuna.reporting import LoggingReporter, Reporter
+from altuna.reporting import SILENT, LoggingReporter, Reporter
 from altuna.training.config import FitConfig, options
 from altuna.training.processes import launch, to_start
 from altuna.training.stages import prepare_ahead, train
@@ -39,7 +39,7 @@ def fit(data: str | Path = "emoji", *, reporter: Reporter | None = None, **optio
     if number := to_start(config.devices, config.nodes, config.accelerator):
         return launch(config.model_dump(exclude_unset=True), number)
     if reporter is None:
-        reporter = Reporter() if config.quiet else LoggingReporter()
+        reporter = SILENT if config.quiet else LoggingReporter()
     return train(run, config, reporter)
 
 
@@ -58,7 +58,7 @@ def cache(
     """
     config = validate(FitConfig, {"data": data, **options})
     if reporter is None:
-        reporter = Reporter() if config.quiet else LoggingReporter()
+        reporter = SILENT if config.quiet else LoggingReporter()
     return prepare_ahead(config, reporter)
 
 
