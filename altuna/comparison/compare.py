@@ -49,9 +49,8 @@ def compare(data: str | Path | Sequence[str] = "emoji", **given: Any) -> Path:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, not a folder")
 
-    from altuna.comparison import tables
     from altuna.comparison.summary import write_comparison
-    from altuna.terminal import console
+    from altuna.terminal import console, tables
     from altuna.training.stages import calm
 
     calm()
@@ -63,7 +62,7 @@ def compare(data: str | Path | Sequence[str] = "emoji", **given: Any) -> Path:
     said = {"budget": budget, "reference": reference, "seeds": seeds, "options": options, **pool.said}
     comparison = write_comparison(out, said, runs, failed, pool.resumed, left_out)
     if not quiet:
-        console.out.print(*tables.terminal(comparison, console.out.width), sep="\n")
+        console.out.print(*tables.comparison_tables(comparison), sep="\n")
         console.out.print(f"compared in {out} (compare.json, compare.csv, compare.md)", soft_wrap=True)
     if len(failed) == len(runs):
         raise UserError(f"every run failed, as in {runs[0].folder}: {failed[runs[0].folder]}")

@@ -25,7 +25,7 @@ from altuna.runs.directory import read_config, read_metrics, run_labels
 from altuna.runs.evaluate import open_split
 from altuna.runs.predictor import Predictor
 from altuna.terminal import console
-from altuna.text import grouped, markdown_table, told_apart
+from altuna.text import grouped, markdown_table, unique_endings
 
 FIGURES = ("accuracy", "macro_f1", "nll", "ece")
 
@@ -75,7 +75,7 @@ def robustness(
     rates = None if rates is None else sorted({*rates})
     modalities = [m for run in runs for m in read_metrics(run)["modalities"]]
     configs = [read_config(run) for run in runs]
-    labels = run_labels(configs, told_apart(runs), joined=True)
+    labels = run_labels(configs, unique_endings(runs), joined=True)
     kind, named = check_pattern(pattern, modalities)
     tested = []
     for run, config, label in zip(runs, configs, labels, strict=True):

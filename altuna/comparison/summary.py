@@ -1,4 +1,4 @@
-"""What the runs of a comparison say together, and its files."""
+"""Summarise the runs of a comparison, and write its files."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from altuna.files import write_csv, write_json, write_text
 from altuna.runs.directory import read_json
 
 LEVEL = 0.05
-COMMON_RULE = "calibrated_product"  # which every method is fused by beside its own
+COMMON_RULE = "calibrated_product"  # every method is also evaluated with this fusion rule
 
 
 def write_comparison(
     out: Path,
-    said: Mapping[str, Any],
+    settings: Mapping[str, Any],
     runs: Sequence[Run],
     failed: Mapping[Path, str],
     resumed: Collection[Path],
@@ -39,55 +39,42 @@ def write_comparison(
 
     Args:
         out: The folder to write to.
-        said: What was asked for; ``reference`` among it.
-        runs: All of them.
-        failed: Folders of those that failed, and why.
-        resumed: Folders of those that were killed once.
+        settings: Settings of the comparison: ``reference``, ``options`` and others.
+        runs: All runs.
+        failed: Folders of the runs that failed, and why.
+        resumed: Folders of the runs that were killed once and resumed.
         left_out: ``data``, ``method`` and ``reason`` of what could not run.
     """
     done = [run for run in runs if run.folder not in failed]
-    said_by = {run.folder: read_json(run.folder, "metrics.json") for run in done}
-    metrics = {folder: figures(content) for folder, content in said_by.items()}
+    contents = {run.folder: read_json(run.folder, "metrics.json") for run in done}
+    metrics = {folder: figures(content) for folder, content in contents.items()}
     _add_laziness(done, metrics)
     comparison: dict[str, Any] = {
-        **said,
-        "options": {name: _plain(value) for name, value in said["options"].items()},
+        **settings,
+        "options": {name: _plain(value) for name, value in settings["options"].items()},
         "environment": environment(),
         "results": [],
         "ranking": None,
         "left_out": [*left_out],
-        "runs": [],
+        "runs": [_run_entry(run, failed.get(run.folder, ""), run.folder in resumed) for run in runs],
     }
-    for run in runs:
-        reason = failed.get(run.folder, "")
-        comparison["runs"].append(
-            {
-                "data": run.data,
-                "method": run.label,
-                "seed": run.seed,
-                "folder": run.folder.name,
-                "status": "failed" if reason else "finished",
-                "reason": reason,
-                "killed_once": run.folder in resumed,
-            }
-        )
     for data in dict.fromkeys(run.data for run in runs):
-        mine = [run for run in done if run.data == data]
         results = []
         for method in dict.fromkeys(run.label for run in runs if run.data == data):
-            some = [run for run in mine if run.label == method]
+            some = [run for run in runs if (run.data, run.label) == (data, method)]
+            finished = [run for run in some if run.folder not in failed]
             results.append(
                 {
                     "data": data,
                     "method": method,
-                    "split": said_by[some[0].folder]["split"] if some else None,
-                    "seeds": [run.seed for run in some],
-                    "failed": sum(r.folder in failed for r in runs if (r.data, r.label) == (data, method)),
-                    "figures": summary([metrics[run.folder] for run in some]),
+                    "split": contents[finished[0].folder]["split"] if finished else None,
+                    "seeds": [run.seed for run in finished],
+                    "failed": len(some) - len(finished),
+                    "figures": summary([metrics[run.folder] for run in finished]),
                     "versus": None,
                 }
             )
-        _test(results, mine, said["reference"])
+        _test(results, [run for run in done if run.data == data], settings["reference"])
         comparison["results"] += results
     comparison["ranking"] = ranking(comparison["results"])
     write_json(out / "compare.json", comparison)
@@ -96,8 +83,20 @@ def write_comparison(
     return comparison
 
 
+def _run_entry(run: Run, reason: str, was_killed: bool) -> dict[str, Any]:
+    return {
+        "data": run.data,
+        "method": run.label,
+        "seed": run.seed,
+        "folder": run.folder.name,
+        "status": "failed" if reason else "finished",
+        "reason": reason,
+        "killed_once": was_killed,
+    }
+
+
 def figures(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers of a run's ``metrics.json``, one level deep: ``accuracy``, ``imbalance/gap`` ..."""
+    """Return the numbers of a run's ``metrics.json`` with flat names: ``accuracy``, ``imbalance/gap`` ..."""
     found = dict(metrics["fused"])
     for name, alone in metrics["modalities"].items():
         found |= _flat(alone, f"{name}/")
@@ -137,7 +136,12 @@ def _flat(content: Mapping[str, Any], start: str) -> dict[str, Any]:
 
 
 def summary(some: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
-    """Return mean and standard deviation (of the sample; None for one) of every figure over seeds."""
+    """Return mean and sample standard deviation (None for one run) of every metric over runs.
+
+    Example:
+        >>> summary([{"accuracy": 0.5}, {"accuracy": 1.0}])["accuracy"]["mean"]
+        0.75
+    """
     found: dict[str, dict[str, float | None]] = {}
     for name in dict.fromkeys(name for one in some for name in one):
         values = [one[name] for one in some if name in one]
@@ -166,10 +170,10 @@ def _test(results: list[dict[str, Any]], runs: Sequence[Run], reference: str) ->
 
 
 def _right(folder: Path) -> dict[str, bool]:
-    """Return whether each test sample was predicted rightly, by id."""
+    """Return whether the prediction of each test sample is correct, by id."""
     table = pyarrow.parquet.read_table(folder / "predictions.parquet", columns=["id", "label", "prediction"])
     ids, labels, predictions = (column.to_pylist() for column in table.columns)
-    return {i: label == said for i, label, said in zip(ids, labels, predictions, strict=True)}
+    return {i: label == predicted for i, label, predicted in zip(ids, labels, predictions, strict=True)}
 
 
 def _cells(right: Sequence[Mapping[str, bool]], ids: Sequence[str]) -> NDArray[np.float64]:
@@ -178,7 +182,7 @@ def _cells(right: Sequence[Mapping[str, bool]], ids: Sequence[str]) -> NDArray[n
 
 
 def ranking(results: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Rank methods by accuracy over data sets, if there are several: those tested on all samples."""
+    """Rank the methods that were tested on all samples by accuracy; None of fewer than two data sets."""
     scores = {
         data: {r["method"]: r["figures"]["accuracy"]["mean"] for r in some if tables.is_whole(r, results)}
         for data, some in groupby((r for r in results if r["figures"]), lambda r: r["data"])
@@ -201,7 +205,7 @@ def ranking(results: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 
 def environment() -> dict[str, Any]:
-    """Return what results depend on beside options: versions, machine and, in a clone, the commit."""
+    """Return what results depend on besides options: versions, hardware and, in a clone, the commit."""
     try:
         git = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],

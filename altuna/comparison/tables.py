@@ -1,34 +1,23 @@
-"""Tables of a comparison: CSV, Markdown and terminal."""
+"""Format a comparison: the rows of ``compare.csv``, the text of ``compare.md``, and cells for any table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from textwrap import wrap
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
-
-from altuna.text import _plain, grouped, markdown_table
+from altuna.text import grouped, markdown_table, markdown_text
 
 Cell = Callable[[Mapping[str, Any]], str]
 
-LONGEST_HEADING = 8
-
-GAP = 2  # between the terminal's columns
-
 BUDGETS = {
-    "updates": "as many encoder updates",
-    "epochs": "as many epochs",
-    "time": "as much training time as the reference's",
+    "updates": "the same number of encoder updates",
+    "epochs": "the same number of epochs",
+    "time": "the training time of the reference",
 }
 
 
 def rows(comparison: Mapping[str, Any]) -> list[list[Any]]:
-    """Return the rows of ``compare.csv``: one a method on a data set, two columns a figure."""
+    """Return the rows of ``compare.csv``: one for each method and data set, two columns a metric."""
     results = comparison["results"]
     names = [*dict.fromkeys(name for result in results for name in result["figures"])]
     versus = ("reference", "samples", "mean", "low", "high", "p", "p_holm")
@@ -44,54 +33,30 @@ def rows(comparison: Mapping[str, Any]) -> list[list[Any]]:
 
 
 def markdown(comparison: Mapping[str, Any]) -> str:
-    """Return ``compare.md``."""
-    lines = ["# Comparison", "", said(comparison)]
+    """Return the text of ``compare.md``."""
+    lines = ["# Comparison", "", legend(comparison)]
     for data, results in by_data(comparison):
         columns = {**_accuracies(results), **_quality(), **_cost(), **_versus(comparison)}
         rows = ([_method(r, results), *(cell(r) for cell in columns.values())] for r in results)
-        lines += ["", f"## {_plain(data)}", "", *markdown_table(["method", *columns], rows)]
+        lines += ["", f"## {markdown_text(data)}", "", *markdown_table(["method", *columns], rows)]
     if ranking := comparison["ranking"]:
-        rows = ([method, f"{rank:.2f}"] for method, rank in ranking["mean_rank"].items())
-        lines += ["", "## Ranks", "", *markdown_table(["method", "mean rank"], rows), "", ranked(ranking)]
+        rows = ([name, f"{rank:.2f}"] for name, rank in ranking["mean_rank"].items())
+        header = ["method", "mean rank"]
+        lines += ["", "## Ranks", "", *markdown_table(header, rows), "", rank_legend(ranking)]
     if remarks := notes(comparison):
-        lines += ["", "## Remarks", "", *(f"- {_plain(remark)}" for remark in remarks)]
+        lines += ["", "## Remarks", "", *(f"- {markdown_text(remark)}" for remark in remarks)]
     return "\n".join(lines) + "\n"
 
 
-def terminal(comparison: Mapping[str, Any], width: int = 80) -> Iterator[Table | str]:
-    """Yield what the terminal shows: the columns that most look at, as many as its width has room for."""
-    for data, results in by_data(comparison):
-        columns: dict[str, Cell] = {
-            "method": partial(_method, results=results),
-            **_accuracies(results, sd=False),
-            **{name.removeprefix("macro-"): cell for name, cell in _quality(sd=False).items()},
-            "s": _figure("seconds", 1, 0, sd=False),
-            **_versus(comparison),
-        }
-        texts = {
-            name: [*wrap(name, LONGEST_HEADING), *(cell(r).replace(" ± ", "±") for r in results)]
-            for name, cell in columns.items()
-        }
-        least = ["method", "accuracy", *_versus(comparison)]
-        for name in [n for n in reversed(columns) if n not in least]:
-            if sum(GAP + max(map(len, lines)) for lines in texts.values()) > width - 1:
-                del texts[name]
-        table = Table(title=escape(data), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        for name, lines in texts.items():
-            head = Text("\n".join(lines[: -len(results)]))
-            table.add_column(head, justify="left" if name == "method" else "right", no_wrap=True)
-        for i, result in enumerate(results, -len(results)):
-            style = "bold" if result["method"] == comparison["reference"] else None
-            table.add_row(*(escape(lines[i]) for lines in texts.values()), style=style)
-        yield table
-    yield escape(said(comparison))
-    if ranking := comparison["ranking"]:
-        table = Table("method", "mean rank", title="ranks")
-        for method, rank in ranking["mean_rank"].items():
-            table.add_row(escape(method), f"{rank:.2f}")
-        yield table
-        yield ranked(ranking)
-    yield from map(escape, notes(comparison))
+def summary_columns(comparison: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[str, Cell]:
+    """Return the columns that most people look at, by heading; a cell is a function of a result."""
+    return {
+        "method": lambda result: _method(result, results),
+        **_accuracies(results, sd=False),
+        "NLL": _metric("nll", 1, 3, sd=False),
+        "seconds": _metric("seconds", 1, 0, sd=False),
+        **_versus(comparison),
+    }
 
 
 def by_data(comparison: Mapping[str, Any]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
@@ -116,8 +81,8 @@ def _method(result: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> 
     return f"{name} ({_mean(result, 'samples', 0.0):,.0f} of {most:,.0f} samples)"
 
 
-def said(comparison: Mapping[str, Any]) -> str:
-    """Say what the figures are."""
+def legend(comparison: Mapping[str, Any]) -> str:
+    """Return what the metrics of a comparison mean, for people to read."""
     several = comparison["seeds"] > 1
     splits = {result["split"] for result in comparison["results"]} - {None, "test"}
     where = "test split" + " (or, where there is none, validation split)" * bool(splits)
@@ -125,28 +90,29 @@ def said(comparison: Mapping[str, Any]) -> str:
         f"Accuracy in % on the {where}"
         + (f", mean ± standard deviation over {comparison['seeds']} seeds" if several else ", one seed")
         + f"; every method has {BUDGETS[comparison['budget']]}. "
-        + "Without a test split the figures flatter: the same samples chose epochs and temperatures. "
+        + "Without a test split the metrics are optimistic: checkpoints and temperatures were chosen on the "
+        "same samples. "
         * bool(splits)
-        + f"vs: difference from {comparison['reference']} in points; p: of a paired bootstrap over samples"
+        + f"vs {comparison['reference']}: difference in percentage points; p: paired bootstrap over samples"
         + (" and seeds" if several else " (one seed: it compares two trained networks, not two methods)")
         + ", Holm-corrected for the number of methods."
     )
 
 
-def ranked(ranking: Mapping[str, Any]) -> str:
-    """Say what the ranks mean."""
+def rank_legend(ranking: Mapping[str, Any]) -> str:
+    """Return what the ranks mean, for people to read."""
     return (
-        f"Over {len(ranking['data'])} data sets; mean ranks that are less than "
-        f"{ranking['critical_difference']:.2f} apart do not differ (Nemenyi, level {ranking['level']}); "
-        f"Friedman: p = {ranking['friedman']['p']:.3f}."
+        f"Over {len(ranking['data'])} data sets; mean ranks less than {ranking['critical_difference']:.2f} "
+        f"apart do not differ significantly (Nemenyi test, level {ranking['level']}); "
+        f"Friedman test: p = {ranking['friedman']['p']:.3f}."
     )
 
 
 def notes(comparison: Mapping[str, Any]) -> list[str]:
-    """Say what failed, was killed, or was left out."""
+    """Return a line for each run that failed or was killed, and for what was left out."""
     runs = comparison["runs"]
     found = [f"failed: {run['folder']}: {run['reason']}" for run in runs if run["reason"]]
-    found += [f"killed once, resumed: {run['folder']}" for run in runs if run["killed_once"]]
+    found += [f"killed once and resumed: {run['folder']}" for run in runs if run["killed_once"]]
     reasons: dict[tuple[str, str], list[str]] = {}
     for one in comparison["left_out"]:
         reasons.setdefault((one["data"], one["reason"]), []).append(one["method"])
@@ -156,41 +122,42 @@ def notes(comparison: Mapping[str, Any]) -> list[str]:
 
 
 def _accuracies(results: Sequence[Mapping[str, Any]], *, sd: bool = True) -> dict[str, Cell]:
-    """Return the columns of the fused accuracy and of each modality's (with its ``sd``)."""
+    """Return columns of the fused accuracy, with its standard deviation, and of each modality's."""
     end = "/accuracy"
-    ordered = sorted(
-        results, key=lambda r: -len(r["figures"])
-    )  # those with all modalities have the data's order
+    # Methods that use all modalities have them in the order of the data.
+    ordered = sorted(results, key=lambda r: -len(r["figures"]))
     names = dict.fromkeys(n for r in ordered for n in r["figures"] if n.endswith(end) and n.count("/") == 1)
     return {
-        "accuracy": _figure("accuracy", 100, 1),
-        **{name.removesuffix(end): _figure(name, 100, 1, sd=sd) for name in names},
+        "accuracy": _metric("accuracy", 100, 1),
+        **{name.removesuffix(end): _metric(name, 100, 1, sd=sd) for name in names},
     }
 
 
-def _quality(*, sd: bool = True) -> dict[str, Cell]:
+def _quality() -> dict[str, Cell]:
     return {
-        "macro-F1": _figure("macro_f1", 1, 3, sd=sd),
-        "NLL": _figure("nll", 1, 3, sd=sd),
-        "ECE": _figure("ece", 1, 3, sd=sd),
+        "macro-F1": _metric("macro_f1", 1, 3),
+        "NLL": _metric("nll", 1, 3),
+        "ECE": _metric("ece", 1, 3),
     }
 
 
 def _cost() -> dict[str, Cell]:
     return {
-        "calibrated": _figure("fusion/calibrated_product/accuracy", 100, 1),
-        "gap": _figure("imbalance/gap", 100, 1),
-        "laziness": _figure("imbalance/laziness", 100, 1),
-        "epoch": _figure("best_epoch", 1, 0, sd=False),
-        "updates": _figure("updates", 1, 0, sd=False),
-        "seconds": _figure("seconds", 1, 0),
-        "memory MB": _figure("peak_memory", 1e-6, 0, sd=False),
-        "MFLOP a batch": _figure("flops_per_batch", 1e-6, 1, sd=False),
-        "parameters": _figure("parameters", 1, 0, sd=False),
+        "calibrated": _metric("fusion/calibrated_product/accuracy", 100, 1),
+        "gap": _metric("imbalance/gap", 100, 1),
+        "laziness": _metric("imbalance/laziness", 100, 1),
+        "best epoch": _metric("best_epoch", 1, 0, sd=False),
+        "updates": _metric("updates", 1, 0, sd=False),
+        "seconds": _metric("seconds", 1, 0),
+        "memory MB": _metric("peak_memory", 1e-6, 0, sd=False),
+        "MFLOP per batch": _metric("flops_per_batch", 1e-6, 1, sd=False),
+        "parameters": _metric("parameters", 1, 0, sd=False),
     }
 
 
 def _versus(comparison: Mapping[str, Any]) -> dict[str, Cell]:
+    """Return columns of the difference in accuracy from the reference and of its p-value."""
+
     def difference(result: Mapping[str, Any]) -> str:
         return f"{100 * result['versus']['mean']:+.1f}" if result["versus"] else ""
 
@@ -200,13 +167,13 @@ def _versus(comparison: Mapping[str, Any]) -> dict[str, Cell]:
     return {f"vs {comparison['reference']}": difference, "p": p}
 
 
-def _figure(name: str, times: float, digits: int, *, sd: bool = True) -> Cell:
+def _metric(name: str, times: float, digits: int, *, sd: bool = True) -> Cell:
     def cell(result: Mapping[str, Any]) -> str:
-        figure = result["figures"].get(name)
-        if figure is None:
+        value = result["figures"].get(name)
+        if value is None:
             return ""
-        text = f"{times * figure['mean']:,.{digits}f}"
-        return f"{text} ± {times * figure['sd']:.{digits}f}" if sd and figure["sd"] is not None else text
+        text = f"{times * value['mean']:,.{digits}f}"
+        return f"{text} ± {times * value['sd']:.{digits}f}" if sd and value["sd"] is not None else text
 
     return cell
 

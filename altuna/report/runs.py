@@ -20,7 +20,7 @@ from altuna.errors import UserError
 from altuna.evaluation.features import MapFeatures, read_features
 from altuna.runs.description import Description
 from altuna.runs.directory import read_config, read_json, read_metrics, run_labels
-from altuna.text import told_apart
+from altuna.text import unique_endings
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,13 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
         raise UserError(f"{repeated}: stands there twice")
     metrics = [read_metrics(folder) for folder in folders]
     configs = [read_config(folder) for folder in folders]
-    ends = told_apart(folders)
+    ends = unique_endings(folders)
     names = run_labels(configs, ends)
     if len({config["seed"] for config in configs}) > 1:
         names = [f"{name}, seed {config['seed']}" for name, config in zip(names, configs, strict=True)]
     if len({str(config["data"]) for config in configs}) > 1:
         data = [Path(config["data"]).with_suffix("") for config in configs]
-        names = [f"{which}: {name}" for which, name in zip(told_apart(data), names, strict=True)]
+        names = [f"{which}: {name}" for which, name in zip(unique_endings(data), names, strict=True)]
     return [
         _read(folder, name if names.count(name) == 1 else f"{name} ({end})", config, figures)
         for folder, end, name, config, figures in zip(folders, ends, names, configs, metrics, strict=True)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import mean
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
+from rich.console import JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
+from altuna.comparison import tables
 from altuna.data.store.arrays import Store
 from altuna.data.table.manifest import SPLITS
 from altuna.recipes.release import Report
 from altuna.terminal.console import PLAIN, out
-from altuna.text import clipped, readable
+from altuna.text import clipped, readable_bytes
 
 LETTERS = 40  # of a class, within a table
 
@@ -63,7 +66,7 @@ def stores_table(stores: Mapping[str, Store]) -> Table:
         shape = " x ".join(map(str, store.array.shape[1:])) + f" {store.array.dtype}"
         folder = store.folder.name if store.folder else "-"
         cells = int((store.position >= 0).sum())
-        table.add_row(escape(name), f"{cells:,}", f"{unread:,}", shape, readable(store.size), folder)
+        table.add_row(escape(name), f"{cells:,}", f"{unread:,}", shape, readable_bytes(store.size), folder)
     return table
 
 
@@ -89,14 +92,14 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
 
 
 def trust_table(trust: dict[str, dict[str, float]]) -> Table:
-    """Return the table of fusion weights, a row a modality: of classes, their mean and both ends.
+    """Return a table of fusion weights by class, a row a modality: mean, highest and lowest.
 
     Args:
         trust: By true class, the mean weight of every modality that its samples have.
     """
-    table = Table(title="whom the model trusts: mean weight where present")
+    table = Table(title="fusion weights by class (mean over samples with the modality)")
     table.add_column("", overflow="fold")
-    for name in ("mean", "most", "in class", "least", "in class"):
+    for name in ("mean", "highest", "in class", "lowest", "in class"):
         table.add_column(name, justify="left" if name == "in class" else "right", overflow="fold")
     for modality in dict.fromkeys(m for weights in trust.values() for m in weights):
         by_class = {label: weights[modality] for label, weights in trust.items() if modality in weights}
@@ -105,6 +108,36 @@ def trust_table(trust: dict[str, dict[str, float]]) -> Table:
             cell for label in ends for cell in (f"{by_class[label]:.2f}", escape(clipped(label, LETTERS)))
         )
         table.add_row(escape(modality), f"{mean(by_class.values()):.2f}", *cells)
+    return table
+
+
+def comparison_tables(comparison: Mapping[str, Any]) -> Iterator[Table | str]:
+    """Yield what a comparison prints: a table for each data set, the ranks, and remarks."""
+    for data, results in tables.by_data(comparison):
+        columns = tables.summary_columns(comparison, results)
+        table = Table(title=escape(data), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        for name in columns:
+            justify: JustifyMethod = "left" if name == "method" else "right"
+            table.add_column(escape(name), justify=justify, overflow="fold")
+        for result in results:
+            cells = (escape(cell(result).replace("± ", "±")) for cell in columns.values())
+            table.add_row(*cells, style="bold" if result["method"] == comparison["reference"] else None)
+        yield table
+    yield escape(tables.legend(comparison))
+    if ranking := comparison["ranking"]:
+        rows = [[name, f"{rank:.2f}"] for name, rank in ranking["mean_rank"].items()]
+        yield text_table("ranks", ["method", "mean rank"], rows)
+        yield tables.rank_legend(ranking)
+    yield from map(escape, tables.notes(comparison))
+
+
+def text_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return a table of texts, the first column aligned to the left."""
+    table = Table(title=escape(title))
+    for i, name in enumerate(header):
+        table.add_column(escape(name), justify="right" if i else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
     return table
 
 

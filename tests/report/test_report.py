@@ -30,7 +30,7 @@ from altuna.report.sections.answers import confusion
 from altuna.report.sections.presence import _subset, missing
 from altuna.runs.directory import run_labels
 from altuna.terminal.tables import trust_table
-from altuna.text import told_apart
+from altuna.text import unique_endings
 
 CHROMIUM = shutil.which("chromium")
 ARTEFACTS = Path(__file__).parents[2] / "artefacts"  # screenshots, kept by CI
@@ -494,8 +494,8 @@ def test_joined_runs_are_called_by_the_folder_of_the_first(monkeypatch):
 
 def test_ends_of_paths_tell_them_apart(tmp_path):
     paths = [tmp_path / "a" / "run", tmp_path / "b" / "run", tmp_path / "c"]
-    assert told_apart(paths) == ["a/run", "b/run", "c"]
-    assert told_apart([*paths[:1], *paths[:1]]) == ["run", "run"]
+    assert unique_endings(paths) == ["a/run", "b/run", "c"]
+    assert unique_endings([*paths[:1], *paths[:1]]) == ["run", "run"]
 
 
 def test_modalities_without_a_figure_are_counted(modalities):

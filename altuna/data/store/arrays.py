@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from altuna.data.store.cells import KEY
 from altuna.data.store.problems import Problem
 from altuna.errors import UserError
-from altuna.text import readable
+from altuna.text import readable_bytes
 
 # Part of a store's name: raise it when what a reader returns for the same settings changes.
 VERSION = 4
@@ -141,7 +141,7 @@ class CellStore:
         free, needed = shutil.disk_usage(folder).free, cells * self.cell_bytes
         if needed > free:
             raise UserError(
-                f"{self.folder}: {readable(needed)} are needed, {readable(free)} are free on the disk; "
+                f"{self.folder}: {readable_bytes(needed)} are needed, {readable_bytes(free)} are free on disk; "
                 "--store names another folder"
             )
 

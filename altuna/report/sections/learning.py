@@ -14,7 +14,7 @@ from altuna.report.drawing import Drawing
 from altuna.report.page import table_of
 from altuna.report.runs import Run
 from altuna.report.sections.section import Section, each, look
-from altuna.text import readable
+from altuna.text import readable_bytes
 
 
 def learning(runs: Sequence[Run]) -> Section:
@@ -188,7 +188,7 @@ def cost(runs: Sequence[Run]) -> Section:
         "encoder updates": lambda c: f"{c['updates']:,}",
         "parameters": lambda c: f"{c['parameters']:,}",
         "GFLOP a batch": lambda c: f"{c['flops_per_batch'] / 1e9:,.2f}",
-        "peak memory": lambda c: readable(c["peak_memory"]),
+        "peak memory": lambda c: readable_bytes(c["peak_memory"]),
     }
     lines = [[name, *(say(run.metrics["cost"]) for run in runs)] for name, say in shown.items()]
     header = ["", *(run.name for run in runs)]

@@ -26,7 +26,7 @@ from altuna.data.table.manifest import read_manifest
 from altuna.errors import UserError
 from altuna.files import cache_folder
 from altuna.reporting import Reporter
-from altuna.text import readable
+from altuna.text import readable_bytes
 
 ImageReader = READERS["image"]
 
@@ -274,7 +274,7 @@ def test_an_array_travels_as_its_path_and_forgets_what_it_mapped(monkeypatch, tm
 
 
 def test_readable():
-    assert [readable(n) for n in (0, 999, 1500, 2_500_000_000, 3e12)] == [
+    assert [readable_bytes(n) for n in (0, 999, 1500, 2_500_000_000, 3e12)] == [
         "0 B",
         "999 B",
         "1.5 kB",
