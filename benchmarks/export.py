@@ -27,7 +27,8 @@ from mla import HERE
 
 import altuna
 from altuna.comparison.summary import environment
-from altuna.export.export import _samples, export
+from altuna.export.export import export, samples_of
+from altuna.reporting import SILENT
 
 ROUNDS = 200
 NARROW = {"image": {"width": WIDTH}, "audio": {"width": WIDTH}}
@@ -42,7 +43,7 @@ DATA: dict[str, dict[str, Any]] = {
 def latencies(run: Path, folder: Path, root: Path | None) -> dict[str, float]:
     """Return the median milliseconds of one sample on one thread, by PyTorch and by ONNX Runtime."""
     predictor = altuna.load(run, "cpu")
-    model, dataset = predictor.model, _samples(predictor, run, None, root, None, quiet=True).dataset
+    model, dataset = predictor.model, samples_of(predictor, run, None, root, None, SILENT).dataset
     torch.set_num_threads(1)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -88,7 +89,7 @@ def main() -> None:
             altuna.fit(data, root=root, out=run, quiet=True, report=False, **DATA[data])
         folder = run / "export" / "onnx"
         shutil.rmtree(folder, ignore_errors=True)
-        _, checked = export(run, "onnx", root=root, quiet=True)
+        _, checked = export(run, "onnx", root=root)
         said = {**checked, "median_milliseconds": latencies(run, folder, root)}
         results[data] = {**said, "onnxruntime": onnxruntime.__version__, "environment": environment()}
         print(f"{data}: {said}", flush=True)

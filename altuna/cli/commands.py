@@ -480,22 +480,24 @@ def export(
 ) -> None:
     """Write a model as files that run without altuna, and compare what they predict with the model."""
     from altuna.export.export import export as write
+    from altuna.terminal import console
 
-    folder, checked = write(run, format, out=out, data=data, root=root, store=store, quiet=quiet)
+    reporter = console.reporter(quiet)
+    folder, checked = write(run, format, out=out, data=data, root=root, store=store, reporter=reporter)
     if quiet:
         typer.echo(folder)
     else:
         some, all_ = checked["subsets"], checked["of_subsets"]
-        of = "every subset" if some == all_ else f"{some:,} of {all_:,} subsets"
+        subsets = "every subset" if some == all_ else f"{some:,} of {all_:,} subsets"
         typer.echo(
-            f"wrote {folder}; from {of} of the modalities it predicts "
-            f"{checked['samples']:,} samples as the model does, within {checked['largest_difference']:.1g}"
+            f"wrote {folder}; its predictions of {checked['samples']:,} samples from {subsets} of the "
+            f"modalities equal the model's within {checked['largest_difference']:.1g}"
         )
         for modality in checked["without_samples"]:
             unread, why = checked["unread"].get(modality), "no sample has it"
             if unread:
                 why = f"{unread['cells']:,} of its cells cannot be read (the first: {unread['first']})"
-            typer.echo(f"{modality}: {why}, so its graph is not checked", err=True)
+            typer.echo(f"{modality}: {why}, so its graph was not checked", err=True)
 
 
 @app.command()

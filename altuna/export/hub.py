@@ -1,11 +1,10 @@
-"""Models on the Hugging Face hub: pushed with a card made from the run, and loaded again."""
+"""Push a model to the Hugging Face hub, with a model card made from the run."""
 
 from __future__ import annotations
 
-import html
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,19 @@ from altuna.runs.description import Description, save_model
 from altuna.runs.directory import read_metrics
 from altuna.runs.hub import PREFIX
 from altuna.runs.predictor import Predictor
-from altuna.text import one_line
+from altuna.text import markdown_table, markdown_text, one_line
 
 
 def push_to_hub(run: str | Path, repo: str, *, private: bool = False, token: str | None = None) -> str:
-    """Push a run's model and a card made from the run to the Hugging Face hub, and return its address.
+    """Push the model of a run to the Hugging Face hub, with a model card, and return its address.
 
     Neither the run's data nor its options, which may name your files, are pushed.
 
     Args:
         run: The run directory.
-        repo: ``ORG/NAME`` on the hub; made if it is not there.
-        private: Whether a new one is for yourself only.
-        token: Of the hub; the one that you logged in with when None.
+        repo: ``ORG/NAME`` on the hub; created if it does not exist.
+        private: Whether a new repository is private.
+        token: Token of the hub; the one that you logged in with when None.
 
     Raises:
         UserError: Not a run, or the hub refuses.
@@ -47,7 +46,7 @@ def push_to_hub(run: str | Path, repo: str, *, private: bool = False, token: str
 
 
 def write_loadable(folder: Path, run: Path, predictor: Predictor, repo: str = "ORG/NAME") -> None:
-    """Write what ``altuna.load`` reads, with a model card: neither the run's data nor its options."""
+    """Write the files that ``altuna.load`` reads and a model card, without the run's data and options."""
     encoders = {name: {**of, **_called(of)} for name, of in predictor.description.encoders.items()}
     description = replace(predictor.description, encoders=encoders)
     save_model(folder, description, predictor.model)
@@ -55,7 +54,7 @@ def write_loadable(folder: Path, run: Path, predictor: Predictor, repo: str = "O
 
 
 def _called(encoder: dict[str, Any]) -> dict[str, str]:
-    """Return the name of an encoder from a local folder without where that is: it is not read again."""
+    """Return the name of an encoder that was loaded from a local folder, without the path of that folder."""
     name = str(encoder.get("name"))
     folder = Path(name.removeprefix(PREFIX))
     is_local = name.startswith(PREFIX) and (folder.is_absolute() or folder.is_dir())
@@ -63,7 +62,7 @@ def _called(encoder: dict[str, Any]) -> dict[str, str]:
 
 
 def model_card(run: Path, description: Description, repo: str = "ORG/NAME") -> str:
-    """Return the model card of a run: figures, data, modalities, fusion, use and limits."""
+    """Return the model card of a run: metrics, data, modalities, fusion, use and limits."""
     metrics = read_metrics(run)
     data = ModelCardData(
         library_name="altuna",
@@ -88,9 +87,9 @@ def model_card(run: Path, description: Description, repo: str = "ORG/NAME") -> s
 
 def _body(metrics: dict[str, Any], description: Description, repo: str) -> str:
     columns = ("accuracy", "macro_f1", "nll", "ece")
-    alone = [(f"{name} alone", figures) for name, figures in metrics["modalities"].items() if figures["n"]]
-    figures = [("fused", {**metrics["fused"], "n": metrics["n"]}), *alone]
-    rows = [(name, *(f"{of[c]:.3f}" for c in columns), of["n"]) for name, of in figures]
+    alone = [(f"{name} alone", values) for name, values in metrics["modalities"].items() if values["n"]]
+    fused = ("fused", {**metrics["fused"], "n": metrics["n"]})
+    rows = [(name, *(f"{of[c]:.3f}" for c in columns), of["n"]) for name, of in (fused, *alone)]
     parts = [
         (name, reader.type, _settings(reader.settings()), description.encoders[name].get("name") or "default")
         for name, reader in description.readers.items()
@@ -98,14 +97,14 @@ def _body(metrics: dict[str, Any], description: Description, repo: str) -> str:
     shown = ", ".join(f'"{name}": ...' for name in description.readers)
     subsets = [(name, f"{of['accuracy']:.3f}", of["n"]) for name, of in metrics.get("subsets", {}).items()]
     return _CARD.format(
-        data=_plain(Path(metrics["data"]).name),
-        method=_plain(metrics["method"]),
+        data=markdown_text(Path(metrics["data"]).name),
+        method=markdown_text(metrics["method"]),
         count=len(description.classes),
-        classes=_plain(", ".join(description.classes[:50]))
+        classes=markdown_text(", ".join(description.classes[:50]))
         + (", ..." if len(description.classes) > 50 else ""),
-        figures=_table(("", "accuracy", "macro-F1", "NLL", "ECE", "samples"), rows),
-        subsets=_table(("from", "accuracy", "samples"), subsets),
-        modalities=_table(("modality", "type", "read as", "encoder"), parts),
+        metrics=_table(("", "accuracy", "macro-F1", "NLL", "ECE", "samples"), rows),
+        subsets=_table(("modalities", "accuracy", "samples"), subsets),
+        modalities=_table(("modality", "type", "reader settings", "encoder"), parts, left=4),
         rule=metrics["fusion"]["rule"],
         split=metrics["split"],
         n=f"{metrics['n']:,}",
@@ -115,35 +114,28 @@ def _body(metrics: dict[str, Any], description: Description, repo: str) -> str:
     )
 
 
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1) -> str:
+    return "\n".join(markdown_table(header, rows, left=left))
+
+
 def _settings(settings: dict[str, Any]) -> str:
-    """Show the settings of a reader but vocabularies and tokenizers, which are long."""
+    """Return the settings of a reader, without vocabularies and tokenizers, which are long."""
     return ", ".join(f"{k} {v}" for k, v in settings.items() if isinstance(v, int | float))
-
-
-def _table(header: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
-    lines = [[*header], *([*row] for row in rows)]
-    written = ["| " + " | ".join(_plain(str(cell)) for cell in line) + " |" for line in lines]
-    return "\n".join([written[0], "|" + " --- |" * len(lines[0]), *written[1:]])
-
-
-def _plain(text: str) -> str:
-    """Escape what Markdown or HTML would take for its own; one line."""
-    return re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
 _CARD = """\
 # {data}: {method}
 
-A classifier of {count} classes that takes any of its modalities, made with altuna.
+A classifier with {count} classes, made with altuna. It predicts from any subset of its modalities.
 Classes: {classes}
 
-## Figures
+## Metrics
 
-On the {split} split, {n} samples; trained on {trained}.
+On the {split} split, {n} samples; trained on {trained} samples.
 
-{figures}
+{metrics}
 
-By the modalities that are given:
+With each subset of the modalities:
 
 {subsets}
 
@@ -151,8 +143,8 @@ By the modalities that are given:
 
 {modalities}
 
-Fusion: `{rule}`. Each modality classifies what it sees; the fusion weighs them sample by sample, and what
-is absent is left out.
+Fusion: `{rule}`. Each modality predicts by itself; fusion weights the predictions for each sample, and leaves
+out absent modalities.
 
 ## Use
 
@@ -160,15 +152,15 @@ is absent is left out.
 import altuna
 
 model = altuna.load("hf:{repo}")
-model.predict([{{{sample}}}])  # any of them: paths, bytes, arrays, texts
+model.predict([{{{sample}}}])  # any subset of them: paths, bytes, arrays, texts
 ```
 
-`model.safetensors` has the weights by name (`encoders.I` is the encoder of modality I in the order above),
-`config.json` how readers and encoders are built. Nothing is unpickled.
+`model.safetensors` holds the weights by name (`encoders.I` is the encoder of modality I in the order above),
+`config.json` describes readers and encoders. Nothing is unpickled.
 
 ## Limits
 
-- The figures are of the data above, and say nothing of other data.
+- The metrics hold for the data above, not for other data.
 - A sample without any modality cannot be predicted.
-- Confidence was calibrated on the validation split; on other data it may be off.
+- Confidence was calibrated on the validation split; on other data it may be wrong.
 """

@@ -17,6 +17,9 @@ import torch
 import transformers
 from encoders.test_build import ALL, READERS_OF, SMALL, cells_of
 from filelock import FileLock
+from huggingface_hub import ModelCard, RepoUrl
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from media import picture, recording, tokenizer, tone
 from PIL import Image
 
@@ -28,12 +31,15 @@ from altuna.data.readers.text import TextReader
 from altuna.demo.answer import numbers
 from altuna.encoders import build
 from altuna.errors import UserError
+from altuna.export import check as checking
 from altuna.export import export as exporting
 from altuna.export import hub
 from altuna.export.graphs import branch_program, fusion_program
-from altuna.export.scripts import scripts
+from altuna.reporting import SILENT
+from altuna.runs import hub as loading
 from altuna.runs.directory import read_json
 from altuna.runs.predict import predict_to_file
+from altuna.text import markdown_table
 
 needs_onnx = pytest.mark.skipif(
     not all(map(__import__("importlib.util").util.find_spec, ("onnx", "onnxscript", "onnxruntime"))),
@@ -84,7 +90,10 @@ def test_its_own_script_predicts_without_this_package(run, engine_format, tmp_pa
     blocked += "sys.modules['torch'] = None; " if engine_format == "onnx" else ""
     blocked += "sys.path[0] = str(sys.argv[1]); del sys.argv[0]; sys.argv[0] += '/example.py'; "
     blocked += "import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
-    assert len((folder / "example.py").read_text().splitlines()) <= 31
+    shipped = Path(exporting.__file__).parent / "scripts"
+    assert {p.name: p.read_text() for p in folder.glob("*.py")} == {
+        p.name: p.read_text() for p in shipped.glob("*.py")
+    }
     samples = [
         {"a/photo": run.parent / "5.png", "fusion": run.parent / "5.wav", "title": "Red Apple!", "acc": "1,"},
         {"title": "中"},
@@ -143,13 +152,14 @@ def test_files_that_its_own_script_lacks_are_named(run, engine_format, tmp_path,
             file.write_bytes(left or b"") if left is not None else file.unlink()
             code, _, error = example(folder, "title=red")
             assert code == 2
-            what = "no such file in" if left is None else "cannot be loaded, is it whole? ("
+            what = "no such file in" if left is None else "cannot be loaded, is it complete? ("
             assert error.startswith(f"example.py: {file.name}: {what}")
             assert error.count("\n") == 1
         code, usage, error = example(folder, "title=red", "--help")
         assert (code, error) == (0, "")
-        assert usage.startswith("Predict with the graphs of this folder")
-        assert "python example.py a/photo=picture.png" in usage
+        assert usage.startswith("Predict with the exported graphs of this folder")
+        named = "NAME=VALUE ..." if file.name == "export.json" else "a/photo=picture.png fusion=sound.wav"
+        assert f"python example.py {named}" in usage
         assert example(folder, "-h")[1] == usage
         file.write_bytes(whole)
     assert example(folder, "title=red", "acc=1 2")[0] == 0
@@ -188,7 +198,7 @@ def test_of_many_modalities_some_subsets_of_each_size(tmp_path, capsys, monkeypa
     assert checked["of_subsets"] == 127
     assert 50 < checked["subsets"] < 64  # of those without the last one
     assert f"from {checked['subsets']} of 127 subsets of the modalities" in said
-    assert warned.endswith("g: no sample has it, so its graph is not checked\n")
+    assert warned.endswith("g: no sample has it, so its graph was not checked\n")
 
 
 def test_why_no_sample_has_a_modality_is_told(run, tmp_path, capsys, monkeypatch):
@@ -203,11 +213,13 @@ def test_why_no_sample_has_a_modality_is_told(run, tmp_path, capsys, monkeypatch
     assert checked["without_samples"] == ["a/photo"]
     assert checked["unread"] == {"a/photo": {"cells": 16, "first": "no such file"}}
     assert capsys.readouterr().err.endswith(
-        "a/photo: 16 of its cells cannot be read (the first: no such file), so its graph is not checked\n"
+        "a/photo: 16 of its cells cannot be read (the first: no such file), so its graph was not checked\n"
     )
     only = tmp_path / "moved" / "only.csv"
     only.write_text("split,label,a/photo\nval,a,1.png\nval,b,2.png\n")
-    with pytest.raises(UserError, match=r"only\.csv, split val: nothing can be read of it to check with$"):
+    with pytest.raises(
+        UserError, match=r"only\.csv, split val: no sample can be read to check the export with$"
+    ):
         exporting.export(run, "safetensors", data=str(only), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -230,32 +242,33 @@ def test_every_modality_has_a_file_of_its_own():
 
 
 def test_what_predicts_otherwise_is_not_done(run, tmp_path, monkeypatch):
-    encode = exporting._Loaded.encode
-    monkeypatch.setattr(exporting._Loaded, "encode", lambda self, m, x: encode(self, m, x) + (m == "title"))
-    with pytest.raises(UserError, match=r"as safetensors is not what the model predicts: from title a prob"):
+    encode = checking.Loaded.encode
+    monkeypatch.setattr(checking.Loaded, "encode", lambda self, m, x: encode(self, m, x) + (m == "title"))
+    with pytest.raises(
+        UserError, match=r"as safetensors does not predict as the model does: from title, a prob"
+    ):
         exporting.export(run, "safetensors", out=tmp_path / "out")
     assert not [*tmp_path.iterdir()]
 
 
 def test_weights_count_as_far_as_the_model_knows_anything(run, monkeypatch):
     predictor = altuna.load(run, "cpu")
-    samples = exporting._samples(predictor, run, None, None, None, quiet=True)
-    monkeypatch.setattr(
-        exporting, "some_subsets", lambda number, size: [(*range(number),)] * (size == number)
-    )
-    fuse = exporting._Loaded.fuse
+    samples = exporting.samples_of(predictor, run, None, None, None, SILENT)
+    monkeypatch.setattr(checking, "some_subsets", lambda number, size: [(*range(number),)] * (size == number))
+    fuse = checking.Loaded.fuse
 
     def otherwise(*arguments):
         probabilities, weights = fuse(*arguments)
         return probabilities, weights[:, ::-1]
 
-    monkeypatch.setattr(exporting._Loaded, "fuse", otherwise)
-    engine = exporting._Loaded(predictor)
+    monkeypatch.setattr(checking.Loaded, "fuse", otherwise)
+    engine = checking.Loaded(run)
+    engine.model = predictor.model
     with pytest.raises(UserError, match="a probability or weight differs by"):
-        exporting.check(predictor, engine, samples, "it", lambda: None)
+        checking.check(predictor, engine, samples, "it", lambda: None)
     for parameter in predictor.model.head.parameters():
         torch.nn.init.zeros_(parameter)
-    checked = exporting.check(predictor, engine, samples, "it", lambda: None)
+    checked = checking.check(predictor, engine, samples, "it", lambda: None)
     assert checked["largest_difference"] <= 1e-4
 
 
@@ -336,13 +349,17 @@ def test_an_encoder_that_is_no_graph_is_named():
     assert "\n" not in str(error.value)
 
 
-def example_of(reader, format="onnx"):
-    """What the generated script makes readers of."""
-    made = scripts(format, [('"""; import os #', reader)])
-    compile(made["example.py"], "example.py", "exec")
-    names = {"__file__": __file__}
-    exec(compile(made["readers.py"], "readers.py", "exec"), names)
-    return names["READERS"][reader.name]
+READ = runpy.run_path(str(Path(exporting.__file__).parent / "scripts" / "readers.py"))["READERS"]
+
+
+def example_of(reader):
+    """How the shipped script reads what a reader does."""
+    return READ[reader.name]
+
+
+def test_the_scripts_import_no_altuna():
+    for path in (Path(exporting.__file__).parent / "scripts").glob("*.py"):
+        assert "altuna" not in path.read_text()
 
 
 @needs_onnx
@@ -404,7 +421,7 @@ def test_the_script_takes_the_numbers_that_the_model_does(typed):
 
     reader = READERS["vector"](2)
     wanted = taken(lambda: reader.read(numbers("acc", typed)))
-    assert str(taken(lambda: example_of(reader, "torch-export")(typed, 2))) == str(wanted)
+    assert str(taken(lambda: example_of(reader)(typed, 2))) == str(wanted)
 
 
 def test_mistakes_at_the_script_are_a_line(tmp_path, example, monkeypatch):
@@ -417,10 +434,10 @@ def test_mistakes_at_the_script_are_a_line(tmp_path, example, monkeypatch):
     soundfile.write(tmp_path / "none.wav", np.zeros(0), 8000)
     modalities = [{"name": n, "reader": {"name": r.name, **r.settings()}} for n, r in readers.items()]
     modalities[-1]["reader"]["tokenizer"] = "note.tokenizer.json"
-    said = {"modalities": modalities, "classes": [], "fusion": {}}
-    (tmp_path / "export.json").write_text(json.dumps(said))
-    for name, script in scripts("torch-export", [*readers.items()]).items():
-        (tmp_path / name).write_text(script)
+    content = {"format": "torch-export", "modalities": modalities, "classes": [], "fusion": {}}
+    (tmp_path / "export.json").write_text(json.dumps(content))
+    for path in (Path(exporting.__file__).parent / "scripts").glob("*.py"):
+        shutil.copy(path, tmp_path)
     monkeypatch.chdir(tmp_path)
     known = "photo, call, acc, clip, note"
     for arguments, said in (
@@ -466,7 +483,7 @@ def test_mistakes(run, tmp_path, capsys, monkeypatch):
     assert "no such run directory" in failed(capsys, monkeypatch, "export", tmp_path / "none")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
-    assert "is there already" in failed(capsys, monkeypatch, "export", run, "--out", tmp_path / "full")
+    assert "exists already" in failed(capsys, monkeypatch, "export", run, "--out", tmp_path / "full")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     assert "pip install 'altuna[export]'" in failed(
         capsys, monkeypatch, "export", run, "--out", tmp_path / "new"
@@ -484,20 +501,13 @@ class Hub:
         return self
 
     def create_repo(self, repo, private, exist_ok):
-        from huggingface_hub import RepoUrl
-
         return RepoUrl(f"https://huggingface.co/{repo}")
 
     def upload_folder(self, repo_id, folder_path, commit_message):
-        import shutil
-
         shutil.copytree(folder_path, self.folder / repo_id)
         return f"https://huggingface.co/{repo_id}"
 
     def download(self, repo, *, allow_patterns, revision=None, token=None):
-        from huggingface_hub.errors import HFValidationError
-        from huggingface_hub.utils import validate_repo_id
-
         validate_repo_id(repo)
         if not (self.folder / repo).is_dir():
             raise HFValidationError(f"no {repo}")
@@ -507,7 +517,7 @@ class Hub:
 def test_to_the_hub_and_back(run, tmp_path, monkeypatch, capsys):
     there = Hub(tmp_path)
     monkeypatch.setattr(hub, "HfApi", there)
-    monkeypatch.setattr(hub, "snapshot_download", there.download)
+    monkeypatch.setattr(loading, "snapshot_download", there.download)
     assert altuna.push_to_hub(run, "org/fruit").endswith("org/fruit")
     sample = [{"title": "red apple"}]
     wanted = altuna.load(run, "cpu").predict(sample)
@@ -546,8 +556,6 @@ def test_where_an_encoder_lay_is_not_told(tmp_path):
 
 
 def test_the_card_is_valid_and_escapes(run):
-    from huggingface_hub import ModelCard
-
     description = altuna.load(run, "cpu").description
     metrics = read_json(run, "metrics.json")
     card = ModelCard(hub.model_card(run, description))
@@ -555,4 +563,4 @@ def test_the_card_is_valid_and_escapes(run):
     found = {result.metric_type: result.metric_value for result in card.data.eval_results}
     assert found["accuracy"] == pytest.approx(metrics["fused"]["accuracy"], abs=1e-4)
     assert "| a/photo alone |" in card.text
-    assert hub._table(("x",), [("<b>|`",)]).endswith(r"| &lt;b&gt;\|\` |")
+    assert markdown_table(("x",), [("<b>|`",)])[-1] == r"| &lt;b&gt;\|\` |"

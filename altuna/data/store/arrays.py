@@ -141,8 +141,8 @@ class CellStore:
         free, needed = shutil.disk_usage(folder).free, cells * self.cell_bytes
         if needed > free:
             raise UserError(
-                f"{self.folder}: {readable_bytes(needed)} are needed, {readable_bytes(free)} are free on disk; "
-                "--store names another folder"
+                f"{self.folder}: {readable_bytes(needed)} are needed, {readable_bytes(free)} "
+                "are free on the disk; --store names another folder"
             )
 
     def _index(self) -> NDArray[Any]:

@@ -1,0 +1,219 @@
+"""Read files, texts and numbers into the inputs of the graphs, as in training; driven by ``export.json``.
+
+Besides NumPy, only what the modalities of the export need is imported: pillow (images), soundfile (audio) and
+tokenizers (tokens).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shlex
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+T = TypeVar("T")
+
+NGRAMS = (2, 3, 4, 5)  # letters of the pieces that words are cut into
+EXPORT = "export.json"
+EXAMPLES = {
+    "image": "picture.png",
+    "video": "frames.npy",
+    "audio": "sound.wav",
+    "text": "some words",
+    "tokens": "some words",
+    "vector": "0.5,1,...",
+}
+
+
+def loaded(name: str, load: Callable[[Path], T]) -> T:
+    """Load a file beside this one.
+
+    Raises:
+        ValueError: It is missing or damaged; the message is one line.
+    """
+    path = Path(__file__).parent / name
+    if not path.is_file():
+        raise ValueError(f"{name}: no such file in {path.parent}")
+    try:
+        return load(path)
+    except Exception as error:
+        raise ValueError(f"{name}: cannot be loaded, is it complete? ({one_line(error)})") from None
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's message on one line."""
+    message = getattr(error, "strerror", None) or str(error)
+    return " ".join(message.split()) or type(error).__name__
+
+
+def image(path: str, size: int) -> Array:
+    """Return the central square of an image [size, size, 3], on white where it is transparent."""
+    from PIL import Image, ImageOps
+
+    picture: Image.Image = Image.open(path)
+    if picture.format in ("EPS", "WMF"):  # programs that other software would have to run
+        raise ValueError(f"refused: {picture.format} is not a picture of pixels")
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I"):  # 16 bits a pixel
+        picture = Image.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
+    picture = picture.convert("RGBA")
+    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC))
+
+
+def video(path: str, frames: int, size: int) -> Array:
+    """Return the frames [frames, size, size, 3], uint8, of a .npy file: evenly spaced ones of a clip."""
+    clip: Array = np.load(path)
+    if clip.dtype != np.uint8:
+        raise ValueError(f"must be uint8, is {clip.dtype}")
+    return clip.reshape(frames, size, size, 3)
+
+
+def audio(path: str, rate: int, seconds: float) -> Array:
+    """Return mono samples [rate * seconds], int16: the first seconds, padded with silence."""
+    import soundfile
+
+    with open(path, "rb") as file, soundfile.SoundFile(file) as sound:
+        wave, found = sound.read(int(np.ceil(seconds * rate)), "float32", always_2d=True), sound.samplerate
+        sizes = re.search(r"(?:data|Data Size|SSND)\s*: (\d+) \(should be (\d+)\)", sound.extra_info)
+    if sizes and int(sizes[2]) < int(sizes[1]) < 2**31 - 2**16:  # a streamed file declares 2 GiB or more
+        raise ValueError(f"broken sound: truncated, {sizes[2]} of {sizes[1]} bytes are there")
+    if found != rate:
+        raise ValueError(f"has {found} samples a second; resample it to {rate} first")
+    if not len(wave):
+        raise ValueError("no sound in it (0 samples)")
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is refused below
+        wave = wave.mean(1)
+    if not np.isfinite(wave).all():
+        raise ValueError("has NaN or infinite samples")
+    cell = np.zeros(max(1, round(rate * seconds)), np.int16)
+    wave = np.rint(wave[: len(cell)].clip(-1, 1) * 32768).clip(max=32767)
+    cell[: len(wave)] = wave
+    return cell
+
+
+def text(value: str, vocabulary: Iterable[str], length: int) -> Array:
+    """Return numbers [L], L <= length, of the known words and n-grams of a text; [1] if none is known."""
+    number = {token: i for i, token in enumerate(vocabulary, 2)}
+    tokens: list[str] = []
+    for word in re.findall(r"\w+|[^\w\s]", unicodedata.normalize("NFKC", value).lower()):
+        w = f"<{word}>"
+        tokens += [w, *(w[i : i + n] for n in NGRAMS if n < len(w) for i in range(len(w) - n + 1))]
+    return np.array([number[token] for token in tokens if token in number][:length] or [1], np.int32)
+
+
+def tokens(value: str, tokenizer: str, length: int) -> Array:
+    """Return a tokenizer's numbers [L], L <= length, plus 1: 0 would be padding."""
+    from tokenizers import Tokenizer
+
+    made = loaded(tokenizer, lambda path: Tokenizer.from_file(str(path)))
+    made.no_padding()
+    made.no_truncation()
+    numbers = made.encode(value).ids
+    if not numbers:
+        raise ValueError("empty text")
+    if len(numbers) > length:  # keep the last one if it marks the end
+        numbers = [*numbers[: length - 1], numbers[-1] if made.post_processor else numbers[length - 1]]
+    return np.array(numbers, np.int32) + 1
+
+
+def vector(value: str, size: int) -> Array:
+    """Return numbers [size], separated by commas or blanks; between two commas one may be missing (NaN)."""
+    parts = [part.strip() for part in value.split(",")] if "," in value else value.split()
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite
+        numbers = np.array([part or "nan" for part in parts], np.float32)
+    if len(parts) != size or np.isfinite(numbers).sum() != sum(map(bool, parts)):
+        raise ValueError(f"give {size} finite number{'s, with commas or blanks between' * (size > 1)}")
+    if not any(parts):
+        raise ValueError("all its numbers are empty")
+    return numbers
+
+
+READERS: dict[str, Callable[..., Array]] = {
+    "image": image,
+    "video": video,
+    "audio": audio,
+    "text": text,
+    "tokens": tokens,
+    "vector": vector,
+}
+
+
+def read(given: dict[str, str], modalities: list[dict[str, Any]]) -> dict[str, Array]:
+    """Return the inputs [1, ...] of the modalities that are given, by name.
+
+    Raises:
+        ValueError: Something cannot be read; the message is one line.
+    """
+    settings = {m["name"]: dict(m["reader"]) for m in modalities}
+    if not given:
+        raise ValueError(f"give one or more of {', '.join(settings)}, as in NAME=VALUE")
+    cells = {}
+    for name, value in given.items():
+        if name not in settings or not value.strip():
+            raise ValueError(f"{name}={value}: write NAME=VALUE, NAME one of {', '.join(settings)}")
+        try:
+            cells[name] = READERS[settings[name].pop("name")](value, **settings[name])[None]
+        except Exception as error:  # a file may be broken in many ways
+            raise ValueError(f"{name}={value}: {one_line(error)}") from None
+    return cells
+
+
+def description(path: Path) -> dict[str, Any]:
+    """Return the content of ``export.json``."""
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if not {"format", "modalities", "classes", "fusion"} <= {*config}:
+        raise ValueError("it describes no export")
+    return config
+
+
+def named(arguments: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+    """Return the values of NAME=VALUE arguments by name."""
+    given: dict[str, str] = {}
+    names = [*names]
+    for argument in arguments:
+        # A name may contain "=" too.
+        known = [name for name in names if argument.startswith(name + "=")]
+        name = max(known, key=len, default=argument.partition("=")[0])
+        if name in given:
+            raise ValueError(f"{argument}: {name} is given twice")
+        given[name] = argument[len(name) + 1 :]
+    return given
+
+
+def usage() -> str:
+    """Return how to call the example, with the modalities of the export if it can be read."""
+    try:
+        modalities = loaded(EXPORT, description)["modalities"]
+        given = [shlex.quote(f"{m['name']}={_example(m['reader'])}") for m in modalities]
+    except Exception:
+        given = ["NAME=VALUE", "..."]
+    return f"    python example.py {' '.join(given)}"
+
+
+def _example(reader: dict[str, Any]) -> str:
+    return "0.5" if reader["name"] == "vector" and reader.get("size") == 1 else EXAMPLES[reader["name"]]
+
+
+def main(predict: Callable[[dict[str, Array], dict[str, Any]], object], purpose: str) -> None:
+    """Print the prediction for the arguments NAME=VALUE; a mistake is one line and exit code 2."""
+    if {"-h", "--help"} & {*sys.argv[1:]}:
+        print(f"{purpose}\n\n{usage()}")
+        return
+    logging.disable()  # PyTorch logs a traceback of a file that it cannot load
+    try:
+        config = loaded(EXPORT, description)
+        given = named(sys.argv[1:], [m["name"] for m in config["modalities"]])
+        print(json.dumps(predict(read(given, config["modalities"]), config), indent=1))
+    except Exception as mistake:  # each engine has errors of its own
+        print(f"example.py: {one_line(mistake)}", file=sys.stderr)
+        sys.exit(2)
