@@ -17,7 +17,7 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from altuna.comparison.reproduce import MLA as PAPERS
+from altuna.comparison.paper import MLA as PAPERS
 from altuna.comparison.summary import environment
 
 HERE = Path(__file__).parent

@@ -55,7 +55,8 @@ def measure(recipe: str, threads: int) -> dict:
 
     import altuna
     from altuna import recipes
-    from altuna.comparison.reproduce import CONFIGS, over
+    from altuna.comparison.paper import CONFIGS
+    from altuna.comparison.reproduce import over
     from altuna.files import read_yaml
 
     torch.set_num_threads(threads)

@@ -22,7 +22,7 @@ from grid import DATA
 from mla import HERE
 
 import altuna
-from altuna.comparison.reproduce import MLA as PAPERS
+from altuna.comparison.paper import MLA as PAPERS
 from altuna.comparison.summary import environment
 from altuna.runs.directory import read_json
 

@@ -21,7 +21,6 @@ from altuna.comparison.config import CompareConfig, run_options
 from altuna.errors import StoppedError, UserError
 from altuna.options import validate
 from altuna.recipes import RELEASES
-from altuna.reporting import SILENT
 from altuna.training.config import COMMON, DATA, MISSING, MODEL, FitConfig, marker, options
 
 DEFAULT_METHOD = "mla"
@@ -281,6 +280,7 @@ def reproduce(
 ) -> None:
     """Run a table of the MLA paper on your data, beside the published figures."""
     from altuna.comparison.reproduce import reproduce as run
+    from altuna.terminal import console, tables
 
     options: dict[str, Any] = {}
     for assignment in set_ or []:
@@ -295,11 +295,14 @@ def reproduce(
             jobs=jobs,
             splits=splits,
             out=out,
-            quiet=quiet,
+            reporter=console.reporter(quiet),
             **options,
         )
     if quiet:
         typer.echo(folder)
+    else:
+        console.out.print(tables.csv_table(table, folder / "reproduce.csv"))
+        typer.echo(f"results in {folder} (reproduce.md, reproduce.csv)")
 
 
 @app.command()
@@ -325,7 +328,7 @@ def prepare(
         seed=seed,
         download=download,
         overwrite=overwrite,
-        reporter=SILENT if quiet else console.TerminalReporter(),
+        reporter=console.reporter(quiet),
     )
     if not quiet:
         tables.print_report(report)
@@ -407,9 +410,11 @@ def robustness(
     """Test runs at missing rates and with every subset of modalities, side by side."""
     given = _numbers("rates", rates)
 
-    from altuna.comparison.robustness import robustness as test
+    from altuna.comparison import robustness
+    from altuna.runs.directory import read_json
+    from altuna.terminal import console, tables
 
-    folder = test(
+    folder = robustness.robustness(
         runs,
         data=data,
         split=split,
@@ -419,10 +424,16 @@ def robustness(
         out=out,
         root=root,
         store=store,
-        quiet=quiet,
+        reporter=console.reporter(quiet),
     )
     if quiet:
         typer.echo(folder)
+    else:
+        result = read_json(folder, "robustness.json")
+        for title, header, rows in robustness.tables(result):
+            console.out.print(tables.text_table(title, header, rows))
+        typer.echo(robustness.legend(result))
+        typer.echo(f"results in {folder} (open {folder / 'robustness.html'})")
 
 
 def _numbers(name: str, text: str | None) -> list[float] | None:

@@ -1,4 +1,4 @@
-"""``altuna robustness``: runs met with ever fewer modalities, side by side."""
+"""Evaluate runs at increasing missing rates and with every subset of modalities, side by side."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from html import escape
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
-
-from rich.markup import escape as escape_markup
-from rich.table import Table
 
 from altuna.data.missing.masks import Missing, staying
 from altuna.data.missing.patterns import NAMED, Codes, Mask, by_group, check_pattern, highest_rate
@@ -21,13 +18,13 @@ from altuna.evaluation.robustness import RATES, by_rate, by_subset
 from altuna.files import write_csv, write_json, write_text
 from altuna.report.charts import Series, colours, line_chart
 from altuna.report.page import heading, page, shown, table_of
+from altuna.reporting import SILENT, Reporter
 from altuna.runs.directory import read_config, read_metrics, run_labels
 from altuna.runs.evaluate import open_split
 from altuna.runs.predictor import Predictor
-from altuna.terminal import console
 from altuna.text import grouped, markdown_table, unique_endings
 
-FIGURES = ("accuracy", "macro_f1", "nll", "ece")
+METRICS = ("accuracy", "macro_f1", "nll", "ece")
 
 
 def robustness(
@@ -41,103 +38,90 @@ def robustness(
     out: Path | None = None,
     root: Path | None = None,
     store: Path | None = None,
-    quiet: bool = False,
+    reporter: Reporter = SILENT,
 ) -> Path:
-    """Test runs at missing rates and with every subset of modalities; return the folder of the result.
+    """Evaluate runs at missing rates and with every subset of modalities; return the folder of the results.
 
-    Runs of one method with several seeds are one line. ``OUT/robustness.json`` has everything, ``.csv`` the
-    same as a table, ``.md`` and ``.html`` (with the curves) are to be read.
+    Runs that differ only in their seed are averaged. ``OUT/robustness.json`` and ``.csv`` hold all numbers,
+    ``.md`` and ``.html`` (with plots) are for reading.
 
     Args:
         runs: Run directories.
-        data: Other data than each run's own.
+        data: Data other than each run's own.
         split: ``train``, ``val`` or ``test``.
-        rates: Shares of the cells to take away; None: 0, 0.1 .. 0.7, as far as every sample keeps a modality.
-        pattern: Which cells, see ``altuna.data.missing.patterns.pattern_mask``.
-        masks: How many masks are drawn at each rate.
+        rates: Fractions of the cells to mask; None: 0, 0.1 .. 0.7, as far as every sample keeps a modality.
+        pattern: Which cells to mask, see ``altuna.data.missing.patterns.pattern_mask``.
+        masks: Number of masks drawn at each rate.
         out: Folder; None: that of the run, or ``runs/robustness`` for several.
-        root: Raw files of av-digits.
+        root: Folder of the raw files of av-digits.
         store: Folder for decoded data.
-        quiet: No progress bar.
+        reporter: Reports progress.
 
     Raises:
         UserError: Not a run, unknown split or pattern, or a rate outside its range.
     """
     if not runs:
-        raise UserError("name a run")
+        raise UserError("name at least one run")
     if repeated := next((run for run in runs if [*runs].count(run) > 1), None):
-        raise UserError(f"{repeated}: stands there twice")
+        raise UserError(f"{repeated}: is given twice")
     if masks < 1:
         raise UserError(f"masks must be at least 1, got {masks}")
     out = out or (runs[0] if len(runs) == 1 else Path("runs") / "robustness")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, not a folder")
+    check_pattern(pattern, [m for run in runs for m in read_metrics(run)["modalities"]])
     rates = None if rates is None else sorted({*rates})
-    modalities = [m for run in runs for m in read_metrics(run)["modalities"]]
-    configs = [read_config(run) for run in runs]
-    labels = run_labels(configs, unique_endings(runs), joined=True)
-    kind, named = check_pattern(pattern, modalities)
+    labels = run_labels([read_config(run) for run in runs], unique_endings(runs), joined=True)
     tested = []
-    for run, config, label in zip(runs, configs, labels, strict=True):
-        predictor = Predictor(run)
-        manifest, samples, *_ = open_split(predictor, config, data, split, root, store, quiet)
-        # A run without the modality that the pattern names has no figures by rate.
-        its = rates if named is None or named in manifest.modalities else []
-        if its is None:
-            its = _rates(kind, samples.dataset.present, group_codes(manifest)[samples.rows])
-        figures = _figures(predictor, manifest, samples, pattern, its, masks)
-        said = {"data": data or str(config["data"]), "label": label, "seed": config["seed"]}
-        tested.append({"run": str(run), **said, **figures})
-    result = {
-        "split": split,
-        "pattern": pattern,
-        "masks": masks,
-        "results": [*_joined(tested)],
-        "runs": tested,
-    }
+    for run, label in zip(runs, labels, strict=True):
+        predictor, config = Predictor(run), read_config(run)
+        manifest, samples, *_ = open_split(predictor, config, data, split, root, store, reporter is SILENT)
+        metrics = _metrics(predictor, manifest, samples, pattern, rates, masks)
+        own = {"data": data or str(config["data"]), "label": label, "seed": config["seed"]}
+        tested.append({"run": str(run), **own, **metrics})
+    settings = {"split": split, "pattern": pattern, "masks": masks}
+    _write(out, {**settings, "results": [*_joined(tested)], "runs": tested})
+    return out
+
+
+def _write(out: Path, result: Mapping[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "robustness.json", result)
     write_csv(out / "robustness.csv", _rows(result))
     write_text(out / "robustness.md", _markdown(result))
     write_text(out / "robustness.html", _html(result))
-    if not quiet:
-        for title, header, lines in _tables(result):
-            table = Table(title=escape_markup(title))
-            for i, name in enumerate(header):
-                table.add_column(escape_markup(name), justify="right" if i else "left", overflow="fold")
-            for line in lines:
-                table.add_row(*map(escape_markup, line))
-            console.out.print(table)
-        console.out.print(_said(result), markup=False)
-        console.out.print(f"results in {out} (open {out / 'robustness.html'})", soft_wrap=True)
-    return out
 
 
-def _figures(
+def _metrics(
     predictor: Predictor,
     manifest: Manifest,
     samples: Samples,
     pattern: str,
-    rates: Sequence[float],
+    rates: Sequence[float] | None,
     masks: int,
 ) -> dict[str, Any]:
-    """Return a run's figures by rate and by subset."""
+    """Return a run's metrics by missing rate and by subset of modalities."""
     names, present, rows = [*manifest.modalities], samples.dataset.present, samples.rows
+    kind, _, named = pattern.partition(":")
+    if named and named not in names:
+        rates = []  # a pattern of a modality that the run lacks
+    if rates is None:
+        rates = _rates(kind, present, group_codes(manifest)[rows])
 
     def draw(rate: float, seed: int) -> Mask:
         return staying(Missing(rate, pattern), manifest, rows, present, samples.dataset.labels, seed)
 
     features = predictor.features(samples.dataset)
     model = predictor.model.cpu()
-    each = by_rate(model, features, names, rates, masks, draw)
+    by_mask = by_rate(model, features, names, rates, masks, draw)
     return {
-        "rates": {str(rate): one for rate, one in zip(rates, each, strict=True) if one},
+        "rates": {str(rate): one for rate, one in zip(rates, by_mask, strict=True) if one},
         "subsets": by_subset(model, features),
     }
 
 
 def _rates(pattern: str, present: Mask, groups: Codes) -> list[float]:
-    """Return the usual rates, as far as a pattern leaves every sample a modality."""
+    """Return the default rates, as far as the pattern leaves every sample a modality."""
     if pattern in NAMED:
         return [*RATES, 1.0]
     have = by_group(present, groups)[0] if pattern == "group" else present
@@ -145,7 +129,7 @@ def _rates(pattern: str, present: Mask, groups: Codes) -> list[float]:
 
 
 def _joined(runs: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield what the seeds of each method on each data set give together."""
+    """Yield the mean metrics of each method on each data set over its seeds."""
     for data, label in dict.fromkeys((run["data"], run["label"]) for run in runs):
         mine = [run for run in runs if (run["data"], run["label"]) == (data, label)]
         yield {
@@ -158,82 +142,76 @@ def _joined(runs: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _together(runs: Sequence[Mapping[str, Sequence[Mapping[str, float]]]]) -> dict[str, dict[str, Any]]:
-    """Return mean and standard deviation of every figure: over runs or, of a single one, over its masks."""
+    """Return mean and standard deviation of every metric: over runs or, of a single run, over its masks."""
     found: dict[str, dict[str, Any]] = {}
     for key in dict.fromkeys(key for run in runs for key in run):
         some = [run[key] for run in runs if key in run]
         found[key] = {"n": some[0][0]["n"]}
-        for figure in FIGURES:
-            each = [mean(mask[figure] for mask in masks) for masks in some]
-            spread = each if len(some) > 1 else [mask[figure] for mask in some[0]]
-            found[key][figure] = {"mean": mean(each), "sd": stdev(spread) if len(spread) > 1 else None}
+        for metric in METRICS:
+            each = [mean(mask[metric] for mask in masks) for masks in some]
+            spread = each if len(some) > 1 else [mask[metric] for mask in some[0]]
+            found[key][metric] = {"mean": mean(each), "sd": stdev(spread) if len(spread) > 1 else None}
     return found
 
 
 def _rows(result: Mapping[str, Any]) -> Iterator[list[Any]]:
     """Yield the rows of ``robustness.csv``."""
-    yield [
-        "data",
-        "method",
-        "what",
-        "value",
-        "n",
-        *(f"{f} {part}" for f in FIGURES for part in ("mean", "sd")),
-    ]
+    columns = [(metric, part) for metric in METRICS for part in ("mean", "sd")]
+    yield ["data", "method", "what", "value", "n", *(f"{metric} {part}" for metric, part in columns)]
     for one in result["results"]:
-        for what, part in (("rate", "rates"), ("subset", "subsets")):
-            for value, figures in one[part].items():
-                numbers = [figures[f][part] for f in FIGURES for part in ("mean", "sd")]
-                yield [one["data"], one["label"], what, value, figures["n"], *numbers]
+        for what, key in (("rate", "rates"), ("subset", "subsets")):
+            for value, metrics in one[key].items():
+                numbers = [metrics[metric][part] for metric, part in columns]
+                yield [one["data"], one["label"], what, value, metrics["n"], *numbers]
 
 
-def _tables(result: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """Yield title, header and rows of what there is to read."""
+def tables(result: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Yield title, header and rows of the tables of a result: the content of ``robustness.json``."""
     for data, results in grouped(result["results"]):
         columns = {
             f"accuracy in % by missing rate ({result['pattern']})": ("rates", "accuracy"),
-            "accuracy in % of each subset of modalities": ("subsets", "accuracy"),
-            "ECE of each subset of modalities": ("subsets", "ece"),
+            "accuracy in % with each subset of modalities": ("subsets", "accuracy"),
+            "ECE with each subset of modalities": ("subsets", "ece"),
         }
-        for title, (part, figure) in columns.items():
+        for title, (part, metric) in columns.items():
             values = [*dict.fromkeys(value for one in results for value in one[part])]
-            lines = [[value, *(_cell(one[part].get(value), figure) for one in results)] for value in values]
+            lines = [[value, *(_cell(one[part].get(value), metric) for one in results)] for value in values]
             yield f"{data}: {title}", ["", *(one["label"] for one in results)], lines
 
 
-def _cell(figures: Mapping[str, Any] | None, figure: str) -> str:
-    if figures is None:
+def _cell(metrics: Mapping[str, Any] | None, metric: str) -> str:
+    if metrics is None:
         return "-"
-    times, digits = (1, 3) if figure == "ece" else (100, 1)
-    value, sd = figures[figure]["mean"], figures[figure]["sd"]
+    times, digits = (1, 3) if metric == "ece" else (100, 1)
+    value, sd = metrics[metric]["mean"], metrics[metric]["sd"]
     return f"{times * value:.{digits}f}" + (f" ± {times * sd:.{digits}f}" if sd is not None else "")
 
 
-def _said(result: Mapping[str, Any]) -> str:
-    """Say what the figures are."""
+def legend(result: Mapping[str, Any]) -> str:
+    """Return what the numbers of a result mean, for people to read."""
     return (
-        f"Of the {result['split']} split. ±: standard deviation over the runs of a line (their seeds) or, "
-        f"if it is one run, over its masks ({result['masks']})."
+        f"Evaluated on the {result['split']} split. ±: standard deviation over seeds or, for a single run, "
+        f"over its {result['masks']} masks."
     )
 
 
 def _markdown(result: Mapping[str, Any]) -> str:
-    lines = ["# Robustness", "", _said(result), ""]
-    for title, header, body in _tables(result):
+    lines = ["# Robustness", "", legend(result), ""]
+    for title, header, body in tables(result):
         lines += [f"## {title}", "", *markdown_table(header, body), ""]
     return "\n".join(lines)
 
 
 def _html(result: Mapping[str, Any]) -> str:
-    body = [f"<p>{escape(_said(result))}</p>"]
+    body = [f"<p>{escape(legend(result))}</p>"]
     for data, results in grouped(result["results"]):
         looks = colours([one["label"] for one in results])
         series = [
             Series(
                 one["label"],
-                [(float(rate), figures["accuracy"]["mean"]) for rate, figures in one["rates"].items()],
+                [(float(rate), metrics["accuracy"]["mean"]) for rate, metrics in one["rates"].items()],
                 *looks[one["label"]],
-                [figures["accuracy"]["sd"] or 0.0 for figures in one["rates"].values()],
+                [metrics["accuracy"]["sd"] or 0.0 for metrics in one["rates"].values()],
             )
             for one in results
         ]
@@ -241,6 +219,6 @@ def _html(result: Mapping[str, Any]) -> str:
         body.append(
             shown(line_chart("rates", "Accuracy by missing rate", series, "missing rate", "accuracy"))
         )
-    for title, header, lines in _tables(result):
+    for title, header, lines in tables(result):
         body += [heading(title), table_of(header, lines)]
-    return page("What if modalities are missing?", body)
+    return page("Robustness to missing modalities", body)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -129,6 +131,13 @@ def comparison_tables(comparison: Mapping[str, Any]) -> Iterator[Table | str]:
         yield text_table("ranks", ["method", "mean rank"], rows)
         yield tables.rank_legend(ranking)
     yield from map(escape, tables.notes(comparison))
+
+
+def csv_table(title: str, path: Path) -> Table:
+    """Return the table of a CSV file."""
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    return text_table(title, header, rows)
 
 
 def text_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

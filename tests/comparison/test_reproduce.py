@@ -8,10 +8,12 @@ import trees
 
 from altuna import UserError, methods
 from altuna.comparison.compare import _methods
-from altuna.comparison.reproduce import BASELINES, CONFIGS, LABEL, PUBLISHED, TABLES, over, reproduce
+from altuna.comparison.paper import BASELINES, CONFIGS, LABEL, PUBLISHED, TABLES
+from altuna.comparison.reproduce import over, reproduce
 from altuna.files import read_yaml, write_json
 from altuna.recipes import RELEASES
 from altuna.recipes.cremad import EMOTIONS
+from altuna.reporting import Reporter
 from altuna.runs.directory import read_json
 from altuna.training.config import FitConfig
 
@@ -92,13 +94,24 @@ SMALL = {
 }
 
 
+class Notes(Reporter):
+    """Keeps what is reported."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
 def rows(out):
     with (out / "reproduce.csv").open(newline="") as file:
         return [*csv.DictReader(file)]
 
 
-def test_a_table_beside_what_was_published(releases, tmp_path, capsys):
-    options = over(SMALL, {"seeds": 2, "out": tmp_path / "out"})
+def test_a_table_beside_what_was_published(releases, tmp_path):
+    reporter = Notes()
+    options = over(SMALL, {"seeds": 2, "out": tmp_path / "out"}) | {"reporter": reporter}
     out = reproduce("complete", releases, methods=["mla"], splits=releases / "lists", **options)
     mla, entropy = rows(out)
     runs = [json.loads((out / "cremad" / f"{FOLDER}-{s}" / "metrics.json").read_text()) for s in (0, 1)]
@@ -108,9 +121,8 @@ def test_a_table_beside_what_was_published(releases, tmp_path, capsys):
     assert (mla["method"], entropy["method"]) == (LABEL, f"{LABEL}, entropy")
     assert entropy["published"].startswith("79.70 (Zhang et al.")  # who fuse by entropy
     assert mla["published"] == ""
-    said = capsys.readouterr().out
-    assert "Not there, left out: kinetics-sounds, food101, mvsa, iemocap." in " ".join(said.split())
-    assert "4 of 4 actors shared" in said  # the lists leak, and are taken all the same
+    assert "Not found, left out: kinetics-sounds, food101, mvsa, iemocap." in reporter.notes
+    assert any("4 of 4 actors shared" in note for note in reporter.notes)  # the lists leak, and are used
     assert (releases / "cremad.csv").exists()
     config = read_yaml(out / "cremad" / f"{FOLDER}-0" / "config.yaml")
     assert (config["optimizer"], config["epochs"]) == ("sgd", 1)
@@ -119,7 +131,7 @@ def test_a_table_beside_what_was_published(releases, tmp_path, capsys):
 
 def test_the_ablation_has_a_row_a_fusion(comparison, tmp_path):
     """What is trained stands above; here is what becomes of it."""
-    out = reproduce("ablation", comparison, data=["cremad"], seeds=1, out=tmp_path / "out", quiet=True)
+    out = reproduce("ablation", comparison, data=["cremad"], seeds=1, out=tmp_path / "out")
     assert [(row["method"], row["accuracy %"], row["published"]) for row in rows(out)] == [
         (f"{LABEL}, entropy", "61.00", ""),
         (f"{LABEL}, mean", "62.00", ""),
@@ -128,19 +140,18 @@ def test_the_ablation_has_a_row_a_fusion(comparison, tmp_path):
     ]
 
 
-def test_lists_do_not_change_a_manifest_that_is_there(comparison, tmp_path, capsys):
-    for quiet in (False, True):
-        options = {"methods": ["mla"], "splits": tmp_path, "out": tmp_path / f"out-{quiet}", "quiet": quiet}
-        reproduce("complete", comparison, **options)
-        said = " ".join(capsys.readouterr().out.split())
-        assert ("cremad.csv is there already: its splits are taken" in said) == (not quiet)
+def test_lists_do_not_change_a_manifest_that_exists(comparison, tmp_path):
+    reporter = Notes()
+    options = {"methods": ["mla"], "splits": tmp_path, "out": tmp_path / "out", "reporter": reporter}
+    reproduce("complete", comparison, **options)
+    assert "cremad.csv exists already: its own splits are used" in reporter.notes[0]
 
 
 def test_options_of_a_modality_are_for_the_data_that_have_it(comparison, tmp_path):
     """So that one command says for all data where the released weights are."""
     (comparison / "food101.csv").write_text("id\n")
     given = {"image": {"weights": "m3ae.safetensors"}}
-    reproduce("complete", comparison, encoders=given, out=tmp_path / "out", quiet=True)
+    reproduce("complete", comparison, encoders=given, out=tmp_path / "out")
     of = {
         name: read_json(tmp_path / "out" / name, "given.json")["encoders"] for name in ("cremad", "food101")
     }
@@ -149,9 +160,7 @@ def test_options_of_a_modality_are_for_the_data_that_have_it(comparison, tmp_pat
 
 
 def test_each_missing_rate_has_its_figures(comparison, tmp_path):
-    out = reproduce(
-        "missing", comparison, data=["cremad"], methods=["mla"], seeds=1, out=tmp_path / "out", quiet=True
-    )
+    out = reproduce("missing", comparison, data=["cremad"], methods=["mla"], seeds=1, out=tmp_path / "out")
     published = {(row["missing"], row["method"]): row["published"].partition(" ")[0] for row in rows(out)}
     assert published == {
         **{(rate, LABEL): "" for rate in ("0%", "20%", "50%")},
@@ -168,11 +177,9 @@ def test_each_missing_rate_has_its_figures(comparison, tmp_path):
         ({"data": ["cremat"]}, "no data 'cremat'; did you mean 'cremad'"),
         ({"encoders": {"vidoe": {}}}, "has no modality 'vidoe'; did you mean 'video'"),
         ({"methods": ["mlaa"]}, "unknown method 'mlaa'"),
-        ({"data_root": "nowhere"}, "none of cremad, .* is there"),
+        ({"data_root": "nowhere"}, "has none of cremad, .* as a folder"),
     ],
 )
 def test_mistakes(given, words, releases, tmp_path):
     with pytest.raises(UserError, match=words):
-        reproduce(
-            **{"table": "complete", "data_root": releases, "out": tmp_path / "out", "quiet": True} | given
-        )
+        reproduce(**{"table": "complete", "data_root": releases, "out": tmp_path / "out"} | given)

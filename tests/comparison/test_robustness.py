@@ -249,7 +249,7 @@ def test_mistakes(arguments, words, runs, tmp_path, capsys):
         ({"missing_rate": -0.1}, "missing rate -0.1"),
         ({"missing_pattern": "never:q"}, "no modality 'q'"),
         ({"missing_pattern": "only:a"}, "no train row has a 'b'"),
-        ({"missing_mask": "m.parquet", "missing_rate": 0.1}, "missing_mask says already which cells stay"),
+        ({"missing_mask": "m.parquet", "missing_rate": 0.1}, "missing_mask: already says which cells to keep"),
         ({"missing_mask": "nowhere.parquet"}, "nowhere.parquet: no such file"),
     ],
 )
@@ -300,7 +300,7 @@ def test_a_single_rate_and_a_pattern_that_not_all_can(runs, tmp_path, capsys):
     assert [*mla["rates"]][-1] == "1.0"
     capsys.readouterr()
     assert main_code("robustness", runs[0], runs[0]) == 2
-    assert "stands there twice" in capsys.readouterr().err
+    assert "is given twice" in capsys.readouterr().err
 
 
 def test_other_data_that_lack_a_modality(runs, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import altuna
 from altuna import recipes
 from altuna.cli.commands import main
-from altuna.comparison.reproduce import CONFIGS
+from altuna.comparison.paper import CONFIGS
 from altuna.encoders.cav_mae import CAVMAE
 from altuna.encoders.hf import Backbone
 from altuna.encoders.m3ae import M3AEImage, M3AEText
