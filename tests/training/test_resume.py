@@ -5,10 +5,9 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
+import command
 import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
@@ -44,23 +43,11 @@ def manifest(tmp_path_factory):
 
 
 def fit(manifest, run, *more, method="mla"):
-    command = [
-        sys.executable,
-        "-m",
-        "altuna",
-        "fit",
-        "--data",
-        str(manifest),
-        "--out",
-        str(run),
-        *OPTIONS,
-        "--no-report",
-    ]
+    """Return the arguments of a training."""
     if method == "mla":  # everything that has state: running losses, random order, the projector
-        command += ["--set", "method={name: mla, order: weakest, reset: never}"]
-    else:
-        command += ["--set", f"method={method}"]
-    return subprocess.Popen([*command, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        method = "{name: mla, order: weakest, reset: never}"
+    options = [*OPTIONS, "--no-report", "--set", f"method={method}"]
+    return ["fit", "--data", manifest, "--out", run, *options, *more]
 
 
 def epochs_done(run):
@@ -80,15 +67,14 @@ def without_time(run):
 )
 def test_killed_and_resumed_is_bit_for_bit_the_same(manifest, tmp_path, method):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    process = fit(manifest, whole, method=method)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    code, out, err = command.run(*fit(manifest, whole, method=method))
+    assert code == 0, err
     assert out.strip() == str(whole)
 
     kills = 0
     delays = random.Random(method)
     for target in (1, 3):
-        process = fit(manifest, broken, "--resume", method=method)
+        process = command.Process(*fit(manifest, broken, "--resume", method=method))
         while process.poll() is None and epochs_done(broken) < target:
             time.sleep(0.005)
         time.sleep(delays.random() * 0.05)  # somewhere in the middle of the next epoch
@@ -97,9 +83,8 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(manifest, tmp_path, method):
             kills += 1
         process.communicate()
     assert kills, "the training was never killed: the test shows nothing"
-    process = fit(manifest, broken, "--resume", method=method)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    code, _, err = command.run(*fit(manifest, broken, "--resume", method=method))
+    assert code == 0, err
 
     one, two = load_file(whole / "model.safetensors"), load_file(broken / "model.safetensors")
     assert one.keys() == two.keys()
@@ -199,26 +184,23 @@ def test_a_checkpoint_of_an_earlier_version_is_refused(manifest, tmp_path):
 
 def test_a_finished_run_is_resumed_for_nothing(manifest, tmp_path):
     run = tmp_path / "run"
-    assert fit(manifest, run).wait(300) == 0
+    assert command.run(*fit(manifest, run)).code == 0
     before = (run / "model.safetensors").read_bytes()
-    process = fit(manifest, run, "--resume")
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    code, _, err = command.run(*fit(manifest, run, "--resume"))
+    assert code == 0, err
     assert (run / "model.safetensors").read_bytes() == before
     assert epochs_done(run) == EPOCHS
 
 
 def test_other_options_are_not_resumed(manifest, tmp_path):
     run = tmp_path / "run"
-    assert fit(manifest, run).wait(300) == 0
-    process = fit(manifest, run, "--resume", "--lr", "0.5")
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 2
+    assert command.run(*fit(manifest, run)).code == 0
+    code, _, err = command.run(*fit(manifest, run, "--resume", "--lr", "0.5"))
+    assert code == 2
     assert "lr" in err
     assert len(err.splitlines()) == 1
-    process = fit(manifest, run)
-    _out, err = process.communicate(timeout=300)
-    assert process.returncode == 2
+    code, _, err = command.run(*fit(manifest, run))
+    assert code == 2
     assert "--resume" in err
 
 
