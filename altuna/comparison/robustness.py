@@ -16,7 +16,8 @@ from altuna.data.table.splits import group_codes
 from altuna.errors import UserError
 from altuna.evaluation.robustness import RATES, by_rate, by_subset
 from altuna.files import write_csv, write_json, write_text
-from altuna.report.charts import Series, colours, line_chart
+from altuna.report.charts import Series, line_chart
+from altuna.report.frame import colours
 from altuna.report.page import heading, page, shown, table_of
 from altuna.reporting import SILENT, Reporter
 from altuna.runs.directory import read_config, read_metrics, run_labels

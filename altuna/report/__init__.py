@@ -1,5 +1,5 @@
 """The report that a run ends with."""
 
-from altuna.report.report import trust_by_class, write_report
+from altuna.report.report import weights_by_class, write_report
 
-__all__ = ["trust_by_class", "write_report"]
+__all__ = ["weights_by_class", "write_report"]

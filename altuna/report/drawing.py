@@ -1,8 +1,8 @@
-"""Drawings: a list of shapes, laid out once, that becomes SVG in a page and PNG or PDF for a paper.
+"""Drawings: shapes on a canvas that become SVG in a page, and PNG and PDF files.
 
-A figure is described and laid out in one place (``charts``), and each backend only paints shapes. Plotly's
-script alone would be larger than a whole report may be, and matplotlib's SVG knows no dark mode, no tooltips
-and would make every training wait for it and need it.
+A plot is laid out once (``charts``); each backend only paints its shapes. Plotly's script alone would be
+larger than a whole report may be; matplotlib's SVG has no dark mode and no tooltips, and every training would
+need matplotlib.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from altuna.errors import UserError
 from altuna.files import atomic_write
 from altuna.text import clipped
 
-MOST_SAID = 2000  # of what a drawing says to those who cannot see it
-PALETTE = 10  # colours c0 .. c9; page.css has them again for the dark
+MAX_DESCRIPTION = 2000  # letters of the text for those who cannot see a drawing
+PALETTE = 10  # colours c0 .. c9; page.css has them for dark mode too
 LIGHT = {
     "ink": "#1b2330",
     "muted": "#5b6675",
@@ -53,7 +53,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Line:
-    """A line through points; ``title`` is shown when it is pointed at."""
+    """A line through points; ``title`` is its tooltip."""
 
     points: Sequence[Point]
     colour: str
@@ -85,7 +85,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Text:
-    """A line of text, whose base line is at ``at``; ``up`` turns it by 90 degrees."""
+    """A line of text with its baseline at ``at``; ``up`` turns it by 90 degrees."""
 
     at: Point
     text: str
@@ -101,13 +101,13 @@ Shape = Line | Area | Dot | Text
 
 @dataclass
 class Drawing:
-    """Shapes on a canvas; ``name`` is a file's, ``title`` a caption, ``said`` for those who cannot see it."""
+    """Shapes on a canvas, with the name of its files, a caption, and a description for screen readers."""
 
     name: str
     title: str
     width: float
     height: float
-    said: str = ""
+    description: str = ""
     shapes: list[Shape] = field(default_factory=list)
 
     def box(
@@ -118,15 +118,15 @@ class Drawing:
 
     def svg(self) -> str:
         """Return the drawing as an SVG element, its colours as variables of the page."""
-        label = escape(clipped(f"{self.title}. {self.said}", MOST_SAID), quote=True)
+        label = escape(clipped(f"{self.title}. {self.description}", MAX_DESCRIPTION), quote=True)
         size = f"viewBox='0 0 {self.width:g} {self.height:g}' width={self.width:g} height={self.height:g}"
         return f'<svg {size} role=img aria-label="{label}">{"".join(map(_svg, self.shapes))}</svg>'
 
 
 def width_of(text: str) -> float:
-    """Return how many pixels a line of text is wide at most.
+    """Return the width of a line of text in pixels, at most.
 
-    Which font a browser has is not known: these are the widths of DejaVu Sans, the widest of the common ones.
+    Which font a browser has is unknown: these are the widths of DejaVu Sans, the widest of the common ones.
     """
     return LARGER * sum(_width(letter) for letter in text)
 
@@ -173,7 +173,7 @@ def save(drawings: Sequence[Drawing], folder: Path) -> list[Path]:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError:
-        raise UserError("figures need matplotlib: pip install 'altuna[report]'") from None
+        raise UserError("writing plots needs matplotlib: pip install 'altuna[report]'") from None
     if folder.is_file():
         raise UserError(f"{folder}: is a file, not a folder")
     folder.mkdir(parents=True, exist_ok=True)

@@ -28,8 +28,8 @@ from altuna.data.store.build import read_cell
 from altuna.data.store.cells import Cells
 from altuna.errors import UserError
 from altuna.recipes import find_manifest
-from altuna.report.charts import colours, number, short
 from altuna.report.drawing import Drawing, Line, Shape
+from altuna.report.frame import colours, number, short
 from altuna.report.page import folded
 from altuna.report.runs import Run
 from altuna.runs.open import open_manifest

@@ -1,4 +1,4 @@
-"""Self-contained pages: no network, no script but the one that lies beside this file."""
+"""Build self-contained HTML pages: no network, and no script but ``page.js``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _resource(name: str) -> str:
 
 
 def page(title: str, body: Iterable[str], lead: str = "") -> str:
-    """Return a page; a browser runs and loads nothing in it that is not altuna's, whatever the data say."""
+    """Return a page; its policy lets a browser run no script and load no file that the data may name."""
     style, script = _resource("page.css"), _resource("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
@@ -32,7 +32,7 @@ def page(title: str, body: Iterable[str], lead: str = "") -> str:
         "<meta name=viewport content='width=device-width, initial-scale=1'>"
         "<meta name=color-scheme content='light dark'>"
         f"<title>{escape(title)}</title><style>{style}</style>"
-        f"<a class=skip href='#main'>Skip to the figures</a><header><h1>{escape(title)}</h1>{lead}</header>"
+        f"<a class=skip href='#main'>Skip to the content</a><header><h1>{escape(title)}</h1>{lead}</header>"
         f"<main id=main tabindex=-1>{''.join(body)}</main><script>{script}</script></html>\n"
     )
 
@@ -43,7 +43,12 @@ def heading(text: str) -> str:
 
 
 def anchor(text: str) -> str:
-    """Return what a heading is linked by."""
+    """Return the id of a heading.
+
+    Example:
+        >>> anchor("Fusion weights by class")
+        'fusion-weights-by-class'
+    """
     return re.sub(r"[^a-z0-9]+", "-", text.lower())[:60].strip("-") or "part"
 
 
@@ -53,14 +58,14 @@ def shown(drawing: Drawing) -> str:
 
 
 def folded(summary: str, content: str) -> str:
-    """Return HTML that is closed at first, behind a text."""
+    """Return content that is folded behind a summary."""
     return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
 def table_of(
     header: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", strong: Collection[str] = ()
 ) -> str:
-    """Return a table of texts, which a narrow screen scrolls; rows of ``strong`` first cells stand out."""
+    """Return a table of texts that scrolls on a narrow screen; rows with a ``strong`` first cell are bold."""
     head = "".join(f"<th scope=col>{escape(name)}" for name in header)
     lines = []
     for first, *others in rows:
@@ -68,9 +73,9 @@ def table_of(
         cells = "".join(f"<td>{escape(cell)}" for cell in others)
         lines.append(f"<tr{style}><th scope=row>{escape(first)}{cells}")
     label = escape(caption or ", ".join(filter(None, header)), quote=True)
-    # Not within the table, whose width it would have on a phone.
-    said = f"<p class=caption>{escape(caption)}</p>" if caption else ""
+    # Not inside the table: on a phone the caption would be as wide as the table.
+    above = f"<p class=caption>{escape(caption)}</p>" if caption else ""
     return (
-        f'{said}<div class=scroll role=region tabindex=0 aria-label="{label}"><table>'
+        f'{above}<div class=scroll role=region tabindex=0 aria-label="{label}"><table>'
         f"<thead><tr>{head}<tbody>{''.join(lines)}</table></div>"
     )

@@ -1,4 +1,4 @@
-"""``report.html``: one self-contained page that answers who learnt what, and whom the model trusts."""
+"""Write ``report.html``: metrics, training curves, fusion weights and samples of a run, in one file."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ import pyarrow.compute as pc
 from altuna.errors import UserError
 from altuna.evaluation.imbalance import well_measured
 from altuna.files import write_text
-from altuna.report.charts import short
 from altuna.report.drawing import Drawing, save
+from altuna.report.frame import short
 from altuna.report.gallery import gallery
 from altuna.report.page import anchor, heading, page, shown
 from altuna.report.runs import Run, read_runs
 from altuna.report.sections import Section, sections
 
-MOST_BYTES = 2_800_000  # of a page: mail and chat carry it
-MOST_RUNS = 8  # side by side
-SAMPLES = "What does it look like, sample by sample?"
+MAX_BYTES = 2_800_000  # of a page, so that it can be sent by mail and chat
+MAX_RUNS = 8  # side by side
+SAMPLES = "Samples"
 
 
 def write_report(runs: Sequence[Path], out: Path | None = None, figures: Path | None = None) -> Path:
-    """Write the report of a run, or of several side by side; return the page.
+    """Write the report of a run, or of several runs side by side; return the page.
 
     Args:
         runs: Run directories.
         out: The page; None: ``report.html`` of the run, or ``runs/report.html`` for several.
-        figures: Folder to write every figure to, as PNG and PDF; None: do not.
+        figures: Folder for every plot as PNG and PDF; None: do not write them.
 
     Raises:
-        UserError: Not a finished run, too many, or matplotlib is not there for the figures.
+        UserError: Not a finished run, too many runs, or matplotlib is missing and ``figures`` is given.
     """
-    if not 1 <= len(runs) <= MOST_RUNS:
-        raise UserError(f"name 1 to {MOST_RUNS} runs, got {len(runs)}; altuna compare tabulates more")
+    if not 1 <= len(runs) <= MAX_RUNS:
+        raise UserError(f"name 1 to {MAX_RUNS} runs, got {len(runs)}; altuna compare can compare more")
     out = out or (runs[0] / "report.html" if len(runs) == 1 else Path("runs") / "report.html")
     if out.is_dir():
         raise UserError(f"{out}: is a folder, not a file")
@@ -49,23 +49,26 @@ def write_report(runs: Sequence[Path], out: Path | None = None, figures: Path | 
     if figures is not None:
         save([d for part in parts for d in part.parts if isinstance(d, Drawing)], figures)
     body, left_out = [_section(part) for part in parts], ""
-    if (excess := sum(len(part.encode()) for part in body) - MOST_BYTES) > 0:
+    if (excess := sum(len(part.encode()) for part in body) - MAX_BYTES) > 0:
         parts, left_out = _without_largest(parts, excess)
         body = [_section(part) for part in parts]
-    if len(found) == 1:
-        room = MOST_BYTES - sum(len(part.encode()) for part in body)
-        body.append(f"<section>{heading(SAMPLES)}{gallery(found[0], room)}</section>")
-    else:
-        own = ", ".join(f"{run.name}: {run.folder / 'report.html'}" for run in found)
-        body.append(f"<section>{heading(SAMPLES)}<p>In each run's own report. {escape(own)}</p></section>")
+    body.append(_samples(found, MAX_BYTES - sum(len(part.encode()) for part in body)))
     out.parent.mkdir(parents=True, exist_ok=True)
     titles = [*(part.title for part in parts), SAMPLES]
     write_text(out, page(_title(found), body, _lead(found) + left_out + _contents(titles)))
     return out
 
 
+def _samples(runs: Sequence[Run], room: int) -> str:
+    """Return the section of samples of a single run, in at most ``room`` bytes; of several, where it is."""
+    if len(runs) == 1:
+        return f"<section>{heading(SAMPLES)}{gallery(runs[0], room)}</section>"
+    own = ", ".join(f"{run.name}: {run.folder / 'report.html'}" for run in runs)
+    return f"<section>{heading(SAMPLES)}<p>See the report of each run. {escape(own)}</p></section>"
+
+
 def _without_largest(parts: Sequence[Section], excess: int) -> tuple[list[Section], str]:
-    """Return the parts without the largest figures, of ``excess`` bytes or more, and what to say of it."""
+    """Return the sections without their largest plots, ``excess`` bytes in all, and a remark on it."""
     sizes = {d.name: len(d.svg().encode()) for p in parts for d in p.parts if isinstance(d, Drawing)}
     out = set()
     for name in sorted(sizes, key=lambda name: -sizes[name]):
@@ -78,16 +81,18 @@ def _without_largest(parts: Sequence[Section], excess: int) -> tuple[list[Sectio
         for p in parts
     ]
     remark = (
-        f"{len(out):,} figures would make this page too large; altuna report --figures FOLDER draws them."
+        f"{len(out):,} plots are left out: the page would be too large. altuna report --figures FOLDER "
+        "writes them as files."
     )
     return kept, f"<p class=lead>{escape(remark)}</p>"
 
 
-def trust_by_class(table: pa.Table) -> dict[str, dict[str, float]]:
-    """Return the mean weight of every modality by true class, over the samples that have it.
+def weights_by_class(table: pa.Table) -> dict[str, dict[str, float]]:
+    """Return the mean fusion weight of every modality by true class, over the samples that have it.
 
     Args:
-        table: Of predictions. A class of which no sample has a modality is left out there.
+        table: Predictions, as in ``predictions.parquet``. A modality that no sample of a class has is left
+            out there.
     """
     names = [c.removeprefix("weight_") for c in table.column_names if c.startswith("weight_")]
     weights = {m: pc.if_else(table[f"present_{m}"], table[f"weight_{m}"], None) for m in names}
@@ -103,36 +108,42 @@ def _title(runs: Sequence[Run]) -> str:
 
 
 def _lead(runs: Sequence[Run]) -> str:
-    """Return the first sentences and, of a single run, its figures in large."""
+    """Return the first sentences and, of a single run, its main metrics."""
     splits = {run.metrics["split"] for run in runs}
-    flattering = " There is no test split: the same samples chose the epoch, so the figures flatter." * (
-        splits != {"test"}
+    optimistic = (
+        " There is no test split: the metrics are optimistic, as the same samples chose the checkpoint."
+        * (splits != {"test"})
     )
     if len(runs) > 1:
-        said = "; ".join(
+        samples = "; ".join(
             f"{run.name}: {run.metrics['n']:,} samples of the {run.metrics['split']} split" for run in runs
         )
-        return f"<p class=lead>{escape(said)}.{flattering}</p>"
+        return f"<p class=lead>{escape(samples)}.{optimistic}</p>"
     (run,) = runs
+    metrics = run.metrics
+    kind = "modalities" if len(run.modalities) > 1 else "modality"
+    text = (
+        f"{metrics['n']:,} samples of the {metrics['split']} split, {len(run.classes):,} classes, {kind} "
+        f"{', '.join(map(short, run.modalities))}; seed {metrics['seed']}; run "
+        f"{run.folder.absolute().name}.{optimistic}"
+    )
+    tiles = "".join(f"<div><dt>{escape(name)}<dd>{value}</div>" for name, value in _tiles(run).items())
+    return f"<p class=lead>{escape(text)}</p><dl class=tiles>{tiles}</dl>"
+
+
+def _tiles(run: Run) -> dict[str, str]:
+    """Return the main metrics of a run."""
     metrics = run.metrics
     alone = {m: metrics["modalities"][m] for m in well_measured(metrics["modalities"])}
     best = max(alone, key=lambda m: alone[m]["accuracy"])
     n = f", {alone[best]['n']:,} samples" * (alone[best]["n"] < metrics["n"])
-    tiles = {
+    return {
         "fused accuracy": f"{metrics['fused']['accuracy']:.1%}",
-        f"best alone ({short(best)}{n})": f"{alone[best]['accuracy']:.1%}",
-        "fused minus alone, at the least": f"{100 * metrics['imbalance']['fusion_gain']:+.1f} pt",
+        f"best modality alone ({short(best)}{n})": f"{alone[best]['accuracy']:.1%}",
+        "smallest gain of fusion on a modality": f"{100 * metrics['imbalance']['fusion_gain']:+.1f} pt",
         "most frequent class": f"{run.majority:.1%}",
-        "calibration error": f"{metrics['fused']['ece']:.3f}",
+        "calibration error (ECE)": f"{metrics['fused']['ece']:.3f}",
     }
-    figures = "".join(f"<div><dt>{escape(name)}<dd>{value}</div>" for name, value in tiles.items())
-    kind = "modalities" if len(run.modalities) > 1 else "modality"
-    said = (
-        f"{metrics['n']:,} samples of the {metrics['split']} split, {len(run.classes):,} classes, {kind} "
-        f"{', '.join(map(short, run.modalities))}; seed {metrics['seed']}; run "
-        f"{run.folder.absolute().name}.{flattering}"
-    )
-    return f"<p class=lead>{escape(said)}</p><dl class=tiles>{figures}</dl>"
 
 
 def _contents(titles: Sequence[str]) -> str:
@@ -146,7 +157,7 @@ def _section(section: Section) -> str:
 
 
 def _parts(parts: Sequence[Drawing | str]) -> Iterator[str]:
-    """Yield tables as they are, and figures that follow each other side by side."""
+    """Yield tables as they are, and consecutive plots side by side."""
     for drawn, some in groupby(parts, lambda part: isinstance(part, Drawing)):
         if drawn:
             drawings = [part for part in some if isinstance(part, Drawing)]

@@ -93,18 +93,18 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
     return table
 
 
-def trust_table(trust: dict[str, dict[str, float]]) -> Table:
+def weights_table(weights: dict[str, dict[str, float]]) -> Table:
     """Return a table of fusion weights by class, a row a modality: mean, highest and lowest.
 
     Args:
-        trust: By true class, the mean weight of every modality that its samples have.
+        weights: By true class, the mean weight of every modality that its samples have.
     """
     table = Table(title="fusion weights by class (mean over samples with the modality)")
     table.add_column("", overflow="fold")
     for name in ("mean", "highest", "in class", "lowest", "in class"):
         table.add_column(name, justify="left" if name == "in class" else "right", overflow="fold")
-    for modality in dict.fromkeys(m for weights in trust.values() for m in weights):
-        by_class = {label: weights[modality] for label, weights in trust.items() if modality in weights}
+    for modality in dict.fromkeys(m for of in weights.values() for m in of):
+        by_class = {label: of[modality] for label, of in weights.items() if modality in of}
         ends = (end(by_class, key=by_class.__getitem__) for end in (max, min))
         cells = (
             cell for label in ends for cell in (f"{by_class[label]:.2f}", escape(clipped(label, LETTERS)))

@@ -38,7 +38,7 @@ from altuna.evaluation.robustness import by_missing_rate, by_subset
 from altuna.files import atomic_write, cache_folder, exclusive_folder, write_json, write_text
 from altuna.hardware import multiplies_bf16, peak_memory, reset_peak_memory
 from altuna.recipes import find_manifest
-from altuna.report import trust_by_class, write_report
+from altuna.report import weights_by_class, write_report
 from altuna.reporting import Reporter
 from altuna.runs.description import save_model
 from altuna.runs.directory import read_json
@@ -227,8 +227,8 @@ def show(run: Path) -> None:
     """Print a finished run's tables and where things are."""
     metrics = read_json(run, "metrics.json")
     console.out.print(tables.metrics_table(metrics))
-    trust = trust_by_class(pyarrow.parquet.read_table(run / "predictions.parquet"))
-    console.out.print(tables.trust_table(trust))
+    weights = weights_by_class(pyarrow.parquet.read_table(run / "predictions.parquet"))
+    console.out.print(tables.weights_table(weights))
     with (run / "problems.csv").open(encoding="utf-8", newline="") as file:
         problems = [Problem(**{**row, "row": int(row["row"])}) for row in csv.DictReader(file)]  # type: ignore[arg-type]
     _show_problems(problems, run / "problems.csv")

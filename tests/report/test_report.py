@@ -365,7 +365,7 @@ def test_the_only_epoch_is_the_only_tick():
 
 def test_names_that_begin_alike_are_told_apart():
     names = [f"a_class_with_a_long_name_{i}" for i in range(300)]
-    assert len({charts.short(name) for name in names}) == 300
+    assert len({short(name) for name in names}) == 300
 
 
 def test_the_gallery_keeps_to_its_room(mixed):

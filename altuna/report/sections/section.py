@@ -1,25 +1,25 @@
-"""A part of a report, and what the parts share."""
+"""A section of a report, and what the sections share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from altuna.report.charts import colours
 from altuna.report.drawing import Drawing
+from altuna.report.frame import colours
 from altuna.report.page import anchor
 from altuna.report.runs import Run
 
-MOST_CLASSES = 20  # within one figure
-MOST_BARS = 63  # as many as six modalities have subsets; of more only some are measured
+MAX_CLASSES = 20  # in one plot
+MAX_BARS = 63  # as many as six modalities have subsets; of more modalities only some subsets are evaluated
 FUSED = "fused"
 HEADER = ["", "accuracy", "macro-F1", "NLL", "ECE", "samples"]
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part: a question, what one should know to read the answer (plain texts), figures and tables."""
+    """A title, an explanation (plain text), and plots and tables."""
 
     title: str
     lead: str
@@ -27,12 +27,12 @@ class Section:
 
 
 def look(run: Run) -> dict[str, tuple[str, bool]]:
-    """Return the colour of each modality's and of the fusion's lines, and whether they are dashed."""
+    """Return the colour of the lines of each modality and of the fusion, and whether they are dashed."""
     return {FUSED: ("ink", False), **colours(run.modalities)}
 
 
 def each(runs: Sequence[Run], draw: Callable[[Run], Drawing | None]) -> Iterator[Drawing]:
-    """Yield a figure a run; beside others it says whose it is."""
+    """Yield a plot for each run, with the run's name in the title if there are several."""
     for i, run in enumerate(runs):
         drawing = draw(run)
         if drawing and len(runs) > 1:
@@ -42,7 +42,9 @@ def each(runs: Sequence[Run], draw: Callable[[Run], Drawing | None]) -> Iterator
             yield drawing
 
 
-def figures_of(name: str, figures: dict[str, Any], n: int) -> list[str]:
+def metrics_row(name: str, metrics: Mapping[str, Any], n: int) -> list[str]:
     """Return a row of a table with the columns ``HEADER``."""
-    shares = [f"{figures['accuracy']:.1%}"] if n else ["–"]
-    return [name, *shares, *(f"{figures[f]:.3f}" if n else "–" for f in ("macro_f1", "nll", "ece")), f"{n:,}"]
+    if not n:
+        return [name, *["–"] * 4, "0"]
+    others = (f"{metrics[name]:.3f}" for name in ("macro_f1", "nll", "ece"))
+    return [name, f"{metrics['accuracy']:.1%}", *others, f"{n:,}"]
