@@ -8,13 +8,17 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
-.PHONY: demo test docs setup check format clean
+.PHONY: demo test quick docs setup check format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/altuna fit
 
 test: $(VENV)/.tested
 	$(PYTEST)
+
+# What a change needs: all tests but those marked slow.
+quick: $(VENV)/.tested
+	$(PYTEST) -m "not slow"
 
 check: $(VENV)/.tested
 	$(BIN)/ruff format --check .

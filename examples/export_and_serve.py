@@ -1,6 +1,7 @@
-"""Export a model, and serve it over HTTP with onnxruntime and the standard library: no altuna there.
+"""Export a model, and serve it over HTTP with onnxruntime and the standard library, without altuna.
 
-A request is JSON: the readings of the sensors that are there. The answer: probabilities, whom they rest on.
+A request is JSON with the readings of the sensors that work. The answer has class probabilities and fusion
+weights.
 """
 
 import json
@@ -21,7 +22,7 @@ from altuna.export.export import export
 
 
 class Model:
-    """The graphs of an export: one a modality, and one that fuses those that are there."""
+    """The graphs of an export: one per modality, and one that fuses the modalities present."""
 
     def __init__(self, folder: Path) -> None:
         self.config = json.loads((folder / "export.json").read_text(encoding="utf-8"))
@@ -35,7 +36,7 @@ class Model:
             raise ValueError(f"give one or more of {', '.join(self.names)}")
         inputs = {"present": np.array([[name in given for name in self.names]])}
         for i, (m, encoder) in enumerate(zip(self.config["modalities"], self.encoders, strict=True)):
-            features = np.zeros((1, m["features"]), np.float32)  # of what is absent: any numbers
+            features = np.zeros((1, m["features"]), np.float32)  # ignored for missing modalities
             if m["name"] in given:
                 (features,) = encoder.run(None, {"cells": np.array([given[m["name"]]], np.float32)})
             inputs[f"features_{i}"] = features
@@ -49,11 +50,11 @@ class Model:
 
 
 def server(model: Model, port: int = 0) -> ThreadingHTTPServer:
-    """Return a server on this machine alone; port 0 takes a free one."""
+    """Return a server that only this machine can reach; port 0 selects a free port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            """Answer a request; one that makes no sense with what is wrong."""
+            """Answer a request; an invalid one with the error."""
             try:
                 asked = json.loads(self.rfile.read(min(int(self.headers["Content-Length"]), 100_000)))
                 status, answer = 200, model.predict(asked)
@@ -71,7 +72,7 @@ def server(model: Model, port: int = 0) -> ThreadingHTTPServer:
 
 
 def main() -> None:
-    """Train, export, serve, and ask three times: with both sensors, with one, and with a mistake."""
+    """Train, export and serve, then send three requests: both sensors, one sensor, and an invalid one."""
     with TemporaryDirectory() as folder:
         data = write_table(Path(folder) / "readings.csv", samples=300)
         run = altuna.fit(data, epochs=8, out=Path(folder) / "run", logger="none", quiet=True)

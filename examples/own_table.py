@@ -1,6 +1,6 @@
-"""A table of pictures and captions, made here: train on it, and ask for samples that lack one of the two.
+"""Train on a table of generated pictures and captions, and predict samples that lack one of the two.
 
-The colour is in the picture only, the mood in the caption only, and the four classes need both.
+The colour is only in the picture, the mood is only in the caption, and the four classes need both.
 The run and its report stay in a temporary folder, which the output names.
 """
 
@@ -18,7 +18,7 @@ WORDS = {"calm": ("a quiet evening", "still and slow"), "wild": ("a roaring stor
 
 
 def picture(colour: str, draw: random.Random) -> Image.Image:
-    """Return a shape of about that colour at any place."""
+    """Return a shape of about this colour at a random place."""
     image = Image.new("RGB", (24, 24), "white")
     x, y, size = draw.randrange(8), draw.randrange(8), draw.randrange(8, 16)
     tint = tuple(c + draw.randrange(-50, 50) for c in COLOURS[colour])
@@ -27,7 +27,7 @@ def picture(colour: str, draw: random.Random) -> Image.Image:
 
 
 def write_table(folder: Path, samples: int = 240) -> Path:
-    """Write pictures and a manifest, a row a sample, in which every fifth picture or caption is missing."""
+    """Write pictures, and a manifest in which every fifth picture or caption is missing."""
     draw = random.Random(0)
     table = folder / "samples.csv"
     with table.open("w", newline="") as file:
@@ -42,7 +42,7 @@ def write_table(folder: Path, samples: int = 240) -> Path:
 
 
 def main() -> None:
-    """Train, then predict three samples with less and less known about them."""
+    """Train, then predict a sample with both modalities and two with one each."""
     folder = Path(mkdtemp(prefix="altuna-"))
     run = altuna.fit(
         write_table(folder),
@@ -63,9 +63,9 @@ def main() -> None:
     ]
     print("\nA red picture and 'a roaring storm'; the picture alone; 'still and slow' alone:")
     for row in model.predict(samples).to_pylist():
-        chances = {c: f"{row[f'p_{c}']:.0%}" for c in model.classes}
-        trust = {m: f"{row[f'weight_{m}']:.0%}" for m in model.modalities}
-        print(f"{row['prediction']:<10} {chances}  trusted: {trust}")
+        probabilities = {c: f"{row[f'p_{c}']:.0%}" for c in model.classes}
+        weights = {m: f"{row[f'weight_{m}']:.0%}" for m in model.modalities}
+        print(f"{row['prediction']:<10} {probabilities}  weights: {weights}")
 
 
 if __name__ == "__main__":

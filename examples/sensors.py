@@ -1,6 +1,7 @@
-"""Two sensors that drop out: what is an accelerometer worth without a gyroscope, and the other way round?
+"""Two sensors that fail: how accurate is an accelerometer without a gyroscope, and the other way round?
 
-The readings are made here. Each sensor knows one movement of three, and each fails in a third of the rows.
+The readings are generated. Each sensor recognises one movement of three, and fails in a third of
+the rows.
 """
 
 from pathlib import Path
@@ -17,10 +18,13 @@ MOVEMENTS = ("sitting", "walking", "turning")
 
 
 def write_table(path: Path, samples: int = 600) -> Path:
-    """Write a manifest: columns with one prefix (acc_0 to acc_5) are one modality, empty cells missing."""
+    """Write a manifest in which columns with one prefix (acc_0 to acc_5) form one modality."""
     rng = np.random.default_rng(0)
     movement = rng.integers(3, size=samples)
-    seen = {"acc": np.array([0, 2, 0]), "gyro": np.array([0, 0, 2])}  # what shifts a sensor's six readings
+    seen = {
+        "acc": np.array([0, 2, 0]),
+        "gyro": np.array([0, 0, 2]),
+    }  # shift of a sensor's six readings, by movement
     table = {"id": [*range(samples)], "label": [MOVEMENTS[m] for m in movement]}
     failed = rng.integers(3, size=samples)  # 0: acc, 1: gyro, 2: none
     for number, (sensor, shift) in enumerate(seen.items()):
@@ -32,7 +36,7 @@ def write_table(path: Path, samples: int = 600) -> Path:
 
 
 def main() -> None:
-    """Train on the rows as they are, then test with every set of sensors and at rising rates of failure."""
+    """Train, then test with every subset of sensors and at increasing missing rates."""
     folder = Path(mkdtemp(prefix="altuna-"))
     data = write_table(folder / "readings.csv")
     run = altuna.fit(data, epochs=15, out=folder / "run", logger="none", quiet=True)

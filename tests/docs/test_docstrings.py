@@ -1,12 +1,22 @@
 """Every public name says what it is, and those of ``altuna.__all__`` show how they are used."""
 
+import doctest
 import inspect
 import pkgutil
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 import altuna
+
+ROOT = Path(__file__).parents[2]
+# Found by reading, not by importing, which every process of the tests would do while it collects them.
+SHOWN = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in (ROOT / "altuna").rglob("*.py")
+    if ">>> " in path.read_text(encoding="utf-8")
+)
 
 
 def modules():
@@ -41,3 +51,11 @@ def test_every_public_name_has_a_docstring():
 @pytest.mark.parametrize("name", sorted({*altuna.__all__} - {"__version__"}))
 def test_every_name_of_the_library_has_an_example(name):
     assert ">>> " in (inspect.getdoc(getattr(altuna, name)) or "")
+
+
+@pytest.mark.parametrize("module", SHOWN)
+def test_the_examples_of_a_module_run(module, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    failed, tried = doctest.testmod(import_module(module), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert tried
+    assert not failed
