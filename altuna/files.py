@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files: written whole or not at all, read within bounds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from errno import EIO
@@ -19,12 +20,24 @@ import yaml
 
 from altuna.errors import UserError
 
+MAX_YAML_BYTES = 16 << 20
+MAX_YAML_NODES = 1_000_000  # with aliases written out
+MAX_DEPTH = 50  # of values within values
 _LOCK = ".lock"
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a path to write to; it takes the place of ``path`` when all is written, or goes."""
+    """Yield a path to write to; move it to ``path`` when the block ends, delete it if the block raises.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with atomic_write(Path(folder, "a.txt")) as unfinished:
+        ...         _ = unfinished.write_text("all of it")
+        ...     Path(folder, "a.txt").read_text()
+        'all of it'
+    """
     unfinished = _unfinished(path)
     try:
         yield unfinished
@@ -34,7 +47,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     except OSError as error:
         if str(unfinished) not in str(error):
             raise
-        number = error.errno or EIO  # of a name that nobody gave
+        number = error.errno or EIO  # the name is ours; the user knows only ``path``
         raise OSError(number, os.strerror(number), str(path)) from None
     finally:
         unfinished.unlink(missing_ok=True)
@@ -42,16 +55,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder to fill; it becomes ``folder`` when it is full, unless another process was faster.
+    """Yield a folder to fill; move it to ``folder`` when the block ends, unless another process was faster.
 
-    What processes that were killed left unfinished of the same folder goes.
+    Delete what killed processes left unfinished of the same folder.
     """
-    from filelock import Timeout  # here and below: the command line starts without it
-
     folder.parent.mkdir(parents=True, exist_ok=True)
     for lock in folder.parent.glob(f".{glob.escape(folder.name)}-{'?' * 8}.unfinished{_LOCK}"):
-        with suppress(Timeout), _locked(lock, timeout=0):  # held by who fills it, as long as that one lives
-            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+        with _locked(lock, wait=False) as held:  # by the process that fills it, while it lives
+            if held:
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
     unfinished = _unfinished(folder)
     with _locked(unfinished.with_name(unfinished.name + _LOCK)):
         try:
@@ -67,34 +79,40 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def exclusive_folder(folder: Path, said: str) -> Iterator[None]:
-    """Let no other process that asks for the same be at work in a folder.
+def exclusive_folder(folder: Path, reason: str) -> Iterator[None]:
+    """Hold a folder's lock, so that one process at a time works in it.
 
     Raises:
-        UserError: One is; the message ends with ``said``.
+        UserError: Another process holds it; the message ends with ``reason``.
     """
-    from filelock import Timeout
-
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-        try:
-            held.enter_context(_locked(folder.with_name(f".{folder.name}{_LOCK}"), timeout=0))
-        except Timeout:
-            raise UserError(f"{folder}: {said}") from None
+    with ExitStack() as stack:
+        lock = folder.with_name(f".{folder.name}{_LOCK}")
+        if not stack.enter_context(_locked(lock, wait=False)):
+            raise UserError(f"{folder}: {reason}")
         yield
 
 
 @contextmanager
-def _locked(path: Path, timeout: float = -1) -> Iterator[None]:
-    """Hold a lock, a file that goes with it; it lies beside what it is for, which may be moved."""
-    from filelock import FileLock
+def _locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock file and delete it afterwards; yield False if it is not free and ``wait`` is False.
 
-    with FileLock(path, timeout=timeout):
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # on Windows, where it goes by itself
-                path.unlink()
+    The file lies beside what it protects, which may be moved.
+    """
+    from filelock import FileLock, Timeout  # brings asyncio, which ``altuna --help`` can do without
+
+    lock = FileLock(path, timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        with suppress(OSError):  # on Windows, where it is deleted on release
+            path.unlink()
+        lock.release()
 
 
 def _unfinished(path: Path) -> Path:
@@ -118,14 +136,55 @@ def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping."""
-    if not path.exists():
-        raise UserError(f"{path}: no such file")
+def check_regular(path: Path, max_bytes: int | None = None) -> None:
+    """Check that a path is a regular file of at most ``max_bytes``: reading a FIFO may never end.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: There is no such file.
+        UserError: It is something else than a file, or too large.
+    """
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except (OSError, ValueError) as error:  # the latter of a NUL in the name
+        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise UserError(f"{path}: is a folder, not a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path}: is a pipe or a device, not a file")
+    if max_bytes is not None and status.st_size > max_bytes:
+        raise UserError(f"{path}: too large: {status.st_size:,} bytes, at most {max_bytes:,} are read")
+
+
+def read_text(path: Path, max_bytes: int) -> str:
+    """Read a regular UTF-8 file of at most ``max_bytes``.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: There is no such file.
+        UserError: It cannot be read, or is not UTF-8.
+    """
+    check_regular(path, max_bytes)
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeError as error:
+        raise UserError(f"{path}: cannot be read: not UTF-8 ({error})") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        UserError: No such file, not YAML, nested too deeply, or not a mapping.
+    """
+    try:
+        content = parse_yaml(read_text(path, MAX_YAML_BYTES))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())[:300]}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a mapping of options")
     return content
@@ -150,12 +209,39 @@ def parse_yaml(text: str) -> Any:
     """Parse YAML; nothing is executed.
 
     Raises:
-        yaml.YAMLError: The text is not YAML.
+        yaml.YAMLError: The text is not YAML, nested too deeply, or too large with its aliases written out.
+
+    Example:
+        >>> parse_yaml("{lr: 1e-4, project: off}")
+        {'lr': 0.0001, 'project': 'off'}
     """
-    return yaml.load(text, _Loader)
+    try:
+        content = yaml.load(text, _Loader)
+    except RecursionError:
+        raise yaml.YAMLError("nested too deeply") from None
+    except ValueError as error:  # of a date such as 2026-13-45
+        raise yaml.YAMLError(str(error)) from None
+    _count_nodes(content)
+    return content
+
+
+def _count_nodes(content: Any, depth: int = 0, before: int = 0) -> int:
+    """Return how many values there are, counting those of aliases each time."""
+    if depth > MAX_DEPTH:
+        raise yaml.YAMLError("nested too deeply")
+    count = before + 1
+    if count > MAX_YAML_NODES:
+        raise yaml.YAMLError(f"more than {MAX_YAML_NODES:,} values")
+    if isinstance(content, dict):
+        for key, value in content.items():
+            count = _count_nodes(value, depth + 1, _count_nodes(key, depth + 1, count))
+    elif isinstance(content, list | tuple | set):
+        for value in content:
+            count = _count_nodes(value, depth + 1, count)
+    return count
 
 
 def cache_folder() -> Path:
-    """Return where prepared data lie: ``$ALTUNA_CACHE``, or ``altuna`` in the user's cache folder."""
+    """Return the folder of prepared data: ``$ALTUNA_CACHE``, or ``altuna`` in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("ALTUNA_CACHE") or Path(base) / "altuna")
