@@ -363,6 +363,7 @@ def evaluate(
     quiet: Annotated[bool, typer.Option(help="No progress bar")] = False,
 ) -> None:
     """Test a trained model, also without some modalities."""
+    from altuna.reporting import SILENT
     from altuna.runs.evaluate import evaluate_run
     from altuna.terminal import console, tables
 
@@ -379,7 +380,7 @@ def evaluate(
         one_rule=one_rule,
         root=root,
         store=store,
-        quiet=quiet or as_json,
+        reporter=SILENT if quiet or as_json else console.TerminalReporter(),
     )
     if as_json:
         typer.echo(json.dumps(metrics, indent=2))
@@ -474,9 +475,14 @@ def predict(
     quiet: Annotated[bool, typer.Option(help="Print nothing")] = False,
 ) -> None:
     """Predict the samples of a manifest."""
+    from altuna.reporting import SILENT
     from altuna.runs.predict import predict_to_file
+    from altuna.terminal import console
 
-    predict_to_file(run, data, out, store=store, quiet=quiet)
+    reporter = SILENT if quiet else console.TerminalReporter()
+    number = predict_to_file(run, data, out, store=store, reporter=reporter)
+    if not quiet:
+        typer.echo(f"{number:,} predictions in {out}")
 
 
 @app.command()

@@ -295,7 +295,7 @@ def _carry_out_all(
     report: Callable[[str, str], None],
 ) -> dict[Path, str]:
     """Carry out what is not finished; return the folders of runs that failed, and why."""
-    from altuna.runs.directory import read_json
+    from altuna.runs.directory import read_metrics
 
     failed: dict[Path, str] = {}
 
@@ -322,7 +322,7 @@ def _carry_out_all(
         if model.folder in failed and run is not model:
             finish(run, f"{model.folder.name} failed, which was to say how long it may take")
         elif run is not model:
-            seconds = float(read_json(model.folder, "metrics.json")["cost"]["seconds"])
+            seconds = float(read_metrics(model.folder)["cost"]["seconds"])
             timed.append(replace(run, options={**run.options, "budget": {"seconds": seconds}}))
     carry_out(timed)
     return failed

@@ -14,7 +14,7 @@ from altuna.errors import UserError
 from altuna.files import read_yaml, write_csv, write_text
 from altuna.options import nearest
 from altuna.reporting import SILENT, Reporter
-from altuna.runs.directory import read_json
+from altuna.runs.directory import read_json, read_metrics
 from altuna.text import markdown_table
 
 HEADER = ["data", "missing", "method", "accuracy %", "published"]
@@ -161,7 +161,7 @@ def _results(folder: Path, comparison: Mapping[str, Any], rules: Sequence[str]) 
     for result in comparison["results"]:
         label = result["method"]
         mine = [
-            read_json(folder / run["folder"], "metrics.json")
+            read_metrics(folder / run["folder"])
             for run in comparison["runs"]
             if run["method"] == label and not run["reason"]
         ]

@@ -20,8 +20,9 @@ from altuna.report.charts import Series, line_chart
 from altuna.report.frame import colours
 from altuna.report.page import heading, page, shown, table_of
 from altuna.reporting import SILENT, Reporter
-from altuna.runs.directory import read_config, read_metrics, run_labels
-from altuna.runs.evaluate import open_split
+from altuna.runs.data import open_split
+from altuna.runs.directory import read_config, read_metrics
+from altuna.runs.labels import run_labels
 from altuna.runs.predictor import Predictor
 from altuna.text import grouped, markdown_table, unique_endings
 
@@ -76,7 +77,9 @@ def robustness(
     tested = []
     for run, label in zip(runs, labels, strict=True):
         predictor, config = Predictor(run), read_config(run)
-        manifest, samples, *_ = open_split(predictor, config, data, split, root, store, reporter is SILENT)
+        manifest, samples, *_ = open_split(
+            predictor.description, config, data, split, root, store, reporter
+        )
         metrics = _metrics(predictor, manifest, samples, pattern, rates, masks)
         own = {"data": data or str(config["data"]), "label": label, "seed": config["seed"]}
         tested.append({"run": str(run), **own, **metrics})

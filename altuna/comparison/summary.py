@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet
 import torch
 from numpy.typing import NDArray
 
@@ -21,7 +20,7 @@ from altuna.comparison import tables
 from altuna.comparison.pool import Run
 from altuna.evaluation.significance import critical_difference, friedman, holm, paired_bootstrap, ranks
 from altuna.files import write_csv, write_json, write_text
-from altuna.runs.directory import read_json
+from altuna.runs.directory import read_metrics, read_predictions
 
 LEVEL = 0.05
 COMMON_RULE = "calibrated_product"  # every method is also evaluated with this fusion rule
@@ -46,7 +45,7 @@ def write_comparison(
         left_out: ``data``, ``method`` and ``reason`` of what could not run.
     """
     done = [run for run in runs if run.folder not in failed]
-    contents = {run.folder: read_json(run.folder, "metrics.json") for run in done}
+    contents = {run.folder: read_metrics(run.folder) for run in done}
     metrics = {folder: figures(content) for folder, content in contents.items()}
     _add_laziness(done, metrics)
     comparison: dict[str, Any] = {
@@ -101,7 +100,7 @@ def figures(metrics: Mapping[str, Any]) -> dict[str, float]:
     for name, alone in metrics["modalities"].items():
         found |= _flat(alone, f"{name}/")
     found |= _flat(metrics["imbalance"], "imbalance/")
-    found |= _flat(metrics["fusion"]["rules"][COMMON_RULE], f"fusion/{COMMON_RULE}/")
+    found |= _flat(metrics["fusion"]["rules"].get(COMMON_RULE, {}), f"fusion/{COMMON_RULE}/")
     found |= metrics["cost"] | {"samples": metrics["n"]}
     return {name: float(v) for name, v in found.items() if v is not None and np.isfinite(v)}
 
@@ -171,7 +170,7 @@ def _test(results: list[dict[str, Any]], runs: Sequence[Run], reference: str) ->
 
 def _right(folder: Path) -> dict[str, bool]:
     """Return whether the prediction of each test sample is correct, by id."""
-    table = pyarrow.parquet.read_table(folder / "predictions.parquet", columns=["id", "label", "prediction"])
+    table = read_predictions(folder, ["id", "label", "prediction"])
     ids, labels, predictions = (column.to_pylist() for column in table.columns)
     return {i: label == predicted for i, label, predicted in zip(ids, labels, predictions, strict=True)}
 

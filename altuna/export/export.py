@@ -23,8 +23,8 @@ from altuna.export.hub import write_loadable
 from altuna.files import atomic_folder, write_json, write_text
 from altuna.options import nearest
 from altuna.reporting import SILENT, Reporter
+from altuna.runs.data import open_split
 from altuna.runs.directory import read_config, read_metrics
-from altuna.runs.evaluate import open_split
 from altuna.runs.predictor import Predictor
 
 MAX_SAMPLES = 200  # that an export is checked on
@@ -100,7 +100,7 @@ def samples_of(
     """
     split = str(read_metrics(run)["split"])
     manifest, found, rows, stores = open_split(
-        predictor, read_config(run), data, split, root, store, quiet=reporter is SILENT
+        predictor.description, read_config(run), data, split, root, store, reporter
     )
     if not len(found.rows):
         raise UserError(f"{manifest.path}, split {split}: no sample can be read to check the export with")

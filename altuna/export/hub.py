@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 
 from altuna.errors import UserError
 from altuna.files import write_text
-from altuna.runs.description import Description, save_model
+from altuna.runs.description import Description
 from altuna.runs.directory import read_metrics
 from altuna.runs.hub import PREFIX
 from altuna.runs.predictor import Predictor
+from altuna.runs.weights import save_model
 from altuna.text import markdown_table, markdown_text, one_line
 
 
@@ -53,7 +54,7 @@ def write_loadable(folder: Path, run: Path, predictor: Predictor, repo: str = "O
     write_text(folder / "README.md", model_card(run, description, repo))
 
 
-def _called(encoder: dict[str, Any]) -> dict[str, str]:
+def _called(encoder: Mapping[str, Any]) -> dict[str, str]:
     """Return the name of an encoder that was loaded from a local folder, without the path of that folder."""
     name = str(encoder.get("name"))
     folder = Path(name.removeprefix(PREFIX))

@@ -32,7 +32,7 @@ from altuna.report.drawing import Drawing, Line, Shape
 from altuna.report.frame import colours, number, short
 from altuna.report.page import folded
 from altuna.report.runs import Run
-from altuna.runs.open import open_manifest
+from altuna.runs.data import open_manifest
 
 MOST_SAMPLES = 36
 MOST_PARTS = 4  # modalities of a sample that are shown at once

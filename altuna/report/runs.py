@@ -1,9 +1,8 @@
-"""What a report is made from: finished runs, as they lie on disk."""
+"""Read finished runs for a report."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,20 +11,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
 from numpy.typing import NDArray
 
 from altuna.data.samples import class_numbers
 from altuna.errors import UserError
 from altuna.evaluation.features import MapFeatures, read_features
 from altuna.runs.description import Description
-from altuna.runs.directory import read_config, read_json, read_metrics, run_labels
+from altuna.runs.directory import read_config, read_log, read_metrics, read_model_file, read_predictions
+from altuna.runs.labels import run_labels
 from altuna.text import unique_endings
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: what it is called beside others, its options, figures, epochs and predictions."""
+    """A finished run: its name beside others, its options, metrics, epochs and predictions."""
 
     folder: Path
     name: str
@@ -61,7 +60,7 @@ class Run:
         return class_numbers(self.table["prediction"].combine_chunks(), self.classes)
 
     def said(self, modality: str) -> NDArray[np.int64]:
-        """Return which class a modality says by itself [N], -1 where it is absent."""
+        """Return the classes that a modality predicts by itself [N], -1 where it is absent."""
         return class_numbers(self.table[f"says_{modality}"].combine_chunks(), self.classes)
 
     def numbers(self, column: str) -> NDArray[np.float64]:
@@ -74,12 +73,12 @@ class Run:
 
     @property
     def majority(self) -> float:
-        """Accuracy of always saying the most frequent class."""
+        """Accuracy of always predicting the most frequent class."""
         return float(np.bincount(self.truth).max() / len(self.truth))
 
-    def by_turn(self, figure: str) -> dict[str, list[tuple[float, float]]]:
-        """Return what the log has of a figure: by turn, the points (epoch from 1, value)."""
-        start = f"{figure}/"
+    def by_turn(self, metric: str) -> dict[str, list[tuple[float, float]]]:
+        """Return the logged values of a metric: by turn, the points (epoch from 1, value)."""
+        start = f"{metric}/"
         found: dict[str, list[tuple[float, float]]] = {}
         for row in self.history:
             for key, value in row.items():
@@ -89,47 +88,39 @@ class Run:
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
-    """Read runs, named by their methods and by what tells them apart.
+    """Read runs and name them by their methods and by the options in which they differ.
 
     Raises:
-        UserError: Not a finished run directory, or one of another version.
+        UserError: Not a finished run directory, one of another version, or a malformed file.
     """
     if repeated := next((folder for folder in folders if [*folders].count(folder) > 1), None):
-        raise UserError(f"{repeated}: stands there twice")
+        raise UserError(f"{repeated}: is given twice")
     metrics = [read_metrics(folder) for folder in folders]
     configs = [read_config(folder) for folder in folders]
+    names = _names(folders, configs)
+    return [_read(*parts) for parts in zip(folders, names, configs, metrics, strict=True)]
+
+
+def _names(folders: Sequence[Path], configs: Sequence[Mapping[str, Any]]) -> list[str]:
     ends = unique_endings(folders)
     names = run_labels(configs, ends)
     if len({config["seed"] for config in configs}) > 1:
         names = [f"{name}, seed {config['seed']}" for name, config in zip(names, configs, strict=True)]
-    if len({str(config["data"]) for config in configs}) > 1:
+    if len({config["data"] for config in configs}) > 1:
         data = [Path(config["data"]).with_suffix("") for config in configs]
         names = [f"{which}: {name}" for which, name in zip(unique_endings(data), names, strict=True)]
     return [
-        _read(folder, name if names.count(name) == 1 else f"{name} ({end})", config, figures)
-        for folder, end, name, config, figures in zip(folders, ends, names, configs, metrics, strict=True)
+        name if names.count(name) == 1 else f"{name} ({end})" for name, end in zip(names, ends, strict=True)
     ]
 
 
 def _read(folder: Path, name: str, config: dict[str, Any], metrics: dict[str, Any]) -> Run:
-    try:
-        description = Description.from_json(read_json(folder, "config.json"))
-        with (folder / "log.csv").open(encoding="utf-8", newline="") as file:
-            history = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
-        table = pyarrow.parquet.read_table(folder / "predictions.parquet")
-    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
-        if isinstance(error, UserError):
-            raise
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{folder}: not a whole run directory: {reason}") from None
+    description = Description.from_file(read_model_file(folder))
+    if {*metrics["modalities"]} != {*description.readers}:
+        has, known = (", ".join(names) for names in (metrics["modalities"], description.readers))
+        raise UserError(f"{folder / 'metrics.json'}: modalities: has {has}; config.json has {known}")
+    history = read_log(folder)
     if len(history) <= metrics["cost"]["best_epoch"]:
-        raise UserError(f"{folder}: not a whole run directory: log.csv lacks epochs")
-    for column in ("epoch", "val/accuracy/fused"):
-        if any(column not in row for row in history):
-            raise UserError(f"{folder}: not a whole run directory: log.csv lacks {column}")
-    for column in ("id", "label", "prediction", "confidence"):
-        if column not in table.column_names:
-            raise UserError(f"{folder}: not a whole run directory: predictions.parquet lacks {column}")
-    if any(f"says_{modality}" not in table.column_names for modality in description.readers):
-        raise UserError(f"{folder}: a run of an earlier version, without says_MODALITY: train it again")
+        raise UserError(f"{folder / 'log.csv'}: ends before cost.best_epoch of metrics.json")
+    table = read_predictions(folder)
     return Run(folder, name, config, metrics, history, table, description)

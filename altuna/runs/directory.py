@@ -1,84 +1,191 @@
-"""The run directory: what a training leaves behind, and how a model comes back from it."""
+"""Read the files of a run directory; each is checked before anything is made of it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import csv
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from altuna.errors import UserError
-from altuna.files import read_yaml
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+from pydantic_core import from_json
 
-LONGEST_LABEL = 80  # letters of what tells a run from others
-# What metrics.json of every run has, that others read.
-FIGURES = (
-    *("data", "method", "seed", "split", "n", "modalities", "fused", "fusion"),
-    *("imbalance", "rates", "subsets", "training", "cost"),
-)
+from altuna.errors import UserError
+from altuna.files import check_regular, read_text, read_yaml
+from altuna.runs.schema import FORMAT, MetricsFile, ModelFile, OptionsFile, check
+from altuna.text import one_line
+
+MAX_JSON_BYTES = 128 << 20  # the tokenizers in config.json may take tens of megabytes
+LOGGER_IDS = "loggers.json"
+MAX_LOG_BYTES = 1 << 30
+LOG_COLUMNS = ("epoch", "updates", "seconds", "val/accuracy/fused")  # that every log.csv has
 
 
 def read_json(run: Path, name: str) -> dict[str, Any]:
-    """Read a JSON file of a run directory."""
+    """Read a JSON object of a run directory.
+
+    Raises:
+        UserError: Not a run directory, or not a regular file of JSON within bounds.
+    """
     path = run / name
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = from_json(read_text(path, MAX_JSON_BYTES))
     except (FileNotFoundError, NotADirectoryError):
-        reason = f"not a finished run: no {name}" if run.is_dir() else "no such run directory"
-        if run.is_file():
-            reason = "is a file, not a run directory"
-        if str(run).startswith("hf:"):
-            reason = "a model of the hub has no figures, data or predictions; name a run directory"
-        raise UserError(f"{run}: {reason}") from None
-    except (OSError, ValueError) as error:
-        reason = str(error.strerror) if isinstance(error, OSError) else " ".join(str(error).split())
-        raise UserError(f"{path}: cannot be read: {reason}") from None
+        raise UserError(f"{run}: {_why_absent(run, name)}") from None
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read: {one_line(error)}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a JSON object")
     return content
 
 
+def _why_absent(run: Path, name: str) -> str:
+    if str(run).startswith("hf:"):
+        return "a model of the hub has no metrics, data or predictions; name a run directory"
+    if run.is_file():
+        return "is a file, not a run directory"
+    return f"not a finished run: no {name}" if run.is_dir() else "no such run directory"
+
+
+def read_model_file(run: Path) -> ModelFile:
+    """Read ``config.json``, the description of the model."""
+    content = read_json(run, "config.json")
+    if content.get("format") != FORMAT:
+        raise UserError(
+            f"{run / 'config.json'}: format {content.get('format')!r} is of another version of altuna; "
+            f"this one reads format {FORMAT}"
+        )
+    return check(ModelFile, content, run / "config.json")
+
+
 def read_config(run: Path) -> dict[str, Any]:
     """Read ``config.yaml``, the options of the run."""
-    path = run / "config.yaml"
-    config = read_yaml(path)
-    if lacking := [name for name in ("data", "method", "modalities", "seed") if name not in config]:
-        raise UserError(f"{path}: not the options of a run: no {lacking[0]!r}")
-    if not isinstance(config["method"], dict) or "name" not in config["method"]:
-        raise UserError(f"{path}: not the options of a run: 'method' has no name")
-    return config
+    content = read_yaml(run / "config.yaml")
+    check(OptionsFile, content, run / "config.yaml")
+    return content
 
 
 def read_metrics(run: Path) -> dict[str, Any]:
-    """Read ``metrics.json``, the figures of a finished run."""
-    metrics = read_json(run, "metrics.json")
-    if lacking := [name for name in FIGURES if name not in metrics]:
-        raise UserError(f"{run / 'metrics.json'}: not the figures of a run: no {lacking[0]!r}")
-    return metrics
+    """Read ``metrics.json``, the metrics of a finished run."""
+    content = read_json(run, "metrics.json")
+    check(MetricsFile, content, run / "metrics.json")
+    return content
 
 
-def run_labels(
-    configs: Sequence[Mapping[str, Any]], folders: Sequence[str], *, joined: bool = False
-) -> list[str]:
-    """Name what runs have trained: the method, and whatever tells a run from some other but its seed.
+def read_logger_ids(run: Path) -> dict[str, str]:
+    """Read ``loggers.json``, the run's identifiers at the services that log it; empty without."""
+    if not (run / LOGGER_IDS).exists():
+        return {}
+    content = read_json(run, LOGGER_IDS)
+    for name, identifier in content.items():
+        if not isinstance(identifier, str):
+            raise UserError(f"{run / LOGGER_IDS}: {name}: must be a text, got {identifier!r}")
+    return content
 
-    Where that is much, as on other data, the run's folder stands for it or, if runs that differ by nothing
-    but the seed are joined, that of the first of them.
+
+def read_log(run: Path) -> list[dict[str, float]]:
+    """Read ``log.csv``: an epoch's numbers a row, without those that it does not have."""
+    path = run / "log.csv"
+    try:
+        check_regular(path, MAX_LOG_BYTES)
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [*csv.DictReader(file)]
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read: {_reason(error)}") from None
+    history = []
+    for epoch, row in enumerate(rows):
+        where = f"{path}, row {epoch + 1}"
+        if None in row:
+            raise UserError(f"{where}: has more cells than the header")
+        numbers = {name: _number(cell, f"{where}, column {name!r}") for name, cell in row.items() if cell}
+        for column in LOG_COLUMNS:
+            if not math.isfinite(numbers.get(column, math.nan)):
+                raise UserError(f"{where}: lacks {column}")
+        if numbers["epoch"] != epoch:
+            raise UserError(f"{where}, column 'epoch': must be {epoch}, got {row['epoch']}")
+        history.append(numbers)
+    return history
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or one_line(error))
+
+
+def _number(cell: str, where: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        raise UserError(f"{where}: must be a number, got {cell[:80]!r}") from None
+
+
+def read_predictions(run: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read ``predictions.parquet``, all of it or some columns, checked against the run's other files.
+
+    Raises:
+        UserError: Not Parquet, a column that is missing or of another type, another number of rows than
+            ``metrics.json`` has samples, or a class that ``config.json`` does not have.
     """
-    options = [*map(_options, configs)]
-    first: dict[str, str] = {}
-    labels = []
-    for config, mine, folder in zip(configs, options, folders, strict=True):
-        told = {name: value for name, value in mine.items() if any(o.get(name) != value for o in options)}
-        more = ", ".join(f"{name}={value}" for name, value in told.items() if value is not None)
-        label = f"{config['method']['name']} ({more})" if more else str(config["method"]["name"])
-        if len(label) > LONGEST_LABEL:
-            label = first.setdefault(label if joined else folder, f"{config['method']['name']} ({folder})")
-        labels.append(label)
-    return labels
+    path = run / "predictions.parquet"
+    model, rows = read_model_file(run), read_metrics(run)["n"]
+    try:
+        check_regular(path)
+        with pyarrow.parquet.ParquetFile(path) as file:
+            _check_columns(path, file.schema_arrow, model)
+            if file.metadata.num_rows != rows:
+                raise UserError(f"{path}: has {file.metadata.num_rows} rows, metrics.json has n: {rows}")
+            table = file.read(columns)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: cannot be read: {_reason(error)}") from None
+    _check_values(path, table, model.classes)
+    return table
 
 
-def _options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's options, those of its method among them, without what it is called by."""
-    own = {name: value for name, value in config["method"].items() if name != "name"}
-    return {n: v for n, v in config.items() if n not in ("data", "root", "seed", "method")} | own
+def _check_columns(path: Path, schema: pa.Schema, model: ModelFile) -> None:
+    numbers = [*(f"p_{name}" for name in model.classes), *(f"weight_{m}" for m in model.modalities)]
+    wanted = {
+        **dict.fromkeys(("id", "label", "prediction"), ("text", _is_text)),
+        **dict.fromkeys(("confidence", *numbers), ("numbers", pa.types.is_floating)),
+        **{f"present_{m}": ("true or false", pa.types.is_boolean) for m in model.modalities},
+        **{f"says_{m}": ("text", _is_text) for m in model.modalities},
+        **{f"confidence_{m}": ("numbers", pa.types.is_floating) for m in model.modalities},
+    }
+    for name, (what, fits) in wanted.items():
+        found = schema.get_all_field_indices(name)
+        if not found:
+            hint = ": a run of an earlier version; train it again" if name.startswith("says_") else ""
+            raise UserError(f"{path}: lacks the column {name!r}{hint}")
+        if len(found) > 1:
+            raise UserError(f"{path}: has the column {name!r} twice")
+        if not fits(kind := schema.field(found[0]).type):
+            raise UserError(f"{path}: {name}: must be {what}, is {kind}")
+    for name in schema.names:
+        if name.startswith("p_") and name not in wanted:
+            raise UserError(f"{path}: {name}: config.json has no class {name.removeprefix('p_')!r}")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _check_values(path: Path, table: pa.Table, classes: Sequence[str]) -> None:
+    """Check classes, numbers, and that only what an absent modality predicts is empty."""
+    for name in table.column_names:
+        column = table[name]
+        beside = name.startswith(("says_", "confidence_"))
+        if column.null_count and not beside:
+            raise UserError(f"{path}: {name}: must not be empty")
+        if pa.types.is_floating(column.type):
+            within = pc.and_(pc.greater_equal(column, 0), pc.less_equal(column, 1.0001))
+            if not pc.all(within, min_count=0).as_py():
+                raise UserError(f"{path}: {name}: must be numbers from 0 to 1")
+        elif name in ("label", "prediction") or name.startswith("says_"):
+            unknown = pc.filter(column, pc.invert(pc.is_in(column, pa.array([*classes, None], pa.string()))))
+            if len(unknown):
+                raise UserError(f"{path}: {name}: config.json has no class {unknown[0].as_py()[:80]!r}")

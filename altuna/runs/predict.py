@@ -11,19 +11,51 @@ import pyarrow.parquet
 from altuna.errors import UserError
 from altuna.files import atomic_write
 from altuna.recipes import find_manifest
-from altuna.reporting import SILENT
+from altuna.reporting import SILENT, Reporter
 from altuna.runs.directory import read_config
 from altuna.runs.predictor import Predictor
-from altuna.terminal import console
+
+WRITERS = {".parquet": pyarrow.parquet.ParquetWriter, ".csv": pyarrow.csv.CSVWriter}
+MAX_PROBLEMS_SHOWN = 5
 
 
 def predict_to_file(
-    run: Path, data: str, out: Path, *, store: Path | None = None, quiet: bool = False
-) -> None:
-    """Predict a manifest's samples into ``out`` (.parquet or .csv), all of it or nothing."""
-    suffix = out.suffix.lower()
-    if suffix not in (".parquet", ".csv"):
-        raise UserError(f"{out}: give a name that ends in .parquet or .csv")
+    run: Path, data: str, out: Path, *, store: Path | None = None, reporter: Reporter = SILENT
+) -> int:
+    """Predict a manifest's samples into a file, all of them or nothing, and return how many there are.
+
+    Args:
+        run: The run directory.
+        data: A name or a manifest; labels are not needed.
+        out: The file to write, .parquet or .csv.
+        store: Folder for decoded data.
+        reporter: Reports the reading of cells, and the first of those that cannot be read.
+
+    Raises:
+        UserError: Not a run, a file that cannot be written, or data of which nothing can be read.
+    """
+    _check_out(out, run, data)
+    predictor = Predictor(run)
+    # Models of the hub and exported ones have no options of a training.
+    columns = read_config(run).get("columns") if (run / "config.yaml").exists() else None
+    manifest = predictor.open(find_manifest(data), columns=columns)
+    parts = predictor.predictions(manifest, store, reporter=reporter)
+    first = next(parts)
+    writer_of = WRITERS[out.suffix.lower()]
+    with atomic_write(out) as unfinished, writer_of(str(unfinished), first.schema) as writer:
+        for part in chain([first], parts):
+            writer.write_table(part)
+    for problem in predictor.problems[:MAX_PROBLEMS_SHOWN]:
+        reporter.note(f"{manifest.path}, {problem}")
+    if (more := len(predictor.problems) - MAX_PROBLEMS_SHOWN) > 0:
+        reporter.note(f"... and {more} more problems")
+    return len(manifest)
+
+
+def _check_out(out: Path, run: Path, data: str) -> None:
+    """Raise UserError for a file that cannot be written, or that is read."""
+    if out.suffix.lower() not in WRITERS:
+        raise UserError(f"{out}: give a name that ends in {' or '.join(WRITERS)}")
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder")
     if out.is_dir():
@@ -31,20 +63,3 @@ def predict_to_file(
     for kept, what in ((Path(data), "the data"), (run / "predictions.parquet", "the run's own predictions")):
         if out.resolve() == kept.resolve():
             raise UserError(f"{out}: is {what}; give another name")
-    predictor = Predictor(run)
-    # Models of the hub and exported ones have no options of a training.
-    columns = read_config(run).get("columns") if (run / "config.yaml").exists() else None
-    manifest = predictor.open(find_manifest(data), columns=columns)
-    reporter = SILENT if quiet else console.TerminalReporter()
-    parts = predictor.predictions(manifest, store, reporter=reporter)
-    first = next(parts)
-    open_ = pyarrow.csv.CSVWriter if suffix == ".csv" else pyarrow.parquet.ParquetWriter
-    with atomic_write(out) as unfinished, open_(str(unfinished), first.schema) as writer:
-        for part in chain([first], parts):
-            writer.write_table(part)
-    if not quiet:
-        for problem in predictor.problems[:5]:
-            console.err.print(f"{manifest.path}, {problem}", markup=False)
-        if len(predictor.problems) > 5:
-            console.err.print(f"... and {len(predictor.problems) - 5} more problems")
-        console.out.print(f"{len(manifest):,} predictions in {out}")

@@ -1,4 +1,4 @@
-"""Predicting with a trained model, from files, bytes, arrays or strings."""
+"""Predict with a trained model, from files, bytes, arrays or strings."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 
 from altuna.core.outputs import Features, Outputs, Prediction, concatenate
 from altuna.data.dataset import MultimodalDataset, loader
 from altuna.data.samples import prepare_stores, problems_of, samples_at
-from altuna.data.store.build import read_cell
-from altuna.data.table.manifest import RESERVED, Manifest
+from altuna.data.table.manifest import Manifest
 from altuna.errors import UserError
 from altuna.files import cache_folder
 from altuna.reporting import SILENT, Reporter
-from altuna.runs.description import load_model
-from altuna.runs.open import open_manifest
+from altuna.runs import hub
+from altuna.runs.data import open_manifest
+from altuna.runs.samples import read_samples
+from altuna.runs.weights import load_model
 
 PART = 8192  # rows of a manifest that are predicted at once
-MANY = 4096  # vectors encoded at once
+BATCH, VECTOR_BATCH = 64, 4096  # samples encoded at once, and if all modalities are vectors
 
 
 class Predictor:
@@ -35,10 +35,8 @@ class Predictor:
     """
 
     def __init__(self, run: str | Path, device: str | torch.device | None = None) -> None:
-        if str(run).startswith("hf:"):
-            from altuna.runs.hub import fetched  # the hub's library takes a while
-
-            run = fetched(str(run))
+        if str(run).startswith(hub.PREFIX):
+            run = hub.download(str(run))
         self.description, self.model = load_model(Path(run))
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model.to(self.device)
@@ -58,9 +56,7 @@ class Predictor:
         Raises:
             UserError: There is no such model, or the hub cannot be reached.
         """
-        from altuna.runs.hub import fetched
-
-        return cls(fetched(repo, revision, token), device)
+        return cls(hub.download(repo, revision, token), device)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -95,7 +91,7 @@ class Predictor:
         """
         if isinstance(samples, str | Path):
             return self.predict_manifest(self.open(samples), batch_size=batch_size)
-        outputs, _ = self.outputs(self._dataset(samples), batch_size)
+        outputs, _ = self.outputs(read_samples(samples, self.description.readers), batch_size)
         ids = pa.array([str(sample.get("id", i)) for i, sample in enumerate(samples)])
         return self.table(self.model.fuse(outputs), ids)
 
@@ -151,7 +147,7 @@ class Predictor:
     def outputs(
         self, dataset: MultimodalDataset, batch_size: int | None = None
     ) -> tuple[Outputs, torch.Tensor]:
-        """Return what each modality says of every sample, and the labels, on the CPU."""
+        """Return the logits of each modality for every sample, and the labels, on the CPU."""
         m, c = len(self.modalities), self.model.num_classes
         joint = torch.zeros(0, c) if self.model.head.is_joint else None
         nothing = Outputs(torch.zeros(m, 0, c), torch.zeros(m, 0, dtype=torch.bool), joint)
@@ -166,18 +162,18 @@ class Predictor:
 
         Args:
             dataset: The samples.
-            batch_size: Samples computed at once; None: 64, or many if all of them are vectors.
+            batch_size: Samples computed at once; None: 64, or 4096 if all modalities are vectors.
         """
         self.model.eval()
-        plain = all(len(a.shape) == 2 and a.dtype.kind == "f" for a in dataset.arrays.values())
-        for batch in loader(dataset, batch_size or (MANY if plain else 64), device=self.device):
+        vectors = all(len(a.shape) == 2 and a.dtype.kind == "f" for a in dataset.arrays.values())
+        for batch in loader(dataset, batch_size or (VECTOR_BATCH if vectors else BATCH), device=self.device):
             labels = batch.labels
             batch = batch.to(self.device, non_blocking=self.device.type == "cuda")
             yield self.model.outputs(batch.inputs, batch.rows, len(batch)).cpu(), labels
 
     @torch.inference_mode()
-    def features(self, dataset: MultimodalDataset, batch_size: int = 64) -> Features:
-        """Return what the encoders make of every sample, on the CPU."""
+    def features(self, dataset: MultimodalDataset, batch_size: int = BATCH) -> Features:
+        """Return the encoders' features of every sample, on the CPU."""
         self.model.eval()
         return Features.joined(
             [
@@ -209,45 +205,15 @@ class Predictor:
             columns[f"present_{name}"] = prediction.present[i].numpy()
         columns["n_modalities"] = prediction.present.sum(0).numpy()
         absent = ~prediction.present.numpy()
-        alone = prediction.unimodal_logits / self.model.temperatures.cpu()[:, None, None]
-        sure, said = alone.softmax(-1).max(-1)
+        unimodal = prediction.unimodal_logits / self.model.temperatures.cpu()[:, None, None]
+        confidence, classes = unimodal.softmax(-1).max(-1)
         for i, name in enumerate(self.modalities):
-            columns[f"says_{name}"] = pa.array(self.classes).take(pa.array(said[i].numpy(), mask=absent[i]))
+            columns[f"says_{name}"] = pa.array(self.classes).take(
+                pa.array(classes[i].numpy(), mask=absent[i])
+            )
         for i, name in enumerate(self.modalities):
-            columns[f"confidence_{name}"] = pa.array(sure[i].numpy(), mask=absent[i])
+            columns[f"confidence_{name}"] = pa.array(confidence[i].numpy(), mask=absent[i])
         return pa.table(columns)
-
-    def _dataset(self, samples: Sequence[Mapping[str, Any]]) -> MultimodalDataset:
-        """Read samples straight into memory."""
-        if isinstance(samples, Mapping) or not all(isinstance(sample, Mapping) for sample in samples):
-            raise UserError("give a manifest's path, or a list of dicts from modality to what it is")
-        if not samples:
-            raise UserError("there is no sample to predict")
-        cells: dict[str, list[NDArray[Any]]] = {name: [] for name in self.modalities}
-        position = {name: np.full(len(samples), -1) for name in self.modalities}
-        for row, sample in enumerate(samples):
-            for name, cell in sample.items():
-                if name in RESERVED:
-                    continue
-                if name not in cells:
-                    known = ", ".join(self.modalities)
-                    raise UserError(f"sample {row}: unknown modality {name!r}; the model has {known}")
-                if cell is None:
-                    continue
-                if isinstance(cell, Path):
-                    cell = str(cell)
-                elif isinstance(cell, torch.Tensor):
-                    cell = cell.detach().cpu().numpy()
-                array, remark = read_cell(self.description.readers[name], cell)
-                if array is None:
-                    shown = f" {cell[:200]}:" if isinstance(cell, str) and cell else ""
-                    raise UserError(f"sample {row}, {name!r}:{shown} {remark.reason if remark else ''}")
-                position[name][row] = len(cells[name])
-                cells[name].append(array)
-            if all(where[row] < 0 for where in position.values()):
-                raise UserError(f"sample {row}: has no modality")
-        arrays = {name: np.stack(read) for name, read in cells.items() if read}
-        return MultimodalDataset(arrays, {name: position[name] for name in arrays}, np.full(len(samples), -1))
 
 
 def load(run: str | Path, device: str | None = None) -> Predictor:

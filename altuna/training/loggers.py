@@ -55,11 +55,11 @@ def build(names: list[str], run: Path, config: Mapping[str, Any], quiet: bool) -
     """
     from altuna.core.collectives import rank
     from altuna.files import write_json
-    from altuna.runs.directory import read_json
+    from altuna.runs.directory import read_logger_ids
 
     if rank() != 0:
         return []
-    ids = read_json(run, IDS) if (run / IDS).exists() else {}
+    ids = read_logger_ids(run)
     loggers: list[Logger] = []
     for name in names:
         try:

@@ -40,9 +40,9 @@ from altuna.hardware import multiplies_bf16, peak_memory, reset_peak_memory
 from altuna.recipes import find_manifest
 from altuna.report import weights_by_class, write_report
 from altuna.reporting import Reporter
-from altuna.runs.description import save_model
-from altuna.runs.directory import read_json
+from altuna.runs.directory import read_metrics, read_predictions
 from altuna.runs.predictor import Predictor
+from altuna.runs.weights import save_model
 from altuna.terminal import console, tables
 from altuna.terminal.progress import TrainingProgress
 from altuna.training import loggers
@@ -225,9 +225,9 @@ def _claim(run: Path) -> Path:
 
 def show(run: Path) -> None:
     """Print a finished run's tables and where things are."""
-    metrics = read_json(run, "metrics.json")
+    metrics = read_metrics(run)
     console.out.print(tables.metrics_table(metrics))
-    weights = weights_by_class(pyarrow.parquet.read_table(run / "predictions.parquet"))
+    weights = weights_by_class(read_predictions(run))
     console.out.print(tables.weights_table(weights))
     with (run / "problems.csv").open(encoding="utf-8", newline="") as file:
         problems = [Problem(**{**row, "row": int(row["row"])}) for row in csv.DictReader(file)]  # type: ignore[arg-type]

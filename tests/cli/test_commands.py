@@ -607,8 +607,11 @@ def edit(name, old, new):
     [
         (edit("config.json", '"format": 2', '"format": 99'), ["config.json", "format 99", "another version"]),
         (edit("config.json", "{", "["), ["config.json: cannot be read"]),
-        (edit("config.json", '"shared"', '"sharp"'), ["does not hold this run's model", "sharp"]),
-        (edit("config.json", '"reader"', '"raeder"'), ["does not hold this run's model: 'reader'"]),
+        (
+            edit("config.json", '"shared"', '"sharp"'),
+            ["config.json: does not hold this run's model", "sharp"],
+        ),
+        (edit("config.json", '"reader"', '"raeder"'), ["config.json: modalities.", "reader: is missing"]),
         (lambda run: (run / "config.json").unlink(), ["not a finished run"]),
         (lambda run: (run / "model.safetensors").unlink(), ["model.safetensors"]),
         (lambda run: os.truncate(run / "model.safetensors", 5000), ["model.safetensors: does not hold"]),

@@ -36,7 +36,6 @@ from altuna.export import export as exporting
 from altuna.export import hub
 from altuna.export.graphs import branch_program, fusion_program
 from altuna.reporting import SILENT
-from altuna.runs import hub as loading
 from altuna.runs.directory import read_json
 from altuna.runs.predict import predict_to_file
 from altuna.text import markdown_table
@@ -229,9 +228,9 @@ def test_predictions_take_no_place_of_what_they_are_made_of(run, tmp_path):
     data.write_text("title\nred\n")
     kept = (run / "predictions.parquet").read_bytes()
     with pytest.raises(UserError, match=r"new\.csv: is the data; give another name"):
-        predict_to_file(run, str(data), tmp_path / "." / "new.csv", quiet=True)
+        predict_to_file(run, str(data), tmp_path / "." / "new.csv")
     with pytest.raises(UserError, match="is the run's own predictions"):
-        predict_to_file(run, str(data), run / "predictions.parquet", quiet=True)
+        predict_to_file(run, str(data), run / "predictions.parquet")
     assert data.read_text() == "title\nred\n"
     assert (run / "predictions.parquet").read_bytes() == kept
 
@@ -517,14 +516,14 @@ class Hub:
 def test_to_the_hub_and_back(run, tmp_path, monkeypatch, capsys):
     there = Hub(tmp_path)
     monkeypatch.setattr(hub, "HfApi", there)
-    monkeypatch.setattr(loading, "snapshot_download", there.download)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", there.download)
     assert altuna.push_to_hub(run, "org/fruit").endswith("org/fruit")
     sample = [{"title": "red apple"}]
     wanted = altuna.load(run, "cpu").predict(sample)
     assert altuna.load("hf:org/fruit", "cpu").predict(sample).equals(wanted)
     assert altuna.Predictor.from_pretrained("org/fruit", device="cpu").predict(sample).equals(wanted)
     for model in (run, Path("hf:org/fruit")):
-        predict_to_file(model, str(run.parent / "data.csv"), tmp_path / f"{model.name}.csv", quiet=True)
+        predict_to_file(model, str(run.parent / "data.csv"), tmp_path / f"{model.name}.csv")
     assert (tmp_path / "fruit.csv").read_bytes() == (tmp_path / "run.csv").read_bytes()
     card = (tmp_path / "org" / "fruit" / "README.md").read_text()
     assert 'altuna.load("hf:org/fruit")' in card

@@ -28,7 +28,7 @@ from altuna.report.runs import read_runs
 from altuna.report.sections import sections
 from altuna.report.sections.answers import confusion
 from altuna.report.sections.presence import _subset, missing
-from altuna.runs.directory import run_labels
+from altuna.runs.labels import run_labels
 from altuna.terminal.tables import trust_table
 from altuna.text import unique_endings
 
@@ -437,7 +437,7 @@ def test_no_run(make, words, tmp_path, capsys, monkeypatch):
 
 def test_runs_that_differ_in_much_are_called_by_their_folders(mixed, alone, monkeypatch):
     assert "encoders=" in read_runs([mixed, alone])[0].name
-    monkeypatch.setattr("altuna.runs.directory.LONGEST_LABEL", 20)
+    monkeypatch.setattr("altuna.runs.labels.MAX_LABEL", 20)
     found = [run.name for run in read_runs([mixed, alone])]
     assert f"({mixed.parent.name}/{mixed.name})" in found[0]
     assert str(mixed) not in found[0]
@@ -487,7 +487,7 @@ def test_joined_runs_are_called_by_the_folder_of_the_first(monkeypatch):
         {"method": {"name": "mla"}, "seed": seed, "data": "d", "encoders": {"a": 30 * encoder}}
         for seed, encoder in ((0, "x"), (1, "x"), (0, "y"))
     ]
-    monkeypatch.setattr("altuna.runs.directory.LONGEST_LABEL", 20)
+    monkeypatch.setattr("altuna.runs.labels.MAX_LABEL", 20)
     assert run_labels(configs, "pqr") == ["mla (p)", "mla (q)", "mla (r)"]
     assert run_labels(configs, "pqr", joined=True) == ["mla (p)", "mla (p)", "mla (r)"]
 
@@ -507,11 +507,15 @@ def test_modalities_without_a_figure_are_counted(modalities):
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
-        ("metrics.json", "{}", "not the figures of a run: no 'data'"),
-        ("config.yaml", "a: 1", "not the options of a run: no 'data'"),
-        ("config.yaml", "{data: x, method: 3, modalities: null, seed: 0}", "'method' has no name"),
-        ("log.csv", "epoch\n", "log.csv lacks epochs"),
-        ("log.csv", "epoch,a\n" + "1,2\n" * 9, "log.csv lacks val/accuracy/fused"),
+        ("metrics.json", "{}", "metrics.json: data: is missing"),
+        ("config.yaml", "a: 1", "config.yaml: data: is missing"),
+        (
+            "config.yaml",
+            "{data: x, method: 3, modalities: null, seed: 0}",
+            "config.yaml: method: must be a mapping, got 3",
+        ),
+        ("log.csv", "epoch\n", "log.csv: ends before"),
+        ("log.csv", "epoch,a\n" + "1,2\n" * 9, "log.csv, row 1: lacks updates"),
     ],
 )
 def test_a_folder_that_is_no_run(file, content, words, mixed, tmp_path):
@@ -524,9 +528,9 @@ def test_a_folder_that_is_no_run(file, content, words, mixed, tmp_path):
 def test_mistakes(mixed, tmp_path):
     with pytest.raises(altuna.errors.UserError, match="name 1 to 8 runs, got 9"):
         write_report([mixed] * 9)
-    with pytest.raises(altuna.errors.UserError, match="stands there twice"):
+    with pytest.raises(altuna.errors.UserError, match="is given twice"):
         write_report([mixed, mixed])
-    with pytest.raises(altuna.errors.UserError, match="hf:a/b: a model of the hub has no figures"):
+    with pytest.raises(altuna.errors.UserError, match="hf:a/b: a model of the hub has no metrics"):
         write_report([Path("hf:a/b")])
     with pytest.raises(OSError, match=r"'/proc/page\.html'$"):  # not a name that nobody gave
         write_report([mixed], Path("/proc/page.html"))
@@ -536,7 +540,10 @@ def test_mistakes(mixed, tmp_path):
         write_report([mixed], mixed / "model.safetensors")
     shutil.copytree(mixed, tmp_path / "old", ignore=shutil.ignore_patterns("checkpoints"))
     table = pyarrow.parquet.read_table(mixed / "predictions.parquet")
-    for column, words in (("says_text", "earlier version"), ("label", "predictions.parquet lacks label")):
+    for column, words in (
+        ("says_text", "earlier version"),
+        ("label", "predictions.parquet: lacks the column 'label'"),
+    ):
         pyarrow.parquet.write_table(table.drop_columns([column]), tmp_path / "old" / "predictions.parquet")
         with pytest.raises(altuna.errors.UserError, match=words):
             write_report([tmp_path / "old"])

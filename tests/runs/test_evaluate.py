@@ -13,7 +13,7 @@ from altuna import MultimodalClassifier
 from altuna.data.dataset import MultimodalDataset
 from altuna.evaluation.metrics import Evaluation, evaluate
 from altuna.hardware import peak_memory, reset_peak_memory
-from altuna.runs import evaluate as evaluating
+from altuna.runs import predict as predicting
 from altuna.runs import predictor
 from altuna.runs.predictor import Predictor
 
@@ -99,7 +99,7 @@ def test_predictions_come_in_parts(part, run, monkeypatch, tmp_path):
     want = Predictor(run).predict(new)
     assert want["prediction"].null_count == 20
     monkeypatch.setattr(predictor, "PART", part)
-    evaluating.predict_to_file(run, str(new), tmp_path / "p.parquet", quiet=True)
+    predicting.predict_to_file(run, str(new), tmp_path / "p.parquet")
     file = pyarrow.parquet.ParquetFile(tmp_path / "p.parquet")
     assert file.num_row_groups == -(-100 // part)
     got = file.read()
@@ -124,5 +124,5 @@ def test_a_failure_half_way_leaves_nothing(run, monkeypatch, tmp_path):
 
     monkeypatch.setattr(Predictor, "table", once)
     with pytest.raises(OSError, match="disk is full"):
-        evaluating.predict_to_file(run, str(run.parent / "new.csv"), tmp_path / "p.parquet", quiet=True)
+        predicting.predict_to_file(run, str(run.parent / "new.csv"), tmp_path / "p.parquet")
     assert not any(tmp_path.iterdir())

@@ -338,15 +338,15 @@ def test_fit_and_evaluate(tmp_path):
     )
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["n"] == 40
-    again = evaluate_run(tmp_path / "run", store=tmp_path / "store", quiet=True)
+    again = evaluate_run(tmp_path / "run", store=tmp_path / "store")
     assert again["fused"] == metrics["fused"]
     assert [*again["modalities"]] == ["words", "x"]
     # Other data may have other names for the same.
     other = tmp_path / "other.csv"
     other.write_text("label,words,x\nlow,down under,0\nhigh,up above,1\n")
-    assert evaluate_run(tmp_path / "run", str(other), store=tmp_path / "store", quiet=True)["n"] == 2
+    assert evaluate_run(tmp_path / "run", str(other), store=tmp_path / "store")["n"] == 2
     renamed = tmp_path / "renamed.csv"
     renamed.write_text("kind,words,x\nlow,down under,0\nhigh,up above,1\nlow,down under,0\n")
-    assert evaluate_run(tmp_path / "run", str(renamed), store=tmp_path / "store", quiet=True)["n"] == 3
+    assert evaluate_run(tmp_path / "run", str(renamed), store=tmp_path / "store")["n"] == 3
     table = altuna.load(tmp_path / "run").predict(tmp_path / "saved")
     assert table.num_rows == 120

@@ -1,0 +1,374 @@
+"""What the JSON and YAML files of a run directory may hold; whatever is wrong in them is one line.
+
+``check`` applies a model to a file's content and names the file and the key. Numbers are bounded, so that
+no size in a file leads to an allocation that its weights do not justify.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from altuna.data.readers import READERS, Reader
+from altuna.errors import UserError
+from altuna.options import nearest
+
+FORMAT = 2  # of config.json
+MAX_NAME = 10_000  # characters of a class, a column or a modality
+MAX_SETTING = 1 << 24  # the largest whole number in a reader's or an encoder's settings
+MAX_CONFIG_SETTING = 1 << 31  # the same in the saved configuration of a Hugging Face model
+MAX_CELL = 1 << 28  # numbers in a cell
+MAX_COUNT = 10**24
+MAX_DEPTH = 20  # of values within values
+MAX_SHOWN = 80  # characters of a wrong value in a message
+
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+AnyNumber = Annotated[float, Field(allow_inf_nan=True)]  # of a training that overflowed
+
+
+class _File(BaseModel):
+    """A part of a file: frozen, without conversions; keys that are not known are kept."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow", protected_namespaces=())
+
+
+class _Closed(_File):
+    """A part of a file without other keys than its own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ModalityFile(_Closed):
+    """A modality in ``config.json``."""
+
+    type: Name
+    columns: list[Name] = []
+    reader: dict[str, Any]
+    encoder: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _check_settings(self) -> Self:
+        check_encoder(self.encoder)
+        if (kind := make_reader(self.reader).type) != self.type:
+            raise _wrong("reader", f"reads {kind!r}, not the type {self.type!r}")
+        return self
+
+
+class ModelFile(_Closed):
+    """``config.json``: all that is needed to build the model again."""
+
+    format: Literal[2]
+    method: Name
+    classes: Annotated[list[Name], Field(min_length=1)]
+    head: Name
+    fusion: str
+    fixed_weights: dict[str, NotNegative]
+    impute: Literal["zero", "mean"] = "zero"
+    modalities: Annotated[dict[Name, ModalityFile], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        name, times = Counter(self.classes).most_common(1)[0]
+        if times > 1:
+            raise _wrong("classes", f"has {name!r} twice")
+        for name in self.fixed_weights:
+            if name not in self.modalities:
+                raise _wrong(f"fixed_weights.{name}", f"no such modality{nearest(name, self.modalities)}")
+        if not any(self.fixed_weights.get(name, 1) for name in self.modalities):
+            raise _wrong("fixed_weights", "must not all be 0")
+        return self
+
+
+class Scores(_File):
+    """How good predictions of some samples are."""
+
+    accuracy: Share
+    macro_f1: Share
+    nll: NotNegative
+    ece: Share
+
+
+class CountedScores(_File):
+    """How good predictions of ``n`` samples are; of none there are no scores."""
+
+    n: Count
+    accuracy: Share | None
+    macro_f1: Share | None
+    nll: NotNegative | None
+    ece: Share | None
+
+    @model_validator(mode="after")
+    def _check_scores(self) -> Self:
+        for name in ("accuracy", "macro_f1", "nll", "ece"):
+            if self.n and getattr(self, name) is None:
+                raise _wrong(name, f"must be a number, as there are {self.n} samples, got null")
+        return self
+
+
+class FusionFile(_File):
+    """The metrics of every fusion rule on the same outputs."""
+
+    rule: Name
+    temperatures: dict[str, Positive]
+    rules: dict[str, Scores]
+
+    @model_validator(mode="after")
+    def _check_rule(self) -> Self:
+        if self.rule not in self.rules:
+            raise _wrong("rule", f"rules has none {self.rule!r}{nearest(self.rule, self.rules)}")
+        return self
+
+
+class ImbalanceFile(_File):
+    """How far the modalities are apart."""
+
+    gap: Finite
+    fusion_gain: Finite
+    interference: dict[str, AnyNumber]
+    gradient_kept: dict[str, AnyNumber]
+    conflict: dict[str, AnyNumber]
+    shapley: dict[str, Finite]
+    modality_gap: dict[str, AnyNumber]
+    alignment: dict[str, AnyNumber]
+    uniformity: dict[str, AnyNumber]
+
+
+class TrainingFile(_File):
+    """What the model was trained on."""
+
+    n: Count
+    classes: dict[str, dict[str, Count]]
+    remarks: list[str]
+    shared_temperature: list[str]
+    stream: Count = 0
+
+
+class CostFile(_File):
+    """What the training cost."""
+
+    seconds: NotNegative
+    epochs: Annotated[int, Field(ge=1, le=MAX_COUNT)]
+    best_epoch: Count
+    updates: Count
+    parameters: Count
+    flops_per_batch: Count
+    peak_memory: Count
+
+    @model_validator(mode="after")
+    def _check_best(self) -> Self:
+        if self.best_epoch >= self.epochs:
+            raise _wrong("best_epoch", f"must be less than epochs, {self.epochs}, got {self.best_epoch}")
+        return self
+
+
+class MetricsFile(_File):
+    """``metrics.json``: the metrics of a finished run."""
+
+    data: Name
+    method: Name
+    seed: Count
+    split: Literal["train", "val", "test"]
+    n: Annotated[int, Field(ge=1, le=MAX_COUNT)]
+    modalities: Annotated[dict[Name, CountedScores], Field(min_length=1)]
+    fused: Scores
+    fusion: FusionFile
+    imbalance: ImbalanceFile
+    rates: dict[str, Annotated[list[CountedScores], Field(min_length=1)]]
+    subsets: dict[str, CountedScores]
+    training: TrainingFile
+    cost: CostFile
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        if not any(scores.n for scores in self.modalities.values()):
+            raise _wrong("modalities", "none has a sample")
+        for rate in self.rates:
+            try:
+                known = 0 <= float(rate) <= 1
+            except ValueError:
+                known = False
+            if not known:
+                raise _wrong(f"rates.{rate}", "must be a rate from 0 to 1")
+        return self
+
+
+class MethodOptions(_File):
+    """A method's name beside its options."""
+
+    name: Name
+
+
+class OptionsFile(_File):
+    """What the run directory's readers need of ``config.yaml``; ``altuna.training.config`` knows the rest."""
+
+    data: Name
+    method: MethodOptions
+    modalities: dict[str, dict[str, Any]] | None
+    columns: dict[str, str] | None = None
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)]
+    root: Name | None = None
+
+
+FileModel = TypeVar("FileModel", bound=BaseModel)
+
+
+def check(model: type[FileModel], content: object, path: Path | str) -> FileModel:
+    """Return a file's content as a model.
+
+    Raises:
+        UserError: It does not fit; one line that names the file and the first wrong key.
+
+    Example:
+        >>> check(MethodOptions, {"name": "mla"}, "config.yaml").name
+        'mla'
+        >>> check(MethodOptions, {"name": 3}, "config.yaml")
+        Traceback (most recent call last):
+        ...
+        altuna.errors.UserError: config.yaml: name: must be a text, got 3
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_line(error.errors()[0], model)}") from None
+
+
+def make_reader(settings: Mapping[str, Any]) -> Reader:
+    """Return the reader with the settings of ``config.json``, ``name`` among them.
+
+    Raises:
+        PydanticCustomError: No such reader or setting, or a value of the wrong type or size.
+    """
+    own = dict(settings)
+    name = own.pop("name", None)
+    if not isinstance(name, str) or name not in READERS:
+        raise _wrong("reader.name", f"must be one of {', '.join(READERS)}, got {_shown(name)}")
+    reader = READERS[name]
+    own = {key: tuple(value) if isinstance(value, list) else value for key, value in own.items()}
+    hints = get_type_hints(reader)
+    fields: Any = {f.name: (hints[f.name], ...) for f in dataclasses.fields(reader)}  # type: ignore[arg-type]
+    model = create_model("Settings", __config__=ConfigDict(strict=True, extra="forbid"), **fields)
+    try:
+        model.model_validate(own)
+    except ValidationError as error:
+        raise _wrong("reader", _line(error.errors()[0], model), separator=".") from None
+    for key, value in own.items():
+        if isinstance(value, int | float) and not 0 < value <= MAX_SETTING:
+            raise _wrong(f"reader.{key}", f"must be more than 0 and at most {MAX_SETTING}, got {value!r}")
+    made = reader(**own)
+    if (size := math.prod(made.shape)) > MAX_CELL:
+        raise _wrong("reader", f"a cell would have {size:,} numbers, at most {MAX_CELL:,} may be")
+    return made
+
+
+def check_encoder(encoder: Mapping[str, Any]) -> None:
+    """Check what may be in an encoder's settings whichever it is; its signature says the rest.
+
+    Raises:
+        PydanticCustomError: A number that is not finite or too large, values nested too deeply, a file or a
+            download to take weights from.
+    """
+    _check_numbers({k: v for k, v in encoder.items() if k != "saved"}, "encoder", MAX_SETTING)
+    _check_numbers(encoder.get("saved"), "encoder.saved", MAX_CONFIG_SETTING)
+    name, saved = encoder.get("name"), encoder.get("saved")
+    if name is not None and not isinstance(name, str):
+        raise _wrong("encoder.name", f"must be a text, got {_shown(name)}")
+    if encoder.get("weights") is not None:
+        raise _wrong("encoder.weights", "must be null, as a run has its weights itself")
+    if name is not None and name.startswith("hf:"):
+        for key in ("config", "preprocessor"):
+            if not isinstance(saved, Mapping) or not isinstance(saved.get(key), Mapping):
+                raise _wrong(f"encoder.saved.{key}", "is missing, or not a mapping")
+
+
+def _check_numbers(value: Any, key: str, largest: int, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise _wrong(key[:MAX_SHOWN], "nested too deeply")
+    if isinstance(value, Mapping):
+        for name, one in value.items():
+            _check_numbers(one, f"{key}.{name}", largest, depth + 1)
+    elif isinstance(value, list):
+        for i, one in enumerate(value):
+            _check_numbers(one, f"{key}.{i}", largest, depth + 1)
+    elif isinstance(value, int) and abs(value) > largest:
+        raise _wrong(key, f"must be at most {largest}, got {_shown(value)}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise _wrong(key, f"must be a finite number, got {value}")
+
+
+def _wrong(key: str, reason: str, separator: str = ": ") -> PydanticCustomError:
+    """Return the error of a key below the one that is being validated."""
+    # As a context, for a name may have braces, which a template may not.
+    return PydanticCustomError("altuna", "{line}", {"line": f"{key}{separator}{reason}"})
+
+
+# By the type of a pydantic error: what is wrong, with the error's context.
+_REASONS = {
+    "missing": "is missing",
+    "string_type": "must be a text",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing_size": "must be a smaller number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "finite_number": "must be a finite number",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "none_required": "must be null",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must not be empty",
+}
+
+
+def _line(error: ErrorDetails, model: type[BaseModel]) -> str:
+    key = ".".join(map(str, error["loc"]))
+    start = f"{key}: " if key else ""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "altuna":  # of a key below this one
+        return (f"{key}." if key else "") + _one_line(context["line"])
+    if kind == "extra_forbidden":
+        name = str(error["loc"][-1])
+        known = model.model_fields if len(error["loc"]) == 1 else ModalityFile.model_fields
+        return f"{start}unknown key{nearest(name, known)}"
+    reason = _REASONS.get(kind, error["msg"]).format(**context) if kind in _REASONS else error["msg"]
+    value = "" if kind == "missing" else f", got {_shown(error['input'])}"
+    return _one_line(start + reason + value)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _shown(value: object) -> str:
+    """Return a value as JSON would have it, without its inside if it is long."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return f"a mapping of {len(value)} keys"
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)} values"
+    try:
+        text = repr(value)
+    except ValueError:  # a number of more than 4300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"

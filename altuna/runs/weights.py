@@ -1,0 +1,132 @@
+"""Save a model's weights, and load them after a look at what they would take.
+
+A model is built twice to be loaded: first without memory, on PyTorch's ``meta`` device, to compare the shapes
+of its parameters with those that the file's header states. Only a description that fits is built in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import nn
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
+
+from altuna.core.model import MultimodalClassifier
+from altuna.errors import UserError
+from altuna.files import atomic_write, check_regular, write_json
+from altuna.runs.description import Description
+from altuna.runs.directory import read_model_file
+from altuna.text import one_line
+
+WEIGHTS = "model.safetensors"
+TEMPERATURES = ("temperatures", "confidence_temperatures", "joint_temperature")
+SPARE = 1000  # modules and parameters that a model may have made beside those that it keeps
+
+
+def save_model(run: Path, description: Description, model: MultimodalClassifier) -> None:
+    """Write ``model.safetensors`` and ``config.json``."""
+    with atomic_write(run / WEIGHTS) as unfinished:
+        # Not by save_file: on a full disk it raises no OSError.
+        unfinished.write_bytes(save({k: v.contiguous() for k, v in model.state_dict().items()}))
+    write_json(run / "config.json", description.to_json())
+
+
+def load_model(run: Path) -> tuple[Description, MultimodalClassifier]:
+    """Load a model for inference; nothing is unpickled.
+
+    Raises:
+        UserError: Not a finished run directory, of another version, or damaged.
+    """
+    description = Description.from_file(read_model_file(run))
+    path = run / WEIGHTS
+    stored = _header(path)
+    limit = 10 * len(stored) + SPARE
+    with _blamed(run / "config.json"), torch.device("meta"), _registrations_limited(limit):
+        shapes = {name: tuple(x.shape) for name, x in description.build_model().state_dict().items()}
+    _compare(path, stored, shapes)
+    with _blamed(run / "config.json"):
+        model = description.build_model()
+    with _blamed(path):
+        model.load_state_dict(load_file(path))
+    _check_values(path, model)
+    return description, model.eval()
+
+
+def _header(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that a file of weights states, none of which is read."""
+    try:
+        check_regular(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path.parent}: not a finished run: no {path.name}") from None
+    with _blamed(path), safe_open(path, "pt") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+@contextmanager
+def _blamed(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file leads to into one line that names it."""
+    try:
+        yield
+    except (
+        *(ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RecursionError),
+        *(RuntimeError, TypeError, ValueError, SafetensorError, AssertionError, ImportError),
+    ) as error:
+        raise UserError(f"{path}: does not hold this run's model: {one_line(error)}") from None
+
+
+@contextmanager
+def _registrations_limited(limit: int) -> Iterator[None]:
+    """Stop the building of a model that has many more layers than there are weights for it."""
+    made = 0
+
+    def count(*_: Any) -> None:
+        nonlocal made
+        made += 1
+        if made > limit:
+            raise ValueError(f"it would have more than {limit:,} layers and parameters")
+
+    hooks = [
+        register_module_module_registration_hook(count),
+        register_module_parameter_registration_hook(count),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _compare(
+    path: Path, stored: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]
+) -> None:
+    for name, shape in wanted.items():
+        if name not in stored:
+            raise UserError(f"{path}: does not hold this run's model: lacks {name}")
+        if stored[name] != shape:
+            raise UserError(
+                f"{path}: does not hold this run's model: {name} has the shape {[*stored[name]]}, "
+                f"config.json describes {[*shape]}"
+            )
+    if beside := [name for name in stored if name not in wanted]:
+        raise UserError(f"{path}: does not hold this run's model: {beside[0]} is not a part of it")
+
+
+def _check_values(path: Path, model: nn.Module) -> None:
+    """Raise UserError for weights that are not finite, and for temperatures that are not more than 0."""
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise UserError(f"{path}: {name}: has values that are not finite numbers")
+        if name in TEMPERATURES and not (value > 0).all():
+            raise UserError(f"{path}: {name}: must be more than 0, has {value.min().item():g}")
+    fixed = model.get_buffer("fixed_weights")
+    if (fixed < 0).any() or not fixed.any():
+        raise UserError(f"{path}: fixed_weights: must not be negative nor all 0, has {fixed.tolist()}")
