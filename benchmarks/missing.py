@@ -20,7 +20,7 @@ from pytorch_lightning import Trainer
 from altuna.comparison.summary import environment
 from altuna.data.dataset import loader
 from altuna.data.missing.patterns import missing_mask
-from altuna.recipes import find_manifest
+from altuna.recipes.built_in import find_manifest
 from altuna.training.config import FitConfig
 from altuna.training.loop import Training
 from altuna.training.setup import prepare

@@ -24,7 +24,7 @@ from mla import HERE
 import altuna
 from altuna.comparison.summary import environment
 from altuna.data.table.manifest import read_manifest
-from altuna.recipes import find_manifest
+from altuna.recipes.built_in import find_manifest
 
 COLUMNS = 16
 OPTIONS = DATA | {"av-digits": DATA["av-digits-hard"]}

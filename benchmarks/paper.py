@@ -54,10 +54,10 @@ def measure(recipe: str, threads: int) -> dict:
     import trees
 
     import altuna
-    from altuna import recipes
     from altuna.comparison.paper import CONFIGS
     from altuna.comparison.reproduce import over
     from altuna.files import read_yaml
+    from altuna.recipes.prepare import prepare as prepare_by_name
 
     torch.set_num_threads(threads)
     release, size, batch = RECIPES[recipe]
@@ -75,7 +75,7 @@ def measure(recipe: str, threads: int) -> dict:
                 encoder["name"] = f"hf:{base / 'clip'}"
         elif "text" in options["encoders"]:
             options = over(options, {"readers": {"text": {"tokenizer": str(tokenizer)}}})
-        report = recipes.prepare(release, base / "release", base / "m.csv")
+        report = prepare_by_name(release, base / "release", base / "m.csv")
         run = altuna.fit(
             base / "m.csv", method="mla", out=base / "run", store=base / "store", quiet=True, **options
         )

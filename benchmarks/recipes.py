@@ -22,11 +22,11 @@ import soundfile
 from mla import HERE
 from PIL import Image
 
-from altuna import recipes
 from altuna.comparison.summary import environment
 from altuna.data.readers import READERS
 from altuna.data.store.build import prepare_store
 from altuna.data.table.manifest import read_manifest
+from altuna.recipes.prepare import prepare as prepare_by_name
 
 RESULT = HERE / "results" / "recipes.json"
 CLIPS, SECONDS, RATE, DIFFERENT = 7442, 2.5, 30, 8
@@ -77,7 +77,7 @@ def main() -> None:
         root, out = Path(folder) / "release", Path(folder) / "m.csv"
         write_release(root, options.clips)
         started = time.perf_counter()
-        report = recipes.prepare("cremad", root, out)
+        report = prepare_by_name("cremad", root, out)
         seconds["prepare"] = time.perf_counter() - started
         assert sum(report.counts.values()) == options.clips, report.problems
         manifest = read_manifest(out)

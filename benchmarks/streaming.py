@@ -29,7 +29,7 @@ from PIL import Image
 
 from altuna.comparison.summary import environment
 from altuna.data.dataset import loader
-from altuna.data.readers.fit import fit_readers
+from altuna.data.fit_readers import fit_readers
 from altuna.data.samples import prepare_stores, samples_at
 from altuna.data.stream import Stream
 from altuna.data.table.manifest import read_manifest

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 import altuna
 from altuna.comparison.summary import environment
 from altuna.data.readers import text
-from altuna.recipes import find_manifest
+from altuna.recipes.built_in import find_manifest
 
 SEEDS = range(5)
 

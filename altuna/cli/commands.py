@@ -317,10 +317,10 @@ def prepare(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing")] = False,
 ) -> None:
     """Make a manifest of a public release, and say what is wrong with your copy of it."""
-    from altuna import recipes
+    from altuna.recipes.prepare import prepare as prepare_by_name
     from altuna.terminal import console, tables
 
-    report = recipes.prepare(
+    report = prepare_by_name(
         name,
         root,
         out,

@@ -16,9 +16,9 @@ import yaml
 
 from altuna import methods
 from altuna.core.model import FUSIONS
+from altuna.data.fit_readers import fit_readers
 from altuna.data.readers.containers import has_sound
-from altuna.data.readers.fit import fit_readers
-from altuna.data.store.cells import Cells
+from altuna.data.table.cells import Cells
 from altuna.data.table.hf import is_dataset
 from altuna.data.table.manifest import Manifest, Modality, filled_cells, read_manifest
 from altuna.data.table.splits import split_rows

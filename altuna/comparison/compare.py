@@ -165,7 +165,7 @@ def _grid(
     """Prepare the data and return all runs, and which methods were left out on which data and why."""
     from altuna.data.table.manifest import read_manifest
     from altuna.files import cache_folder
-    from altuna.recipes import find_manifest
+    from altuna.recipes.built_in import find_manifest
     from altuna.terminal import console
     from altuna.training.setup import prepare
 

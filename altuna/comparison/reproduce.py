@@ -6,13 +6,13 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from altuna import recipes
 from altuna.comparison.compare import compare
 from altuna.comparison.paper import CONFIGS, LABEL, MLA, PAPER_RULE, PUBLISHED, TABLES
 from altuna.comparison.summary import summary
 from altuna.errors import UserError
 from altuna.files import read_yaml, write_csv, write_text
 from altuna.options import nearest
+from altuna.recipes.prepare import prepare
 from altuna.reporting import SILENT, Reporter
 from altuna.runs.directory import read_json, read_metrics
 from altuna.text import markdown_table
@@ -138,7 +138,7 @@ def _manifest(name: str, root: Path, splits: Path | None, reporter: Reporter) ->
         return path
     if not (root / name).is_dir():
         return None
-    report = recipes.prepare(name, root / name, path, splits=splits, reporter=reporter)
+    report = prepare(name, root / name, path, splits=splits, reporter=reporter)
     problems = f", {len(report.problems):,} problems (see {report.problems_file})" * bool(report.problems)
     reporter.note(
         f"wrote {path}: {sum(report.counts.values()):,} samples{problems}; leakage: {report.leakage}"

@@ -23,9 +23,9 @@ from altuna.core.collectives import Input, Share, everyone, processes, rank
 from altuna.data.readers import Reader
 from altuna.data.samples import class_numbers
 from altuna.data.store.build import read_cell
-from altuna.data.store.cells import Cells
 from altuna.data.store.problems import Problem
 from altuna.data.table import hf
+from altuna.data.table.cells import Cells
 from altuna.data.table.column_types import is_number
 from altuna.data.table.manifest import Manifest, not_finite
 from altuna.data.table.reading import plain

@@ -11,10 +11,10 @@ from uuid import uuid4
 from altuna.data.readers import BadCellError
 from altuna.data.readers.base import silent
 from altuna.data.readers.text import text_of
-from altuna.data.store.cells import Cells
+from altuna.data.table.cells import Cells
 from altuna.data.table.splits import split_rows
 from altuna.errors import UserError
-from altuna.recipes import find_manifest
+from altuna.recipes.built_in import find_manifest
 from altuna.runs.directory import read_config
 from altuna.runs.predictor import Predictor
 

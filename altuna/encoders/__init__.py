@@ -10,8 +10,7 @@ from typing import Any
 from torch import nn
 
 from altuna.data.readers import READERS, Reader
-from altuna.encoders import hf
-from altuna.encoders.base import Encoder, Fitted, FrontEnd, OverTime, Transform
+from altuna.encoders.base import HF_PREFIX, HF_TYPES, Encoder, Fitted, FrontEnd, OverTime, Transform
 from altuna.encoders.cav_mae import CAVMAE
 from altuna.encoders.frontends import KaldiFbank, LogMel, LogSTFT, Pixels, Standardise, Tokens
 from altuna.encoders.m3ae import SIZES, M3AEImage, M3AEText
@@ -72,7 +71,9 @@ TRANSFORMS: dict[str, dict[str, type[Transform]]] = {
 def reader_of(kind: str, encoder: Mapping[str, Any]) -> tuple[type[Reader], dict[str, Any]]:
     """Return the reader that a modality's type and encoder want, and the options that the encoder states."""
     name = encoder.get("name") or ""
-    if name.startswith(hf.PREFIX) and kind in hf.TOWERS:
+    if name.startswith(HF_PREFIX) and kind in HF_TYPES:
+        from altuna.encoders import hf  # imports transformers, which takes half a second
+
         reader, options = hf.reader_options(kind, name)
         return READERS[reader], options
     options = dict(_wish(ENCODERS[kind].get(name), "reader", {}))
@@ -110,17 +111,19 @@ def build(
         UserError: No such encoder, transform or option for this type (the nearest name is given).
     """
     where, kind = f"modality {modality!r}", reader.type
-    is_hf = (name or "").startswith(hf.PREFIX)
+    is_hf = (name or "").startswith(HF_PREFIX)
     if lr is not None and not 0 < lr < math.inf:
         raise UserError(f"{where}: lr must be more than 0, got {lr}")
     if transforms is None:
         transforms = {} if is_hf or options.get("weights") else {next(iter(TRANSFORMS[kind])): {}}
     apply = partial(_transforms, kind, transforms, f"{where}, transforms")
     if is_hf:
-        if kind not in hf.TOWERS:
-            raise UserError(f"{where}: a Hugging Face encoder takes {', '.join(hf.TOWERS)}, not {kind}")
+        if kind not in HF_TYPES:
+            raise UserError(f"{where}: a Hugging Face encoder takes {', '.join(HF_TYPES)}, not {kind}")
         if front_end is not None:
             raise UserError(f"{where}: a Hugging Face encoder has its own front end")
+        from altuna.encoders import hf
+
         saved = options.pop("saved", None)
         check_options(options, hf.build, f"{where}, encoder", _GIVEN)
         return hf.build(kind, reader, str(name), apply, lr, saved=saved, **options)

@@ -8,6 +8,10 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+# A Hugging Face model is stated as this and a hub id or local folder; it can encode these types.
+HF_PREFIX = "hf:"
+HF_TYPES = ("image", "video", "text", "audio")
+
 
 class FrontEnd(Protocol):
     """From what the store holds to what a network takes: a module, so that it runs on the device and exports.

@@ -15,11 +15,10 @@ from torch import Tensor, nn
 
 from altuna.data.readers import Reader
 from altuna.data.readers.tokens import TokenReader
-from altuna.encoders.base import Encoder, OverTime, Transform
+from altuna.encoders.base import HF_PREFIX, Encoder, OverTime, Transform
 from altuna.encoders.frontends import IMAGENET, Pixels, Tokens, until_end, until_longest
 from altuna.errors import UserError
 
-PREFIX = "hf:"
 # Of models with several towers (CLIP, SigLIP, CLAP), the one that takes a modality, and what leads from its
 # pooled features to those that the towers have in common.
 TOWERS = {"image": "vision_model", "video": "vision_model", "text": "text_model", "audio": "audio_model"}
@@ -308,7 +307,7 @@ def _sides(preprocessor: Mapping[str, Any]) -> int | None:
 
 
 def _source(name: str) -> str:
-    source = name.removeprefix(PREFIX)
+    source = name.removeprefix(HF_PREFIX)
     if not source:
         raise UserError(f"{name}: write hf:FOLDER or hf:HUB_ID")
     return str(Path(source).absolute()) if Path(source).is_dir() else source

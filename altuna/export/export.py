@@ -15,7 +15,7 @@ import numpy as np
 from altuna import __version__
 from altuna.data.dataset import MultimodalDataset
 from altuna.data.samples import unread
-from altuna.data.store.cells import Cells
+from altuna.data.table.cells import Cells
 from altuna.errors import UserError
 from altuna.export.check import Engine, Graphs, Loaded, Samples, check
 from altuna.export.graphs import branch_program, fusion_program, write_onnx, write_program

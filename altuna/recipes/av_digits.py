@@ -1,9 +1,9 @@
-"""AV-Digits: a spoken digit (FSDD) paired with another person's handwriting of it (MNIST).
+"""AV-Digits: recordings of spoken digits (FSDD) paired with images of handwritten ones (MNIST).
 
-3,000 recordings of 6 speakers, 8 kHz mono, 50 of each digit a speaker; each gets a different one of
-the 10,000 MNIST test images, 28 x 28 grey. Split by speaker. ``hard`` takes from the images the
+3,000 recordings of 6 speakers, 8 kHz mono, 50 per digit and speaker; each is paired with a different image
+of the 10,000 in the MNIST test set, 28 x 28 grey. Split by speaker. ``hard`` removes from the images the
 principal components that carry 75 % of their variance, as AV-MNIST does (Vielzeuf et al.,
-arXiv:1808.07275), so that neither modality suffices.
+arXiv:1808.07275), so that neither modality is sufficient by itself.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FSDD = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tag
 SHA256 = {
     IMAGES: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
     LABELS: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-    # An archive may be packed anew at any time, so this is of its recordings: names and bytes.
+    # An archive may be packed again at any time, so this is the hash of the recordings: names and bytes.
     "recordings": "45a9b976ba3397a2fd5c70a9f2e43c34f442a3a6be47392ecfc41174b678f37e",
 }
 REMOVED_VARIANCE = 0.75
@@ -56,20 +56,18 @@ def prepare(
     """Write the images and the manifest of AV-Digits.
 
     Args:
-        out: Folder of ``manifest.csv`` and ``images/``, made where absent; or the manifest itself,
-            ``NAME.csv``, with ``NAME-images/`` and ``NAME-raw/`` beside it.
+        out: Folder of ``manifest.csv`` and ``images/``, created if it does not exist; or the manifest itself,
+            ``NAME.csv``, with ``NAME-images/`` and ``NAME-raw/`` in the same folder.
         root: Folder of the raw files: ``recordings/*.wav`` and the two MNIST ``t10k`` files.
-        hard: Remove the components that carry 75 % of the variance of the train images. One affine
-            map brings the rest back to 0-255: it takes the least and the greatest value in train
-            there, and val and test are clipped.
-        download: Fetch what ``root`` (default ``raw/`` in ``out``) lacks of them.
-        seed: Decides which image goes with which recording.
+        hard: Remove the components that carry 75 % of the variance of the train images; see ``degrade``.
+        download: Download the raw files that ``root`` (``raw/`` in ``out`` by default) lacks.
+        seed: Random seed of the pairs of image and recording.
 
     Returns:
         The path of the manifest: id, split, label, group (the speaker), audio, image.
 
     Raises:
-        UserError: A raw file is absent, damaged or cannot be downloaded, or images run short.
+        UserError: A raw file is missing, damaged or cannot be downloaded, or there are too few images.
     """
     out = out.resolve()
     manifest, folder, raw = out / "manifest.csv", "images", "raw"
@@ -89,7 +87,7 @@ def prepare(
     if hard:
         pictures = degrade(pictures, splits == "train")
 
-    # A run cut short must not leave an older manifest over its own images.
+    # If this is interrupted, an older manifest must not point to the new images.
     manifest.unlink(missing_ok=True)
     (out / folder).mkdir(parents=True, exist_ok=True)
     rows = []
@@ -107,10 +105,17 @@ def degrade(images: Array, train: Array) -> Array:
 
     Args:
         images: [N, H, W] uint8.
-        train: [N] bool, the images that the components and the scale are fitted on.
+        train: [N] bool, the images to which the components and the scale are fitted.
 
     Returns:
-        [N, H, W] uint8: what the components leave of ``x - mean``, mapped affinely to 0-255.
+        [N, H, W] uint8: ``x - mean`` without these components, mapped affinely so that the least and the
+        greatest value in train become 0 and 255; values outside, in val and test, are clipped.
+
+    Example:
+        >>> images = np.random.default_rng(0).integers(0, 256, (6, 4, 4)).astype(np.uint8)
+        >>> degraded = degrade(images, np.array([True] * 4 + [False] * 2))
+        >>> degraded.shape, int(degraded[:4].min()), int(degraded[:4].max())
+        ((6, 4, 4), 0, 255)
     """
     flat = images.reshape(len(images), -1).astype(np.float64)
     flat -= flat[train].mean(axis=0)
@@ -125,7 +130,7 @@ def degrade(images: Array, train: Array) -> Array:
 
 
 def _pair(digits: Array, labels: Array, rng: np.random.Generator) -> Array:
-    """Return for every recording an image of its digit, none of them twice."""
+    """Return the row of an image of its digit for each recording, none of them twice."""
     chosen = np.empty(len(digits), dtype=np.int64)
     for digit in np.unique(digits):
         rows, pool = np.flatnonzero(digits == digit), np.flatnonzero(labels == digit)
@@ -136,7 +141,7 @@ def _pair(digits: Array, labels: Array, rng: np.random.Generator) -> Array:
 
 
 def _recordings(root: Path) -> list[Path]:
-    """Return the recordings: every speaker says every digit equally often, so a gap is seen."""
+    """Return the recordings; each speaker has all digits equally often, so missing files are noticed."""
     for name in ("recordings", IMAGES, LABELS):
         if not (root / name).exists():
             raise UserError(f"{root} lacks {name}")
@@ -161,7 +166,7 @@ def _speaker(path: Path) -> str:
 
 
 def _read_idx(path: Path) -> Array:
-    """Read a gzipped idx file of unsigned bytes: magic, big-endian sizes, values."""
+    """Read a gzipped IDX file of unsigned bytes: magic number, big-endian sizes, values."""
     try:
         raw = gzip.decompress(path.read_bytes())
         sizes = np.frombuffer(raw, ">i4", count=raw[3], offset=4)
@@ -171,7 +176,7 @@ def _read_idx(path: Path) -> Array:
 
 
 def _download(root: Path) -> None:
-    """Fetch into ``root`` what it lacks; nothing with a wrong checksum is written."""
+    """Download what ``root`` lacks; a file with a wrong checksum is not written."""
     root.mkdir(parents=True, exist_ok=True)
     for name in (IMAGES, LABELS):
         if not (root / name).exists():

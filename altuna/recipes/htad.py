@@ -2,8 +2,8 @@
 
 1,386 windows of 16 accelerometer and 36 audio (MFCC) features, for research use, as shipped in the
 PyPI package ``multiviewstacking``. The rows are consecutive windows and name no person, so a random
-split puts near copies of its test rows into train. Here each run (unbroken stretch of one class) is
-cut into one block a split, with val between train and test: inside a run those two never touch.
+split puts near copies of its test rows into train. Here each run (an unbroken series of windows of one
+class) is cut into one block per split, with val between train and test, so that those two never touch.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def prepare(out: Path, seed: int = 0) -> Path:
     """Write the manifest of HTAD.
 
     Args:
-        out: Folder of the manifest, made where absent.
-        seed: Decides which runs begin with their test block and which with their train block.
+        out: Folder of the manifest, created if it does not exist.
+        seed: Random seed: decides which runs start with their test block and which with their train block.
 
     Returns:
-        The path of ``out/manifest.csv``: id, split, label, group (one a block), then 36 columns
+        The path of ``out/manifest.csv``: id, split, label, group (one per block), then 36 columns
         ``audio.<feature>`` and 16 columns ``accelerometer.<feature>``.
 
     Raises:
@@ -54,10 +54,14 @@ def prepare(out: Path, seed: int = 0) -> Path:
 
 
 def assign_blocks(labels: list[str], seed: int) -> list[tuple[str, str]]:
-    """Return the split and the block of every window, given the windows' classes in order.
+    """Return the split and the block of each window, given the classes of the windows in order.
 
-    The runs of a class take turns at beginning with train and with test; the seed says which is
-    first. So test is neither always the end of an activity nor always its beginning.
+    The runs of a class start alternately with train and with test, so that test is neither always the end
+    of an activity nor always its start; the seed decides which is first.
+
+    Example:
+        >>> assign_blocks(["walk"] * 4, seed=0)
+        [('train', 'run-00-train'), ('train', 'run-00-train'), ('val', 'run-00-val'), ('test', 'run-00-test')]
     """
     rng = random.Random(seed)
     backwards = {label: rng.random() < 0.5 for label in sorted(set(labels))}
@@ -74,6 +78,6 @@ def assign_blocks(labels: list[str], seed: int) -> list[tuple[str, str]]:
 
 
 def _column(name: str) -> str:
-    """Turn ``v1_mfcc3`` into ``audio.mfcc3``."""
+    """Return the column of a feature: ``v1_mfcc3`` becomes ``audio.mfcc3``."""
     view, feature = name.split("_", 1)
     return f"{SENSORS[view]}.{feature}"

@@ -1,13 +1,15 @@
-"""IEMOCAP: ten actors in dialogues, by utterance (Busso et al., 2008); ang, hap (with exc), neu, sad.
+"""IEMOCAP: utterances of ten actors (Busso et al., 2008) in the classes ang, hap (with exc), neu and sad.
 
 In ``Session<1-5>``: ``dialog/EmoEvaluation`` has the time ranges and labels, ``dialog/transcriptions`` the
-texts, ``sentences/wav`` the sound; the video is a time range of ``dialog/avi/DivX``, of which the speaker is
-one half. Session 5 is test, session 4 val, the others are train.
+texts, ``sentences/wav`` the sound. The video of an utterance is a time range of a clip in
+``dialog/avi/DivX``, cropped to the half of the picture that shows the speaker. Session 5 is test, session 4
+val, the others train.
 
-Whose half: a dialogue is named for the actor who wears the markers (F in ``Ses01F_impro01``), and that actor
-is on the left. Public preprocessings agree on it, each with crops of its own: one is
-IoannisKansizoglou/Iemocap-preprocess (``extractionmapCreator.py``), one for EmoBox cuts the 720 x 480 pixels
-at x = 360, one takes the actress of ``Ses01F_impro01`` from x = 6 to 354. We have no copy of the videos.
+Which half: a dialogue is named after the actor who wears the markers (F in ``Ses01F_impro01``), and that
+actor is on the left. Public preprocessing scripts agree on this, though their crops differ:
+IoannisKansizoglou/Iemocap-preprocess (``extractionmapCreator.py``), one for EmoBox, which cuts the 720 x 480
+pixels at x = 360, and one that crops the actress of ``Ses01F_impro01`` from x = 6 to 354. This was not
+checked on the videos themselves.
 """
 
 from __future__ import annotations
@@ -27,13 +29,13 @@ SPOKEN = re.compile(r"(Ses\d\d[FM]_\w+_[FM]\w+)\s*(\[[\d.]+-[\d.]+\])?\s*:\s*(.*
 
 
 def read(root: Path, problems: Problems) -> Iterator[Sample]:
-    """Give the samples below a root: the release, or the folder that it lies in."""
+    """Yield the samples of a release; ``root`` is its folder or the folder above."""
     release = root / "IEMOCAP_full_release"
     sessions = sorted((release if release.is_dir() else root).glob("Session[1-5]/"))
     if not sessions:
-        raise UserError(f"{root}: is no IEMOCAP release: no Session1/ to Session5/")
+        raise UserError(f"{root}: not an IEMOCAP release: no Session1/ to Session5/")
     for name in sorted({f"Session{n}" for n in range(1, 6)} - {session.name for session in sessions}):
-        problems.note(f"{name} is not there")
+        problems.note(f"{name} is missing")
     for session in sessions:
         clips = files(session / "dialog" / "avi" / "DivX", (".avi",), problems)
         spoken = files(session / "dialog" / "transcriptions", (".txt",), problems)
@@ -50,24 +52,24 @@ def read(root: Path, problems: Problems) -> Iterator[Sample]:
 def _utterances(
     path: Path, clip: Path | None, texts: dict[str, str], sounds: dict[str, Path], problems: Problems
 ) -> Iterator[Sample]:
-    """Give the utterances of a file in EmoEvaluation."""
+    """Yield the utterances of a file in EmoEvaluation."""
     for number, line in enumerate(lines(path, problems), 1):
         turn = TURN.match(line)
         if not turn:
             if line.startswith("["):
-                problems.note("not [START - END] TURN EMOTION [V, A, D]: passed over", path, number)
-            continue  # else the annotators' own lines, and blank ones
+                problems.note("not [START - END] TURN EMOTION [V, A, D]: ignored", path, number)
+            continue  # other lines are those of single annotators, or blank
         range_, id, label = turn.groups()
         sound = sounds.pop(id, None)
         if label not in LABELS:
-            problems.left_out(id, f"label {label!r} is none of the four classes", path, number)
+            problems.left_out(id, f"its label {label!r} is not one of the four classes", path, number)
             continue
         times, video = RANGE.fullmatch(range_ or ""), None
         if times and float(times[1]) < float(times[2]):
             x = 0 if id.rpartition("_")[2][0] == path.stem[5] else 50
             video = clip and Path(f"{clip}#t={times[1]},{times[2]}&xywh=percent:{x},0,50,100")
         else:
-            problems.note("has no time range, so no video", path, number, id)
+            problems.note("has no time range, and so no video", path, number, id)
         yield Sample(
             id,
             LABELS[label],
@@ -82,10 +84,10 @@ def _texts(path: Path, problems: Problems) -> dict[str, str]:
     """Return the texts of a dialogue by utterance."""
     texts = {}
     for number, line in enumerate(lines(path, problems), 1):
-        said = SPOKEN.fullmatch(line.strip())
-        if said:
-            texts[said[1]] = said[3]
-        if line.strip() and not (said and said[2]):
+        match = SPOKEN.fullmatch(line.strip())
+        if match:
+            texts[match[1]] = match[3]
+        if line.strip() and not (match and match[2]):
             problems.note("a line without a time", path, number)
     return texts
 

@@ -1,7 +1,8 @@
-"""MVSA-Single: tweets of a picture and a text, positive, neutral or negative (Niu et al., 2016).
+"""MVSA-Single: tweets with an image and a text, positive, neutral or negative (Niu et al., 2016).
 
-``data/<id>.jpg``, ``data/<id>.txt``; ``labelResultAll.txt`` has a label for the text and one for the image.
-Equal labels stay, neutral yields to the other, positive against negative is left out. Split 60/15/25.
+``data/<id>.jpg``, ``data/<id>.txt``; ``labelResultAll.txt`` has one label of the text and one of the image. A
+sample gets their common label; if one is neutral, the other; if one is positive and the other negative, the
+sample is left out. Split 60/15/25.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ LABELS = "positive|neutral|negative"
 
 
 def read(root: Path, problems: Problems) -> Iterator[Sample]:
-    """Give the samples below a root."""
+    """Yield the samples of a release."""
     labels = root / "labelResultAll.txt"
     if not labels.exists():
-        raise UserError(f"{root}: is no MVSA-Single release: lacks {labels.name}")
+        raise UserError(f"{root}: not an MVSA-Single release: lacks {labels.name}")
     images = files(root / "data", (".jpg",), problems, beside=(".txt",))
     texts = files(root / "data", (".txt",), problems, beside=(".jpg",))
     for number, line in enumerate(lines(labels, problems)[1:], 2):
@@ -30,11 +31,11 @@ def read(root: Path, problems: Problems) -> Iterator[Sample]:
         id = line.split()[0]
         image, text = images.pop(id, None), texts.pop(id, None)
         if not row:
-            problems.left_out(id, "not <id> <label of text>,<label of image>", labels, number)
+            problems.left_out(id, "is not <id> <label of text>,<label of image>", labels, number)
             continue
         kinds = {row[1], row[2]}
         if kinds == {"positive", "negative"}:
-            problems.left_out(id, f"labels that differ: text {row[1]}, image {row[2]}", labels, number)
+            problems.left_out(id, f"has opposite labels: text {row[1]}, image {row[2]}", labels, number)
             continue
         label = row[1] if len(kinds) == 1 else (kinds - {"neutral"}).pop()
         yield Sample(id, label, {"image": image, "text": text})

@@ -25,9 +25,9 @@ from altuna.data.readers.image import ImageReader
 from altuna.data.readers.text import text_of
 from altuna.data.readers.video import VideoReader
 from altuna.data.store.build import read_cell
-from altuna.data.store.cells import Cells
+from altuna.data.table.cells import Cells
 from altuna.errors import UserError
-from altuna.recipes import find_manifest
+from altuna.recipes.built_in import find_manifest
 from altuna.report.drawing import Drawing, Line, Shape
 from altuna.report.frame import colours, number, short
 from altuna.report.page import folded

@@ -18,7 +18,7 @@ from altuna.data.table.splits import split_rows
 from altuna.errors import UserError
 from altuna.files import cache_folder
 from altuna.options import nearest
-from altuna.recipes import find_manifest
+from altuna.recipes.built_in import find_manifest
 from altuna.reporting import SILENT, Reporter
 from altuna.runs.description import Description
 

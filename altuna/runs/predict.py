@@ -10,7 +10,7 @@ import pyarrow.parquet
 
 from altuna.errors import UserError
 from altuna.files import atomic_write
-from altuna.recipes import find_manifest
+from altuna.recipes.built_in import find_manifest
 from altuna.reporting import SILENT, Reporter
 from altuna.runs.directory import read_config
 from altuna.runs.predictor import Predictor

@@ -16,7 +16,7 @@ from rich.table import Table
 from altuna.comparison import tables
 from altuna.data.store.arrays import Store
 from altuna.data.table.manifest import SPLITS
-from altuna.recipes.release import Report
+from altuna.recipes.prepare import Report
 from altuna.terminal.console import PLAIN, out
 from altuna.text import clipped, readable_bytes
 

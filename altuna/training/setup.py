@@ -17,8 +17,8 @@ import torch
 from altuna import methods
 from altuna.core.model import MultimodalClassifier
 from altuna.core.subsets import subsets
+from altuna.data.fit_readers import fit_readers
 from altuna.data.missing.masks import Missing, masked
-from altuna.data.readers.fit import fit_readers
 from altuna.data.samples import Samples, class_numbers, prepare_stores, problems_of, samples_at
 from altuna.data.store.arrays import Store
 from altuna.data.store.problems import Problem

@@ -37,7 +37,7 @@ from altuna.evaluation.metrics import evaluate
 from altuna.evaluation.robustness import by_missing_rate, by_subset
 from altuna.files import atomic_write, cache_folder, exclusive_folder, write_json, write_text
 from altuna.hardware import multiplies_bf16, peak_memory, reset_peak_memory
-from altuna.recipes import find_manifest
+from altuna.recipes.built_in import find_manifest
 from altuna.report import weights_by_class, write_report
 from altuna.reporting import Reporter
 from altuna.runs.directory import read_metrics, read_predictions

@@ -249,7 +249,10 @@ def test_mistakes(arguments, words, runs, tmp_path, capsys):
         ({"missing_rate": -0.1}, "missing rate -0.1"),
         ({"missing_pattern": "never:q"}, "no modality 'q'"),
         ({"missing_pattern": "only:a"}, "no train row has a 'b'"),
-        ({"missing_mask": "m.parquet", "missing_rate": 0.1}, "missing_mask: already says which cells to keep"),
+        (
+            {"missing_mask": "m.parquet", "missing_rate": 0.1},
+            "missing_mask: already says which cells to keep",
+        ),
         ({"missing_mask": "nowhere.parquet"}, "nowhere.parquet: no such file"),
     ],
 )

@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import altuna
-from altuna.data.readers.fit import fit_readers
+from altuna.data.fit_readers import fit_readers
 from altuna.data.stream import Stream
 from altuna.data.table.manifest import read_manifest
 from altuna.errors import UserError

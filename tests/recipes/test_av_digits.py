@@ -20,10 +20,10 @@ import soundfile
 from PIL import Image
 
 import altuna
-from altuna import recipes
 from altuna.errors import UserError
 from altuna.recipes import av_digits
 from altuna.recipes.av_digits import IMAGES, LABELS, degrade, prepare
+from altuna.recipes.prepare import prepare as prepare_by_name
 from altuna.training import fit as fitting
 
 RELEASE = Path(__file__).parents[3] / "shared" / "data" / "av-digits"
@@ -113,17 +113,17 @@ def test_audio_inside_out_is_relative(tmp_path: Path) -> None:
 def test_the_command_writes_a_manifest_of_any_name(root: Path, tmp_path: Path) -> None:
     (tmp_path / "some").mkdir()
     out = tmp_path / "some" / "digits.csv"
-    report = recipes.prepare("av-digits", root, out)
+    report = prepare_by_name("av-digits", root, out)
     rows, pictures = read(out)
     assert {path.name for path in out.parent.iterdir()} == {"digits.csv", "digits-images"}
     assert len(rows) == len(pictures) == sum(report.counts.values()) == 10 * 6 * TAKES
     assert report.counts["3", "test"] == 2 * TAKES
     assert report.leakage == "0 of 6 speakers shared between splits"
     with pytest.raises(UserError, match=r"must be \.csv"):
-        recipes.prepare("av-digits", root, tmp_path / "m.parquet")
+        prepare_by_name("av-digits", root, tmp_path / "m.parquet")
     with pytest.raises(UserError, match="--overwrite"):
-        recipes.prepare("av-digits-hard", root, out)
-    recipes.prepare("av-digits-hard", root, out, overwrite=True)
+        prepare_by_name("av-digits-hard", root, out)
+    prepare_by_name("av-digits-hard", root, out, overwrite=True)
     assert (read(out)[1] != pictures).any()
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 import altuna
-from altuna import recipes
 from altuna.cli.commands import main
 from altuna.comparison.paper import CONFIGS
 from altuna.encoders.cav_mae import CAVMAE
 from altuna.encoders.hf import Backbone
 from altuna.encoders.m3ae import M3AEImage, M3AEText
 from altuna.encoders.resnet import ResNet
+from altuna.recipes.prepare import prepare as prepare_by_name
 
 FRAMES = {
     "readers.video.frames": 2,
@@ -87,7 +87,7 @@ def test_mla_trains_by_the_papers_recipe(config, whole, word_pieces, clip, tmp_p
         changes |= {f"encoders.{m}.name": f"hf:{clip}" for m in networks}
     elif "text" in networks:
         changes["readers.text.tokenizer"] = str(word_pieces)
-    counts = recipes.prepare(release, whole[release][0], tmp_path / "m.csv").counts
+    counts = prepare_by_name(release, whole[release][0], tmp_path / "m.csv").counts
     arguments = ["--config", CONFIGS / f"{config}.yaml", "--data", tmp_path / "m.csv", "--method", "mla"]
     arguments += ["--epochs", 1, "--batch-size", 16, "--accelerator", "cpu", "--quiet"]
     arguments += ["--store", tmp_path / "store", "--out", tmp_path / "run"]

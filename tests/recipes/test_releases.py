@@ -13,18 +13,20 @@ import trees
 from media import grey
 from trees import NAMES, POINTER, put
 
-from altuna import recipes
 from altuna.cli.commands import main
 from altuna.data.readers import READERS
-from altuna.data.store.cells import Cells
+from altuna.data.table.cells import Cells
 from altuna.data.table.manifest import read_manifest
 from altuna.data.table.splits import split_rows
 from altuna.errors import UserError
-from altuna.recipes import release
 from altuna.recipes.cremad import EMOTIONS
 from altuna.recipes.iemocap import LABELS
 from altuna.recipes.kinetics_sounds import CLASSES
 from altuna.recipes.kinetics_sounds import list_id as kinetics_id
+from altuna.recipes.lists import read_lists
+from altuna.recipes.prepare import leakage_of
+from altuna.recipes.prepare import prepare as prepare_by_name
+from altuna.recipes.release import Problems
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "published-splits"
 needs_published = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the authors' lists are not here")
@@ -32,7 +34,7 @@ needs_published = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the authors
 
 def prepared(name, root, out, **options):
     """Prepare; return rows by id, and reasons by the id or file of a problem."""
-    report = recipes.prepare(name, root, out, **options)
+    report = prepare_by_name(name, root, out, **options)
     with report.problems_file.open(newline="") as file:
         problems = defaultdict(list)
         for p in csv.DictReader(file):
@@ -72,7 +74,7 @@ def test_the_seed_decides_and_parquet_says_the_same(name, whole, tmp_path):
     root, _ = whole[name]
     splits = []
     for out, seed in (("a.csv", 1), ("b.parquet", 1), ("c.csv", 2)):
-        recipes.prepare(name, root, tmp_path / out, seed=seed)
+        prepare_by_name(name, root, tmp_path / out, seed=seed)
         manifest = read_manifest(tmp_path / out)
         splits.append(dict(zip(manifest.ids.to_pylist(), manifest.splits.to_pylist(), strict=True)))
     assert splits[0] == splits[1]
@@ -141,19 +143,19 @@ def test_cremad_traps(whole, media, tmp_path):
     rows, problems = prepared("cremad", root, tmp_path / "m.csv")
     assert {*rows} == {*good} - {pointer}
     assert any("git-lfs pointer" in reason for reason in problems[pointer])
-    assert "left out: nothing of it can be read" in problems[pointer]
+    assert "left out: none of its cells can be read" in problems[pointer]
     for id, column, reason in (
         (cut, "video", "cut short"),
         (empty, "audio", "0 bytes"),
-        (alone, "video", "there is no video"),
+        (alone, "video", "has no video"),
         (page, "audio", "truncated"),
     ):
         assert rows[id][column] == ""
         assert rows[id][{"audio": "video", "video": "audio"}[column]]
         assert [reason in said for said in problems[id]] == [True]
     assert "known bad" in problems["1076_MTI_SAD_XX"][0]
-    assert "not <actor>" in problems["1003_extra_ANG"][0]
-    assert "there is no file" in problems["1091_WSI_SAD_XX"][0]  # only SentenceFilenames.csv knows it
+    assert "is not named <actor>" in problems["1003_extra_ANG"][0]
+    assert "has no file" in problems["1091_WSI_SAD_XX"][0]  # only SentenceFilenames.csv knows it
     assert "hidden" in problems[f"AudioWAV/._{good[9]}.wav"][0]
     assert "not .flv" in problems["VideoFlash/readme.txt"][0]
 
@@ -191,13 +193,13 @@ def test_kinetics_traps(whole, media, tmp_path):
     assert any(id.startswith("--") for id in rows)
     assert (rows[mute]["audio"], bool(rows[mute]["video"])) == ("", True)
     assert problems[mute] == ["missing: has no sound track"]
-    assert "left out: nothing of it can be read" in problems["cutcutcutcu_000001_000011"]
+    assert "left out: none of its cells can be read" in problems["cutcutcutcu_000001_000011"]
     assert "val/tap dancing" in problems[twice][0]
     assert "'playing bass guitar'" in problems[other][0]
-    assert "not <youtube id>" in problems["noname"][0]
+    assert "is not named <youtube id>" in problems["noname"][0]
     assert "its video is also in test" in problems[leak][0]
     assert "never downloaded" in problems["neverloaded_000007_000017"][0]
-    assert "passed over" in problems["annotations/all.csv, row 28"][0]
+    assert "ignored" in problems["annotations/all.csv, row 28"][0]
     assert "not .mp4" in problems["train/tap dancing/clip.part"][0]
 
 
@@ -230,13 +232,13 @@ def test_food_traps(whole, media, tmp_path):
     assert rows["apple_pie_0"]["image"]
     assert rows["apple_pie_1"]["image"]
     assert rows["apple_pie_94"]["text"] == 'crème, "brûlée"'
-    for id, reason in (("apple_pie_2", "truncated"), ("apple_pie_3", "there is no image")):
+    for id, reason in (("apple_pie_2", "truncated"), ("apple_pie_3", "has no image")):
         assert rows[id]["image"] == ""
         assert rows[id]["text"]
         assert reason in problems[id][0]
-    assert problems["apple_pie_90"] == ["missing: there is no text of it"]
+    assert problems["apple_pie_90"] == ["missing: has no text"]
     assert problems["apple_pie_93"] == ["missing: empty text"]
-    assert "the id stands twice" in problems["apple_pie_0"][0]
+    assert "its id occurs twice" in problems["apple_pie_0"][0]
     assert "'apple_pie' here" in problems["french_fries_91"][0]
     assert "2 cells" in problems["texts/train_titles.csv, row 26"][0]
     assert "latin-1" in problems["texts/train_titles.csv, row 30"][0]
@@ -258,8 +260,8 @@ def test_mvsa_traps(whole, media, tmp_path):
     assert problems["1"] == ["note: not UTF-8, read as latin-1"]
     assert rows["1"]["text"]
     assert (rows["2"]["image"], rows["3"]["text"]) == ("", "")
-    assert "labels that differ" in problems["103"][0]
-    assert "not <id>" in problems["104"][0]
+    assert "has opposite labels" in problems["103"][0]
+    assert "is not <id>" in problems["104"][0]
     assert "has no label" in problems["105"][0]
     assert problems["labelResultAll.txt, row 41"] == problems["104"]
     assert "hidden" in problems["data/._5.txt"][0]
@@ -290,7 +292,7 @@ def test_iemocap_traps(whole, media, tmp_path):
     assert (late["video"], untimed["video"], mute["audio"]) == ("", "", "")
     assert untimed["text"] == "No time\xe9."
     assert any("no frame from 90 s" in reason for reason in problems[late["id"]])
-    assert "note: has no time range, so no video" in problems[untimed["id"]]
+    assert "note: has no time range, and so no video" in problems[untimed["id"]]
     assert "no line in EmoEvaluation" in problems[f"{dialogue}_F104"][0]
     where = f"Session2/dialog/transcriptions/{dialogue}.txt, row "
     assert problems[f"{where}9"] == ["note: a line without a time"]
@@ -313,7 +315,7 @@ def test_iemocap_half_there(whole, tmp_path):
     assert "not [START - END]" in problems["Session2/dialog/EmoEvaluation/Ses02F_impro05a.txt, row 24"][0]
     assert "has no line in EmoEvaluation" in problems["Ses02F_impro05a_M007"][0]
     told = (tmp_path / "m.problems.csv").read_text()
-    assert "Session5 is not there" in told
+    assert "Session5 is missing" in told
     assert "no sample is in test" in told
 
 
@@ -339,7 +341,10 @@ def test_a_picture_that_is_there_twice_is_the_one_of_the_csv(whole, tmp_path):
     rows, problems = prepared("food101", root, tmp_path / "m.csv")
     assert rows["apple_pie_1"]["image"].endswith("/apple_pie_1.jpg")
     for suffix in (".JPG", ".jpeg", ".png"):
-        assert "apple_pie_1.jpg is there too" in problems[f"images/train/apple_pie/apple_pie_1{suffix}"][0]
+        assert (
+            "ignored in favour of apple_pie_1.jpg"
+            in problems[f"images/train/apple_pie/apple_pie_1{suffix}"][0]
+        )
 
 
 def test_the_manifest_of_a_release_within_it_is_no_annotation(whole, tmp_path):
@@ -349,12 +354,12 @@ def test_the_manifest_of_a_release_within_it_is_no_annotation(whole, tmp_path):
     again, problems = prepared("kinetics-sounds", root, root / "m.csv", overwrite=True)
     assert first == again
     for name in ("m.csv", "m.problems.csv", "test.csv"):
-        assert ["passed over" in reason for reason in problems[name]] == [True]  # once, not row by row
+        assert ["ignored" in reason for reason in problems[name]] == [True]  # once, not row by row
 
 
 def test_a_folder_whose_name_begins_with_a_space(whole, tmp_path):
     (tmp_path / " release").symlink_to(whole["mvsa"][0])
-    recipes.prepare("mvsa", tmp_path / " release", tmp_path / "m.csv")
+    prepare_by_name("mvsa", tmp_path / " release", tmp_path / "m.csv")
     manifest = read_manifest(tmp_path / "m.csv")
     assert READERS["image"](size=8).read(Cells(manifest, "image")[0]).any()
 
@@ -377,7 +382,7 @@ def test_published_lists_leak(name, tag, shared):
     assert {label for _, label in read.values()} == {"cre": {*EMOTIONS.values()}, "iemo": {*LABELS.values()}}[
         tag
     ]
-    assert release._leakage(recipe_of(name), listed.items()) == f"{shared} shared between splits"
+    assert leakage_of(recipe_of(name), listed.items()) == f"{shared} shared between splits"
 
 
 @needs_published
@@ -391,13 +396,13 @@ def test_published_lists_are_read_whole(name, sizes):
 
 @needs_published
 def test_the_authors_splits_are_taken(whole, tmp_path):
-    report = recipes.prepare("cremad", whole["cremad"][0], tmp_path / "m.csv", splits=PUBLISHED)
+    report = prepare_by_name("cremad", whole["cremad"][0], tmp_path / "m.csv", splits=PUBLISHED)
     assert report.leakage.startswith("91 of 91 actors shared between splits in the lists; in this manifest ")
     manifest = read_manifest(tmp_path / "m.csv", allow_shared_groups=True)
     listed = published("cremad")
     for id, split in zip(manifest.ids.to_pylist(), manifest.splits.to_pylist(), strict=True):
         assert listed[id][0] == split
-    assert any(p.reason == "in the train list, not in the release" for p in report.problems)
+    assert any(p.reason == "is in the train list, but not in the release" for p in report.problems)
 
 
 def recipe_of(name):
@@ -405,7 +410,7 @@ def recipe_of(name):
 
 
 def published(name):
-    return release._read_lists(recipe_of(name), PUBLISHED, release.Problems(PUBLISHED))
+    return read_lists(recipe_of(name), PUBLISHED, Problems(PUBLISHED))
 
 
 def test_lists_of_ogm_ge(whole, tmp_path):
@@ -419,9 +424,9 @@ def test_lists_of_ogm_ge(whole, tmp_path):
     put(lists / "stat.csv", "ANG\n")
     rows, problems = prepared("cremad", whole["cremad"][0], tmp_path / "m.csv", splits=lists)
     assert Counter(row["split"] for row in rows.values()) == {"train": 49, "test": 12}
-    assert "in none of the lists" in problems[good[-1]][0]
+    assert "is in none of the lists" in problems[good[-1]][0]
     assert any("ANG in the release, SAD in the test list" in reason for reason in problems[good[60]])
-    assert "stands in the lists already, as test" in problems[good[0]][0]
+    assert "is in the lists already, in test" in problems[good[0]][0]
     assert kinetics_id(["-3Mwkq-7TV4_2", "10", "23"]) == "-3Mwkq-7TV4_000002_000012"
     assert kinetics_id(["--a_000002_000012", "10", "23"]) == "--a_000002_000012"
     good = whole["kinetics-sounds"][1]
@@ -457,7 +462,7 @@ def test_the_command_says_what_it_found(whole, tmp_path, capsys, monkeypatch):
     before = out.read_bytes()
     code, said = run(capsys, monkeypatch, "prepare", "cremad", "--root", root, "--out", out)
     assert (code, out.read_bytes()) == (2, before)
-    assert said.err == f"altuna: {out}: is there already; --overwrite replaces it\n"
+    assert said.err == f"altuna: {out}: exists already; --overwrite replaces it\n"
     arguments = ("prepare", "cremad", "--root", root, "--out", out, "--overwrite", "--quiet")
     assert run(capsys, monkeypatch, *arguments) == (None, ("", ""))
 
@@ -468,18 +473,18 @@ def test_the_command_says_what_it_found(whole, tmp_path, capsys, monkeypatch):
         ("crema-d", [], "no recipe of that name; did you mean 'cremad'?"),
         ("cremad", [], "--root is missing"),
         ("cremad", ["--root", "absent"], "absent: no such folder"),
-        ("cremad", ["--root", "empty"], "is no CREMA-D release"),
-        ("kinetics-sounds", ["--root", "empty"], "is no Kinetics-Sounds release"),
+        ("cremad", ["--root", "empty"], "not a CREMA-D release"),
+        ("kinetics-sounds", ["--root", "empty"], "not a Kinetics-Sounds release"),
         ("food101", ["--root", "empty"], "lacks texts/train_titles.csv"),
         ("mvsa", ["--root", "empty"], "lacks labelResultAll.txt"),
         ("iemocap", ["--root", "empty"], "no Session1/ to Session5/"),
-        ("cremad", ["--root", "bad"], "no sample of CREMA-D in it; most often: not <actor>"),
+        ("cremad", ["--root", "bad"], "contains no sample of CREMA-D; most often: is not named <actor>"),
         ("cremad", ["--root", "bad", "--splits", "absent"], "absent: no such folder"),
-        ("cremad", ["--root", "bad", "--splits", "empty"], "no lists of CREMA-D in it"),
+        ("cremad", ["--root", "bad", "--splits", "empty"], "contains no lists of CREMA-D"),
         ("cremad", ["--root", "bad", "--out", "m.txt"], "must be .csv or .parquet"),
         ("cremad", ["--root", "bad", "--out", "absent/m.csv"], "absent: no such folder"),
         ("cremad", ["--root", "bad", "--out", "folder.csv", "--overwrite"], "folder.csv: is a folder"),
-        ("cremad", ["--root", "bad", "--download"], "--download is for av-digits"),
+        ("cremad", ["--root", "bad", "--download"], "--download works for av-digits only"),
         ("av-digits", [], "give --root DIR or --download"),
         ("av-digits", ["--splits", "empty"], "no published lists"),
     ],
@@ -526,11 +531,11 @@ def test_a_library_that_stumbles_loses_one_file_only(whole, tmp_path, monkeypatc
     assert rows["7"]["image"] == ""
     assert problems["7"] == ["missing: RuntimeError: a surprise"]
     with pytest.raises(UserError):
-        recipes.prepare("mvsa", whole["mvsa"][0], tmp_path / "m.csv")
+        prepare_by_name("mvsa", whole["mvsa"][0], tmp_path / "m.csv")
 
 
 def test_cells_of_the_manifest_are_what_the_readers_take(whole, tmp_path):
-    recipes.prepare("kinetics-sounds", whole["kinetics-sounds"][0], tmp_path / "m.csv")
+    prepare_by_name("kinetics-sounds", whole["kinetics-sounds"][0], tmp_path / "m.csv")
     with (tmp_path / "m.csv").open() as file:
         row = next(row for row in csv.DictReader(file) if row["id"].startswith("--"))
     assert READERS["video"](frames=1, size=16).read(row["video"]).shape == (1, 16, 16, 3)

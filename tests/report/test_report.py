@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import torch
+from altuna.report.sections.answers import confusion
+from altuna.report.sections.presence import _subset, missing
 from media import picture, recording, tone
 from PIL import Image
 from rich.console import Console
@@ -26,8 +28,6 @@ from altuna.report.gallery import gallery, kinds_of
 from altuna.report.report import MOST_BYTES
 from altuna.report.runs import read_runs
 from altuna.report.sections import sections
-from altuna.report.sections.answers import confusion
-from altuna.report.sections.presence import _subset, missing
 from altuna.runs.labels import run_labels
 from altuna.terminal.tables import trust_table
 from altuna.text import unique_endings

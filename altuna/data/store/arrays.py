@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from altuna.data.store.cells import KEY
 from altuna.data.store.problems import Problem
+from altuna.data.table.cells import KEY
 from altuna.errors import UserError
 from altuna.text import readable_bytes
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from altuna.data.readers import BadCellError, NotFiniteError, Reader, UnavailableError
 from altuna.data.store.arrays import UNKNOWN, UNREADABLE, VERSION, CellStore, Remark, Store, first_rows
-from altuna.data.store.cells import Cells
 from altuna.data.store.problems import Problem
+from altuna.data.table.cells import Cells
 from altuna.data.table.manifest import Manifest
 from altuna.errors import UserError
 from altuna.files import write_text

@@ -15,7 +15,7 @@ from altuna.data.table import hf
 from altuna.data.table.column_types import is_number
 from altuna.data.table.parsing import name_bad_text, read_csv, read_jsonl
 from altuna.errors import UserError
-from altuna.files import atomic_write
+from altuna.files import atomic_write, cache_folder
 
 # Bytes: of a Parquet file that is not read into memory, and of the parts in which it is copied.
 LARGE, BATCH = 2**29, 2**26
@@ -73,8 +73,6 @@ def _read(path: Path, text: Sequence[str], label: str, keep_unlabelled: bool) ->
 
 def _read_parquet(path: Path) -> pa.Table:
     """Read a Parquet file; a large one by way of an Arrow file that is mapped into memory."""
-    from altuna.files import cache_folder
-
     file = pyarrow.parquet.ParquetFile(path)
     groups = range(file.metadata.num_row_groups)
     size = sum(file.metadata.row_group(i).total_byte_size for i in groups)

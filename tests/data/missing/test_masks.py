@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 
 from altuna.data.missing.masks import Missing, masked, read_mask, write_mask
-from altuna.data.store.cells import Cells
+from altuna.data.table.cells import Cells
 from altuna.data.table.manifest import read_manifest
 from altuna.data.table.splits import split_rows
 from altuna.errors import UserError

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from altuna.data.fit_readers import fit_readers
 from altuna.data.readers import READERS
-from altuna.data.readers.fit import fit_readers
 from altuna.data.samples import prepare_stores, problems_of, samples_at
 from altuna.data.store import arrays as store_module
 from altuna.data.store.arrays import KEY, UNKNOWN, UNREADABLE, CellStore, Remark, first_rows

@@ -15,7 +15,7 @@ from altuna.data.table import reading as tables
 from altuna.data.table.manifest import Modality, read_manifest
 from altuna.data.table.splits import split_rows
 from altuna.errors import UserError
-from altuna.recipes import find_manifest
+from altuna.recipes.built_in import find_manifest
 from altuna.runs.evaluate import evaluate_run
 
 datasets = pytest.importorskip("datasets")

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from altuna.data.store.cells import Cells
+from altuna.data.table.cells import Cells
 from altuna.data.table.manifest import Modality, modality_of, read_manifest
 from altuna.data.table.splits import split_rows
 from altuna.errors import UserError

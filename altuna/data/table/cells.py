@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from altuna.data.readers.base import BadCellError, split_fragment
+from altuna.data.table.column_types import is_number
 from altuna.data.table.manifest import Manifest
 
 KEY = np.dtype("V16")  # 128 bits: two cells that differ never share one in practice
@@ -36,7 +37,7 @@ class Cells(Sequence[Any]):
         self._cells = manifest.table[modality.columns[0]]
         self._files = modality.files
         self._folder = manifest.path.parent.absolute()
-        if modality.type == "vector" and _is_number(self._cells.type):
+        if modality.type == "vector" and is_number(self._cells.type):
             floats = (pc.fill_null(manifest.table[c].cast(pa.float32()), np.nan) for c in modality.columns)
             self.numbers = np.stack([f.to_numpy() for f in floats], axis=1)
 
@@ -80,7 +81,3 @@ class Cells(Sequence[Any]):
         except (OSError, ValueError, BadCellError):
             known = "absent"
         return f"{cell}\0{known}".encode(errors="surrogateescape")
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from altuna.data.readers import READERS, Reader
-from altuna.data.store.cells import Cells
+from altuna.data.table.cells import Cells
 from altuna.data.table.manifest import Manifest
 from altuna.errors import UserError
 from altuna.options import check_options
