@@ -227,7 +227,7 @@ def homes(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("call", [altuna.fit, fitting.cache])
 def test_raw_files_of_other_data_are_refused(option: dict[str, Any], call: Callable[..., object]) -> None:
     (name,) = option
-    with pytest.raises(UserError, match=f"^{name}: is for av-digits alone, not for emoji$"):
+    with pytest.raises(UserError, match=f"^{name}: is for av-digits only, not for emoji$"):
         call("emoji", **option)
 
 
@@ -289,5 +289,5 @@ def test_a_comparison_gives_the_raw_files_to_those_data_that_have_some(root: Pat
     common |= {"epochs": 1, "budget": "epochs", "store": tmp_path / "store"}
     out = altuna.compare([str(other), "av-digits"], out=tmp_path / "both", **common)
     assert {run["status"] for run in json.loads((out / "compare.json").read_text())["runs"]} == {"finished"}
-    with pytest.raises(UserError, match=f"^root: is for av-digits alone, not for {other}$"):
+    with pytest.raises(UserError, match=f"^root: is for av-digits only, not for {other}$"):
         altuna.compare([str(other)], out=tmp_path / "one", **common)
