@@ -77,9 +77,7 @@ def robustness(
     tested = []
     for run, label in zip(runs, labels, strict=True):
         predictor, config = Predictor(run), read_config(run)
-        manifest, samples, *_ = open_split(
-            predictor.description, config, data, split, root, store, reporter
-        )
+        manifest, samples, *_ = open_split(predictor.description, config, data, split, root, store, reporter)
         metrics = _metrics(predictor, manifest, samples, pattern, rates, masks)
         own = {"data": data or str(config["data"]), "label": label, "seed": config["seed"]}
         tested.append({"run": str(run), **own, **metrics})
