@@ -1,6 +1,6 @@
 """The command line without the seconds in which Python and torch start.
 
-``run`` calls it in this process. ``start`` gives it a process of its own, to be killed or interrupted: forked from a
+``run`` calls it in this process. ``Process`` gives it one of its own, to be killed or interrupted: forked from a
 server that has imported what trains. What the start itself does is tested with ``python -m altuna``.
 """
 
