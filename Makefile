@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-# A file's tests stay in one process, with the runs that they share.
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+# A file's tests stay in one process, with the runs that they share; slow files come first. The processes that
+# tests start compile the package once.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest \
+	--numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 .PHONY: demo test quick docs setup check format clean

@@ -1,7 +1,7 @@
 """The command line without the seconds in which Python and torch start.
 
-``run`` calls it in this process. ``Process`` gives it one of its own, to be killed or interrupted: forked from a
-server that has imported what trains. What the start itself does is tested with ``python -m altuna``.
+``run`` calls it in this process. ``Process`` gives it one of its own, to be killed or interrupted: forked
+from a server that has imported what trains. The start itself is tested with ``python -m altuna``.
 """
 
 import multiprocessing

@@ -19,6 +19,7 @@ def blocks(page, language):
     return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_quickstart_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     new, samples = blocks("quickstart.md", "csv")
@@ -67,6 +68,7 @@ def test_the_reference_has_every_public_name():
         assert re.search(rf"^(###|:::) (altuna\.(\w+\.)*)?{name}$", page, re.MULTILINE), name
 
 
+@pytest.mark.slow
 def test_the_site_is_built_and_fetches_nothing(tmp_path):
     """Formulas are drawn, and no page asks another machine for anything; links to read are another matter."""
     build = pytest.importorskip("mkdocs.commands.build")

@@ -2,7 +2,7 @@
 
 Each reader runs in a process of its own, so that a codec's crash is a failed test. To see one case again::
 
-    PYTHONPATH=tests python tests/data/test_fuzz.py READER SEED --case NUMBER
+    PYTHONPATH=tests python tests/data/readers/test_fuzz.py READER SEED --case NUMBER
 """
 
 import argparse
@@ -23,7 +23,7 @@ import altuna
 from altuna.data.readers import READERS, BadCellError
 from altuna.hardware import peak_memory
 
-SECONDS = 3.0  # for each reader
+SECONDS = 1.5  # for each reader
 HANG = 20  # seconds that no file may take
 MEMORY = 1 << 30  # bytes that may be resident
 TIFF = b"II*\0"  # libtiff prints on what is broken, and Pillow cannot tell it not to
@@ -112,6 +112,7 @@ def main(name, seed, seconds, case):
                 return
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_mutated_files(name, tmp_path):
     paths = str(Path(altuna.__file__).parents[1]), str(Path(__file__).parents[2])
