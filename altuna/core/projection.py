@@ -10,20 +10,22 @@ from torch import Tensor, nn
 
 
 class OrthogonalProjector(nn.Module):
-    r"""Recursive-least-squares projector onto directions that earlier features do not use.
+    r"""Project gradients onto the directions that earlier features do not use.
 
     Projecting a head gradient, ``grad @ P``, leaves the head's outputs for the mean features of
-    earlier turns nearly unchanged. Every turn removes its own mean feature :math:`r` from ``P``:
+    earlier turns nearly unchanged. Every turn removes its own mean feature :math:`r` from ``P``
+    by a step of recursive least squares:
 
     .. math:: q = P r / (\alpha + r^\top P r), \qquad P \leftarrow P - q\, (P r)^\top
 
     ``P`` starts as the identity, is symmetric, its eigenvalues lie in (0, 1] (up to the rounding
     of its dtype), and it is kept in float32 or better whatever the training precision.
 
-    The step is taken on a square root, :math:`P = S S^\top` (Potter, 1963): with :math:`f = S^\top r` and
-    :math:`t = \alpha + f^\top f` it is :math:`S \leftarrow S - S f f^\top / (t + \sqrt{\alpha t})`, the
-    same update. On ``P`` itself rounding turns eigenvalues negative, and large features blow those up.
-    An update and a projection take O(d^2); ``P`` itself, O(d^3), is made when it is looked at or saved.
+    What is stored and updated is a square root, the buffer ``root``, :math:`P = S S^\top` (Potter, 1963): with
+    :math:`f = S^\top r` and :math:`t = \alpha + f^\top f` the same step is
+    :math:`S \leftarrow S - S f f^\top / (t + \sqrt{\alpha t})`. On ``P`` itself rounding turns eigenvalues
+    negative, and large features make those grow without bound. An update and a projection take O(d^2);
+    ``P`` is computed when it is read or saved, in O(d^3).
 
     Source: MLA, arXiv 2311.10707, eq. 5-7, after orthogonal weights modification (Zeng et al., 2019,
     arXiv 1810.01256).
@@ -31,9 +33,18 @@ class OrthogonalProjector(nn.Module):
     Args:
         dim: Feature dimension d of the head.
         alpha: Regulariser, > 0; the smaller, the more of a mean feature one update removes.
+
+    Raises:
+        ValueError: ``dim`` is below 1 or ``alpha`` is not positive.
+
+    Example:
+        >>> import torch
+        >>> projector = OrthogonalProjector(3, alpha=0.1)
+        >>> projector.update(torch.tensor([[3.0, 0.0, 0.0], [1.0, 0.0, 0.0]]))
+        >>> projector.project(torch.ones(1, 3))  # what is left along the mean feature is small
+        tensor([[0.0244, 1.0000, 1.0000]])
     """
 
-    P: Tensor
     root: Tensor
 
     def __init__(self, dim: int, alpha: float = 0.1) -> None:
@@ -43,86 +54,80 @@ class OrthogonalProjector(nn.Module):
         if not alpha > 0:
             raise ValueError(f"alpha must be positive, got {alpha}")
         self.dim, self.alpha = dim, alpha
-        self.register_buffer("P", torch.eye(dim))
         self.register_buffer("root", torch.eye(dim))
-        # A reset, and up to two updates after it, are carried out when P is next needed: what the next reset
-        # undoes costs next to nothing. (Mean feature [dim] and alpha each.)
-        self._fresh, self._waiting = True, list[tuple[Tensor, float]]()
+        # A shortcut for a projector that is reset with every batch: the (q, r) of its updates since the last
+        # reset as long as there is at most one of them, None otherwise. With one, grad @ P = grad - (grad @ q) r^T.
+        self._since_reset: list[tuple[Tensor, Tensor]] | None = None
+
+    @property
+    @torch.no_grad()
+    def P(self) -> Tensor:
+        """The projector [dim, dim], symmetric."""
+        with torch.autocast(self.root.device.type, enabled=False):
+            return self.root @ self.root.T
 
     @torch.no_grad()
     def project(self, grad: Tensor) -> Tensor:
-        """Return ``grad @ P`` [C, dim] in the gradient's dtype, itself while P = I; ``P`` is untouched."""
+        """Return ``grad @ P`` [C, dim] in the gradient's dtype; right after a reset ``grad`` itself.
+
+        Raises:
+            ValueError: ``grad`` is not [C, dim].
+        """
         if grad.ndim != 2 or grad.shape[1] != self.dim:
             raise ValueError(f"grad must be [C, {self.dim}], got {list(grad.shape)}")
-        if self._fresh and not self._waiting:
+        if self._since_reset == []:
             return grad
+        wide = grad.to(self.root.dtype)
         with torch.autocast(grad.device.type, enabled=False):
-            if self._fresh and len(self._waiting) == 1:  # P = I - q r^T takes no matrix
-                r, alpha = self._waiting[0]
-                wide = grad.to(r.dtype)
-                wide = wide.addr(wide @ (r / (r @ r + alpha)), r, alpha=-1)
+            if self._since_reset is None:
+                projected = wide @ self.root @ self.root.T
             else:
-                root = self.settle()
-                wide = grad.to(root.dtype) @ root @ root.T
-        return wide.to(grad.dtype)
+                ((q, r),) = self._since_reset
+                projected = wide.addr(wide @ q, r, alpha=-1)
+        return projected.to(grad.dtype)
 
     @torch.no_grad()
     def update(self, features: Tensor) -> None:
-        """Take one recursive-least-squares step on the mean of ``features`` [N, dim]; none on N = 0."""
+        """Take one step of recursive least squares on the mean of ``features`` [N, dim]; none if N = 0.
+
+        Raises:
+            ValueError: ``features`` is not [N, dim].
+        """
         if features.ndim != 2 or features.shape[1] != self.dim:
             raise ValueError(f"features must be [N, {self.dim}], got {list(features.shape)}")
         if features.shape[0] == 0:
             return
-        if len(self._waiting) == 2:
-            self.settle()
-        root = self._buffers["root"]
-        assert root is not None
-        self._waiting.append((features.to(root.dtype).mean(dim=0), self.alpha))
-
-    def reset(self) -> None:
-        """Start afresh: ``P = I``."""
-        self._fresh = True
-        self._waiting.clear()
+        with torch.autocast(features.device.type, enabled=False):
+            r = features.to(self.root.dtype).mean(dim=0)
+            f = r @ self.root
+            total = f @ f + self.alpha
+            self._since_reset = [(r / total, r)] if self._since_reset == [] else None
+            self.root.addr_(self.root @ (f / (total + (self.alpha * total).sqrt())), f, alpha=-1)
 
     @torch.no_grad()
-    def settle(self) -> Tensor:
-        """Carry out what was put off; return the square root of P [dim, dim]."""
-        root = self._buffers["root"]
-        assert root is not None
-        if self._fresh:
-            nn.init.eye_(root)
-            self._fresh = False
-        with torch.autocast(root.device.type, enabled=False):
-            for r, alpha in self._waiting:
-                f = r @ root
-                total = f @ f + alpha
-                root.addr_(root @ (f / (total + (alpha * total).sqrt())), f, alpha=-1)
-        self._waiting.clear()
-        return root
+    def reset(self) -> None:
+        """Start afresh: set ``P`` to the identity."""
+        nn.init.eye_(self.root)
+        self._since_reset = []
 
-    def __getattr__(self, name: str) -> Any:  # how a module's buffers are found
-        value: Any = super().__getattr__(name)
-        if name in ("P", "root"):
-            root = self.settle()
-            if name == "P":
-                with torch.no_grad(), torch.autocast(root.device.type, enabled=False):
-                    value.copy_(root @ root.T)
-        return value
+    def drop_shortcut(self) -> None:
+        """Project by the stored root from now on, as a projector does that was saved and loaded."""
+        self._since_reset = None
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self.settle()
-        super()._load_from_state_dict(*args, **kwargs)
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[prefix + "P"] = self.P  # for readers of checkpoints; loading needs the root alone
 
-    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        _ = self.P
-        super()._save_to_state_dict(*args, **kwargs)
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        known = {name: value for name, value in state_dict.items() if name != prefix + "P"}
+        super()._load_from_state_dict(known, prefix, *args)
+        self.drop_shortcut()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        self.settle()
-
         # Half-precision training casts modules; P would lose its small eigenvalues.
         def keep_precision(tensor: Tensor) -> Tensor:
             new = fn(tensor)
             return tensor.to(new.device) if new.element_size() < 4 else new
 
+        self.drop_shortcut()  # its vectors are not moved
         return super()._apply(keep_precision, recurse)  # type: ignore[no-untyped-call, no-any-return]

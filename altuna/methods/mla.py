@@ -83,7 +83,7 @@ class MLA(Method):
         if self.reset == "batch" or (self.reset == "epoch" and self.clock.batch == 0):
             self.projector.reset()
         else:
-            self.projector.settle()  # as a checkpoint between batches does: it must change nothing
+            self.projector.drop_shortcut()  # as resuming between two batches does, to the same bits
         if self.alpha == "schedule":
             self.projector.alpha = 10 ** -(1 + self.clock.batch / self.clock.batches)
         turns = list(super().turns(batch))
