@@ -1,4 +1,4 @@
-"""Who is there to learn from: how many samples of each class have each modality."""
+"""Count how many training samples of each class have each modality."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 
 from altuna.data.dataset import MultimodalDataset
 
-LEAST_SHARE = 0.1  # of the samples that should have a modality
-MOST_CLASSES_NAMED = 5
+MIN_SHARE = 0.1  # of the samples: a modality that fewer have is reported
+MAX_CLASSES_NAMED = 5
 
 
 def learnt_from(dataset: MultimodalDataset, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the number of samples, ``n``, their ``classes`` by modality, and ``remarks`` on these."""
+    """Return the number of samples ``n``, their ``classes`` by modality, and ``remarks`` on rarities."""
     balance = class_balance(dataset, classes)
     return {"n": len(dataset), "classes": balance, "remarks": [*rarities(balance, len(dataset))]}
 
 
 def class_balance(dataset: MultimodalDataset, classes: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Return, by modality, how many samples of each class have it."""
+    """Return modality to class to the number of samples that have both."""
     counts = (np.bincount(dataset.labels[mine], minlength=len(classes)) for mine in dataset.present)
     return {
         name: dict(zip(classes, count.tolist(), strict=True))
@@ -29,12 +29,17 @@ def class_balance(dataset: MultimodalDataset, classes: Sequence[str]) -> dict[st
 
 
 def rarities(balance: Mapping[str, Mapping[str, int]], samples: int) -> Iterator[str]:
-    """Say which modalities are rare in training, and which classes they never show."""
+    """Yield a sentence for each modality that is rare in training, or that no sample of some class has.
+
+    Example:
+        >>> [*rarities({"sound": {"cat": 60, "owl": 0}}, samples=100)]
+        ["no training sample of class 'owl' has 'sound'"]
+    """
     for name, counts in balance.items():
         share = sum(counts.values()) / samples
-        if share < LEAST_SHARE:
-            yield f"only {share:.1%} of the training samples have {name!r} (under {LEAST_SHARE:.0%})"
+        if share < MIN_SHARE:
+            yield f"only {share:.1%} of the training samples have {name!r} (under {MIN_SHARE:.0%})"
         if unseen := [c for c, count in counts.items() if not count]:
-            more = f" and {len(unseen) - MOST_CLASSES_NAMED} more" * (len(unseen) > MOST_CLASSES_NAMED)
-            named = ", ".join(map(repr, unseen[:MOST_CLASSES_NAMED]))
+            more = f" and {len(unseen) - MAX_CLASSES_NAMED} more" * (len(unseen) > MAX_CLASSES_NAMED)
+            named = ", ".join(map(repr, unseen[:MAX_CLASSES_NAMED]))
             yield f"no training sample of class {named}{more} has {name!r}"

@@ -1,4 +1,4 @@
-"""From prepared stores to batches."""
+"""Data sets over prepared stores, and loaders of their batches."""
 
 from __future__ import annotations
 
@@ -17,12 +17,19 @@ from altuna.data.store.arrays import StoredArray
 
 
 class MultimodalDataset(Dataset[Batch]):
-    """Samples of one split; indexed by a list of positions, it gives their batch.
+    """The samples of one split; indexed by a list of positions, it returns their batch.
 
     Args:
         arrays: Modality name to its prepared cells [n_m, ...].
-        position: Modality name to [N] int64, each sample's place in the array; -1 where missing.
-        labels: [N] class numbers, -1 where unknown.
+        position: Modality name to [N] int64, the place of each sample's cell in the array; -1 if missing.
+        labels: [N] class numbers, -1 if unknown.
+
+    Example:
+        >>> cells = {"sound": np.ones((2, 3), np.float32)}
+        >>> dataset = MultimodalDataset(cells, {"sound": np.array([0, -1, 1])}, np.array([0, 1, 1]))
+        >>> batch = dataset[[1, 2]]
+        >>> batch.rows["sound"].tolist(), batch.labels.tolist()
+        ([1], [1, 1])
     """
 
     def __init__(
@@ -57,18 +64,18 @@ class MultimodalDataset(Dataset[Batch]):
         return Share(torch.from_numpy(array.take(mine, 0)), torch.from_numpy(places), len(cells))
 
     def shared(self, rank: int, processes: int) -> MultimodalDataset:
-        """Return the same samples, whose batches have a process's share of the cells."""
+        """Return the same samples, with batches that have one process's share of the cells."""
         shared = copy.copy(self)
         shared.rank, shared.processes = rank, processes
         return shared
 
     @property
     def present(self) -> NDArray[np.bool_]:
-        """[M, N] bool: which modalities each sample has."""
+        """Return which modalities each sample has, [M, N] bool."""
         return np.stack([position >= 0 for position in self.position.values()])
 
     def masked(self, present: NDArray[np.bool_]) -> MultimodalDataset:
-        """Return the samples with only the modalities of ``present`` [M, N]; those left with none go."""
+        """Return the samples with only the modalities in ``present`` [M, N]; others are dropped."""
         present = present & self.present
         keep = present.any(axis=0)
         position = {
@@ -79,9 +86,9 @@ class MultimodalDataset(Dataset[Batch]):
 
 
 class BatchSampler(Sampler[NDArray[np.int64]]):
-    """Batches of positions; their order depends on the seed and the epoch alone.
+    """Batches of positions, in an order that depends on the seed and the epoch only.
 
-    The next epoch begins with batch ``start``, those after it with the first.
+    The next epoch starts at batch ``start``, later ones at the first.
     """
 
     def __init__(self, size: int, batch_size: int, shuffle_seed: int | None = None) -> None:
@@ -118,7 +125,15 @@ def loader(
     workers: int = 0,
     device: torch.device | None = None,
 ) -> Loader:
-    """Return a loader of whole batches for a device: one gather a modality, no Python per sample."""
+    """Return a loader of batches: each is gathered at once, without Python code per sample.
+
+    Args:
+        dataset: The samples.
+        batch_size: Samples per batch.
+        shuffle_seed: Random seed of the order; the samples' own order if None.
+        workers: Worker processes; 0 loads in this process.
+        device: Where the batches are used: for a GPU they are put into page-locked memory.
+    """
     return Loader(
         dataset,
         sampler=BatchSampler(len(dataset), batch_size, shuffle_seed),

@@ -1,4 +1,4 @@
-"""Fit readers to the training cells of a table."""
+"""Choose the readers of a table's modalities, and their settings by the training cells."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from altuna.data.table.manifest import Manifest
 from altuna.errors import UserError
 from altuna.options import check_options
 
-# Called with a modality and its type; gives its reader's class, and options for what is not stated.
+# From the name and the type of a modality to the class of its reader, and defaults of its options.
 Choose = Callable[[str, str], tuple[type[Reader], Mapping[str, Any]]]
 
 
@@ -24,10 +24,16 @@ def fit_readers(
     settings: Mapping[str, Mapping[str, Any]],
     choose: Choose = lambda name, kind: (READERS[kind], {}),
 ) -> dict[str, Reader]:
-    """Choose each modality's reader by the settings stated and the train rows' cells.
+    """Return the reader of each modality: options that are not set are chosen by the training cells.
+
+    Args:
+        manifest: The samples.
+        train: Numbers of the train rows.
+        settings: Modality to options of its reader.
+        choose: Chooses the class of a reader; by the modality's type if not given.
 
     Raises:
-        UserError: An unknown setting, or a modality that no train row has.
+        UserError: An unknown option, or a modality that no train row has.
     """
     readers = {}
     for name, modality in manifest.modalities.items():
@@ -39,14 +45,14 @@ def fit_readers(
         if not len(rows):
             raise UserError(f"{manifest.path}, column {cells.column!r}: no train row has {name!r}")
         try:
-            readers[name] = kind.fit(_At(cells, rows), **{**wanted, **stated})
+            readers[name] = kind.fit(_CellsOfRows(cells, rows), **{**wanted, **stated})
         except UserError as error:
             raise UserError(f"readers.{name}: {error}") from None
     return readers
 
 
-class _At(Sequence[Any]):
-    """The cells at some rows, made on access."""
+class _CellsOfRows(Sequence[Any]):
+    """The cells of some rows, converted when they are accessed."""
 
     def __init__(self, cells: Cells, rows: NDArray[np.int64]) -> None:
         self._cells, self._rows = cells, rows

@@ -1,4 +1,4 @@
-"""From a manifest to the data sets of each split, by way of readers and stores."""
+"""Make the data set of a split from a manifest and the stores of its modalities."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from altuna.reporting import SILENT, Reporter
 
 @dataclass(frozen=True)
 class Samples:
-    """A data set and the manifest rows [N] that its samples come from."""
+    """A data set, and the manifest rows [N] of its samples."""
 
     dataset: MultimodalDataset
     rows: NDArray[np.int64]
@@ -34,26 +34,26 @@ def prepare_stores(
     folder: Path,
     reporter: Reporter = SILENT,
 ) -> dict[str, Store]:
-    """Open or build every modality's store."""
+    """Open the store of each modality, after decoding what is new; see ``prepare_store``."""
     return {name: prepare_store(manifest, name, reader, folder, reporter) for name, reader in readers.items()}
 
 
 def problems_of(stores: Mapping[str, Store], manifest: Manifest) -> list[Problem]:
-    """Return what there is to say about cells, and the rows that are left with none, by row."""
+    """Return the problems with cells, and with rows that have no cell left, in the order of rows."""
     problems = [problem for store in stores.values() for problem in store.problems]
     several = len(stores) > 1
     for row in sorted({problem.row - 1 for problem in problems if problem.row and several}):
         if all(store.position[row] < 0 for store in stores.values()):
-            reason = "nothing of this row could be read: it is left out"
+            reason = "no cell of this row could be read: it is left out"
             problems.append(Problem(row + 1, manifest.ids[row].as_py(), "", "", reason))
     return sorted(problems, key=lambda problem: (problem.row, problem.column == ""))
 
 
 def unread(rows: NDArray[np.int64], stores: Mapping[str, Store]) -> dict[str, list[Problem]]:
-    """Return the cells of some manifest rows that cannot be read, by the modalities that have such."""
-    mine = {*(rows + 1).tolist()}
+    """Return, by modality, the problems with cells of some manifest rows that cannot be read."""
+    wanted = {*(rows + 1).tolist()}
     found = {
-        name: [problem for problem in store.problems if problem.kind != "note" and problem.row in mine]
+        name: [problem for problem in store.problems if problem.kind != "note" and problem.row in wanted]
         for name, store in stores.items()
     }
     return {name: problems for name, problems in found.items() if problems}
@@ -75,6 +75,11 @@ def samples_at(rows: NDArray[np.int64], stores: Mapping[str, Store], labels: NDA
 
 
 def class_numbers(labels: pa.Array, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return the class number of every label, -1 for an empty or unknown one."""
+    """Return the class number of each label; -1 for an empty or unknown one.
+
+    Example:
+        >>> class_numbers(pa.array(["owl", "cat", None, "dog"]), ("cat", "owl")).tolist()
+        [1, 0, -1, -1]
+    """
     numbers = pc.index_in(labels, pa.array(classes, pa.string())).fill_null(-1)
     return np.asarray(numbers, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Training rows straight from Parquet shards, here or in object storage, without a store."""
+"""Stream training rows from Parquet shards, on the disk or in object storage, without a store."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from altuna.data.table.reading import plain
 from altuna.errors import UserError
 from altuna.options import nearest
 
-READ = 512  # rows read from a shard at once
-MOST_PROBLEMS = 1000  # that are kept
-OPENERS = 16  # footers read at once
+READ_ROWS = 512  # read from a shard at once
+MAX_PROBLEMS = 1000  # that are kept
+OPENERS = 16  # threads that read footers
 _ROW = "altuna_row"
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A Parquet file of training rows: where it is, and which of all rows its first one is."""
+    """A Parquet file of training rows; ``first`` is the number of its first row among those of all shards."""
 
     system: fsspec.AbstractFileSystem
     path: str
@@ -49,15 +49,15 @@ class Shard:
 
     @property
     def url(self) -> str:
-        """What it is called; a local file by its path."""
+        """Return its URL, or the path of a local file."""
         return str(self.system.unstrip_protocol(self.path)).removeprefix("file://")
 
     @contextmanager
     def opened(self) -> Iterator[pyarrow.parquet.ParquetFile]:
-        """Open it.
+        """Open the file.
 
         Raises:
-            UserError: It cannot be read; each file system has errors of its own.
+            UserError: It cannot be read, for whatever reason: each file system has its own exceptions.
         """
         try:
             with self.system.open(self.path, "rb") as source:
@@ -68,31 +68,31 @@ class Shard:
             raise UserError(f"stream: {self.url}: cannot be read: {_reason(error)}") from error
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """Read it from beginning to end, ``READ`` rows at once; raises as ``opened`` does."""
+        """Read the file from start to end, ``READ_ROWS`` rows at a time; raises as ``opened``."""
         with self.opened() as file:
-            yield from file.iter_batches(READ, columns=columns)
+            yield from file.iter_batches(READ_ROWS, columns=columns)
 
 
 def find_shards(pattern: str, columns: Mapping[str, bool]) -> list[Shard]:
-    """Return the shards that a pattern matches, in the order of their names, having read their footers.
+    """Return the shards that match a pattern, in the order of their names, after reading their footers.
 
     Args:
-        pattern: A path or URL of ``fsspec``, maybe with wildcards, or a folder.
-        columns: What they must have, and whether it must be numbers.
+        pattern: A path or URL for ``fsspec``, which may have wildcards, or a folder.
+        columns: The columns that all shards must have, and whether they must be numeric.
 
     Raises:
-        UserError: There is none, one cannot be read or has other columns, or a package is missing.
+        UserError: No shard matches, one cannot be read or lacks a column, or a package is missing.
     """
     try:
         system, path = fsspec.core.url_to_fs(pattern)
         found = sorted(system.glob(f"{path}/*.parquet" if system.isdir(path) else path))
-    except Exception as error:  # no such protocol, its package is not installed, no access: each has its own
+    except Exception as error:  # no such protocol, a missing package, no access: each raises its own
         raise UserError(f"stream: {pattern}: {_reason(error)}") from None
     if not found:
         raise UserError(f"stream: {pattern}: no shard matches")
 
     def checked(path: str) -> Shard:
-        # By a file system of the thread's own: not all of them can be shared.
+        # Each thread opens its own file system: not all of them can be shared between threads.
         shard = Shard(fsspec.core.url_to_fs(pattern)[0], path)
         with shard.opened() as file:
             schema, rows = file.schema_arrow, int(file.metadata.num_rows)
@@ -113,35 +113,35 @@ def find_shards(pattern: str, columns: Mapping[str, bool]) -> list[Shard]:
 
 
 class Decoded(NamedTuple):
-    """What this process decoded of a modality's cells in a batch."""
+    """The cells of a modality in a batch that this process decoded."""
 
-    values: NDArray[Any]  # those that could be read [n, ...]
-    read: NDArray[np.int64]  # their places in the batch [n]
-    unread: NDArray[np.int64]  # the places of those that could not
-    filled: NDArray[np.int64]  # the places of all cells, of whatever process
+    values: NDArray[Any]  # of the cells that could be read [n, ...]
+    read: NDArray[np.int64]  # places of these cells in the batch [n]
+    unread: NDArray[np.int64]  # places of the cells that could not be read
+    filled: NDArray[np.int64]  # places of all cells of the modality, of all processes
 
 
 class Stream:
-    """The batches of an epoch, read by a thread and decoded by others while those before are trained on.
+    """The batches of an epoch: read by one thread and decoded by others, ahead of the training.
 
-    Shards come in an order drawn for the epoch, and rows through a buffer: whenever ``buffer`` rows are in
-    it they are shuffled and half of them leave. The order depends on the seed and the epoch alone, not on
-    ``workers``. At no time are more than about four times ``buffer`` rows in memory, and the batches ahead.
-    A row of which nothing can be read is not in its batch, which may be left without any. Of several
-    processes each reads all rows and decodes a share of the cells.
+    The shards are read in a random order, and their rows are shuffled in a buffer: whenever it holds
+    ``buffer`` rows, they are shuffled and half of them leave it. The order depends on the seed and the epoch
+    only, not on ``workers``. At most about four times ``buffer`` rows are in memory, besides the batches that
+    are ready. A row without any cell that can be read is left out of its batch, which may become empty. With
+    several processes, each reads all rows and decodes its share of the cells.
 
-    The next epoch begins with batch ``start``, those after it with the first.
+    The next epoch starts at batch ``start``, later ones at the first.
 
     Args:
-        pattern: Of the shards.
-        manifest: The samples that the model is fitted to: what the columns are. Paths in the shards are
-            relative to it.
+        pattern: Path or URL of the shards; see ``find_shards``.
+        manifest: The table that the readers were fitted to; it tells what the columns are. Paths in the
+            shards are relative to it.
         readers: Modality to its reader.
         classes: Class names.
-        batch_size: Rows a batch.
-        seed: Of the order.
-        buffer: Rows that are shuffled among each other.
-        strict: A cell that cannot be read is an error.
+        batch_size: Rows per batch.
+        seed: Random seed of the order.
+        buffer: Size of the shuffle buffer, in rows.
+        strict: Raise an error for a cell that cannot be read.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class Stream:
         modal = [column for m in manifest.modalities.values() for column in m.columns]
         kinds = {c: manifest.table.schema.field(c).type for c in dict.fromkeys([self.label, *modal])}
         self.columns = [*kinds]
-        # What is text in the manifest is text here.
+        # Columns that are text in the manifest are read as text.
         self.text = [c for c, kind in kinds.items() if not is_number(kind)]
         self.numeric = [c for c, kind in kinds.items() if is_number(kind) and c != self.label]
         self.shards = find_shards(pattern, {c: c in self.numeric for c in kinds})
@@ -171,7 +171,7 @@ class Stream:
         self.readers, self.classes = readers, classes
         self.batch_size, self.seed, self.buffer = batch_size, seed, max(buffer, batch_size)
         self.strict = strict
-        self.workers, self.pinned = 1, False  # how batches are made: decoded at once, page-locked for a GPU
+        self.workers, self.pinned = 1, False  # decoding threads; whether batches are page-locked, for a GPU
         self.epoch, self.start = 0, 0
         self.rank, self.processes = rank(), processes()
         self.problems: dict[tuple[int, str], Problem] = {}
@@ -194,7 +194,7 @@ class Stream:
         try:
             first, self.start = self.start, 0
             tables = islice(self._tables(), first, None)
-            # As many batches as leave the buffer at once: it is filled again while they are trained on.
+            # All batches that leave the buffer at once: it is filled again while they are used.
             depth = max(1, self.buffer // 2 // self.batch_size)
             ahead = deque(reader.submit(next, tables, None) for _ in range(depth))
             while (table := ahead.popleft().result()) is not None:
@@ -209,7 +209,7 @@ class Stream:
                 threads.shutdown(wait=False, cancel_futures=True)
 
     def _tables(self) -> Iterator[pa.Table]:
-        """Yield the rows of each batch, with their numbers among all rows."""
+        """Yield the rows of each batch, with their numbers among the rows of all shards."""
         random = np.random.default_rng([self.seed, self.epoch])
         pool: list[pa.Table] = []
         held = 0
@@ -222,7 +222,7 @@ class Stream:
                     going, *pool = _drawn(pool, random, leaving)
                     held -= leaving
                     yield from _split(going, self.batch_size)
-                    del going  # all of it would stay while the buffer fills again
+                    del going  # or all of it would stay in memory while the buffer is filled again
         if held:
             (going,) = _drawn(pool, random, held)
             yield from _split(going, self.batch_size)
@@ -237,7 +237,7 @@ class Stream:
             first += len(table)
 
     def _decoded(self, table: pa.Table) -> tuple[Batch, dict[str, Decoded]]:
-        """Return a batch that has no cells yet, and the cells of this process."""
+        """Return a batch without cells, and the cells that this process decoded."""
         indices = table[_ROW].to_numpy()
         labels = table[self.label].cast(pa.string()).combine_chunks()
         numbers = class_numbers(labels, self.classes)
@@ -262,11 +262,11 @@ class Stream:
 
     def _read(self, cells: Cells, reader: Reader, indices: NDArray[np.int64]) -> Decoded:
         filled = np.flatnonzero(cells.filled)
-        mine = filled[self.rank :: self.processes]
+        own = filled[self.rank :: self.processes]
         if cells.numbers is not None:
-            return Decoded(cells.numbers[mine], mine, mine[:0], filled)
-        arrays, read = [], np.ones(len(mine), bool)
-        for i, place in enumerate(mine.tolist()):
+            return Decoded(cells.numbers[own], own, own[:0], filled)
+        arrays, read = [], np.ones(len(own), bool)
+        for i, place in enumerate(own.tolist()):
             array, remark = read_cell(reader, cells[place])
             if array is None:
                 assert remark is not None
@@ -277,20 +277,20 @@ class Stream:
             else:
                 arrays.append(array)
         values = np.stack(arrays) if arrays else np.empty((0, *reader.shape), reader.dtype)
-        return Decoded(values, mine[read], mine[~read], filled)
+        return Decoded(values, own[read], own[~read], filled)
 
     def _note(self, index: int, column: str, reason: str) -> None:
-        if len(self.problems) < MOST_PROBLEMS:
+        if len(self.problems) < MAX_PROBLEMS:
             shard, row = self._place(index)
             self.problems[index, column] = Problem(row, "", column, shard.url, reason)
 
     def all_problems(self) -> list[Problem]:
-        """Return what could not be read in any process, in the order of the rows."""
+        """Return the cells that could not be read in any process, in the order of the rows."""
         found = {place: problem for mine in everyone(self.problems) for place, problem in mine.items()}
         return [found[place] for place in sorted(found)]
 
     def _place(self, index: int) -> tuple[Shard, int]:
-        """Return the shard of a row and its number there, from 1."""
+        """Return the shard of a row, and the number of the row in it, from 1."""
         starts = [shard.first for shard in self.shards]
         shard = self.shards[int(np.searchsorted(starts, index, side="right")) - 1]
         return shard, index - shard.first + 1
@@ -301,12 +301,12 @@ class Stream:
 
 
 def _reason(error: Exception) -> str:
-    """Return what an error says in a line; some, as of time run out, say nothing."""
+    """Return the message of an error on one line, or its type if it has none (as some timeouts)."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def _complete(empty: Batch, cells: Mapping[str, Decoded]) -> Batch:
-    """Return a batch with the cells that its processes could read, of the rows that have one at least."""
+    """Return a batch with the cells that could be read, without the rows that have none."""
     unread = everyone({name: decoded.unread for name, decoded in cells.items()})
     inputs: dict[str, Input] = {}
     rows = {}
@@ -317,7 +317,7 @@ def _complete(empty: Batch, cells: Mapping[str, Decoded]) -> Batch:
             values, rows[name] = torch.from_numpy(decoded.values), torch.from_numpy(places)
             inputs[name] = values
             if len(unread) > 1:
-                # One that has no cell encodes an empty one, which then counts for nothing.
+                # A process without a cell encodes an empty one, which is not used.
                 encodable = values if len(values) else values.new_zeros(1, *values.shape[1:])
                 mine = torch.from_numpy(np.searchsorted(places, decoded.read))
                 inputs[name] = Share(encodable, mine, len(places))
@@ -327,10 +327,10 @@ def _complete(empty: Batch, cells: Mapping[str, Decoded]) -> Batch:
 
 
 def _drawn(parts: list[pa.Table], random: np.random.Generator, number: int) -> list[pa.Table]:
-    """Draw so many rows of a buffer; return them and, if there are any, the others, and empty the buffer.
+    """Draw ``number`` rows of a buffer; return them and, if there are any, the others; empty the buffer.
 
-    Each is a copy: a slice would keep all of them in memory. They are joined first: to take rows from parts,
-    Arrow joins them every time.
+    Both are copies: a slice would keep all rows in memory. The parts are joined first: otherwise Arrow would
+    join them each time that rows are taken.
     """
     whole = pa.concat_tables(parts, promote_options="permissive").combine_chunks()
     parts.clear()
@@ -339,7 +339,7 @@ def _drawn(parts: list[pa.Table], random: np.random.Generator, number: int) -> l
 
 
 def _large(table: pa.Table) -> pa.Table:
-    """Return a table whose columns may hold more than 2 GiB, as a buffer of pictures does."""
+    """Return a table with 64-bit offsets: its columns may have more than 2 GiB, as a buffer of images has."""
 
     def large(kind: pa.DataType) -> pa.DataType:
         if pa.types.is_struct(kind):

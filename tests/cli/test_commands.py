@@ -516,7 +516,7 @@ PROBLEMS = [
     ("3", "audio", "or not a sound"),
     ("7", "image", "no such file"),
     ("7", "audio", "truncated"),
-    ("7", "", "nothing of this row could be read"),
+    ("7", "", "no cell of this row could be read"),
 ]
 
 

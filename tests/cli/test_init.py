@@ -159,7 +159,7 @@ def test_cache_is_what_fit_prepares(table, tmp_path):
         ({"encoders": {"photo": "hf:"}}, "write hf:FOLDER or hf:HUB_ID"),
         ({"encoders": {"acc": "hf:x"}}, "takes image, video, text, audio, not vector"),
         ({"encoders": {"phot": "vit"}}, "no modality 'phot'; did you mean 'photo'"),
-        ({"readers": {"acc": {"size": 7}}}, "readers.acc: size 7 is stated, but 2 columns are there"),
+        ({"readers": {"acc": {"size": 7}}}, "readers.acc: size is 7, but there are 2 columns"),
         ({"readers": {"photo": {"size": 0}}}, "readers.photo: size must be more than 0"),
         ({"fixed_weights": {"photo": "a"}}, "fixed_weights.photo must be a number"),
         ({"modalities": {}}, "modalities is empty"),

@@ -230,7 +230,7 @@ def test_side_by_side(runs, tmp_path, capsys):
         (["--rates=0.9"], "missing rate 0.9: must be between 0 and"),
         (["--pattern=only:z"], "no modality 'z'"),
         (["--pattern=onyl:a"], "no 'onyl:a'"),
-        (["--pattern=group", "--rates=0.2"], "needs a column of groups"),
+        (["--pattern=group", "--rates=0.2"], "needs a column 'group'"),
         (["--masks=0"], "masks must be at least 1, got 0"),
         (["--split=tset"], "unknown split 'tset'; did you mean 'test'?"),
     ],

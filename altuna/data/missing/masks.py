@@ -1,4 +1,4 @@
-"""Cells of a manifest that a training does without, and the file that says which."""
+"""Mask cells of a manifest, as if they were missing, and the file that tells which cells are kept."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from altuna.errors import UserError
 from altuna.files import atomic_write
 from altuna.options import nearest
 
-DATA = b"altuna.data"  # key of the digest of the samples that a mask is of
+DATA = b"altuna.data"  # key of the digest of a mask's samples, in the metadata of its file
 
 
 @dataclass(frozen=True)
 class Missing:
-    """What to take away of a split: a pattern and its rate, or a file of the cells that stay."""
+    """Which cells of a split to mask: a pattern with its rate, or a file that tells which cells to keep."""
 
     rate: float | None = None
     pattern: str = "random"
@@ -39,13 +39,13 @@ class Missing:
 def masked(
     manifest: Manifest, rows: Mapping[str, Rows], missing: Mapping[str, Missing], seed: int
 ) -> Manifest:
-    """Return the manifest without the cells that splits are to do without.
+    """Return the manifest with some cells of its splits masked.
 
     Args:
-        manifest: The samples; their own gaps stay.
+        manifest: The samples; cells that are missing already stay missing.
         rows: Split to its rows.
-        missing: Split to what to take away of it.
-        seed: Of the draws.
+        missing: Split to what to mask.
+        seed: Random seed of the masks.
 
     Raises:
         UserError: See ``pattern_mask`` and ``read_mask``; or no train row is left with a modality.
@@ -64,31 +64,31 @@ def masked(
             except UserError as error:
                 raise UserError(f"{manifest.path}, {split} split: {error}") from None
             if not kept.any():
-                raise UserError(f"{manifest.path}: with these cells missing no {split} row is left")
+                raise UserError(f"{manifest.path}: with these cells masked, no {split} row is left")
             stays[:, mine] = kept
     for name, before, after in zip(names, filled, stays, strict=True):
         if before[rows["train"]].any() and not after[rows["train"]].any():
-            raise UserError(f"{manifest.path}: with these cells missing no train row has a {name!r}")
+            raise UserError(f"{manifest.path}: with these cells masked, no train row has a {name!r}")
     return manifest.keeping(dict(zip(names, stays, strict=True)))
 
 
 def staying(
     what: Missing, manifest: Manifest, rows: Rows, present: Mask, labels: Rows, seed: int | list[int]
 ) -> Mask:
-    """Return which cells [M, n] of some manifest rows [n] stay, of those present [M, n].
+    """Return which of the cells present [M, n] of some manifest rows [n] are kept, [M, n] bool.
 
     ``labels`` [n] are the model's class numbers.
     """
     if what.file:
         return present & read_mask(what.file, manifest, rows)
     if what.pattern == "group" and manifest.groups.null_count == len(manifest):
-        raise UserError(f"{manifest.path}: the missing pattern 'group' needs a column of groups")
+        raise UserError(f"{manifest.path}: the missing pattern 'group' needs a column 'group'")
     names = [*manifest.modalities]
     return pattern_mask(what.pattern, what.rate, present, names, labels, group_codes(manifest)[rows], seed)
 
 
 def write_mask(path: Path, manifest: Manifest) -> None:
-    """Write which cells a masked manifest keeps: ``id``, ``label``, a column of true and false a modality."""
+    """Write which cells a masked manifest keeps: ``id``, ``label``, and a Boolean column per modality."""
     names = ["id", "label", *manifest.kept]
     table = pa.table([manifest.ids, manifest.labels, *map(pa.array, manifest.kept.values())], names)
     with atomic_write(path) as unfinished:
@@ -96,39 +96,39 @@ def write_mask(path: Path, manifest: Manifest) -> None:
 
 
 def _digest(manifest: Manifest) -> bytes:
-    """Identify a manifest's samples by their ids and labels."""
-    said = sha256()
+    """Return a digest of the ids and labels of a manifest's samples."""
+    digest = sha256()
     for column in (manifest.ids, manifest.labels):
-        said.update("\0".join(f"{value}" for value in column.to_pylist()).encode() + b"\1")
-    return said.hexdigest().encode()
+        digest.update("\0".join(f"{value}" for value in column.to_pylist()).encode() + b"\1")
+    return digest.hexdigest().encode()
 
 
 def read_mask(path: Path, manifest: Manifest, rows: Rows) -> Mask:
-    """Return which cells [M, n] of a manifest's rows [n] stay, by the file that ``write_mask`` made.
+    """Return which cells of a manifest's rows [n] are kept, [M, n] bool, by a file of ``write_mask``.
 
     Raises:
-        UserError: Not such a file, or one of other data.
+        UserError: It is not such a file, or one for other data.
     """
     if path.is_dir():
-        raise UserError(f"{path}: is a folder, not a file of missing cells, as present.parquet of a run")
+        raise UserError(f"{path}: is a folder, not a mask file such as the present.parquet of a run")
     try:
         table = pyarrow.parquet.read_table(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, pa.ArrowException) as error:
-        if isinstance(error, OSError) and error.errno:  # it may not be opened
+        if isinstance(error, OSError) and error.errno:  # no permission, for example
             raise UserError(f"{path}: cannot be read: {os.strerror(error.errno)}") from None
-        raise UserError(f"{path}: not a Parquet file of missing cells, as present.parquet of a run") from None
+        raise UserError(f"{path}: not a mask file (Parquet) such as the present.parquet of a run") from None
     stated = (table.schema.metadata or {}).get(DATA)
     if stated and stated != _digest(manifest) and "id" not in manifest.columns:
-        raise UserError(f"{path}: of other data than {manifest.path}")
+        raise UserError(f"{path}: a mask of other data than {manifest.path}")
     for name in ("id", *manifest.modalities):
         if name not in table.column_names:
             known = nearest(name, table.column_names)
-            raise UserError(f"{path}: of other data: it has no column {name!r}{known}")
+            raise UserError(f"{path}: a mask of other data: it has no column {name!r}{known}")
         kind = table[name].type
         if name != "id" and not pa.types.is_boolean(kind):
-            raise UserError(f"{path}: not a file of missing cells: column {name!r} holds {kind}")
+            raise UserError(f"{path}: not a mask file: column {name!r} has type {kind}")
         if table[name].null_count:
             row = pc.index(table[name].is_null(), True).as_py() + 1
             raise UserError(f"{path}, row {row}: {name!r} is empty, neither true nor false")
@@ -136,19 +136,21 @@ def read_mask(path: Path, manifest: Manifest, rows: Rows) -> Mask:
     place = pc.index_in(ids, table["id"].cast(pa.string()).combine_chunks())
     if place.null_count:
         row = int(rows[np.flatnonzero(place.is_null())[0]])
-        raise UserError(f"{path}: of other data: it lacks {manifest.where(row, 'id')}")
+        raise UserError(f"{path}: a mask of other data: it lacks {manifest.where(row, 'id')}")
     chosen = table.take(place)
     if "label" in table.column_names:
         other = pc.not_equal(chosen["label"].cast(pa.string()), manifest.labels.take(pa.array(rows)))
         if pc.any(other).as_py():
             row = int(rows[np.flatnonzero(pc.fill_null(other, False))[0]])
-            raise UserError(f"{path}: of other data: its label is not that of {manifest.where(row, 'label')}")
+            raise UserError(
+                f"{path}: a mask of other data: its label is not that of {manifest.where(row, 'label')}"
+            )
     return np.stack([np.asarray(chosen[name]) for name in manifest.modalities])
 
 
 def check_mask(mask: str | Path | None, rate: float | None, pattern: str) -> None:
-    """Raise UserError if there is more than one thing that says which cells are to be done without."""
+    """Raise UserError if both a mask file and a missing rate or pattern are given."""
     if mask is not None and (rate is not None or pattern != "random"):
         raise UserError(
-            "missing_mask says already which cells stay: give no missing rate or pattern beside it"
+            "missing_mask already says which cells to keep: give no missing rate or pattern with it"
         )

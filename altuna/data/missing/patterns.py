@@ -1,4 +1,4 @@
-"""Which cells to take away, to study missing modalities."""
+"""Patterns of missing modalities: which cells to mask at random."""
 
 from __future__ import annotations
 
@@ -21,30 +21,40 @@ Seed = int | Sequence[int]
 
 
 def highest_rate(present: Mask) -> float:
-    """Return the share of the cells of [M, N] bool that can go while every sample keeps one."""
+    """Return the largest fraction of the cells of [M, N] bool to mask such that each sample keeps one.
+
+    Example:
+        >>> highest_rate(np.ones((2, 5), bool))
+        0.5
+    """
     return float(1 - present.shape[1] / max(1, present.sum()))
 
 
 def missing_mask(present: Mask, rate: float, seed: Seed = 0, first: Mask | None = None) -> Mask:
-    """Return [M, N] bool, True where a cell stays (CPM-Nets: Zhang et al., NeurIPS 2019).
+    """Return which cells are kept, [M, N] bool, with a random mask (CPM-Nets: Zhang et al., NeurIPS 2019).
 
-    Every sample keeps one of its modalities, drawn uniformly; of the other cells as many are kept at random
-    as make the share taken away of all cells ``rate`` (exact to one cell). Same seed, same mask.
+    Each sample keeps one of its modalities, drawn uniformly. Other cells are masked at random such that
+    ``rate`` of all cells is masked (exact to one cell). The same seed gives the same mask.
 
     Args:
-        present: [M, N] bool, the cells that are there; every sample has one.
-        rate: Share of these cells to take away, in [0, 1 - N / cells]: 1 - 1/M where none is missing.
-        seed: Of the draws.
-        first: [M, N] bool, cells that go before all others, and that samples keep only if they have no other.
+        present: [M, N] bool, the cells that are present; each sample has at least one.
+        rate: Fraction of these cells to mask, from 0 to 1 - N / cells (1 - 1/M if none was missing).
+        seed: Random seed.
+        first: [M, N] bool, cells to mask before all others; a sample keeps one only if it has no other.
 
     Raises:
         UserError: The rate is outside its range.
+
+    Example:
+        >>> kept = missing_mask(np.ones((2, 10), bool), rate=0.3)
+        >>> int(kept.sum()), bool(kept.any(axis=0).all())
+        (14, True)
     """
     samples, cells, highest = present.shape[1], int(present.sum()), highest_rate(present)
     if not 0 <= rate <= highest + 1e-9:
         raise UserError(
             f"missing rate {rate}: must be between 0 and {floor(1000 * highest + 1e-6) / 1000}, "
-            "where every sample is left with one modality (1 - 1/M if none was missing before)"
+            "which leaves each sample with one modality (1 - 1/M if none was missing before)"
         )
     rng = np.random.default_rng(seed)
     late = np.zeros_like(present) if first is None else ~first
@@ -66,26 +76,31 @@ def pattern_mask(
     groups: Codes,
     seed: Seed = 0,
 ) -> Mask:
-    """Return [M, N] bool, True where a cell stays, by a named pattern.
+    """Return which cells are kept, [M, N] bool, with a named pattern.
 
-    - ``random``: ``missing_mask``;
-    - ``group``: the same for whole groups, as when a device lacks a sensor: ``rate`` is of (group, modality)
-      cells, and a sample keeps what it has rather than nothing;
-    - ``label``: the same, but of class c modality ``c mod M`` goes first, so that absence tells the class;
-    - ``only:NAME``, ``never:NAME``: a share ``rate`` of the samples (all when None) has only this modality,
-      or never. A sample that is left with nothing has no cell that stays.
+    - ``random``: ``missing_mask``.
+    - ``group``: ``missing_mask`` of whole groups, as when a device lacks a sensor. ``rate`` is a fraction of
+      (group, modality) cells; a sample that would be left with nothing keeps what it has.
+    - ``label``: ``missing_mask``, but class c loses modality ``c mod M`` first: absence reveals the class.
+    - ``only:NAME``, ``never:NAME``: a fraction ``rate`` of the samples (all if None) has this modality only,
+      or lacks it. A sample may be left with no cell.
 
     Args:
         pattern: One of these.
-        rate: Share to take away, or of samples concerned.
-        present: [M, N] bool, the cells that are there.
-        modalities: Their names.
+        rate: Fraction of the cells to mask, or of the samples (``only``, ``never``).
+        present: [M, N] bool, the cells that are present.
+        modalities: Names of the modalities.
         labels: [N] class numbers.
         groups: [N] group numbers.
-        seed: Of the draws.
+        seed: Random seed.
 
     Raises:
         UserError: Unknown pattern or modality, or a rate outside its range.
+
+    Example:
+        >>> present, numbers = np.ones((2, 3), bool), np.arange(3)
+        >>> pattern_mask("never:text", None, present, ["image", "text"], numbers, numbers).tolist()
+        [[True, True, True], [False, False, False]]
     """
     kind, name = check_pattern(pattern, modalities)
     if name is not None:
@@ -103,7 +118,7 @@ def pattern_mask(
 
 
 def check_pattern(pattern: str, modalities: Sequence[str]) -> tuple[str, str | None]:
-    """Return a pattern's kind and the modality that it names, if it is of a kind that names one.
+    """Return the kind of a pattern, and the modality that it names (None if it names none).
 
     Raises:
         UserError: Unknown pattern or modality.
@@ -119,7 +134,7 @@ def check_pattern(pattern: str, modalities: Sequence[str]) -> tuple[str, str | N
 
 
 def by_group(present: Mask, groups: Codes) -> tuple[Mask, Codes]:
-    """Return which modalities each group has [M, G], of [M, N] bool, and each sample's group [N]."""
+    """Return which modalities each group has, [M, G] bool, and the group of each sample [N]."""
     _, codes = np.unique(groups, return_inverse=True)
     have = np.zeros((len(present), codes.max(initial=-1) + 1), dtype=bool)
     for modality, there in zip(have, present, strict=True):
@@ -132,11 +147,11 @@ def _named(
 ) -> Mask:
     if not 0 <= rate <= 1:
         raise UserError(
-            f"missing rate {rate}: with the pattern {pattern!r} it is a share of samples, from 0 to 1"
+            f"missing rate {rate}: with the pattern {pattern!r} it is a fraction of the samples, from 0 to 1"
         )
     samples = present.shape[1]
-    concerned = np.zeros(samples, dtype=bool)
-    concerned[np.random.default_rng(seed).permutation(samples)[: round(rate * samples)]] = True
-    mine = np.array([modality == name for modality in modalities])[:, None]
-    stays: Mask = present & ~(concerned & (mine != only))
+    affected = np.zeros(samples, dtype=bool)
+    affected[np.random.default_rng(seed).permutation(samples)[: round(rate * samples)]] = True
+    named = np.array([modality == name for modality in modalities])[:, None]
+    stays: Mask = present & ~(affected & (named != only))
     return stays

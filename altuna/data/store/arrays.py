@@ -1,4 +1,4 @@
-"""The prepared store: what was read once, in arrays on disk that epochs read from."""
+"""The prepared store: decoded cells in arrays on disk, which epochs read without decoding again."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from altuna.data.table.cells import KEY
 from altuna.errors import UserError
 from altuna.text import readable_bytes
 
-# Part of a store's name: raise it when what a reader returns for the same settings changes.
+# Part of a store's name: raise it when a reader returns something else for the same settings.
 VERSION = 4
-UNKNOWN, UNREADABLE = -2, -1  # in place of a cell's number in the array
+UNKNOWN, UNREADABLE = -2, -1  # in place of a row number: never read; cannot be read
 _ENTRY = np.dtype([("key", KEY), ("place", "<i8")])
 _COMMIT_BYTES, _COMMIT_SECONDS = 1 << 26, 2.0
 _MAPPED_BYTES = 1 << 28
 
 
 class StoredArray:
-    """Rows [n, ...] of a file, gathered by number into memory.
+    """Rows [n, ...] of a file, copied to memory by their numbers.
 
-    The file is mapped, and the mapping dropped now and then: what was read stays in the system's cache of
-    the disk, but does not count as this process's memory, however large the file is.
+    The file is memory-mapped, and its pages are released now and then: what was read stays in the system's
+    disk cache, but does not count as memory of this process, however large the file is.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: Any) -> None:
@@ -47,7 +47,7 @@ class StoredArray:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             size = math.prod(shape)
             self._rows = np.frombuffer(self._map, self.dtype, size).reshape(shape)
-        else:  # an empty file cannot be mapped
+        else:  # an empty file cannot be memory-mapped
             self._rows = np.empty(shape, self.dtype)
         self._gathered = 0
 
@@ -58,9 +58,9 @@ class StoredArray:
         return self.take(rows, 0)
 
     def take(self, rows: NDArray[np.int64], axis: Literal[0]) -> NDArray[Any]:
-        """Return rows, as NumPy's ``take`` does, which is three times as fast as its brackets."""
+        """Return rows, as NumPy's ``take``, which is three times as fast as its indexing by brackets."""
         gathered: NDArray[Any] = self._rows.take(rows, axis)
-        # The system maps 64 kB around a row at least.
+        # The system maps at least 64 kB around a row.
         self._gathered += len(gathered) * max(1 << 16, gathered.nbytes // max(1, len(gathered)))
         if self._gathered > _MAPPED_BYTES and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
@@ -68,29 +68,29 @@ class StoredArray:
         return gathered
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A loader's worker maps the file too; the rows must not travel.
+        # The worker processes of a loader map the file themselves: the rows are not pickled.
         return StoredArray, (self.path, self.shape, self.dtype)
 
 
 @dataclass(frozen=True)
 class Remark:
-    """Something to say about a cell: why it could not be read, or how it was."""
+    """A remark on a cell: why it cannot be read, or what is worth knowing about it; see ``Problem.kind``."""
 
     reason: str
     kind: str
 
 
 class CellStore:
-    """An array on disk that only grows: cells of one shape and dtype, found by their keys.
+    """An append-only array on disk: cells of one shape and dtype, found by their keys.
 
-    Three files: ``cells.bin``, the rows; ``index.bin``, a key and a row number each; ``remarks.jsonl``, what
-    there is to say about some of them. An entry of the index is written after what it speaks of is on the
-    disk, so that a killed process loses at most the last seconds and never leaves half a cell.
+    It has three files: ``cells.bin``, the rows; ``index.bin``, pairs of a key and a row number;
+    ``remarks.jsonl``, remarks on some cells. An entry of the index is written after its row is on the disk,
+    so that a killed process loses at most the last seconds and never leaves half a cell.
 
     Args:
-        folder: Its own folder; made when something is written.
-        shape: Of a cell.
-        dtype: Of a cell.
+        folder: The store's own folder, created when something is written.
+        shape: Shape of a cell.
+        dtype: Dtype of a cell.
     """
 
     def __init__(self, folder: Path, shape: tuple[int, ...], dtype: Any) -> None:
@@ -98,11 +98,11 @@ class CellStore:
 
     @property
     def cell_bytes(self) -> int:
-        """Bytes of a cell."""
+        """Return the bytes of a cell."""
         return int(math.prod(self.shape) * self.dtype.itemsize)
 
     def find(self, keys: NDArray[np.void]) -> NDArray[np.int64]:
-        """Return each key's row number [n], UNREADABLE, or UNKNOWN for what was never read."""
+        """Return the row number of each key [n]; UNREADABLE or UNKNOWN (never read) where there is none."""
         index = self._index()
         entry = pc.index_in(_binary(keys), value_set=_binary(index["key"]))
         entry = entry.fill_null(len(index)).to_numpy(zero_copy_only=False)
@@ -110,39 +110,39 @@ class CellStore:
         return places
 
     def array(self) -> StoredArray:
-        """Return the rows written so far."""
+        """Return the rows that are written so far."""
         rows, path = int(self._index()["place"].max(initial=-1)) + 1, self.folder / "cells.bin"
         if rows and (not path.exists() or path.stat().st_size < rows * self.cell_bytes):
             raise _damaged(path)
         return StoredArray(path, (rows, *self.shape), self.dtype)
 
     def remarks(self, keys: NDArray[np.void]) -> Iterator[tuple[int, Remark]]:
-        """Give the places in ``keys`` that there is something to say about, with it."""
+        """Yield the remarks on keys, each with the place of its key in ``keys``."""
         path = self.folder / "remarks.jsonl"
         whole = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
         try:
             known = {key: Remark(reason, kind) for key, reason, kind in map(json.loads, whole.splitlines())}
-            spoken_of = _binary(np.frombuffer(bytes.fromhex("".join(known)), KEY))
+            remarked = _binary(np.frombuffer(bytes.fromhex("".join(known)), KEY))
         except (ValueError, TypeError):
             raise _damaged(path) from None
-        for place in np.flatnonzero(pc.is_in(_binary(keys), value_set=spoken_of)):
+        for place in np.flatnonzero(pc.is_in(_binary(keys), value_set=remarked)):
             yield int(place), known[keys[place].tobytes().hex()]
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
-        """Give what adds cells; other processes that want to write wait meanwhile."""
+        """Yield a writer; other processes that want to write to this store wait until it is closed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock"), Writer(self) as writer:
             yield writer
 
     def check_space(self, cells: int) -> None:
-        """Raise UserError if the disk has no room for so many more cells."""
+        """Raise UserError if the disk has no space for this number of new cells."""
         folder = next(f for f in (self.folder, *self.folder.parents) if f.exists())
         free, needed = shutil.disk_usage(folder).free, cells * self.cell_bytes
         if needed > free:
             raise UserError(
                 f"{self.folder}: {readable_bytes(needed)} are needed, {readable_bytes(free)} "
-                "are free on the disk; --store names another folder"
+                "are free on the disk; choose another folder with --store"
             )
 
     def _index(self) -> NDArray[Any]:
@@ -154,7 +154,7 @@ class CellStore:
 
 
 class Writer:
-    """Adds cells to a store; opened by ``CellStore.writing``."""
+    """Append cells to a store; opened by ``CellStore.writing``."""
 
     def __init__(self, store: CellStore) -> None:
         self._store = store
@@ -174,7 +174,7 @@ class Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Also after an error or Ctrl-C: what was read is kept.
+        # After an error or Ctrl-C too: what was read is kept.
         try:
             self._commit()
         finally:
@@ -182,7 +182,7 @@ class Writer:
                 file.close()
 
     def add(self, key: bytes, cell: NDArray[Any] | None, remark: Remark | None = None) -> None:
-        """Add a cell; None for one that cannot be read."""
+        """Append a cell; None stands for one that cannot be read."""
         if cell is not None:
             self._files["cells.bin"].write(np.ascontiguousarray(cell, self._store.dtype).data)
             self._waiting += cell.nbytes
@@ -202,7 +202,7 @@ class Writer:
 
 
 def _open(path: Path, size: int | None) -> BinaryIO:
-    """Open for appending after ``size`` bytes, or after the last whole line: a kill may have left more."""
+    """Open to append after ``size`` bytes or the last whole line: a killed process may have left more."""
     path.touch()
     if size is None:
         content = path.read_bytes()
@@ -214,7 +214,7 @@ def _open(path: Path, size: int | None) -> BinaryIO:
 
 
 def _damaged(path: Path) -> UserError:
-    return UserError(f"{path}: is damaged; delete its folder")
+    return UserError(f"{path}: is damaged; delete the folder that it is in")
 
 
 def _write(file: BinaryIO, content: bytes) -> None:
@@ -228,7 +228,13 @@ def _write(file: BinaryIO, content: bytes) -> None:
 
 
 def first_rows(keys: NDArray[np.void]) -> NDArray[np.int64]:
-    """Return where each key stands first, in order."""
+    """Return the places at which each key occurs first, in ascending order.
+
+    Example:
+        >>> keys = np.array([b"b" * 16, b"a" * 16, b"b" * 16], dtype=KEY)
+        >>> first_rows(keys).tolist()
+        [0, 1]
+    """
     codes = _binary(keys).dictionary_encode().indices.to_numpy(zero_copy_only=False)
     return np.sort(np.unique(codes, return_index=True)[1])
 
@@ -243,11 +249,11 @@ class Store:
     """One modality's prepared cells.
 
     Args:
-        array: Its rows [n, ...].
-        position: [rows] int64, a manifest row's place in ``array``; -1 where it has none.
-        problems: What there is to say about cells.
-        keys: [rows] the cells' keys, for what is computed from them; empty if nothing had to be read.
-        folder: Where the array lies; None if it is in memory.
+        array: The cells [n, ...].
+        position: [rows] int64, the place in ``array`` of each manifest row; -1 for a row without a cell.
+        problems: Remarks on cells.
+        keys: [rows] the keys of the cells; empty if nothing had to be read.
+        folder: Folder of the array; None if it is in memory.
     """
 
     array: StoredArray | NDArray[Any]
@@ -258,6 +264,6 @@ class Store:
 
     @property
     def size(self) -> int:
-        """Bytes of the cells that this manifest uses."""
+        """Return the bytes of the cells that this manifest uses."""
         used = len(np.unique(self.position[self.position >= 0]))
         return used * math.prod(self.array.shape[1:]) * self.array.dtype.itemsize

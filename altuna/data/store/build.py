@@ -1,4 +1,4 @@
-"""Cells into the store: each is read once, by all cores."""
+"""Decode the cells of a table into stores, each cell once, on all cores."""
 
 from __future__ import annotations
 
@@ -25,29 +25,30 @@ from altuna.errors import UserError
 from altuna.files import write_text
 from altuna.reporting import SILENT, Reporter
 
-# A task is small enough to stop soon, and large enough that handing it out costs nothing.
+# A task of a thread: small enough to be stopped soon, large enough to hide its overhead.
 _TASK_BYTES, _TASK_CELLS = 1 << 21, 64
 
 
 def prepare_store(
     manifest: Manifest, name: str, reader: Reader, folder: Path, reporter: Reporter = SILENT
 ) -> Store:
-    """Open a modality's store, reading first those of its cells that were never read with these settings.
+    """Open a modality's store, after decoding the cells that were never decoded with these settings.
 
     Args:
         manifest: The samples.
-        name: The modality.
-        reader: Reads its cells.
-        folder: Where stores lie.
-        reporter: Reports the reading, if there is anything to read.
+        name: Name of the modality.
+        reader: Decodes its cells.
+        folder: Folder of all stores.
+        reporter: Reports progress, if there is anything to read.
+
+    Raises:
+        UserError: The disk has no space, or the store is damaged.
     """
     cells = Cells(manifest, name)
     if cells.numbers is not None:
         if cells.numbers.shape[1:] != reader.shape:
             columns = cells.numbers.shape[1]
-            raise UserError(
-                f"readers.{name}: size {reader.shape[0]} is stated, but {columns} columns are there"
-            )
+            raise UserError(f"readers.{name}: size is {reader.shape[0]}, but there are {columns} columns")
         return _in_memory(cells)
     store = CellStore(folder / _name(reader), reader.shape, reader.dtype)
     rows = np.flatnonzero(cells.filled)
@@ -60,7 +61,7 @@ def prepare_store(
             settings = store.folder / "reader.json"
             if not settings.exists():
                 write_text(settings, json.dumps(reader.settings()))
-            # Looked at again: another process may have been writing until now.
+            # Searched again: another process may have written them in the meantime.
             todo = first[store.find(keys[first]) == UNKNOWN]
             with reporter.cells(f"reading {name}", len(todo)) as advance:
                 for place, (cell, remark) in zip(todo, _read_all(cells, rows[todo], reader), strict=True):
@@ -76,9 +77,9 @@ def prepare_store(
     all_keys = np.zeros(len(cells), keys.dtype)
     all_keys[rows] = keys
     remarks = [*store.remarks(keys)]
-    told = {place for place, _ in remarks}
+    remarked = {place for place, _ in remarks}
     lost = np.flatnonzero(places == UNREADABLE).tolist()
-    remarks += [(p, Remark("could not be read (why is lost)", "unread")) for p in lost if p not in told]
+    remarks += [(p, Remark("cannot be read (reason unknown)", "unread")) for p in lost if p not in remarked]
     if passing:
         remarks += [(p, passing[k]) for p, key in enumerate(keys) if (k := key.tobytes()) in passing]
     problems = tuple(_problems(manifest, cells, rows, sorted(remarks)))
@@ -91,7 +92,7 @@ def _name(reader: Reader) -> str:
 
 
 def _in_memory(cells: Cells) -> Store:
-    """Numeric columns are in memory already; their empty numbers are for the encoder to impute."""
+    """Return the store of numeric columns, which are in memory; encoders impute their empty numbers."""
     assert cells.numbers is not None
     empty = int(np.isnan(cells.numbers[cells.filled]).sum())
     position = np.where(cells.filled, np.arange(len(cells)), -1)
@@ -106,7 +107,7 @@ Outcome = tuple[NDArray[Any] | None, Remark | None]
 
 
 def _read_all(cells: Cells, rows: NDArray[np.int64], reader: Reader) -> Iterator[Outcome]:
-    """Read the cells at some rows, in their order, by threads: codecs release the GIL, nothing is pickled."""
+    """Decode the cells of some rows, in order, in threads: codecs release the GIL, and nothing is pickled."""
     bytes_each = max(1, math.prod(reader.shape) * np.dtype(reader.dtype).itemsize)
     step = min(_TASK_CELLS, max(1, _TASK_BYTES // bytes_each))
 
@@ -119,7 +120,7 @@ def _read_all(cells: Cells, rows: NDArray[np.int64], reader: Reader) -> Iterator
         try:
             for start in range(0, len(rows), step):
                 waiting.append(pool.submit(task, rows[start : start + step]))
-                if len(waiting) > 2 * cores + 24:  # bounds what waits in memory to be written
+                if len(waiting) > 2 * cores + 24:  # limits the decoded cells in memory
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
@@ -128,9 +129,16 @@ def _read_all(cells: Cells, rows: NDArray[np.int64], reader: Reader) -> Iterator
 
 
 def read_cell(reader: Reader, cell: Any) -> Outcome:
-    """Read a cell; return its array, None if it cannot be read, and what there is to say about that.
+    """Decode a cell; return its array, or None if it cannot be read, and a remark, if there is any.
 
-    A remark of kind ``passing`` is no judgement of the content: the next attempt may succeed.
+    A remark of kind ``passing`` is about a temporary reason: the next attempt may succeed.
+
+    Example:
+        >>> from altuna.data.readers import READERS
+        >>> read_cell(READERS["vector"](2), [1.0, 2.0])
+        (array([1., 2.], dtype=float32), None)
+        >>> read_cell(READERS["vector"](3), [1.0, 2.0])[1].reason
+        'a vector of 2 numbers, the others have 3'
     """
     if isinstance(cell, bytes) and not cell:
         return None, Remark("the cell is empty (0 bytes)", "unread")
@@ -140,7 +148,7 @@ def read_cell(reader: Reader, cell: Any) -> Outcome:
     except BadCellError as error:
         kinds = {NotFiniteError: "fatal", UnavailableError: PASSING}
         return None, Remark(" ".join(str(error).split()), kinds.get(type(error), "unread"))
-    except Exception as error:  # a library's surprise about one cell must not lose the others
+    except Exception as error:  # an unexpected error of a library about one cell must not stop the others
         return None, Remark(" ".join(f"{type(error).__name__}: {error}".split()), PASSING)
     return array, Remark("; ".join(notes), "note") if notes else None
 

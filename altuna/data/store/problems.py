@@ -1,4 +1,4 @@
-"""Cells that could not be read, and the file that lists them."""
+"""Problems with cells, and the file ``problems.csv`` that lists them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,20 @@ from altuna.files import write_csv
 
 @dataclass(frozen=True)
 class Problem:
-    """A cell to speak of; ``row`` counts from 1, and is 0 where a whole column is meant.
+    """A problem with a cell.
 
-    ``kind`` is ``unread`` (the cell counts as missing), ``fatal`` (an error in the data) or ``note`` (it was
-    read, and something about it is worth knowing).
+    Args:
+        row: From 1; 0 if a whole column is meant.
+        id: The sample.
+        column: The column.
+        cell: The cell's content, shortened.
+        reason: What is wrong.
+        kind: ``unread`` (the cell counts as missing), ``fatal`` (an error in the data) or ``note`` (the cell
+            was read; something is worth knowing about it).
+
+    Example:
+        >>> print(Problem(3, "owl", "photo", "owl.png", "no such file"))
+        row 3 (id 'owl'), column 'photo': owl.png: no such file
     """
 
     row: int
@@ -31,6 +41,6 @@ class Problem:
 
 
 def write_problems(path: Path, problems: Sequence[Problem]) -> None:
-    """Write problems as CSV; an empty list writes the header only."""
+    """Write problems to a CSV file; without any, it has its header only."""
     header = [field.name for field in fields(Problem)]
     write_csv(path, [header, *([getattr(problem, name) for name in header] for problem in problems)])

@@ -1,4 +1,4 @@
-"""The cells of a modality, made on access so that a large table never becomes Python objects."""
+"""The cells of a modality, converted one at a time, so that a large table never becomes Python objects."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from altuna.data.readers.base import BadCellError, split_fragment
 from altuna.data.table.column_types import is_number
 from altuna.data.table.manifest import Manifest
 
-KEY = np.dtype("V16")  # 128 bits: two cells that differ never share one in practice
+KEY = np.dtype("V16")  # 128 bits: in practice, different cells never have the same key
 _BLOCK = 4096
 
 
 class Cells(Sequence[Any]):
-    """A modality's cells, one a manifest row.
+    """The cells of a modality, one per manifest row.
 
-    A cell is None (missing), a ``Path`` of a file, a text, bytes, or numbers. ``filled`` [rows] bool says
-    which rows have one. ``numbers`` [rows, columns] float32 are the cells of numeric columns, NaN where
-    empty; they need no reading. It is None for all others.
+    A cell is None (missing), a ``Path`` of a file, a text, bytes, or numbers. ``filled`` [rows] bool tells
+    which rows have one. ``numbers`` [rows, columns] float32 are the cells of numeric columns, with NaN where
+    they are empty: they need no reader. It is None for other columns.
     """
 
     def __init__(self, manifest: Manifest, name: str) -> None:
@@ -52,19 +52,19 @@ class Cells(Sequence[Any]):
         return self._cell(self._cells[int(row)].as_py())
 
     def keys(self, rows: NDArray[np.int64]) -> NDArray[np.void]:
-        """Identify the contents of some rows' cells [n]: files by path, size and time of change."""
+        """Return keys of the cells of some rows [n]: hashes of contents; of a file, of path, size, time."""
         digests = (blake2b(self._identity(cell), digest_size=16).digest() for cell in self._at(rows))
         return np.frombuffer(b"".join(digests), KEY)
 
     def _at(self, rows: NDArray[np.int64]) -> Iterator[Any]:
         plain = self._files or pa.types.is_string(self._cells.type)
-        block = _BLOCK if plain else _BLOCK // 64  # pictures and sounds within the table are large
+        block = _BLOCK if plain else _BLOCK // 64  # images and sounds within the table are large
         for start in range(0, len(rows), block):
             for value in self._cells.take(pa.array(rows[start : start + block])).to_pylist():
                 yield self._cell(value)
 
     def _cell(self, value: Any) -> Any:
-        if isinstance(value, dict):  # {"bytes", "path"}, as Hugging Face data sets have it
+        if isinstance(value, dict):  # {"bytes", "path"}, as in Hugging Face data sets
             embedded = value.get("bytes")
             return embedded if embedded is not None else self._folder / value["path"]
         return self._folder / value.strip() if self._files else value

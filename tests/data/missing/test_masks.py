@@ -80,7 +80,7 @@ def test_refuses(manifest, tmp_path):
         "of other data: it lacks .*row 200 .id 's199'.": {n: v[:-1] for n, v in good.items()},
         "of other data: its label is not that of .*row 7.*, column 'label'": good | {"label": ["x"] * 200},
         "of other data: it has no column 'acc'": {n: v for n, v in good.items() if n != "acc"},
-        "column 'acc' holds int64": good | {"acc": [1] * 200},
+        "column 'acc' has type int64": good | {"acc": [1] * 200},
         r"parquet, row 3: 'acc' is empty": good | {"acc": [True, True, None] + [True] * 197},
     }
     for words, content in cases.items():
@@ -92,7 +92,7 @@ def test_refuses(manifest, tmp_path):
     (tmp_path / "no.parquet").write_text("id,text\n")
     with pytest.raises(UserError, match=r"no\.parquet: not a Parquet file"):
         stays(manifest, {"test": Missing(file=tmp_path / "no.parquet")})
-    with pytest.raises(UserError, match="is a folder, not a file of missing cells"):
+    with pytest.raises(UserError, match="is a folder, not a mask file"):
         stays(manifest, {"test": Missing(file=tmp_path)})
     with pytest.raises(UserError, match="no train row has a 'text'"):
         stays(manifest, {"train": Missing(pattern="never:text")})
@@ -102,5 +102,5 @@ def test_groups_need_a_column(manifest, tmp_path):
     stays(manifest, {"train": Missing(0.3, "group")})
     table = manifest.table.drop_columns("group")
     pyarrow.parquet.write_table(table, tmp_path / "nogroup.parquet")
-    with pytest.raises(UserError, match="'group' needs a column of groups"):
+    with pytest.raises(UserError, match="'group' needs a column 'group'"):
         stays(read_manifest(tmp_path / "nogroup.parquet"), {"train": Missing(0.3, "group")})

@@ -175,7 +175,7 @@ def test_what_was_read_before_a_stop_is_kept(pictures, reads, monkeypatch, tmp_p
 
 def test_a_full_disk_is_one_line(pictures, monkeypatch, tmp_path):
     monkeypatch.setattr(store_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
-    with pytest.raises(UserError, match=r"960 B are needed, 100 B are free on the disk; --store"):
+    with pytest.raises(UserError, match=r"960 B are needed, 100 B are free on the disk; choose"):
         prepare_store(pictures, "p", ImageReader(8), tmp_path / "store")
     monkeypatch.undo()
     monkeypatch.setattr(store_module.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space")))
