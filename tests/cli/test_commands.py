@@ -383,8 +383,8 @@ def test_a_mistake_in_a_process_of_its_own(tmp_path):
         ("absent.csv", "absent.csv: no such file"),
         ("folder.csv", "is a folder"),
         ("broken.parquet", "broken.parquet: cannot be read"),
-        ("broken.jsonl", "broken.jsonl, row 1: is not JSON"),
-        ("unknown.xyz", "unknown kind of manifest"),
+        ("broken.jsonl", "broken.jsonl, row 1: not JSON"),
+        ("unknown.xyz", "unknown format"),
     ],
 )
 def test_no_manifest(data, words, command):
@@ -418,7 +418,7 @@ def change(row, **cells):
         ),
         (
             lambda rows: [row.update(group=f"g{i // 15}") for i, row in enumerate(rows)],
-            ["row 1 (id 's0'), column 'group'", "group 'g0' stands in train and val and test"],
+            ["row 1 (id 's0'), column 'group'", "group 'g0' is in train and val and test"],
         ),
         (
             change(4, image="", audio=" ", text="", acc_x="", acc_y=""),
@@ -428,7 +428,7 @@ def change(row, **cells):
         (change(4, acc_x="-inf"), ["row 5 (id 's4'), column 'acc_x'", "-inf"]),
         (lambda rows: [row.pop("label") for row in rows], ["no column 'label'"]),
         (lambda rows: [row.update(label="plum") for row in rows], ["column 'label': only one class"]),
-        (lambda rows: [row.update(split="test") for row in rows], ["column 'split': no row is train"]),
+        (lambda rows: [row.update(split="test") for row in rows], ["column 'split': no row is in train"]),
         (
             lambda rows: [row.update(audio="absent.wav") for row in rows],
             ["no train row has a 'audio' that can be read"],

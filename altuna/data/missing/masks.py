@@ -118,7 +118,9 @@ def read_mask(path: Path, manifest: Manifest, rows: Rows) -> Mask:
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, OSError) and error.errno:  # no permission, for example
             raise UserError(f"{path}: cannot be read: {os.strerror(error.errno)}") from None
-        raise UserError(f"{path}: not a mask file (Parquet) such as the present.parquet of a run") from None
+        raise UserError(
+            f"{path}: not a Parquet file of a mask, such as the present.parquet of a run"
+        ) from None
     stated = (table.schema.metadata or {}).get(DATA)
     if stated and stated != _digest(manifest) and "id" not in manifest.columns:
         raise UserError(f"{path}: a mask of other data than {manifest.path}")

@@ -1,4 +1,4 @@
-"""What a manifest's columns are: the types of modalities, stated or inferred from the first values."""
+"""Find the modalities of a table: their columns and types, stated or inferred from the first values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SUFFIXES = {
     "video": {".mp4", ".avi", ".mov", ".mkv", ".webm", ".flv", ".mpg", ".mpeg", ".m4v", ".wmv", ".3gp"},
     "vector": {".npy"},
 }
-# (place, bytes): the first that a cell has at that place says its type.
+# (offset, bytes, type): a cell has the type of the first entry that it matches.
 MAGIC = (
     (8, b"WEBP", "image"),
     (8, b"AVI ", "video"),
@@ -41,16 +41,16 @@ MAGIC = (
     *((0, magic, "audio") for magic in (b"fLaC", b"OggS", b"ID3", b"FORM", b"RIFF")),
     *((0, magic, "audio") for magic in (b"\xff\xfb", b"\xff\xf3", b"\xff\xf1", b"\xff\xf9")),
 )
-LONGEST_PATH = 4096
-FIRST = 100  # values looked at
-FRAGMENT = re.compile(r"#(?:t|xywh)=[^#/\\]*$")  # a W3C media fragment: the part from 1.5 to 3 s is #t=1.5,3
+MAX_PATH_LENGTH = 4096
+FIRST = 100  # values from which a type is inferred
+FRAGMENT = re.compile(r"#(?:t|xywh)=[^#/\\]*$")  # a W3C media fragment, such as #t=1.5,3
 
 
 @dataclass(frozen=True)
 class Modality:
-    """Where a modality's cells are: its type and its columns (several only for numeric vectors).
+    """The type and the columns of a modality (several columns only for numeric vectors).
 
-    ``files`` says that the cells are paths of files, not the contents themselves.
+    ``files`` is True if the cells are paths of files, not the contents themselves.
     """
 
     type: str
@@ -59,7 +59,12 @@ class Modality:
 
 
 def modality_of(table: pa.Table, type: str, columns: Sequence[str]) -> Modality:
-    """Return the modality of this type in these columns, having seen whether their cells are paths."""
+    """Return a modality of a type in some columns, after finding out whether its cells are paths.
+
+    Example:
+        >>> modality_of(pa.table({"photo": ["a.jpg", None]}), "image", ["photo"])
+        Modality(type='image', columns=('photo',), files=True)
+    """
     return Modality(type, (*columns,), len(columns) == 1 and _are_files(table[columns[0]], type))
 
 
@@ -71,38 +76,36 @@ def find_modalities(
     never: Sequence[str],
     declared: Mapping[str, str],
 ) -> dict[str, Modality]:
-    """Return the modalities: those stated, or else what the table's columns look like.
+    """Return the modalities: those stated, or else those inferred from the columns of the table.
 
     Args:
-        path: Names the manifest in errors.
+        path: Path of the manifest, for errors.
         table: The manifest.
-        stated: ``modalities`` of ``read_manifest``.
-        reserved: The columns that are id, split, label, group: no modality can be in them.
-        never: More columns that are a modality only if that is stated.
-        declared: Column to the type that the file itself gives it.
+        stated: ``modalities`` of ``read_manifest``, or None to infer them.
+        reserved: The columns of id, split, label and group, which no modality can use.
+        never: Other columns that are a modality only if that is stated.
+        declared: Column to the type that the file itself states for it.
     """
     columns = [name for name in table.column_names if name not in reserved]
     if stated is not None and not stated:
-        raise UserError(f"{path}: modalities is empty: name one, or leave it out")
+        raise UserError(f"{path}: modalities is empty: name at least one, or leave it out")
     if stated is None:
         found = _infer(table, [name for name in columns if name not in never], declared)
     else:
         found = {name: _state(path, table, columns, name, spec, declared) for name, spec in stated.items()}
     if not found:
         raise UserError(
-            f"{path}: no modality: besides {', '.join(reserved)} the manifest has no column with a value"
+            f"{path}: no modality: the manifest has no column with values besides {', '.join(reserved)}"
         )
-    if "fused" in found:
-        raise UserError(f"{path}: a modality cannot be called 'fused', which stands for all of them")
     return found
 
 
 def stated_texts(stated: Mapping[str, Mapping[str, Any]] | None) -> list[str]:
-    """Check the options in ``modalities`` and return the columns whose cells are not numbers."""
+    """Check the options in ``modalities``; return the columns that they state to be no numbers."""
     columns: list[str] = []
     for name, spec in (stated or {}).items():
         if not isinstance(name, str):
-            raise UserError(f"modalities.{name}: a modality's name must be a text")
+            raise UserError(f"modalities.{name}: the name of a modality must be text")
         check_options(spec, _place, f"modalities.{name}")
         if spec.get("type", "vector") != "vector" and "prefix" not in spec:
             columns += spec.get("columns") or [spec.get("column", name)]
@@ -110,11 +113,11 @@ def stated_texts(stated: Mapping[str, Mapping[str, Any]] | None) -> list[str]:
 
 
 def _place(type: str, column: str, columns: Sequence[str], prefix: str) -> None:
-    """State where a modality's cells are: what ``modalities`` in a configuration may say."""
+    """Define the keys of a modality in ``modalities``, by which they are checked."""
 
 
 def _infer(table: pa.Table, columns: list[str], declared: Mapping[str, str]) -> dict[str, Modality]:
-    """One modality a column; numeric columns with one prefix (``acc_x``, ``acc_y``) form one vector."""
+    """Return a modality per column; numeric columns with one prefix (``acc_x``, ``acc_y``) share one."""
     vectors: dict[str, list[str]] = {}
     found = {}
     for name in columns:
@@ -142,7 +145,7 @@ def _state(
     declared: Mapping[str, str],
 ) -> Modality:
     if len({"prefix", "columns", "column"} & {*spec}) > 1:
-        raise UserError(f"{path}: modality {name!r}: one of column, columns and prefix says where it is")
+        raise UserError(f"{path}: modality {name!r}: give only one of column, columns and prefix")
     if "prefix" in spec:
         names = [c for c in columns if c.startswith(spec["prefix"])]
         if not names:
@@ -153,28 +156,32 @@ def _state(
         if column not in columns:
             raise UserError(f"{path}: modality {name!r}: no column {column!r}{nearest(str(column), columns)}")
         if _is_odd(table[column].type):
-            raise UserError(f"{path}, column {column!r}: no modality is made of {table[column].type}")
+            raise UserError(f"{path}, column {column!r}: {table[column].type} cannot be a modality")
     kind = spec.get("type") or column_type(table[names[0]], declared.get(names[0])) or "text"
     kind = {"number": "vector", "class": "text"}.get(kind, kind)
     if kind not in TYPES:
         raise UserError(f"{path}: modality {name!r}: unknown type {kind!r}{nearest(kind, TYPES)}")
     if len(names) > 1 and kind != "vector":
-        raise UserError(f"{path}: modality {name!r}: several columns form a vector, not {kind}")
+        raise UserError(f"{path}: modality {name!r}: several columns can only be a vector, not {kind}")
     check_numbers(path, table, names)
     return modality_of(table, kind, names)
 
 
 def check_numbers(path: Path, table: pa.Table, columns: Sequence[str]) -> None:
-    """Raise UserError unless columns that form a vector together are numeric."""
+    """Raise UserError if one of several columns of a vector is not numeric."""
     for column in columns:
         if len(columns) > 1 and column_type(table[column]) not in ("number", None):
             raise UserError(f"{path}, column {column!r}: has cells that are not numbers")
 
 
 def column_type(column: pa.ChunkedArray, declared: str | None = None) -> str | None:
-    """Return one of ``TYPES``, ``number``, or None for a column that has no value or cannot be a modality.
+    """Return the type of a column: one of ``TYPES``, ``number``, or None if it is empty or of no use.
 
-    The Arrow type decides where it can, then what the file declares, then the first values.
+    It is inferred from the Arrow type, or else from what the file states, or else from the first values.
+
+    Example:
+        >>> column_type(pa.chunked_array([["a.jpg", "b.png"]])), column_type(pa.chunked_array([[1.5]]))
+        ('image', 'number')
     """
     kind = column.type
     if _is_odd(kind):
@@ -197,11 +204,11 @@ def _value_type(value: str | bytes) -> str:
 
 
 def _suffix(path: str) -> str:
-    return Path(FRAGMENT.sub("", path.strip())).suffix.lower() if len(path) < LONGEST_PATH else ""
+    return Path(FRAGMENT.sub("", path.strip())).suffix.lower() if len(path) < MAX_PATH_LENGTH else ""
 
 
 def _are_files(column: pa.ChunkedArray, type: str) -> bool:
-    """Whether the cells of a column are paths of files: for text, where most of them name a .txt."""
+    """Return whether the cells of a column are paths of files; for text, whether most of them end in .txt."""
     if is_number(column.type) or is_list(column.type):
         return False
     values = first_values(column)
@@ -213,12 +220,12 @@ def _are_files(column: pa.ChunkedArray, type: str) -> bool:
 
 
 def first_values(column: pa.ChunkedArray) -> list[str | bytes]:
-    """Return up to 100 values of a column of strings, bytes or {bytes, path}: of bytes, only their beginning.
+    """Return up to 100 values of a column of strings, bytes or {bytes, path}; of bytes, only the first 32.
 
-    A cell {bytes, path} without bytes is its path.
+    The value of a cell {bytes, path} without bytes is its path.
     """
     found: list[str | bytes] = []
-    step = 1000  # the table may be larger than the memory: stop as soon as there are enough
+    step = 1000  # the table may be larger than the memory: stop when there are enough
     for start in range(0, len(column), step):
         part = column.slice(start, step)
         rows = np.flatnonzero(filled(part))[: FIRST - len(found)]
@@ -245,7 +252,7 @@ def _beginnings(cells: pa.ChunkedArray, rows: np.ndarray[Any, Any]) -> list[str 
 
 
 def filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return which cells have a value (bool): not a blank text, nor {bytes, path} of nothing."""
+    """Return which cells have a value (bool); a blank text and an empty {bytes, path} have none."""
     kind = column.type
     valid = column.is_valid()
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -259,7 +266,7 @@ def filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def filled_cells(table: pa.Table, columns: Sequence[str]) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return [rows] bool: whether any of the columns has a value in the row."""
+    """Return whether any of the columns has a value in each row, [rows] bool."""
     found = np.zeros(table.num_rows, dtype=bool)
     for name in columns:
         found |= np.asarray(filled(table[name]))
@@ -267,12 +274,12 @@ def filled_cells(table: pa.Table, columns: Sequence[str]) -> np.ndarray[Any, np.
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Whether cells of an Arrow type are numbers."""
+    """Return whether the cells of an Arrow type are numbers."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Whether cells of an Arrow type are lists."""
+    """Return whether the cells of an Arrow type are lists."""
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
@@ -281,7 +288,7 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def _is_odd(kind: pa.DataType) -> bool:
-    """Whether no reader takes cells of this Arrow type: lists of texts, structs but {bytes, path}, maps."""
+    """Return whether no reader accepts an Arrow type, such as lists of texts, maps and most structs."""
     while is_list(kind):
         kind = kind.value_type
         if not (is_list(kind) or is_number(kind) or pa.types.is_null(kind)):

@@ -1,6 +1,6 @@
-"""Hugging Face data sets: from the hub, from a folder, and what their Parquet files say of their columns.
+"""Read Hugging Face data sets from the hub or a folder, and the column types noted in their Parquet files.
 
-Nothing is decoded here: the cells stay bytes and paths in memory-mapped Arrow tables.
+Nothing is decoded here: cells stay bytes and paths in memory-mapped Arrow tables.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from altuna.data.table.column_types import is_number
 from altuna.errors import UserError
 
 PREFIX = "hf:"
-# A data set's split to ours; it may have several names for one.
+# From the names of splits in data sets to ours.
 SPLITS = {"train": "train", "validation": "val", "valid": "val", "val": "val", "dev": "val", "test": "test"}
 MEDIA = {"Image": "image", "Audio": "audio", "Video": "video"}
 SPLIT = "split"
-HUB_SECONDS = 5.0
+HUB_TIMEOUT = 5.0  # seconds
 
 
 def is_dataset(path: Path) -> bool:
-    """Whether a path is ``hf:NAME[:CONFIG]`` or a folder that ``save_to_disk`` of ``datasets`` wrote."""
+    """Return whether a path is ``hf:NAME[:CONFIG]``, or a folder that ``datasets`` saved to disk."""
     if str(path).startswith(PREFIX):
         return True
     one = (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
@@ -37,33 +37,35 @@ def read_dataset(
 ) -> tuple[pa.Table, dict[str, str], tuple[str, ...]]:
     """Read all splits of a data set.
 
-    Splits called train, validation (valid, val, dev) and test become the column ``split``; others are left
-    out, and so is a val or test split that has no label at all (all empty or -1). A data set of one split
-    is a table without that column.
+    Splits named train, validation (valid, val, dev) and test become the column ``split``. Other splits are
+    left out, as is a val or test split without any label (all empty or -1). A data set with one split becomes
+    a table without that column.
 
     Args:
         path: ``hf:NAME[:CONFIG]`` or the folder.
-        label: The column of the labels.
+        label: Name of the label column.
         keep_unlabelled: Keep splits without labels.
 
     Returns:
         The table, the types of its columns as in ``typed``, and notes on what was left out.
 
     Raises:
-        UserError: No such data set, no network, ``datasets`` is not installed, or no split is train.
+        UserError: No such data set, no network, ``datasets`` is not installed, or there is no train split.
     """
     tables = _from_hub(path) if str(path).startswith(PREFIX) else _from_folder(path)
     if len(tables) == 1:
         return (*typed(*tables.values()), ())
     if "train" not in tables:
-        raise UserError(f"{path}: no split is called train, but {', '.join(map(repr, tables)) or 'none'}")
+        raise UserError(
+            f"{path}: no split is named train; there are: {', '.join(map(repr, tables)) or 'none'}"
+        )
     parts: list[pa.Table] = []
     types: dict[str, str] = {}
     notes = []
     for name, table in tables.items():
         split = SPLITS.get(name)
         if split is None:
-            notes.append(f"{path}: split {name!r} is left out: it is none of {', '.join(SPLITS)}")
+            notes.append(f"{path}: split {name!r} is left out: its name is not one of {', '.join(SPLITS)}")
             continue
         table, found = typed(table)
         if (
@@ -84,9 +86,9 @@ def read_dataset(
 
 
 def typed(table: pa.Table) -> tuple[pa.Table, dict[str, str]]:
-    """Return a table with names for class numbers, and the types that ``datasets`` noted in its metadata.
+    """Return a table with class names in place of class numbers, and the types noted in its metadata.
 
-    The types are image, audio, video, text, and ``class`` for a column of class names.
+    The types, which ``datasets`` writes, are image, audio, video, text, and ``class`` for class names.
     """
     types: dict[str, str] = {}
     features = _features(table.schema.metadata)
@@ -107,7 +109,7 @@ def typed(table: pa.Table) -> tuple[pa.Table, dict[str, str]]:
 
 
 def _class_names(numbers: pa.ChunkedArray, names: list[Any]) -> pa.ChunkedArray:
-    """Turn class numbers into names; -1, and all that are no class, into nothing."""
+    """Return the names of class numbers; null for -1 and other numbers without a class."""
     known = pc.and_(pc.greater_equal(numbers, 0), pc.less(numbers, len(names)))
     return pc.take(pa.array(map(str, names), pa.string()), pc.if_else(known, numbers, None))
 
@@ -127,7 +129,7 @@ def _is_empty(labels: pa.ChunkedArray) -> bool:
 
 
 def _from_folder(folder: Path) -> dict[str, pa.Table]:
-    """Open what ``save_to_disk`` wrote: without ``datasets``, which takes seconds to import."""
+    """Open a data set saved by ``save_to_disk``, without ``datasets``, which takes seconds to import."""
     try:
         if not (folder / "dataset_dict.json").is_file():
             return {"": _open_saved(folder)}
@@ -135,7 +137,7 @@ def _from_folder(folder: Path) -> dict[str, pa.Table]:
         return {str(name): _open_saved(folder / str(name)) for name in splits}
     except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{folder}: is not a whole data set that was saved to disk: {reason}") from None
+        raise UserError(f"{folder}: not a complete data set saved to disk: {reason}") from None
 
 
 def _open_saved(folder: Path) -> pa.Table:
@@ -156,17 +158,17 @@ def _from_hub(path: Path) -> dict[str, pa.Table]:
     try:
         import datasets
     except ImportError:
-        raise UserError(f"{path}: needs the package datasets: pip install 'altuna[hf]'") from None
+        raise UserError(f"{path}: requires the package datasets: pip install 'altuna[hf]'") from None
     before = datasets.config.HF_HUB_OFFLINE
-    # Without network ``datasets`` tries again for half a minute before it looks into its cache.
+    # Without a network, ``datasets`` would try for half a minute before it uses its cache.
     datasets.config.HF_HUB_OFFLINE = before or not (Path(name).exists() or _is_hub_there())
     try:
         splits = datasets.load_dataset(name, config or None)
         return {str(split): _table(dataset) for split, dataset in splits.items()}
-    except Exception as error:  # it raises many kinds
+    except Exception as error:  # exceptions of many types
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         if isinstance(error, ConnectionError):
-            reason = f"the hub cannot be reached, and no such data set is in the cache here ({reason})"
+            reason = f"the hub cannot be reached, and the data set is not in the local cache ({reason})"
         raise UserError(f"{path}: {reason}") from None
     finally:
         datasets.config.HF_HUB_OFFLINE = before
@@ -177,13 +179,15 @@ def _is_hub_there() -> bool:
     from huggingface_hub import get_session
 
     try:
-        get_session().head(config.HF_ENDPOINT, timeout=HUB_SECONDS)
-    except Exception:  # of whichever HTTP library it uses
+        get_session().head(config.HF_ENDPOINT, timeout=HUB_TIMEOUT)
+    except Exception:  # of any HTTP library
         return False
     return True
 
 
 def _table(dataset: Any) -> pa.Table:
-    if dataset._indices is not None:  # after select or shuffle the rows are another order of the table's
+    if (
+        dataset._indices is not None
+    ):  # after select or shuffle, the rows have another order than those of the table
         dataset = dataset.with_format("arrow").flatten_indices()
     return dataset.data.table.replace_schema_metadata(dataset.features.arrow_schema.metadata)

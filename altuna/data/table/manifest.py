@@ -1,4 +1,4 @@
-"""The manifest: one row a sample, one column (or group of columns) a modality."""
+"""The manifest: a checked table of samples, with a row per sample and one or more columns per modality."""
 
 from __future__ import annotations
 
@@ -39,18 +39,23 @@ __all__ = [
 
 SPLITS = ("train", "val", "test")
 RESERVED = ("id", "split", "label", "group")
-ALL = "fused"  # in figures and logs, beside the modalities' names
-LABEL_NAMES = ("labels", "class", "category", "target", "y")  # as tables often call it
+ALL = "fused"  # the name of all modalities together in metrics and logs
+LABEL_NAMES = ("labels", "class", "category", "target", "y")  # other names that tables often have for it
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A table of samples, checked.
+    """A checked table of samples.
 
-    ``ids``, ``labels``, ``splits``, ``groups`` are one string a row (None where the file has none).
-    ``columns`` tells which columns they are, of those that the file has, ``declared`` which types the file
-    itself gives its columns. ``notes`` are lines for the user. ``kept`` says of some modalities which rows'
-    cells [rows] are not to be taken for missing.
+    Args:
+        path: The file.
+        table: Its content.
+        modalities: Name of each modality to its type and columns.
+        ids, labels, splits, groups: [rows] one string per row, or null.
+        columns: From ``id``, ``split``, ``label`` and ``group`` to the columns that the file has for them.
+        declared: Column to the type that the file itself states for it.
+        notes: Remarks for the user, each one line.
+        kept: Modality to [rows] bool, False where a cell is masked.
     """
 
     path: Path
@@ -69,37 +74,37 @@ class Manifest:
         return int(self.table.num_rows)
 
     def only(self, modalities: Sequence[str]) -> Manifest:
-        """Return the manifest with some of its modalities."""
+        """Return the manifest with only some of its modalities."""
         return replace(self, modalities={name: self.modalities[name] for name in modalities})
 
     def keeping(self, kept: Mapping[str, NDArray[np.bool_]]) -> Manifest:
-        """Return the manifest with some cells taken away: those that are not True in ``kept`` [rows]."""
+        """Return the manifest with some cells masked: those that are False in ``kept`` [rows]."""
         return replace(self, kept={**self.kept, **kept})
 
     def filled(self, modality: str) -> NDArray[np.bool_]:
-        """Return which rows [rows] have a cell of a modality."""
+        """Return which rows have a cell of a modality, [rows] bool."""
         filled = filled_cells(self.table, self.modalities[modality].columns)
         return filled & self.kept.get(modality, True)
 
     def where(self, row: int, column: str = "") -> str:
-        """Name a place for an error message: file, row (1 is the first sample), id and column."""
+        """Return a place for an error message: file, row (the first is 1), id and column."""
         column = f", column {self.columns.get(column, column)!r}" if column else ""
         return f"{self.path}, row {row + 1} (id {self.ids[row].as_py()!r}){column}"
 
     @property
     def likely_label(self) -> str | None:
-        """The column that looks like the label of a table that has none called so."""
+        """Return the column that is probably the label, of a table without a column of that name."""
         names = {name.lower(): name for name in reversed(self.table.column_names)}
         likely = [names[name] for name in ("label", *LABEL_NAMES) if name in names]
         likely += [name for name, kind in self.declared.items() if kind == "class"]
         return likely[0] if likely else None
 
     def check_labelled(self) -> None:
-        """Raise UserError, with a column that may be meant, if there is no column of labels."""
+        """Raise UserError, with a suggestion, if there is no column of labels."""
         if "label" in self.columns:
             return
-        said = f"columns: {{label: {self.likely_label or 'NAME'}}}"
-        raise UserError(f"{self.path}: no column 'label'; if it has another name: {said}")
+        option = f"columns: {{label: {self.likely_label or 'NAME'}}}"
+        raise UserError(f"{self.path}: no column 'label'; if it has another name: {option}")
 
 
 def read_manifest(
@@ -111,21 +116,32 @@ def read_manifest(
     allow_shared_groups: bool = False,
     lenient: bool = False,
 ) -> Manifest:
-    """Read and check a manifest: CSV, TSV, Parquet, JSONL, or a Hugging Face data set.
+    r"""Read and check a manifest: CSV, TSV, Parquet, JSONL, or a Hugging Face data set.
 
     Args:
-        path: The manifest, the folder of a data set that was saved to disk, or ``hf:NAME[:CONFIG]``. Media
-            paths in it are relative to its folder, or absolute.
+        path: The manifest, the folder of a data set saved to disk, or ``hf:NAME[:CONFIG]``. Paths of media
+            files in it are absolute, or relative to its folder.
         modalities: Name to ``{"type": ..., "column": ... | "columns": [...] | "prefix": ...}``, each key
-            optional; inferred from the table when None.
-        columns: Which columns are ``id``, ``split``, ``label`` and ``group``, if they have other names. A
-            column that has one of these names but is not it is a modality only if ``modalities`` says so.
-        text: Columns to read as they are written, even if all their cells look like numbers.
-        allow_shared_groups: Accept a group that stands in more than one split.
-        lenient: For data that a trained model meets, which may lack some of ``columns``, and labels.
+            optional; inferred from the table if None.
+        columns: The columns of ``id``, ``split``, ``label`` and ``group``, if they have other names. Another
+            column with one of these names is a modality only if it is stated in ``modalities``.
+        text: Columns to read as text, even if all their cells look like numbers.
+        allow_shared_groups: Accept groups with samples in more than one split.
+        lenient: Accept a table without labels or some of ``columns``, as for predictions.
 
     Raises:
-        UserError: Whatever is wrong with it, naming file, row and column.
+        UserError: A mistake in the table or the options; the message names file, row and column.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder, "owls.csv")
+        ...     _ = path.write_text("label,acc_x,acc_y,note\na,0.5,1,hoot\nb,0.1,2,\n")
+        ...     manifest = read_manifest(path)
+        >>> {name: (modality.type, modality.columns) for name, modality in manifest.modalities.items()}
+        {'note': ('text', ('note',)), 'acc': ('vector', ('acc_x', 'acc_y'))}
+        >>> manifest.filled("note").tolist()
+        [True, False]
     """
     path = Path(path)
     names = _reserved(columns or {})
@@ -160,7 +176,9 @@ def read_manifest(
         source.notes,
     )
     if ALL in manifest.modalities:
-        raise UserError(f"{path}: a modality cannot be called {ALL!r}, as the figures of all together are")
+        raise UserError(
+            f"{path}: a modality cannot be named {ALL!r}, which stands for all modalities together"
+        )
     _check_ids(manifest)
     _check_splits(manifest, allow_shared_groups)
     _check_finite(manifest)
@@ -194,7 +212,7 @@ def _check_ids(manifest: Manifest) -> None:
     row = _first_repeat(manifest.ids)
     if row is not None:
         first = pc.index(manifest.ids, manifest.ids[row]).as_py()
-        raise UserError(f"{manifest.where(row, 'id')}: the id stands already in row {first + 1}")
+        raise UserError(f"{manifest.where(row, 'id')}: the id is already in row {first + 1}")
 
 
 def _first_repeat(values: pa.Array) -> int | None:
@@ -228,7 +246,7 @@ def _check_splits(manifest: Manifest, allow_shared_groups: bool) -> None:
             rows = np.flatnonzero(pc.equal(manifest.groups, group).fill_null(False))
             splits = manifest.splits.take(pa.array(rows)).unique().to_pylist()
             raise UserError(
-                f"{manifest.where(int(rows[0]), 'group')}: group {group!r} stands in "
+                f"{manifest.where(int(rows[0]), 'group')}: group {group!r} is in "
                 f"{' and '.join(map(str, splits))} ({shared.num_rows} such groups); "
                 "--allow-shared-groups accepts that"
             )
@@ -244,16 +262,16 @@ def _check_finite(manifest: Manifest) -> None:
 
 
 def not_finite(column: pa.ChunkedArray) -> int | None:
-    """Return the first row of a column that is NaN or infinite, if one is."""
+    """Return the first row of a column that is NaN or infinite, or None."""
     if not pa.types.is_floating(column.type):
         return None
-    finite = pc.is_finite(column.cast(pa.float32()))  # which makes 1e39 infinite
+    finite = pc.is_finite(column.cast(pa.float32()))  # 1e39 becomes infinite
     wrong = np.flatnonzero(~np.asarray(pc.fill_null(finite, True)))
     return int(wrong[0]) if len(wrong) else None
 
 
 def _check_empty_rows(manifest: Manifest, stated: bool) -> Manifest:
-    """Refuse rows without any modality; where modalities were chosen, they are only left out, with a note."""
+    """Raise UserError for rows without any modality; if modalities are stated, add a note instead."""
     filled = np.zeros(len(manifest), dtype=bool)
     for name in manifest.modalities:
         filled |= manifest.filled(name)
@@ -261,7 +279,7 @@ def _check_empty_rows(manifest: Manifest, stated: bool) -> Manifest:
     if not len(empty):
         return manifest
     if stated and filled.any():
-        note = f"{len(empty):,} rows have none of the modalities chosen: left out"
+        note = f"{len(empty):,} rows have none of the chosen modalities: left out"
         return replace(manifest, notes=(*manifest.notes, note))
     more = f" (and {len(empty) - 1} more such rows)" if len(empty) > 1 else ""
     raise UserError(

@@ -1,4 +1,4 @@
-"""CSV and JSONL as Arrow tables: parsed by Arrow, and again slowly only to name the row of a mistake."""
+"""Read CSV and JSONL with Arrow; after a mistake, parse again, more slowly, to name its row."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ import pyarrow.json
 from altuna.data.table.column_types import first_values
 from altuna.errors import UserError
 
-# How tables write that a number is missing, in lower case. Not NaN: that is what a broken computation leaves.
+# Words for a missing number, in lower case. Not NaN, which is more often the result of a wrong computation.
 MISSING = ("na", "n/a", "#n/a", "<na>", "null", "none", "?", "-")
-BLOCK = 2**20
-LARGEST_BLOCK = 2**31 - 1
+BLOCK = 2**20  # bytes
+MAX_BLOCK = 2**31 - 1
 NULL_ROW = re.compile(rb"\}\s*null")
-DEEPEST = 1000
+MAX_DEPTH = 1000
 
 
 def read_csv(path: Path, text: Sequence[str]) -> pa.Table:
     """Read a CSV or TSV file.
 
-    Columns ``text`` are text, the others what all their values look like; dates and times are text. In a
-    column of numbers the words for "missing" (NA, N/A, null, None, ?, -) are empty cells.
+    Columns in ``text`` are read as text; the types of the others are inferred from all their values, with
+    dates and times as text. In a column of numbers, words for a missing value (NA, N/A, null, None, ?, -) are
+    empty cells.
 
     Raises:
-        UserError: A row with another number of columns, or text that is not UTF-8, naming the row.
-        pyarrow.ArrowException, UnicodeError: Another reason why it is no table.
+        UserError: A row with another number of columns, or text that is not UTF-8; the message names the row.
+        pyarrow.ArrowException, UnicodeError: The file is not a table for another reason.
     """
     types = dict.fromkeys(text, pa.string())
     try:
@@ -55,11 +56,12 @@ def read_csv(path: Path, text: Sequence[str]) -> pa.Table:
 
 
 def read_jsonl(path: Path, text: Sequence[str]) -> pa.Table:
-    """Read a JSONL file; columns ``text`` are text even where their cells are numbers.
+    """Read a JSONL file; columns in ``text`` are read as text even if their cells are numbers.
 
     Raises:
-        UserError: A line that is no JSON object, or a cell of another type than those before, naming the row.
-        pyarrow.ArrowException, UnicodeError: Another reason why it is no table.
+        UserError: A line that is not a JSON object, or a cell of another type than those before; the message
+            names the row.
+        pyarrow.ArrowException, UnicodeError: The file is not a table for another reason.
     """
     if not _can_crash(path):
         try:
@@ -69,8 +71,8 @@ def read_jsonl(path: Path, text: Sequence[str]) -> pa.Table:
                 return table
         except (pa.ArrowInvalid, UnicodeError):
             pass
-    # Arrow refuses a column of texts and numbers and does not keep how a number is written: as ids and labels
-    # such cells are turned into text here. Any other reason why it refused is found on the way.
+    # Arrow rejects a column of texts and numbers, and loses how a number is written: such cells of ids
+    # and labels are converted to text here. Other mistakes that made Arrow fail are found on the way.
     rewritten = io.BytesIO()
     for row in _checked_rows(path, text):
         rewritten.write(json.dumps(row).encode() + b"\n")
@@ -90,21 +92,21 @@ def name_bad_text(path: Path, name: str, column: pa.ChunkedArray) -> None:
 
 
 def _with_large_blocks(parse: Callable[[int], pa.Table]) -> pa.Table:
-    """Call ``parse`` with a block size, and with larger ones as long as Arrow needs them.
+    """Call ``parse`` with a block size, and with larger ones while Arrow needs them.
 
-    A row must fit in a block, and so must, in JSONL, all the rows before a column's first list.
+    A row must fit into one block; in JSONL, all rows before the first list of a column must, too.
     """
     block = BLOCK
     while True:
         try:
             return parse(block)
         except pa.ArrowInvalid as error:
-            if "straddl" not in str(error) or block == LARGEST_BLOCK:
+            if "straddl" not in str(error) or block == MAX_BLOCK:
                 raise
         except pa.ArrowNotImplementedError:
-            if block == LARGEST_BLOCK:
+            if block == MAX_BLOCK:
                 raise
-        block = min(block * 16, LARGEST_BLOCK)
+        block = min(block * 16, MAX_BLOCK)
 
 
 def _parse_csv(
@@ -115,7 +117,7 @@ def _parse_csv(
 ) -> pa.Table:
     return pyarrow.csv.read_csv(
         path,
-        # With threads a row does not know its number; text that is not UTF-8 cannot be handed over.
+        # The handler gets row numbers only without threads, and cannot get text that is not UTF-8.
         read_options=pyarrow.csv.ReadOptions(
             use_threads=invalid is None, block_size=block, encoding="utf8" if invalid is None else "latin-1"
         ),
@@ -153,7 +155,7 @@ def _name_mistake_in_csv(path: Path, text: Sequence[str]) -> None:
 
 
 def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of texts as numbers if all but blanks and words for "missing" are numbers."""
+    """Return a column of texts as numbers if all but blanks and words for a missing value are numbers."""
     if _cast(pa.chunked_array([first_values(column)], pa.string())) is None:
         return column
     numbers = _cast(column)
@@ -186,12 +188,12 @@ def _parse_jsonl(source: Path | io.BytesIO, block: int) -> pa.Table:
 
 
 def _can_crash(path: Path) -> bool:
-    """Whether a JSONL file may have what ends the process in Arrow's parser: null as a row, deep nesting."""
+    """Return whether a JSONL file may crash Arrow's parser: null as a row, or deep nesting."""
     with path.open("rb") as file:
         for line in file:
             if line[:1] != b"{" and line.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"{", b""):
                 return True
-            if len(line) > DEEPEST and line.count(b"{") + line.count(b"[") > DEEPEST:
+            if len(line) > MAX_DEPTH and line.count(b"{") + line.count(b"[") > MAX_DEPTH:
                 return True
             if line.find(b"}") < len(line) - 2 and NULL_ROW.search(line):
                 return True
@@ -199,7 +201,7 @@ def _can_crash(path: Path) -> bool:
 
 
 def _checked_rows(path: Path, text: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Read a JSONL file row by row, the cells in the columns ``text`` as text."""
+    """Yield the rows of a JSONL file, checked, with the cells in the columns ``text`` as text."""
     kinds: dict[str, str] = {}
     row = 0
     with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
@@ -211,16 +213,16 @@ def _checked_rows(path: Path, text: Sequence[str]) -> Iterator[dict[str, Any]]:
             try:
                 cells = json.loads(line, object_pairs_hook=_no_repeats)
             except (ValueError, RecursionError) as error:
-                raise UserError(f"{where}: is not JSON: {' '.join(str(error).split())}") from None
+                raise UserError(f"{where}: not JSON: {' '.join(str(error).split())}") from None
             if not isinstance(cells, dict):
-                raise UserError(f"{where}: is not a JSON object")
+                raise UserError(f"{where}: not a JSON object")
             for name, cell in cells.items():
                 if name in text and cell is not None and not isinstance(cell, str):
                     cells[name] = cell = json.dumps(cell)
                 for place, kind, value in _kinds(name, cell):
                     if kind != kinds.setdefault(place, kind):
                         raise UserError(
-                            f"{where}, column {name!r}: of another type: {kind}, not {kinds[place]} as before"
+                            f"{where}, column {name!r}: has type {kind}, but {kinds[place]} in rows before"
                         )
                     if kind == "text" and not value.isprintable() and _is_broken(value):
                         raise UserError(f"{where}, column {name!r}: the text is not in UTF-8")
@@ -257,5 +259,5 @@ def _is_broken(text: str) -> bool:
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     cells = dict(pairs)
     if len(cells) < len(pairs):
-        raise ValueError("a name stands twice in one object")
+        raise ValueError("a name occurs twice in one object")
     return cells

@@ -1,4 +1,4 @@
-"""Reading a manifest of any format into an Arrow table."""
+"""Read a table of any format into an Arrow table."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from altuna.data.table.parsing import name_bad_text, read_csv, read_jsonl
 from altuna.errors import UserError
 from altuna.files import atomic_write, cache_folder
 
-# Bytes: of a Parquet file that is not read into memory, and of the parts in which it is copied.
-LARGE, BATCH = 2**29, 2**26
+MAX_IN_MEMORY = 2**29  # bytes of a Parquet file; larger ones are memory-mapped
+BATCH = 2**26  # bytes that are copied at a time
 
 
 @dataclass(frozen=True)
 class Source:
-    """A table, the types that the file itself gives its columns, and what the user should know of it."""
+    """A table, the types that the file itself states for its columns, and remarks for the user."""
 
     table: pa.Table
     types: dict[str, str] = field(default_factory=dict)
@@ -35,18 +35,18 @@ def read_table(path: Path, text: Sequence[str], label: str, *, keep_unlabelled: 
 
     Args:
         path: The file, the data set's folder, or ``hf:NAME[:CONFIG]``.
-        text: Columns to read as text even if their cells are numbers.
-        label: The column of the labels.
-        keep_unlabelled: Keep the splits of a data set of which no row has a label.
+        text: Columns to read as text, even if their cells are numbers.
+        label: Name of the label column.
+        keep_unlabelled: Keep splits of a data set without any label.
 
     Raises:
-        UserError: It cannot be read.
+        UserError: The file cannot be read, or has a mistake.
     """
     try:
         source = _read(path, text, label, keep_unlabelled)
         repeated = [name for name, n in Counter(source.table.column_names).items() if n > 1]
         if repeated:
-            raise UserError(f"{path}: column {repeated[0]!r} stands twice")
+            raise UserError(f"{path}: column {repeated[0]!r} occurs twice")
         return replace(source, table=plain(path, source.table, text))
     except (pa.ArrowException, OSError, UnicodeError, OverflowError) as error:
         raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
@@ -58,9 +58,7 @@ def _read(path: Path, text: Sequence[str], label: str, keep_unlabelled: bool) ->
     if not path.exists():
         raise UserError(f"{path}: no such file")
     if path.is_dir():
-        raise UserError(
-            f"{path}: is a folder, not a manifest (CSV, Parquet or JSONL) or a data set saved to disk"
-        )
+        raise UserError(f"{path}: is a folder, not a manifest (CSV, Parquet or JSONL) or a saved data set")
     suffix = path.suffix.lower()
     if suffix in {".parquet", ".pq"}:
         return Source(*hf.typed(_read_parquet(path)))
@@ -68,15 +66,15 @@ def _read(path: Path, text: Sequence[str], label: str, keep_unlabelled: bool) ->
         return Source(read_jsonl(path, text))
     if suffix in {".csv", ".tsv"}:
         return Source(read_csv(path, text))
-    raise UserError(f"{path}: unknown kind of manifest; give .csv, .tsv, .parquet or .jsonl")
+    raise UserError(f"{path}: unknown format; a manifest must be .csv, .tsv, .parquet or .jsonl")
 
 
 def _read_parquet(path: Path) -> pa.Table:
-    """Read a Parquet file; a large one by way of an Arrow file that is mapped into memory."""
+    """Read a Parquet file; a large one is copied to an Arrow file, which is memory-mapped."""
     file = pyarrow.parquet.ParquetFile(path)
     groups = range(file.metadata.num_row_groups)
     size = sum(file.metadata.row_group(i).total_byte_size for i in groups)
-    if size <= LARGE:
+    if size <= MAX_IN_MEMORY:
         return file.read()
     stat = path.stat()
     key = hashlib.sha256(f"{path.absolute()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()[:24]
@@ -88,14 +86,14 @@ def _read_parquet(path: Path) -> pa.Table:
             atomic_write(mapped) as unfinished,
             pa.ipc.new_stream(str(unfinished), file.schema_arrow) as writer,
         ):
-            for group in groups:  # or Arrow would read the next ones ahead, and keep them all
+            for group in groups:  # all at once, Arrow would read ahead and keep everything in memory
                 for batch in file.iter_batches(rows, row_groups=[group]):
                     writer.write_batch(batch)
     return pa.ipc.open_stream(pa.memory_map(str(mapped))).read_all()
 
 
 def plain(path: Path, table: pa.Table, text: Sequence[str]) -> pa.Table:
-    """Return the table without the types that need not be told apart: categories, decimals, dates."""
+    """Return the table with fewer types: categories, decimals, dates and the like become texts or numbers."""
     for i, field_ in enumerate(table.schema):
         column, kind = table[i], field_.type
         if isinstance(kind, pa.BaseExtensionType):

@@ -1,4 +1,4 @@
-"""Who is trained on, selected on and tested on."""
+"""Split the rows of a manifest into train, val and test."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def split_rows(manifest: Manifest, seed: int = 0) -> dict[str, Rows]:
-    """Return the row numbers of ``train``, ``val`` and ``test`` (the last may be empty).
+    """Return the row numbers of ``train``, ``val`` and ``test`` (test may be empty).
 
-    A manifest without any split gets 60/15/25; one without val has 15 % of train carved out. Both are
-    stratified by label and never split a group.
+    A manifest without splits is split 60/15/25; without val, 15 % of train are carved out for it. Both are
+    stratified by label and never divide a group.
 
     Raises:
-        UserError: A label is missing, has one sample, or is in val or test but not in train.
+        UserError: A label is missing, has only one sample, or is in val or test but not in train.
     """
     _check_labels(manifest)
     labels = np.asarray(manifest.labels.dictionary_encode().indices, dtype=np.int64)
@@ -36,7 +36,7 @@ def split_rows(manifest: Manifest, seed: int = 0) -> dict[str, Rows]:
     else:
         train, val, test = (np.flatnonzero(pc.equal(manifest.splits, name)) for name in SPLITS)
         if not len(train):
-            raise UserError(f"{manifest.path}, column {manifest.columns['split']!r}: no row is train")
+            raise UserError(f"{manifest.path}, column {manifest.columns['split']!r}: no row is in train")
         if not len(val):
             train, val = carve(train, labels, groups, VAL_SHARE, seed)
     if not len(val):
@@ -71,7 +71,7 @@ def _check_labels(manifest: Manifest) -> None:
 
 
 def group_codes(manifest: Manifest) -> Rows:
-    """Return a group code per row; a row without a group is its own."""
+    """Return the number of each row's group; a row without a group is a group of its own."""
     codes = np.asarray(manifest.groups.dictionary_encode().indices.cast(pa.int64()).fill_null(-1))
     own = len(manifest) + np.arange(len(manifest))
     return np.where(codes < 0, own, codes)
@@ -81,11 +81,17 @@ def carve(rows: Rows, labels: Rows, groups: Rows, share: float, seed: int) -> tu
     """Split rows into (rest, carved), stratified by the label of each group's first row.
 
     Args:
-        rows: The rows to split, numbers into ``labels`` and ``groups``.
-        labels: [all rows] a number for each label.
-        groups: [all rows] a number for each group, none of which is parted.
-        share: The share of the rows to carve, about; of each label some rows stay.
-        seed: Decides which.
+        rows: The rows to split, as places in ``labels`` and ``groups``.
+        labels: [all rows] the number of each row's label.
+        groups: [all rows] the number of each row's group; no group is divided.
+        share: Approximate fraction of the rows to carve out; some rows of each label are kept.
+        seed: Random seed.
+
+    Example:
+        >>> labels, groups = np.repeat([0, 1], 10), np.arange(20)
+        >>> rest, carved = carve(np.arange(20), labels, groups, share=0.2, seed=0)
+        >>> np.bincount(labels[rest]).tolist(), np.bincount(labels[carved]).tolist()
+        ([8, 8], [2, 2])
     """
     rng = np.random.default_rng(seed)
     _, first, group = np.unique(groups[rows], return_index=True, return_inverse=True)
@@ -98,6 +104,6 @@ def carve(rows: Rows, labels: Rows, groups: Rows, share: float, seed: int) -> tu
         carved[mine] = end - sizes[mine] / 2 <= share * end[-1]
         carved[mine[-1]] = False
     lost = np.setdiff1d(labels[rows], labels[rows[~carved[group]]])
-    # A label that lives only in groups of another label's would be lost to train: give it back.
+    # A label that occurs only in groups stratified by another label would be missing in train: give it back.
     carved[np.unique(group[np.isin(labels[rows], lost)])] = False
     return rows[~carved[group]], rows[carved[group]]

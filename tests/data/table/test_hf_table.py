@@ -128,7 +128,9 @@ def test_what_is_left_out_is_said(tmp_path):
     assert manifest.splits.to_pylist() == ["train"] * 6 + ["val"] * 2
     unlabelled, extra = manifest.notes
     assert unlabelled == f"{tmp_path / 'saved'}: split 'test' is left out: none of its 2 rows has a label"
-    assert extra.startswith(f"{tmp_path / 'saved'}: split 'extra' is left out: it is none of train, ")
+    assert extra.startswith(
+        f"{tmp_path / 'saved'}: split 'extra' is left out: its name is not one of train, "
+    )
     # To be predicted, they are wanted.
     met = read_manifest(tmp_path / "saved", lenient=True)
     check(met, range(10))
@@ -154,7 +156,7 @@ def test_one_split_only_is_a_table_without_splits(tmp_path):
 
 def test_no_split_is_train(tmp_path):
     datasets.DatasetDict(a=dataset([1]), b=dataset([2])).save_to_disk(tmp_path / "saved")
-    with pytest.raises(UserError, match=r"saved: no split is called train, but 'a', 'b'$"):
+    with pytest.raises(UserError, match=r"saved: no split is named train; there are: 'a', 'b'$"):
         read_manifest(tmp_path / "saved")
 
 
@@ -254,7 +256,7 @@ def test_paths_stay_paths(monkeypatch):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (ConnectionError("no\nroute"), "hf:some/name: the hub cannot be reached, and no such data set"),
+        (ConnectionError("no\nroute"), "hf:some/name: the hub cannot be reached, and the data set is not"),
         (
             FileNotFoundError("Dataset 'some/name'\ndoesn't exist"),
             "hf:some/name: Dataset 'some/name' doesn't",
@@ -278,14 +280,16 @@ def test_the_hubs_refusals_are_one_line(error, words, monkeypatch):
 def test_no_network_is_said_at_once(monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_ENDPOINT", "http://127.0.0.1:9")
     started = time.perf_counter()
-    with pytest.raises(UserError, match=r"^hf:altuna-no/such-data: the hub cannot be reached.*in the cache"):
+    with pytest.raises(
+        UserError, match=r"^hf:altuna-no/such-data: the hub cannot be reached.*in the local cache"
+    ):
         read_manifest("hf:altuna-no/such-data")
     assert time.perf_counter() - started < 10
 
 
 def test_without_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"^hf:x: needs the package datasets: pip install 'altuna\[hf\]'$"):
+    with pytest.raises(UserError, match=r"^hf:x: requires the package datasets: pip install 'altuna\[hf\]'$"):
         read_manifest("hf:x")
 
 

@@ -188,7 +188,10 @@ def test_stated_modalities(tmp_path):
         ({"m": {"column": "titel"}}, "modality 'm': no column 'titel'; did you mean 'title'?"),
         ({"m": {"prefix": "gyro_"}}, "modality 'm': no column starts with 'gyro_'"),
         ({"m": {"column": "title", "type": "imag"}}, "unknown type 'imag'; did you mean 'image'?"),
-        ({"m": {"columns": ["title", "v_x"], "type": "text"}}, "several columns form a vector, not text"),
+        (
+            {"m": {"columns": ["title", "v_x"], "type": "text"}},
+            "several columns can only be a vector, not text",
+        ),
         ({"m": {"prefix": "v_"}}, "column 'v_note': has cells that are not numbers"),
         ({"m": {"colum": "title"}}, "unknown option 'colum'; did you mean 'column'?"),
         ({"m": {"column": 3}}, "modalities.m: column must be a text, got 3"),
@@ -211,16 +214,16 @@ def test_stated_modalities_that_do_not_fit(stated, words, tmp_path):
         ("id,t\n", ": the manifest has no rows"),
         ("id,t\na,x\nb,y,z\n", ", row 2: has 3 columns, not 2: b,y,z"),
         ("id,t\na,x\n,y\n", ", row 2, column 'id': empty"),
-        ("id,t\na,x\nb,y\na,z\n", ", row 3 (id 'a'), column 'id': the id stands already in row 1"),
-        ("id,t,t\na,x,y\n", ": column 't' stands twice"),
+        ("id,t\na,x\nb,y\na,z\n", ", row 3 (id 'a'), column 'id': the id is already in row 1"),
+        ("id,t,t\na,x,y\n", ": column 't' occurs twice"),
         ("id,label\na,x\n", ": no modality"),
-        ("id,fused\na,x\n", ": a modality cannot be called 'fused'"),
+        ("id,fused\na,x\n", ": a modality cannot be named 'fused'"),
         ("id,t\na,\n", ": no modality"),
         ("id,split,t\na,train,x\nb,trian,y\n", ", row 2 (id 'b'), column 'split': unknown split 'trian'"),
         ("id,split,t\na,train,x\nb,,y\n", ", row 2 (id 'b'), column 'split': empty"),
         (
             "id,split,group,t\na,train,g,x\nb,test,g,y\nc,test,h,z\n",
-            ", row 1 (id 'a'), column 'group': group 'g' stands in train and test (1 such groups)",
+            ", row 1 (id 'a'), column 'group': group 'g' is in train and test (1 such groups)",
         ),
         ("id,t,p\na,x,\nb,  ,\nc,,\n", ", row 2 (id 'b'), column 't': every modality is empty (and 1 more"),
     ],
@@ -237,10 +240,13 @@ def test_mistakes_name_file_row_and_column(text, words, tmp_path):
     ("text", "words"),
     [
         ("", ": no modality|: the manifest has no rows"),
-        ('{"t": "a"}\n{"t": }\n', ", row 2: is not JSON"),
-        ('{"t": "a"}\n\n[1]\n', ", row 2: is not a JSON object"),
-        ('{"t": "a"}\n{"t": null}\n{"t": 5}\n', ", row 3, column 't': of another type"),
-        ('{"v": [1, 2]}\n{"v": [1, "b"]}\n', ", row \\d, column 'v': of another type"),
+        ('{"t": "a"}\n{"t": }\n', ", row 2: not JSON"),
+        ('{"t": "a"}\n\n[1]\n', ", row 2: not a JSON object"),
+        (
+            '{"t": "a"}\n{"t": null}\n{"t": 5}\n',
+            ", row 3, column 't': has type number, but text in rows before",
+        ),
+        ('{"v": [1, 2]}\n{"v": [1, "b"]}\n', ", row \\d, column 'v': has type "),
     ],
 )
 def test_mistakes_in_jsonl(text, words, tmp_path):
@@ -400,7 +406,7 @@ def test_what_no_reader_takes_is_no_modality(tmp_path):
         __index_level_0__=[0, 1],
     )
     assert types(read_manifest(path)) == {"nested": "vector", "t": "text"}
-    with pytest.raises(UserError, match=r"column 'tags': no modality is made of list<element: string>"):
+    with pytest.raises(UserError, match=r"column 'tags': list<element: string> cannot be a modality"):
         read_manifest(path, {"tags": {"type": "text"}})
 
 
@@ -455,7 +461,7 @@ def test_data_that_a_model_meets_may_lack_columns(tmp_path):
 
 def test_errors_name_the_column_as_it_is_called(tmp_path):
     path = write(tmp_path, RENAMED.replace("3,test", "2,test"))
-    with pytest.raises(UserError, match=r"row 3 \(id '2'\), column 'name': the id stands already in row 2"):
+    with pytest.raises(UserError, match=r"row 3 \(id '2'\), column 'name': the id is already in row 2"):
         read_manifest(path, columns=COLUMNS)
     path = write(tmp_path, RENAMED.replace("2,train", "2,trial"))
     with pytest.raises(UserError, match=r"row 2 \(id '2'\), column 'part': unknown split 'trial'"):
@@ -511,12 +517,12 @@ def test_ids_and_labels_in_jsonl_stay_as_written(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"t": "a"}\nnull\n', ", row 2: is not a JSON object"),
-        ('{"t": "a"}\n{"t": "b"} null\n', ", row 2: is not JSON"),
-        ('{"v": ' + "[" * 100_000 + "]" * 100_000 + "}\n", ", row 1: is not JSON"),
+        ('{"t": "a"}\nnull\n', ", row 2: not a JSON object"),
+        ('{"t": "a"}\n{"t": "b"} null\n', ", row 2: not JSON"),
+        ('{"v": ' + "[" * 100_000 + "]" * 100_000 + "}\n", ", row 1: not JSON"),
         ('{"x": 1}\n{"x": NaN}\n', ", row 2 (id '2'), column 'x': is nan; leave it empty if it is missing"),
         ('{"x": 1}\n{"x": 1e999}\n', ", row 2, column 'x': is inf; leave it empty if it is missing"),
-        ('{"t": "a", "t": "b"}\n', ", row 1: is not JSON: a name stands twice in one object"),
+        ('{"t": "a", "t": "b"}\n', ", row 1: not JSON: a name occurs twice in one object"),
         ('{"t": "a"}\n{"t": "\\ud800"}\n', ", row 2, column 't': the text is not in UTF-8"),
     ],
 )

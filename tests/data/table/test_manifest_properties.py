@@ -103,7 +103,7 @@ def test_any_mistake_is_named_by_its_row(tmp_path_factory, data, kind, n):
     if mistake == "id":
         first = data.draw(st.integers(0, row - 1))
         rows[row]["id"] = rows[first]["id"]
-        words = rf", row {row + 1} \(id 'i{first}'\), column 'id': the id stands already in row {first + 1}$"
+        words = rf", row {row + 1} \(id 'i{first}'\), column 'id': the id is already in row {first + 1}$"
     elif mistake == "no id":
         rows[row]["id"] = None
         words = rf", row {row + 1}, column 'id': empty$"
@@ -115,7 +115,7 @@ def test_any_mistake_is_named_by_its_row(tmp_path_factory, data, kind, n):
         words = rf", row {row + 1} \(id 'i{row}'\), column 'split': empty"
     elif mistake == "group":
         rows[row]["group"] = rows[row - 1]["group"]
-        words = rf", row {row} \(id 'i{row - 1}'\), column 'group': group 'g{row - 1}' stands in "
+        words = rf", row {row} \(id 'i{row - 1}'\), column 'group': group 'g{row - 1}' is in "
     elif mistake == "empty":
         rows[row]["t"] = " "
         words = rf", row {row + 1} \(id 'i{row}'\), column 't': every modality is empty"

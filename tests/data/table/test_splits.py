@@ -100,7 +100,7 @@ def test_a_class_of_two(tmp_path):
             ["train", "train", "val", "test", "test", "test"],
             r"row 5 \(id '5'\), column 'label': label 'c' is in test but never in train",
         ),
-        (list("aabb"), ["val", "test", "val", "test"], "column 'split': no row is train"),
+        (list("aabb"), ["val", "test", "val", "test"], "column 'split': no row is in train"),
         (list("aabb"), None, "too few samples"),
     ],
 )
