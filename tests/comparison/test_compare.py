@@ -10,9 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from functools import partial
 from pathlib import Path
 
+import command
 import joblib
 import numpy as np
 import pytest
@@ -77,24 +77,19 @@ def status(out):
 def out(manifest, tmp_path_factory):
     """Two methods, two seeds, two processes, on the command line."""
     out = tmp_path_factory.mktemp("work") / "compared"
-    done = shell(manifest, out)
+    compare = [sys.executable, "-m", "altuna", *arguments(manifest, out)]
+    done = subprocess.run(compare, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{out}\n"
     assert done.stderr == ""
     return out
 
 
-def command(manifest, out, *more):
-    given = ["--methods", "mla,concat", "--seeds", "2", "--jobs", "2", "--quiet", "--accelerator", "cpu"]
+def arguments(manifest, out, *more):
+    """Return the arguments of that comparison."""
+    options = ["--methods", "mla,concat", "--seeds", "2", "--jobs", "2", "--quiet", "--accelerator", "cpu"]
     fast = ["--epochs", "2", "--set", "batch_size=16"]
-    return [
-        *(sys.executable, "-m", "altuna", "compare", "--data", str(manifest), "--out", str(out)),
-        *given, *fast, *more,
-    ]  # fmt: skip
-
-
-def shell(*arguments):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300)
+    return ["compare", "--data", str(manifest), "--out", str(out), *options, *fast, *more]
 
 
 def test_runs_and_files(out, manifest):
@@ -160,20 +155,20 @@ def times(out):
     return {path: path.stat().st_mtime_ns for path in out.glob("*/metrics.json")}
 
 
-def test_started_again_it_does_what_is_missing(out, manifest):
+def test_started_again_it_does_what_is_missing(out, manifest, here):
     before = times(out)
     gone = out / "toy-concat-1"
     (gone / "metrics.json").unlink()
-    done = shell(manifest, out)
-    assert done.returncode == 0, done.stderr
+    code, _, err = command.run(*arguments(manifest, out))
+    assert code == 0, err
     after = times(out)
     assert {path.parent for path in after if after[path] != before.get(path)} == {gone}
 
 
 def test_other_options_are_refused(out, manifest):
-    done = shell(manifest, out, "--lr", "0.5")
-    assert done.returncode == 2
-    assert "toy-mla-0: was started with lr = 0.001, not 0.5; --out names another folder" in done.stderr
+    code, _, err = command.run(*arguments(manifest, out, "--lr", "0.5"))
+    assert code == 2
+    assert "toy-mla-0: was started with lr = 0.001, not 0.5; --out names another folder" in err
 
 
 def test_a_failing_run_is_reported(manifest, tmp_path, here, monkeypatch, capsys):
@@ -246,6 +241,7 @@ def killer(note, kills):
     return lambda: (stop.set(), thread.join())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kills", "jobs"), [(1, 2), (2, 1)])
 def test_a_killed_process_does_not_sink_the_others(kills, jobs, manifest, tmp_path):
     out = tmp_path / "out"
@@ -263,18 +259,10 @@ def test_a_killed_process_does_not_sink_the_others(kills, jobs, manifest, tmp_pa
     assert not (out / "running").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(manifest, tmp_path, here):
     out = tmp_path / "out"
-    process = subprocess.Popen(
-        command(manifest, out, "--epochs=5"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=partial(
-            signal.signal, signal.SIGINT, signal.default_int_handler
-        ),  # if the tests ignore it
-    )
+    process = command.Process(*arguments(manifest, out, "--epochs=5"), group=True)
     while process.poll() is None and not [*out.glob("*/checkpoints/last.ckpt")]:
         time.sleep(0.02)
     pids = [int(note.read_text()) for note in (out / "running").iterdir() if note.suffix != ".lock"]
@@ -293,6 +281,7 @@ def test_ctrl_c_says_how_to_go_on(manifest, tmp_path, here):
     assert {*status(out).values()} == {"finished"}
 
 
+@pytest.mark.slow
 def test_dask_takes_over(manifest, tmp_path):
     out = tmp_path / "out"
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster):
