@@ -2,7 +2,13 @@
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave: one clear line, shown without a stack trace, exit code 2."""
+    """A mistake in what the user gave: one clear line, shown without a stack trace, exit code 2.
+
+    Example:
+        >>> raise UserError("samples.csv, row 7, column 'label': unknown class 'stool'")
+        Traceback (most recent call last):
+        altuna.errors.UserError: samples.csv, row 7, column 'label': unknown class 'stool'
+    """
 
 
 class StoppedError(Exception):

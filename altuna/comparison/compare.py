@@ -37,6 +37,11 @@ def compare(data: str | Path | Sequence[str] = "emoji", **given: Any) -> Path:
 
     Raises:
         UserError: Something is wrong with what was given, before anything runs; or no run succeeded.
+
+    Example:
+        >>> import altuna
+        >>> folder = altuna.compare("htad", methods=["mla", "concat"], seeds=3, jobs=2)  # doctest: +SKIP
+        >>> print((folder / "compare.md").read_text())  # doctest: +SKIP
     """
     own, options = _split({"data": data, **given})
     seeds, budget, quiet = own.seeds, own.budget, own.quiet

@@ -24,6 +24,14 @@ class Batch:
         rows: Modality name to the batch rows [n_m] (int64, ascending) that its input belongs to.
         labels: Class numbers [B] (int64); -1 where unknown.
         indices: Positions [B] (int64) of the samples in their data set, for methods with memory.
+
+    Example:
+        >>> import torch
+        >>> rows = {"image": torch.tensor([0, 1]), "text": torch.tensor([1])}
+        >>> inputs = {"image": torch.zeros(2, 5), "text": torch.zeros(1, 3)}
+        >>> batch = Batch(inputs, rows, labels=torch.tensor([4, 7]), indices=torch.tensor([10, 11]))
+        >>> len(batch), batch.labels_of("text").tolist()
+        (2, [7])
     """
 
     inputs: Mapping[str, Input]

@@ -49,6 +49,13 @@ class MultimodalClassifier(nn.Module):
     The buffers ``temperatures`` [M] and ``confidence_temperatures`` [M] (entry k - 1 for predictions that
     rest on k modalities) start at 1 and are fitted by ``altuna.evaluation.calibrate``; likewise
     ``joint_temperature`` [], which only a model with a joint expert has.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> model = MultimodalClassifier({"image": nn.Linear(8, 4), "text": nn.Linear(5, 4)}, num_classes=3)
+        >>> model({"text": torch.zeros(2, 5)}).probabilities.shape
+        torch.Size([2, 3])
     """
 
     temperatures: Tensor

@@ -98,6 +98,15 @@ class Prediction(NamedTuple):
     ``logits`` and ``probabilities`` [B, C]; ``weights`` [M, B], how much each modality counted, each
     column summing to 1 (a joint head's own share is not in them); ``unimodal_logits`` [M, B, C];
     ``present`` [M, B] bool.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from altuna.core.model import MultimodalClassifier
+        >>> model = MultimodalClassifier({"image": nn.Linear(8, 4), "text": nn.Linear(5, 4)}, num_classes=3)
+        >>> prediction = model({"text": torch.zeros(2, 5)})
+        >>> prediction.present.tolist()  # [M, B]
+        [[False, False], [True, True]]
     """
 
     logits: Tensor

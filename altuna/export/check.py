@@ -153,7 +153,7 @@ def _predicted(predictor: Predictor, features: Features, given: Tensor) -> Predi
     return model.fuse(model.outputs_of(some.of, some.rows, len(some.labels)))
 
 
-class Loaded:
+class Loaded(Engine):
     """An export in the format ``safetensors``, loaded by altuna."""
 
     def __init__(self, folder: Path) -> None:
@@ -173,7 +173,7 @@ class Loaded:
         return fused.probabilities.numpy(), fused.weights.numpy().T
 
 
-class Graphs:
+class Graphs(Engine):
     """Graphs in a folder, run by ONNX Runtime or PyTorch."""
 
     def __init__(self, folder: Path, content: Mapping[str, Any]) -> None:

@@ -34,6 +34,11 @@ def push_to_hub(run: str | Path, repo: str, *, private: bool = False, token: str
 
     Raises:
         UserError: Not a run, or the hub refuses.
+
+    Example:
+        >>> import altuna
+        >>> altuna.push_to_hub("runs/first", "ORG/NAME", private=True)  # doctest: +SKIP
+        >>> model = altuna.load("hf:ORG/NAME")  # doctest: +SKIP
     """
     predictor = Predictor(run, device="cpu")
     api = HfApi(token=token)

@@ -1,4 +1,12 @@
-"""The registry of methods: ``list()`` names them, ``get(name)`` gives the class."""
+"""The registry of methods: ``list()`` names them, ``get(name)`` gives the class.
+
+Example:
+    >>> import altuna
+    >>> altuna.methods.list()[:3]
+    ['mla', 'late_fusion', 'unimodal']
+    >>> altuna.methods.get("mla").head
+    'shared'
+"""
 
 from __future__ import annotations
 

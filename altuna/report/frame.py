@@ -29,7 +29,7 @@ def short(name: str, longest: int = MAX_LETTERS) -> str:
 
     Example:
         >>> short("a class with a very long name, 12")
-        'a class with a v…name, 12'
+        'a class with a ve…name, 12'
     """
     name, most = " ".join(name.split()), LETTER * longest
     while width_of(cut := clipped(name, longest)) > most and longest > 6:

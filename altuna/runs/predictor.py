@@ -32,6 +32,12 @@ class Predictor:
     Args:
         run: The run directory, or ``hf:ORG/NAME``, a model on the Hugging Face hub.
         device: Where to compute; a GPU if there is one when None.
+
+    Example:
+        >>> import altuna
+        >>> predictor = altuna.Predictor("runs/first")  # doctest: +SKIP
+        >>> predictor.modalities, len(predictor.classes)  # doctest: +SKIP
+        (('image', 'text'), 9)
     """
 
     def __init__(self, run: str | Path, device: str | torch.device | None = None) -> None:
@@ -221,5 +227,11 @@ def load(run: str | Path, device: str | None = None) -> Predictor:
 
     Raises:
         UserError: Not a finished run directory, of another version, or damaged.
+
+    Example:
+        >>> import altuna
+        >>> model = altuna.load("runs/first")  # doctest: +SKIP
+        >>> model.predict([{"text": "slice of pizza"}])["prediction"].to_pylist()  # doctest: +SKIP
+        ['Food & Drink']
     """
     return Predictor(run, device)

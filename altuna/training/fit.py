@@ -16,7 +16,7 @@ from altuna.training.stages import prepare_ahead, train
 
 
 def fit(data: str | Path = "emoji", *, reporter: Reporter | None = None, **options: Any) -> Path:
-    """Train a multimodal classifier and return its run directory.
+    r"""Train a multimodal classifier and return its run directory.
 
     Every option is also a key of a ``--config`` file, and the plain ones are flags of ``altuna fit``. Some
     are mappings:
@@ -33,6 +33,16 @@ def fit(data: str | Path = "emoji", *, reporter: Reporter | None = None, **optio
 
     Raises:
         UserError: Something about the data or the options is wrong; nothing is written then.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> rows = "".join(f"{'ab'[i % 2]},{i % 2},{i % 3}\n" for i in range(40))
+        >>> _ = (folder / "table.csv").write_text(f"label,acc,gyro\n{rows}")
+        >>> run = fit(folder / "table.csv", epochs=1, out=folder / "run", report=False, quiet=True)
+        >>> (run / "metrics.json").exists()
+        True
     """
     config = validate(FitConfig, {"data": data, **options})
     run = run_directory(config)

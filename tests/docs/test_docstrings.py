@@ -36,9 +36,11 @@ def public():
                 continue
             yield f"{module.__name__}.{name}", value
             if inspect.isclass(value):
+                fields = getattr(value, "__dataclass_fields__", {})  # explained under Args
                 for member in inspect.classify_class_attrs(value):
                     own = member.defining_class.__module__ == module.__name__
-                    if own and member.kind != "data" and not member.name.startswith("_"):
+                    hidden = member.name.startswith("_") or member.name in fields
+                    if own and member.kind != "data" and not hidden:
                         yield f"{module.__name__}.{name}.{member.name}", getattr(value, member.name)
 
 
