@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from altuna.core.outputs import Features
-from altuna.files import atomic_write
+from altuna.errors import UserError
+from altuna.files import atomic_write, check_regular
 
 FILE = "features.safetensors"
 MOST_POINTS = 600  # of all modalities together
@@ -43,14 +44,26 @@ def write_features(run: Path, features: Features) -> None:
         unfinished.write_bytes(save(arrays))
 
 
-def read_features(run: Path) -> MapFeatures | None:
-    """Return what ``write_features`` wrote, None where there is nothing of that kind."""
+def read_features(run: Path, samples: int) -> MapFeatures | None:
+    """Return what ``write_features`` wrote, None where it is missing or damaged.
+
+    Args:
+        run: The run directory.
+        samples: Number of samples in the table of predictions.
+    """
     try:
+        check_regular(run / FILE)
         arrays = load_file(run / FILE)
-    except (OSError, SafetensorError):
+    except (OSError, SafetensorError, UserError):
         return None
     start = "features/"
     names = [key.removeprefix(start) for key in arrays if key.startswith(start)]
+    for name in names:
+        features, rows = arrays[start + name], arrays.get(f"rows/{name}", np.zeros(0))
+        if features.ndim != 2 or features.dtype.kind != "f" or rows.shape != features.shape[:1]:
+            return None
+        if rows.dtype.kind != "i" or ((rows < 0) | (rows >= samples)).any():
+            return None
     return MapFeatures(
         {name: np.nan_to_num(arrays[start + name].astype(np.float32)) for name in names},
         {name: arrays[f"rows/{name}"] for name in names},

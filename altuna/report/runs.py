@@ -47,7 +47,7 @@ class Run:
     @cached_property
     def features(self) -> MapFeatures | None:
         """Features of some samples; None of a run that has none."""
-        return read_features(self.folder)
+        return read_features(self.folder, self.table.num_rows)
 
     @cached_property
     def truth(self) -> NDArray[np.int64]:

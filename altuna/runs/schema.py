@@ -284,6 +284,16 @@ def check_encoder(encoder: Mapping[str, Any]) -> None:
     name, saved = encoder.get("name"), encoder.get("saved")
     if name is not None and not isinstance(name, str):
         raise _wrong("encoder.name", f"must be a text, got {_shown(name)}")
+    transforms, front_end = encoder.get("transforms") or {}, encoder.get("front_end") or {}
+    if not isinstance(transforms, Mapping):
+        raise _wrong("encoder.transforms", f"must be a mapping, got {_shown(transforms)}")
+    for transform, options in transforms.items():
+        if options is not None and not isinstance(options, Mapping):
+            raise _wrong(f"encoder.transforms.{transform}", f"must be a mapping, got {_shown(options)}")
+    if not isinstance(front_end, str | Mapping):
+        raise _wrong("encoder.front_end", f"must be a text or a mapping, got {_shown(front_end)}")
+    if isinstance(front_end, Mapping) and not isinstance(front_end.get("name", ""), str):
+        raise _wrong("encoder.front_end.name", f"must be a text, got {_shown(front_end['name'])}")
     if encoder.get("weights") is not None:
         raise _wrong("encoder.weights", "must be null, as a run has its weights itself")
     if name is not None and name.startswith("hf:"):

@@ -592,7 +592,7 @@ def test_feature_maps(monkeypatch):
 def test_features_of_any_size_become_a_map(tmp_path):
     numbers = torch.tensor([[1e30], [-1e30], [1.0]]).repeat(4, 1)
     write_features(tmp_path, Features({"a": numbers}, {"a": torch.arange(12)}, torch.zeros(12)))
-    found = read_features(tmp_path)
+    found = read_features(tmp_path, 12)
     places, how = feature_map(found.of["a"])
     assert how == "PCA"  # of one number there is nothing else
     assert np.isfinite(places).all()
