@@ -1,4 +1,4 @@
-"""Readers by name."""
+"""Readers, which decode cells of one type, by name."""
 
 from altuna.data.readers.audio import AudioReader
 from altuna.data.readers.base import BadCellError, NotFiniteError, Reader, UnavailableError

@@ -1,4 +1,4 @@
-"""Sound, by soundfile, or by PyAV from containers; resampled by soxr."""
+"""Decode sound with soundfile, or with PyAV from containers; resample it with soxr."""
 
 from __future__ import annotations
 
@@ -27,16 +27,20 @@ from altuna.data.readers.base import (
 )
 from altuna.data.readers.containers import opened, track
 
-_OGG_PAGE = 65_307  # bytes that a page has at most
-_GLANCE = 0.05  # seconds
+_MAX_OGG_PAGE = 65_307  # bytes
+_CHECKED = 0.05  # seconds that ``look`` decodes
 
 
 @dataclass(frozen=True)
 class AudioReader(Reader):
-    """int16 mono [rate * seconds]: the first ``seconds`` of a recording, padded with silence at the end.
+    """Decode to int16 mono [rate * seconds]: the first ``seconds`` of a recording, padded with silence.
 
-    A cell is any sound that soundfile reads, or a container whose sound track is taken (MP4, AVI, FLV ...);
-    ``call.wav#t=START,END`` is a range of it, in seconds.
+    A cell is any sound that soundfile reads, or a container with a sound track (MP4, AVI, FLV ...), or a pair
+    of samples and their rate; ``call.wav#t=START,END`` is a range in seconds.
+
+    Example:
+        >>> AudioReader(rate=4, seconds=1.0).read((np.array([0.5, -0.5]), 4)).tolist()
+        [16384, -16384, 0, 0]
     """
 
     rate: int
@@ -67,7 +71,7 @@ class AudioReader(Reader):
     @classmethod
     def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:
         cut: list[str] = []
-        mono, _ = _load(cell, _GLANCE, cut.append)
+        mono, _ = _load(cell, _CHECKED, cut.append)
         if cut or not len(mono):
             raise BadCellError(cut[0] if cut else "no sound in it (0 samples)")
 
@@ -78,13 +82,13 @@ class AudioReader(Reader):
         if not np.isfinite(mono).all():
             raise BadCellError("has NaN or infinite samples")
         if rate != self.rate:
-            mono = soxr.resample(np.clip(mono, -1e6, 1e6), rate, self.rate)  # its sums must not overflow
+            mono = soxr.resample(np.clip(mono, -1e6, 1e6), rate, self.rate)  # or its sums could overflow
         mono = np.clip(mono[: self.shape[0]], -1, 1) * 32768
         return np.pad(np.minimum(np.rint(mono), 32767).astype(np.int16), (0, self.shape[0] - len(mono)))
 
 
 def _load(cell: Any, seconds: float, note: Callable[[str], None]) -> tuple[NDArray[np.float32], int]:
-    """Return at most ``seconds`` of a cell as mono [n], and its rate."""
+    """Return at most ``seconds`` of a cell as mono [n], and the sampling rate."""
     if isinstance(cell, tuple):
         return _given(cell, seconds)
     start, end = 0.0, None
@@ -98,18 +102,18 @@ def _load(cell: Any, seconds: float, note: Callable[[str], None]) -> tuple[NDArr
     head = _part(cell, 0, 4)
     if head == b"OggS" and not _has_last_page(cell):
         note("cut short: its last page is missing")
-    # An MP3 is FFmpeg's: on a broken one libmpg123, which soundfile uses, prints, and reads on.
+    # MP3 is decoded by FFmpeg: libmpg123, which soundfile uses, prints on broken files, and reads on.
     if head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:] >= b"\xe0"):
         return _track(cell, start, seconds, note)
     try:
         if isinstance(cell, bytes):
             with soundfile.SoundFile(_Bytes(cell)) as file:
                 return _read(file, start, seconds)
-        # By number and not by name, whose ending libsndfile would believe.
+        # By file number, as libsndfile would trust the ending of a name.
         with cell.open("rb", buffering=0) as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:
             return _read(file, start, seconds)
     except (soundfile.SoundFileError, RuntimeError) as error:
-        # What soundfile does not know may be a container.
+        # A file that soundfile does not know may be a container.
         reason = str(getattr(error, "error_string", error))
         if not any(word in reason for word in ("Format not recognised", "unimplemented", "unknown")):
             raise BadCellError(f"broken sound: {reason}") from None
@@ -117,7 +121,7 @@ def _load(cell: Any, seconds: float, note: Callable[[str], None]) -> tuple[NDArr
 
 
 class _Bytes(io.BytesIO):
-    """Stays where it is when libsndfile, on broken files, seeks to before the beginning: cffi would print."""
+    """Ignore seeks to before the start, as libsndfile does on broken files: cffi would print the error."""
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         with suppress(ValueError):
@@ -126,7 +130,7 @@ class _Bytes(io.BytesIO):
 
 
 def _given(cell: tuple[Any, ...], seconds: float) -> tuple[NDArray[np.float32], int]:
-    """Take a pair of samples [n] or [n, channels], floats or of the full scale of an integer, and a rate."""
+    """Return a pair of samples (floats or full-scale integers [n] or [n, channels]) and rate as mono."""
     try:
         samples, rate = cell
         wave, rate = np.asarray(samples), operator.index(rate)
@@ -142,14 +146,14 @@ def _given(cell: tuple[Any, ...], seconds: float) -> tuple[NDArray[np.float32], 
 
 
 def _mono(wave: NDArray[Any]) -> NDArray[np.float32]:
-    """Average channels [n, channels]."""
-    with np.errstate(over="ignore", invalid="ignore"):  # ``read`` refuses what is infinite then
+    """Return the mean of the channels [n, channels]."""
+    with np.errstate(over="ignore", invalid="ignore"):  # ``read`` rejects infinite samples
         mono: NDArray[np.float32] = wave.mean(axis=1).astype(np.float32)
         return mono
 
 
 def _part(cell: Path | bytes, start: int, size: int) -> bytes:
-    """Return ``size`` bytes from ``start`` on, counted from the end if negative."""
+    """Return ``size`` bytes from ``start``, which is relative to the end if negative."""
     if isinstance(cell, bytes):
         return cell[start:][:size]
     with cell.open("rb") as file:
@@ -158,8 +162,8 @@ def _part(cell: Path | bytes, start: int, size: int) -> bytes:
 
 
 def _has_last_page(ogg: Path | bytes) -> bool:
-    """Say whether an Ogg stream ends with a whole page that is marked as its last."""
-    tail = _part(ogg, -_OGG_PAGE, _OGG_PAGE)
+    """Return whether an Ogg stream ends with a whole page that is marked as the last one."""
+    tail = _part(ogg, -_MAX_OGG_PAGE, _MAX_OGG_PAGE)
     page = tail[max(0, tail.rfind(b"OggS")) :]
     if len(page) < 27 or not page[5] & 4:
         return False
@@ -172,7 +176,7 @@ def _read(file: soundfile.SoundFile, start: float, seconds: float) -> tuple[NDAr
         _check_start(start, file.frames / rate)
         file.seek(int(start * rate))
     wave = file.read(int(np.ceil(seconds * rate)), "float32", always_2d=True)
-    # libsndfile reads a file cut short as it is; a streamed WAV declares 2 GiB or more.
+    # libsndfile reads truncated files without an error; a streamed WAV states a size of 2 GiB or more.
     found = re.search(r"(?:data|Data Size|SSND)\s*: (\d+) \(should be (\d+)\)", file.extra_info)
     if found and int(found[2]) < int(found[1]) < 2**31 - 2**16:
         raise BadCellError(f"broken sound: truncated, {found[2]} of {found[1]} bytes are there")
@@ -182,8 +186,8 @@ def _read(file: soundfile.SoundFile, start: float, seconds: float) -> tuple[NDAr
 def _track(
     cell: Path | bytes, start: float, seconds: float, note: Callable[[str], None]
 ) -> tuple[NDArray[np.float32], int]:
-    """Read the sound track of a container."""
-    import av
+    """Return at most ``seconds`` of the sound track of a container as mono [n], and the sampling rate."""
+    import av  # takes 0.1 s
 
     with opened(cell, "sound") as container:
         stream = track(container, "audio")
@@ -211,7 +215,7 @@ def _track(
                 break
         if not parts and start:
             _check_start(start, 0.0)
-        # Some containers know only the length of the whole clip.
+        # Some containers state only the length of the whole clip.
         whole = length or (container.duration or 0) * 1e-6
         wanted = min(need, round((whole - start) * rate))
         if have < 0.9 * wanted:

@@ -1,4 +1,4 @@
-"""The reader contract: from a cell to an array of a fixed shape."""
+"""The contract of readers, which decode a cell to an array of a fixed shape."""
 
 from __future__ import annotations
 
@@ -15,61 +15,67 @@ from numpy.typing import NDArray
 from altuna.errors import UserError
 
 _FRAGMENT = re.compile(r"#(?=t=|xywh=)(?:t=(?P<t>[\d.,]*))?(?:(?:(?<=#)|&)xywh=percent:(?P<xywh>[\d.,]*))?$")
-WHOLE: tuple[float, ...] = (0.0, 0.0, 1.0, 1.0)  # the box that is the whole picture
+WHOLE: tuple[float, ...] = (0.0, 0.0, 1.0, 1.0)  # the box of the whole picture
 
 
 class BadCellError(Exception):
-    """A cell that cannot be read; the message says why and becomes a line of ``problems.csv``."""
+    """A cell cannot be read; the message is the reason, and becomes a line of ``problems.csv``."""
 
 
 class NotFiniteError(BadCellError):
-    """A vector with NaN or infinite numbers: an error in the data rather than a cell to do without."""
+    """A vector has NaN or infinite numbers: an error in the data, not a missing cell."""
 
 
 class UnavailableError(BadCellError):
-    """A cell that cannot be had just now, for a reason that is not its own: the next attempt may succeed."""
+    """A cell is not available now, for a reason outside its content: the next attempt may succeed."""
 
 
 def silent(note: str) -> None:
-    """Say nothing."""
+    """Ignore a note."""
 
 
 class Reader:
-    """Turns a cell (a path, bytes, an array or a text) into an array of ``shape`` and ``dtype``.
+    """Decode a cell (a path, bytes, an array or a text) to an array of ``shape`` and ``dtype``.
 
-    A reader is a frozen dataclass whose fields are its settings: they key the prepared store and are saved
-    with the model. ``fit`` chooses the settings that nobody stated, by looking at training cells. ``name`` is
-    its own, ``type`` that of the modalities it reads.
+    A reader is a frozen dataclass whose fields are its settings: they are part of the key of the prepared
+    store, and are saved with the model. ``fit`` chooses the settings that are not stated by the training
+    cells. ``name`` is the name of the reader, ``type`` that of the modalities that it reads.
     """
 
     name: ClassVar[str]
     type: ClassVar[str]
     dtype: ClassVar[Any]
-    # From training cells and the settings stated, as keyword arguments, to a reader. A cell that cannot be
-    # looked at is passed over: what is wrong with it is told when it is read.
+    # Makes a reader from training cells and stated settings (keyword arguments). Cells that cannot be decoded
+    # are ignored: their problems are reported when they are read.
     fit: ClassVar[Callable[..., Reader]]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of every array that ``read`` returns."""
+        """Return the shape of the arrays that ``read`` returns."""
         raise NotImplementedError
 
     def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:
-        """Return the cell's array; raise BadCellError if it cannot be read.
+        """Decode a cell.
 
         Args:
             cell: A path (or, except for texts, its string), bytes, an array or a text.
-            note: Called with what is worth knowing about a cell that was read.
+            note: Called with remarks on a cell that was read, such as that it is cut short.
+
+        Raises:
+            BadCellError: The cell cannot be read.
         """
         raise NotImplementedError
 
     @classmethod
     def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:
-        """Raise BadCellError for a cell of which it is seen without decoding it that it cannot be read.
+        """Check a cell without decoding it.
 
         Args:
             cell: A path or, for texts, the text.
-            note: Called with what is worth knowing about a cell that can be.
+            note: Called with remarks on a cell that can be read.
+
+        Raises:
+            BadCellError: The cell cannot be read.
         """
         raise NotImplementedError
 
@@ -79,7 +85,7 @@ class Reader:
 
 
 def check_file(path: str | Path) -> Path:
-    """Return the path if it is a file with something in it, else raise BadCellError."""
+    """Return the path of a file that is not empty; raise BadCellError otherwise."""
     path = Path(path)
     try:
         mode = path.stat().st_mode
@@ -96,15 +102,15 @@ def check_file(path: str | Path) -> Path:
         raise BadCellError("no such file") from None
     except OSError as error:
         raise UnavailableError(f"cannot be opened: {error.strerror}") from None
-    except ValueError as error:  # a NUL in the name
+    except ValueError as error:  # a NUL character in the name
         raise BadCellError(f"cannot be opened: {error}") from None
     return path
 
 
 class Part(NamedTuple):
-    """A part of a file: from ``start`` to ``end`` in seconds (None: its own end), and a box of the picture.
+    """A part of a file: from ``start`` to ``end`` in seconds (None: its end), and a box of the picture.
 
-    ``crop`` is that box: x, y, width and height in shares of the picture's sides.
+    ``crop`` is that box: x, y, width and height as fractions of the sides of the picture.
     """
 
     path: Path
@@ -114,10 +120,15 @@ class Part(NamedTuple):
 
 
 def split_fragment(path: str | Path) -> Part:
-    """Split a W3C media fragment off a path: ``clip.avi#t=12.5,17&xywh=percent:0,0,50,100``, or one of both.
+    """Split a path and its W3C media fragment, which has a range of seconds, a box, or both.
 
     Raises:
-        BadCellError: The range or the box is empty, or their numbers are none.
+        BadCellError: The range or the box is empty, or not made of numbers.
+
+    Example:
+        >>> path, start, end, crop = split_fragment("clip.avi#t=12.5,17&xywh=percent:0,0,50,100")
+        >>> str(path), start, end, crop
+        ('clip.avi', 12.5, 17.0, (0.0, 0.0, 0.5, 1.0))
     """
     found = _FRAGMENT.search(str(path))
     if not found:
@@ -127,26 +138,31 @@ def split_fragment(path: str | Path) -> Part:
     try:
         first, last = float(start or 0), float(end) if end else None
     except ValueError:
-        raise BadCellError(f"the range {part} is none: write #t=START,END in seconds") from None
+        raise BadCellError(f"the range {part} is not valid: write #t=START,END in seconds") from None
     if last is not None and last <= first:
         raise BadCellError(f"the range {part} is empty: write #t=START,END in seconds")
     try:
         x, y, width, height = (float(n) / 100 for n in box.split(",")) if box else WHOLE
     except ValueError:
-        raise BadCellError(f"the box {part} is none: write xywh=percent:X,Y,WIDTH,HEIGHT") from None
+        raise BadCellError(f"the box {part} is not valid: write xywh=percent:X,Y,WIDTH,HEIGHT") from None
     if not (0 < width <= 1.001 - x and 0 < height <= 1.001 - y):
         raise BadCellError(f"the box {part} is empty, or not within the picture")
     return Part(file, first, last, (x, y, width, height))
 
 
 def sample(cells: Sequence[Any], n: int = 64) -> list[Any]:
-    """Return up to ``n`` cells, evenly spaced: enough to look at."""
+    """Return up to ``n`` cells, evenly spaced.
+
+    Example:
+        >>> sample(range(10), 4)
+        [0, 3, 6, 9]
+    """
     step = -(-len(cells) // n) or 1
     return list(cells[::step])
 
 
 def check_positive(**options: float | None) -> None:
-    """Raise UserError unless every option that is stated is more than 0, and finite."""
+    """Raise UserError if an option that is not None is not finite or not more than 0."""
     for name, value in options.items():
         if value is not None and not 0 < value < math.inf:
             raise UserError(f"{name} must be more than 0, got {value}")

@@ -1,4 +1,4 @@
-"""Clips and their sound in containers (MP4, AVI, FLV, Matroska ...), by PyAV."""
+"""Open containers of clips and sound (MP4, AVI, FLV, Matroska ...) with PyAV."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from altuna.data.readers.base import BadCellError, check_file, split_fragment
 
-# Only formats that are whole in themselves: a playlist in a file's place could name other files.
+# Only self-contained formats: a playlist could make FFmpeg open other files.
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,avi,flv,live_flv,matroska,webm,mpeg,mpegts,mpegvideo,asf,asf_o,ogg,wav,w64,mp3,aac,"
     "flac,aiff,au,caf,gif,m4v,h264,hevc,ivf,nut,swf,rm,dv,mxf,amr,ac3,opus"
@@ -23,16 +23,16 @@ def opened(cell: str | Path | bytes, kind: str = "clip") -> Iterator[Any]:
     """Open a path or bytes as a PyAV container.
 
     Raises:
-        BadCellError: It cannot be opened, or what is done with it fails on what is in it.
+        BadCellError: It cannot be opened, or its content makes the caller's code fail.
     """
-    import av
+    import av  # takes 0.1 s
 
     source = io.BytesIO(cell) if isinstance(cell, bytes) else str(check_file(cell))
     options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
     try:
         with av.open(source, options=options) as container:
             yield container
-    # IndexError: PyAV knows no stream that turns up after the header.
+    # IndexError: of PyAV, for a stream that is not in the header.
     except (av.error.FFmpegError, ValueError, OverflowError, IndexError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BadCellError(f"broken, or not a {kind} that FFmpeg can read: {reason}") from None
@@ -50,12 +50,12 @@ def track(container: Any, kind: str) -> Any:
         raise BadCellError(f"has no {name} track")
     if streams[0].codec_context is None:
         raise BadCellError(f"its {name} track is of a codec that FFmpeg does not know")
-    streams[0].codec_context.thread_count = 1  # the store reads one clip a core
+    streams[0].codec_context.thread_count = 1  # the store decodes one clip per core
     return streams[0]
 
 
 def flv_is_whole(source: str | Path | bytes) -> bool:
-    """Say whether an FLV ends after one of its tags, not within; a tag is a frame or some sound."""
+    """Return whether an FLV ends after one of its tags (a frame or some sound), not within it."""
     if not isinstance(source, bytes):
         with open(source, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
             return _ends_after_a_tag(content)
@@ -70,7 +70,7 @@ def _ends_after_a_tag(content: Any) -> bool:
 
 
 def has_sound(cell: str | Path | bytes) -> bool:
-    """Say whether a clip has a sound track."""
+    """Return whether a clip has a sound track."""
     if not isinstance(cell, bytes):
         cell = split_fragment(cell).path
     with opened(cell) as container:

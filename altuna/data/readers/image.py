@@ -1,4 +1,4 @@
-"""Images, by Pillow."""
+"""Decode images with Pillow."""
 
 from __future__ import annotations
 
@@ -18,19 +18,26 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from altuna.data.readers.base import BadCellError, Reader, check_file, check_positive, sample, silent
 
-# Pillow warns of broken EXIF data and of much else, line by line; and at half the size at which it refuses,
-# where ``check_size`` refuses already.
+# Pillow warns line by line of broken EXIF data and other things, and of large images, which ``check_size``
+# rejects.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors go to stderr
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # otherwise its errors go to stderr
 
-_JPEG_END = b"\xff\xd9"  # stands nowhere else but in a preview, near the beginning
+_JPEG_END = b"\xff\xd9"  # occurs elsewhere only in a preview, near the start
 
 SIZES = (32, 48, 64, 96, 128, 160, 224)
 
 
 @dataclass(frozen=True)
 class ImageReader(Reader):
-    """uint8 RGB [size, size, 3]: shorter side resized, centre cropped, on white where transparent."""
+    """Decode to uint8 RGB [size, size, 3]: shorter side resized, centre cropped, white where transparent.
+
+    Example:
+        >>> grey = np.full((6, 4), 128, np.uint8)
+        >>> image = ImageReader(size=2).read(grey)
+        >>> image.shape, int(image.max())
+        ((2, 2, 3), 128)
+    """
 
     size: int
 
@@ -44,7 +51,7 @@ class ImageReader(Reader):
 
     @classmethod
     def fit(cls, cells: Sequence[Any], *, size: int | None = None) -> Self:
-        """Choose the smallest usual size that keeps the median picture whole, at most 224 pixels."""
+        """Choose the smallest usual size from the median shorter side on, at most 224 pixels."""
         check_positive(size=size)
         return cls(size or usual_size(_side(cell) for cell in sample(cells)))
 
@@ -80,14 +87,19 @@ def square(image: Image.Image, size: int) -> NDArray[Any]:
 
 
 def usual_size(sides: Iterable[int | None]) -> int:
-    """Return the smallest usual size from the median of the shorter sides on; None for an unknown one."""
+    """Return the smallest usual size that is not less than the median side; None stands for an unknown one.
+
+    Example:
+        >>> usual_size([100, None, 120])
+        128
+    """
     known = [side for side in sides if side]
     median = int(np.median(known)) if known else SIZES[-1]
     return next((size for size in SIZES if size >= median), SIZES[-1])
 
 
 def check_size(width: int, height: int) -> None:
-    """Raise BadCellError for more pixels than Pillow allows: a file that may fill the memory."""
+    """Raise BadCellError for more pixels than Pillow allows, which may fill the memory."""
     if width * height > (Image.MAX_IMAGE_PIXELS or np.inf):
         raise BadCellError(f"refused, too large: {width} x {height} pixels")
 
@@ -117,9 +129,9 @@ def _open(cell: Any) -> Image.Image:
         if not isinstance(cell, bytes | str | Path):
             raise BadCellError(f"not an image but {type(cell).__name__}")
         image = Image.open(io.BytesIO(cell) if isinstance(cell, bytes) else check_file(cell))
-        if image.format in ("EPS", "WMF"):  # programs that other software would have to run
+        if image.format in ("EPS", "WMF"):  # programs, which other software would have to run
             raise BadCellError(f"refused: {image.format} is not a picture of pixels")
-        check_size(*image.size)  # Pillow itself only warns at this size, and warnings are not for threads
+        check_size(*image.size)  # Pillow only warns of this size, and warnings are not thread-safe
         return image
     except UnidentifiedImageError:
         raise BadCellError("not an image that Pillow can read") from None
@@ -128,7 +140,7 @@ def _open(cell: Any) -> Image.Image:
 
 
 def _broken(error: Exception) -> BadCellError:
-    """Say what is wrong with a picture; Pillow's plugins raise whatever they stumble over."""
+    """Return the error to raise for a broken image; Pillow's plugins raise exceptions of all types."""
     if isinstance(error, BadCellError):
         return error
     if isinstance(error, Image.DecompressionBombError):

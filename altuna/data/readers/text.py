@@ -1,4 +1,4 @@
-"""Texts, as numbers of the character n-grams and words that the training split taught."""
+"""Encode texts as the numbers of their words and character n-grams, in a vocabulary of the training split."""
 
 from __future__ import annotations
 
@@ -22,21 +22,26 @@ NGRAMS = (2, 3, 4, 5)
 MAX_VOCABULARY = 50_000
 MAX_LENGTH = 1024
 MAX_CHARACTERS = 20_000
-# Bytes that surely hold one character more.
-_ENOUGH = 4 * (MAX_CHARACTERS + 1)
+_MAX_BYTES = 4 * (MAX_CHARACTERS + 1)  # of one character more than that, at least
 _CONTROL = re.compile(r"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
-# Texts that the vocabulary is learnt from: many more change little, and take long.
-MAX_TEXTS = 50_000
-MAX_TOKENS = 2_000_000  # different ones that are counted at a time
+MAX_TEXTS = 50_000  # from which the vocabulary is learnt: more change little, and take long
+MAX_TOKENS = 2_000_000  # different tokens that are counted at a time
 
 
 @dataclass(frozen=True)
 class TextReader(Reader):
-    """int32 [length]: vocabulary numbers from 1, then 0 as padding.
+    """Encode to int32 [length]: token numbers from 1, padded with 0.
 
-    A text is lower-cased and cut into words; each gives itself and its character n-grams (2 to 5, with word
-    borders), as in fastText (Bojanowski et al., 2017, arXiv 1607.04606). Number 1 stands for a text of
-    which nothing is known, so that no text is empty.
+    A text is lower-cased and split into words; the tokens are the words and their character n-grams (2 to 5,
+    with marks at the word's borders), as in fastText (Bojanowski et al., 2017, arXiv 1607.04606). Number 1
+    stands for a text without any known token, so that no text is empty.
+
+    Example:
+        >>> reader = TextReader(vocabulary=("<owl>", "ow"), length=4)
+        >>> reader.read("Owl, owl").tolist()
+        [2, 3, 2, 3]
+        >>> reader.read("cat").tolist()
+        [1, 0, 0, 0]
     """
 
     vocabulary: tuple[str, ...]
@@ -52,7 +57,7 @@ class TextReader(Reader):
 
     @property
     def tokens(self) -> int:
-        """How many numbers there are, the padding's included."""
+        """Return how many token numbers there are, with that of the padding."""
         return len(self.vocabulary) + 2
 
     @cached_property
@@ -68,18 +73,18 @@ class TextReader(Reader):
         length: int | None = None,
         min_count: int = 1,
     ) -> Self:
-        """Learn the vocabulary: the tokens that stand in at least ``min_count`` training texts."""
+        """Learn the vocabulary: the tokens that occur in at least ``min_count`` training texts."""
         check_positive(length=length, min_count=min_count)
         counts: Counter[str] = Counter()
         lengths = []
         for cell in sample(cells, MAX_TEXTS):
             try:
                 tokens = [*islice(_tokens(text_of(cell, silent)), MAX_LENGTH)]
-            except Exception:  # told when it is read
+            except Exception:  # reported when it is read
                 continue
             counts.update(set(tokens))
             lengths.append(len(tokens))
-            if len(counts) > MAX_TOKENS:  # forget the rarest, as in lossy counting
+            if len(counts) > MAX_TOKENS:  # drop the rarest, as in lossy counting
                 counts = Counter({token: n for token, n in counts.items() if n > 1})
         if vocabulary is None:
             frequent = [(-n, token) for token, n in counts.items() if n >= min_count]
@@ -101,16 +106,16 @@ def text_of(cell: Any, note: Callable[[str], None]) -> str:
     """Return the text of a cell: a string, bytes, or the path of a file."""
     if isinstance(cell, Path):
         with check_file(cell).open("rb") as file:
-            cell = file.read(_ENOUGH)
+            cell = file.read(_MAX_BYTES)
     if isinstance(cell, bytes):
-        cell = _decode(cell[:_ENOUGH], note)
+        cell = _decode(cell[:_MAX_BYTES], note)
     if not isinstance(cell, str | int | float):
         raise BadCellError(f"not a text but {type(cell).__name__}")
     text = str(cell)
     if len(text) > MAX_CHARACTERS:
         note(f"cut to its first {MAX_CHARACTERS:,} characters")
         text = text[:MAX_CHARACTERS]
-    text = text.encode(errors="replace").decode()  # JSON may hold half of a surrogate pair
+    text = text.encode(errors="replace").decode()  # JSON may have half of a surrogate pair
     if not text.strip():
         raise BadCellError("empty text")
     if "\0" in text:
@@ -119,8 +124,8 @@ def text_of(cell: Any, note: Callable[[str], None]) -> str:
 
 
 def _decode(content: bytes, note: Callable[[str], None]) -> str:
-    """Decode UTF-8, with a byte order mark or not; what is not UTF-8 as latin-1, which takes any bytes."""
-    whole = len(content) < _ENOUGH  # else the last character may be cut in two
+    """Decode UTF-8, with or without a byte order mark; other bytes as latin-1, which accepts any."""
+    whole = len(content) < _MAX_BYTES  # otherwise the last character may be cut in two
     try:
         return codecs.getincrementaldecoder("utf-8-sig")().decode(content, final=whole)
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Texts as the token numbers of a pretrained model."""
+"""Encode texts as the token numbers of a pretrained model."""
 
 from __future__ import annotations
 
@@ -20,9 +20,15 @@ from altuna.errors import UserError
 
 @dataclass(frozen=True)
 class TokenReader(Reader):
-    """int32 [length]: a tokenizer's numbers plus 1, then 0 as padding.
+    """Encode to int32 [length]: the numbers of a tokenizer plus 1, padded with 0.
 
-    ``tokenizer`` is all of it, as the JSON of the tokenizers library, so that a run needs no other file.
+    ``tokenizer`` is JSON of the tokenizers library, which has all of it, so that a run needs no other file.
+
+    Example:
+        >>> model = {"type": "WordLevel", "vocab": {"owl": 0, "?": 1}, "unk_token": "?"}
+        >>> tokenizer = json.dumps({"model": model, "pre_tokenizer": {"type": "Whitespace"}})
+        >>> TokenReader(tokenizer, length=4).read("owl owls").tolist()
+        [1, 2, 0, 0]
     """
 
     tokenizer: str
@@ -38,7 +44,7 @@ class TokenReader(Reader):
 
     @property
     def tokens(self) -> int:
-        """How many numbers there are, the padding's included."""
+        """Return how many token numbers there are, with that of the padding."""
         return int(self._tokenizer.get_vocab_size()) + 1
 
     @cached_property
@@ -55,18 +61,18 @@ class TokenReader(Reader):
         length: int | None = None,
         marks: bool = True,
     ) -> Self:
-        """Choose the length that holds 99 % of the training texts whole, at most ``most`` tokens.
+        """Choose the length that fits 99 % of the training texts, at most ``most`` tokens.
 
         Args:
             cells: The training texts.
-            tokenizer: The JSON of the tokenizers library, or a local folder or hub id that has a tokenizer.
-            most: Tokens at most.
-            length: Tokens, if stated.
-            marks: Keep the tokens that the tokenizer puts at the beginning and the end of a text.
+            tokenizer: JSON of the tokenizers library, or a local folder or hub id with a tokenizer.
+            most: Maximum number of tokens.
+            length: Number of tokens, if stated.
+            marks: Keep the tokens that the tokenizer adds at the start and the end of a text.
         """
         check_positive(length=length)
         if not tokenizer.lstrip().startswith("{"):
-            tokenizer = _found(tokenizer)
+            tokenizer = _find(tokenizer)
         if not marks:
             tokenizer = json.dumps({**json.loads(tokenizer), "post_processor": None})
         if length is None:
@@ -74,7 +80,7 @@ class TokenReader(Reader):
             for cell in sample(cells, 10_000):
                 try:
                     lengths.append(len(loaded.encode(text_of(cell, silent)).ids))
-                except Exception:  # told when it is read
+                except Exception:  # reported when it is read
                     continue
             length = max(4, int(np.quantile(lengths, 0.99, method="higher"))) if lengths else most
         return cls(tokenizer, min(length, most))
@@ -83,7 +89,7 @@ class TokenReader(Reader):
         numbers = self._tokenizer.encode(text_of(cell, note)).ids
         if not numbers:
             raise BadCellError("empty text")
-        if len(numbers) > self.length:  # keep the last one if it marks the end
+        if len(numbers) > self.length:  # keep the last token if it marks the end
             last = numbers[-1] if self._tokenizer.post_processor else numbers[self.length - 1]
             numbers = [*numbers[: self.length - 1], last]
         padded = np.zeros(self.length, dtype=np.int32)
@@ -91,14 +97,14 @@ class TokenReader(Reader):
         return padded
 
 
-def _found(source: str) -> str:
+def _find(source: str) -> str:
     """Return the JSON of the tokenizer in a local folder or on the hub."""
-    import transformers  # takes seconds
+    import transformers  # takes half a second
 
     folder = Path(source)
     vocabulary = folder / "vocab.txt"
     try:
-        if vocabulary.is_file() and not (folder / "tokenizer.json").is_file():  # BERT's own release
+        if vocabulary.is_file() and not (folder / "tokenizer.json").is_file():  # the original release of BERT
             loaded: Any = transformers.BertTokenizerFast.from_pretrained(source)  # type: ignore[attr-defined]
         else:
             loaded = transformers.AutoTokenizer.from_pretrained(source)
@@ -111,9 +117,9 @@ def _found(source: str) -> str:
 def _load(tokenizer: str) -> Tokenizer:
     try:
         loaded = Tokenizer.from_str(tokenizer)
-    except Exception:  # the library raises nothing more particular
+    except Exception:  # the library raises no narrower type
         raise UserError("tokenizer is not the JSON of a tokenizer") from None
-    # A reader pads and cuts itself.
+    # The reader itself pads and cuts.
     loaded.no_padding()
     loaded.no_truncation()
     return loaded

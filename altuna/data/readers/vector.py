@@ -1,4 +1,4 @@
-"""Vectors: numeric columns, list cells, or .npy files."""
+"""Read vectors: numeric columns, cells of lists, or .npy files."""
 
 from __future__ import annotations
 
@@ -23,14 +23,21 @@ from altuna.data.readers.base import (
     silent,
 )
 
-MAX_SIZE = 1 << 24  # numbers: what is longer is no vector
+MAX_SIZE = 1 << 24  # numbers of a vector
 
 
 @dataclass(frozen=True)
 class VectorReader(Reader):
-    """float32 [size], as it stands: the encoder standardises it, and imputes missing numbers (NaN here).
+    """Read float32 [size], unchanged: the encoder standardises it, and imputes missing numbers (NaN here).
 
-    Missing are the empty ones of numeric columns and arrays, and None in a list.
+    A missing number is an empty one in numeric columns, NaN in arrays, and None in lists.
+
+    Example:
+        >>> notes = []
+        >>> VectorReader(3).read([1, None, 2.5], notes.append).tolist()
+        [1.0, nan, 2.5]
+        >>> notes
+        ['1 of 3 numbers are empty: imputed by the training means']
     """
 
     size: int
@@ -45,7 +52,7 @@ class VectorReader(Reader):
 
     @classmethod
     def fit(cls, cells: Sequence[Any], *, size: int | None = None) -> Self:
-        """Take the most frequent length."""
+        """Choose the most frequent length."""
         check_positive(size=size)
         if size is None:
             sizes: Counter[int] = Counter()
@@ -72,7 +79,7 @@ class VectorReader(Reader):
 
 
 def _load(cell: Any) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the numbers [n] of a path or bytes of .npy, an array or a sequence, and which are missing."""
+    """Return the numbers [n] of a .npy (path or bytes), an array or a sequence, and which are missing."""
     try:
         if isinstance(cell, str | Path):
             with check_file(cell).open("rb") as file:
@@ -87,20 +94,22 @@ def _load(cell: Any) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         return vector, np.array(empty) if any(empty) else missing
     except BadCellError:
         raise
-    except Exception as error:  # NumPy parses headers as Python, with errors of many kinds
+    except Exception as error:  # NumPy parses headers as Python, with exceptions of many types
         raise BadCellError(f"not a vector: {' '.join(str(error).split())}") from None
 
 
 def _numbers(array: NDArray[Any], may_miss: bool) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     if array.dtype.kind not in "biuf":
         raise BadCellError(f"not a vector: its numbers are {array.dtype}")
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which ``read`` refuses
+    with np.errstate(
+        over="ignore"
+    ):  # a number too large for float32 becomes infinite, which ``read`` rejects
         vector = np.asarray(array, dtype=np.float32).ravel()
     return vector, np.isnan(vector) if may_miss else np.zeros(vector.size, dtype=bool)
 
 
 def _read_npy(file: BinaryIO) -> NDArray[Any]:
-    """Read a .npy after a look at its header: it may promise more than there is memory for."""
+    """Read a .npy after checking its header, which may claim more than fits into memory."""
     if file.read(6) != b"\x93NUMPY":
         raise BadCellError("not a .npy file")
     file.seek(0)

@@ -1,4 +1,4 @@
-"""Video, by PyAV: a few frames of a clip."""
+"""Decode some frames of a video clip with PyAV."""
 
 from __future__ import annotations
 
@@ -28,11 +28,17 @@ from altuna.data.readers.image import check_size, square, usual_size
 
 @dataclass(frozen=True)
 class VideoReader(Reader):
-    """uint8 RGB [frames, size, size, 3]: evenly spaced frames, each cropped like an image.
+    """Decode to uint8 RGB [frames, size, size, 3]: evenly spaced frames, resized and cropped as images.
 
-    The frames stand in the middle of equal parts of the clip, or of its range of seconds in
-    ``clip.avi#t=START,END``; ``#xywh=percent:X,Y,WIDTH,HEIGHT``, or ``&xywh=`` after a range, takes a part of
-    the picture. A clip with fewer frames gives some of them twice.
+    The frames are the middles of equal parts of the clip, or of its range of seconds in
+    ``clip.avi#t=START,END``; ``#xywh=percent:X,Y,WIDTH,HEIGHT``, or ``&xywh=`` after a range, crops the
+    picture. Frames of a clip that has too few are repeated.
+
+    Example:
+        >>> clip = np.zeros((10, 6, 8, 3), np.uint8)
+        >>> clip[7] = 255
+        >>> VideoReader(frames=2, size=4).read(clip)[:, 0, 0, 0].tolist()
+        [0, 255]
     """
 
     frames: int
@@ -48,14 +54,14 @@ class VideoReader(Reader):
 
     @classmethod
     def fit(cls, cells: Sequence[Any], *, frames: int = 3, size: int | None = None) -> Self:
-        """Choose the smallest usual size that keeps the median clip whole, at most 224 pixels."""
+        """Choose the smallest usual size from the median shorter side on, at most 224 pixels."""
         check_positive(frames=frames, size=size)
         return cls(frames, size or usual_size(_side(cell) for cell in sample(cells, 16)))
 
     @classmethod
     def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:
         source, start, end, _ = _source(cell)
-        if start or end is not None:  # a part of a long recording, of which there may be many
+        if start or end is not None:  # a part of a long recording, which may have many
             with opened(source) as container:
                 _track(container)
                 if container.duration and start >= container.duration * 1e-6:
@@ -76,12 +82,12 @@ class VideoReader(Reader):
         index = _index(source, start, end, note)
         wanted = [index.stamps[i] for i in _spread(self.frames, len(index.stamps))]
         found = _frames(source, wanted, index, crop, self.size)
-        if not found:  # a seek went wrong, or a frame is broken: decode straight through
+        if not found:  # a seek went wrong, or a frame is broken: decode from the start
             found = _frames(source, wanted, replace(index, keys=[]), crop, self.size)
         if not found:
             raise BadCellError("none of its frames can be decoded")
         if len(found) < len(set(wanted)):
-            note(f"{len(set(wanted)) - len(found)} of its frames cannot be decoded: others stand for them")
+            note(f"{len(set(wanted)) - len(found)} of its frames cannot be decoded: others take their places")
         stamps = sorted(found)
         return np.stack([found[stamps[max(0, bisect_right(stamps, stamp) - 1)]] for stamp in wanted])
 
@@ -118,9 +124,9 @@ def _track(container: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Index:
-    """The stamps of a range's frames, ascending, and of the key frames to seek to.
+    """The time stamps of the frames in a range, ascending, and of the key frames to seek to.
 
-    ``counted`` says that the stamps are the frames' numbers, where the container's own are absent or made up.
+    ``counted`` is True if the stamps are frame numbers, because those of the container are absent or wrong.
     """
 
     stamps: list[int]
@@ -129,21 +135,21 @@ class _Index:
 
 
 def _index(source: Path | bytes, start: float, end: float | None, note: Callable[[str], None]) -> _Index:
-    """Find the frames of a range from the packets, without decoding.
+    """Find the frames of a range by the packets, without decoding.
 
-    What a container says about its length may be absent or wrong.
+    The length that a container states may be absent or wrong.
     """
     with opened(source) as container:
         stream = _track(container)
         unit, zero = float(stream.time_base), stream.start_time or 0
         declared, rate = stream.frames, float(stream.average_rate or stream.guessed_rate or 25)
         flv = container.format.name == "flv"
-        # AVI has no times of display: FFmpeg makes them up, wrongly where frames are not in their order.
+        # AVI has no display times: FFmpeg makes them up, wrongly if frames are stored in another order.
         counted = container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
     last = None if end is None else zero + end / unit
     packets = _packets(source, zero + int(start / unit) if start else None, None if counted else last)
     if start and (not packets or packets[0].pts is None or packets[0].pts > zero + start / unit):
-        packets = _packets(source, None, None if counted else last)  # the seek landed late
+        packets = _packets(source, None, None if counted else last)  # the seek went too far
     counted = counted or any(packet.pts is None for packet in packets)
     if counted:
         unit, zero = 1 / rate, 0
@@ -154,11 +160,11 @@ def _index(source: Path | bytes, start: float, end: float | None, note: Callable
         s for s in stamps if (s - zero) * unit >= start - 1e-6 and (end is None or (s - zero) * unit < end)
     ]
     whole = end is None and not start
-    # Some writers count a frame or two too many.
+    # Some programs state a frame or two too many.
     if whole and 0.9 * declared > len(some) > 0:
         note(f"cut short: {len(some)} of {declared} frames are there")
-    if whole and flv and not flv_is_whole(source):  # an FLV does not say how many there should be
-        note("cut short: its end is not there")
+    if whole and flv and not flv_is_whole(source):  # an FLV does not state the number of its frames
+        note("cut short: its end is missing")
     if not some:
         raise BadCellError("has no frame" if whole else f"has no frame from {start:g} s on in its range")
     keys = [] if counted else sorted(packet.pts for packet in packets if packet.is_key)
@@ -171,19 +177,19 @@ class _Packet(NamedTuple):
 
 
 def _packets(source: Path | bytes, seek: int | None, last: float | None) -> list[_Packet]:
-    """Return the packets from the key frame before a stamp (all when None) to the last that may be shown."""
-    import av
+    """Return the packets from the key frame before ``seek`` to the last that may be shown; all if None."""
+    import av  # takes 0.1 s
 
     with opened(source) as container:
         stream = _track(container)
         if seek is not None:
-            with suppress(av.error.FFmpegError):  # some containers cannot; then all packets come
+            with suppress(av.error.FFmpegError):  # not all containers can; all packets follow then
                 container.seek(seek, stream=stream)
         packets = []
         for packet in container.demux(stream):
             if not packet.size:
                 continue
-            # Packets come in the order of decoding: a later one may be shown earlier.
+            # Packets are in decoding order: a later one may be shown earlier.
             if last is not None and packet.dts is not None and packet.dts > last:
                 break
             packets.append(_Packet(packet.pts, packet.is_keyframe))
@@ -193,9 +199,9 @@ def _packets(source: Path | bytes, seek: int | None, last: float | None) -> list
 def _frames(
     source: Path | bytes, wanted: list[int], index: _Index, crop: tuple[float, ...], size: int
 ) -> dict[int, NDArray[Any]]:
-    """Decode the frames at (or next after) the wanted stamps; empty if a seek to key frames went wrong.
+    """Decode the frames at (or next after) the wanted stamps; return none if a seek went wrong.
 
-    Without key frames the clip is decoded straight through, and broken frames are passed over.
+    Without key frames, the clip is decoded from the start, and broken frames are skipped.
     """
     found: dict[int, NDArray[Any]] = {}
     keys = index.keys
@@ -221,8 +227,8 @@ def _frames(
 
 
 def _decoded(container: Any, stream: Any, index: _Index) -> Iterator[tuple[int, Any]]:
-    """Give the frames with their stamps; a frame without one follows the frame before it."""
-    import av
+    """Yield the frames with their stamps; a frame without one gets the stamp after that of the last frame."""
+    import av  # takes 0.1 s
 
     at = -1
     for packet in container.demux(stream):
@@ -230,7 +236,7 @@ def _decoded(container: Any, stream: Any, index: _Index) -> Iterator[tuple[int, 
             frames = packet.decode()
         except av.error.InvalidDataError:
             if index.keys:
-                return  # what the frame should have been is found by decoding straight through
+                return  # decoding from the start finds the frame
             continue
         for frame in frames:
             at = at + 1 if index.counted or frame.pts is None else frame.pts
@@ -239,7 +245,7 @@ def _decoded(container: Any, stream: Any, index: _Index) -> Iterator[tuple[int, 
 
 def _picture(frame: Any, crop: tuple[float, ...], size: int) -> NDArray[Any]:
     check_size(frame.width, frame.height)
-    turns = round(getattr(frame, "rotation", 0) / 90)  # phones turn the display, not the pixels
+    turns = round(getattr(frame, "rotation", 0) / 90)  # phones store a rotation, and do not turn the pixels
     image = frame.to_image().rotate(90 * turns, expand=True)
     x, y, width, height = np.multiply(crop, (*image.size, *image.size)).round().astype(int).tolist()
     return square(image.crop((x, y, x + max(1, width), y + max(1, height))), size)

@@ -174,7 +174,7 @@ def test_a_range_after_the_end(clip, tmp_path, fragment):
 
 @pytest.mark.parametrize("fragment", ["#t=1.2.3", "#t=.", "#t=0,1.5."])
 def test_a_range_of_what_is_no_number(fragment):
-    with pytest.raises(BadCellError, match=r"the range #t=.* is none: write #t=START,END in seconds"):
+    with pytest.raises(BadCellError, match=r"the range #t=.* is not valid: write #t=START,END in seconds"):
         AudioReader(RATE, 1.0).read(f"call.wav{fragment}")
 
 

@@ -172,7 +172,7 @@ def test_bytes_stay_on_disk(tmp_path):
 
 def test_bytes_in_a_large_parquet_stay_on_disk(tmp_path, monkeypatch):
     monkeypatch.setenv("ALTUNA_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(tables, "LARGE", 10_000_000)
+    monkeypatch.setattr(tables, "MAX_IN_MEMORY", 10_000_000)
     monkeypatch.setattr(tables, "BATCH", 3_000_000)
     path = tmp_path / "m.parquet"
     for seed in (0, 1):  # the second file takes the first one's place
