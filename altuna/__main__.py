@@ -1,5 +1,5 @@
 """``python -m altuna``."""
 
-from altuna.cli.commands import main
+from altuna.cli.main import main
 
 main()

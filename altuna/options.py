@@ -23,6 +23,7 @@ from altuna.errors import UserError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
+    from pydantic.fields import FieldInfo
 
 Schema = TypeVar("Schema", bound="BaseModel")
 
@@ -115,6 +116,45 @@ def _words(hint: Any) -> str:
         Sequence: "a list",
     }
     return plain.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def document(function: Callable[..., Any], fields: Mapping[str, FieldInfo]) -> None:
+    """Give a function of ``**options`` the signature of these options, and list them in its docstring."""
+    own = inspect.signature(function).parameters
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    stated = [
+        inspect.Parameter(name, keyword, default=field.get_default(), annotation=accepted(field))
+        for name, field in fields.items()
+        if name not in own
+    ]
+    last = [p for name, p in own.items() if name not in fields and p.kind is keyword]
+    parameters = [*(p for name, p in own.items() if name in fields), *stated, *last]
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    head, raises, tail = (function.__doc__ or "").partition("    Raises:\n")
+    lines = [f"        {name}: {field.description}\n" for name, field in fields.items()]
+    lines.append(
+        "        reporter: Where to report (default: the logger ``altuna``, nothing if ``quiet``).\n"
+    )
+    function.__doc__ = f"{head}    Args:\n{''.join(lines)}\n{raises}{tail}"
+
+
+def accepted(field: FieldInfo) -> Any:
+    """Return the type of what a field of a pydantic model accepts, without what checks it."""
+    from pydantic import PlainValidator
+
+    given = (one.json_schema_input_type for one in field.metadata if isinstance(one, PlainValidator))
+    return _bare(next(given, field.annotation))
+
+
+def _bare(hint: Any) -> Any:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _bare(inner[0])
+    if origin in (Union, types.UnionType):
+        return Union[tuple(map(_bare, inner))]  # noqa: UP007 - of how many is not known
+    if origin is not None and origin is not Literal:
+        return origin[tuple(map(_bare, inner))]
+    return hint
 
 
 def validate(schema: type[Schema], content: Mapping[str, Any], where: str = "") -> Schema:

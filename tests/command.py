@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from altuna.cli.commands import main
+from altuna.cli.main import main
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["altuna.cli.commands", "altuna.training.fit"])
+SERVER.set_forkserver_preload(["altuna.cli.main", "altuna.training.fit"])
 STREAMS = {1: "stdout", 2: "stderr"}
 
 

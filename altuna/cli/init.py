@@ -1,4 +1,4 @@
-"""``altuna init``: a configuration to start from, written by looking at the data."""
+"""``altuna init``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from textwrap import wrap
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 import yaml
 
 from altuna import methods
@@ -29,6 +30,18 @@ from altuna.training.config import FitConfig
 
 # Settings of a training that people change first, in the order of the file.
 TRAINING = ("epochs", "batch_size", "lr", "weight_decay", "optimizer", "precision", "seed")
+
+
+def init(
+    table: Annotated[
+        Path,
+        typer.Argument(help="Table: CSV, TSV, Parquet, JSONL, hf:NAME or a saved Hugging Face data set."),
+    ],
+    out: Annotated[Path, typer.Option(help="YAML file to write.")] = Path("altuna.yaml"),
+) -> None:
+    """Write a configuration, and print how to train with it."""
+    write_config(table, out)
+    typer.echo(f"wrote {out}; train with: altuna fit --config {out}")
 
 
 def write_config(path: str | Path, out: Path) -> None:

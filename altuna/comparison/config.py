@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import PlainValidator
+from pydantic import PlainValidator, model_validator
 from pydantic.fields import FieldInfo
 
 from altuna.training.config import COMMON, HARDWARE, Anywhere, Strict, marker, option, options
@@ -42,9 +42,12 @@ class CompareConfig(Strict):
     )
     reference: str | None = option(None, "Method to test the others against (default: mla).", COMMON)
     jobs: int | None = option(
-        None, "Trainings at the same time (default: 1, or what joblib is configured for).", HARDWARE,
-        place=True, ge=-1,
-    )  # fmt: skip
+        None,
+        "Trainings at the same time (default: 1, or what joblib is configured for).",
+        HARDWARE,
+        place=True,
+        ge=-1,
+    )
     threads: int | None = option(
         None, "CPU threads per training (default: cores / jobs).", HARDWARE, place=True, ge=1
     )
@@ -52,6 +55,12 @@ class CompareConfig(Strict):
         None, "Folder of the runs and tables (default: runs/compare-DATA).", COMMON, place=True
     )
     quiet: bool = option(False, "Print only the folder.", COMMON, place=True)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.jobs == 0:
+            raise ValueError("jobs must be at least 1, or -1 for as many as there are cores, got 0")
+        return self
 
 
 def run_options() -> dict[str, FieldInfo]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,9 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from altuna.reporting import SILENT, Advance, Reporter
 from altuna.terminal.progress import TrainingBar
-
-if TYPE_CHECKING:
-    from altuna.data.table.manifest import Modality
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False)
@@ -92,40 +89,3 @@ def waiting(what: str, quiet: bool) -> Iterator[None]:
     """Say what is being done while it is."""
     with nullcontext() if quiet else err.status(escape(what)):
         yield
-
-
-@contextmanager
-def comparing(runs: int, quiet: bool) -> Iterator[Callable[[str, str], None]]:
-    """Show a progress bar over runs with the number of failures; without a terminal, a line a run."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[failed]} failed"),
-    )
-    shown = not quiet and err.is_terminal
-    with Progress(*columns, console=err, transient=True, disable=not shown) as progress:
-        task = progress.add_task("comparing", total=runs, failed=0)
-        done = failed = 0
-
-        def report(run: str, reason: str) -> None:
-            """Count a finished run; ``reason`` says why it failed, if it did."""
-            nonlocal done, failed
-            done, failed = done + 1, failed + bool(reason)
-            progress.update(task, advance=1, failed=failed)
-            if reason and not quiet:
-                err.print(f"{run} failed: {reason}", markup=False)
-            elif not quiet and not err.is_terminal:
-                err.print(f"{done}/{runs} {run}", markup=False)
-
-        yield report
-
-
-def inferred(modalities: Mapping[str, Modality]) -> str:
-    """Say which modalities there are, with their types, so that a wrong guess is seen."""
-    said = []
-    for name, modality in modalities.items():
-        columns = f" of {len(modality.columns)} columns" if len(modality.columns) > 1 else ""
-        said.append(f"{name} ({modality.type}{columns})")
-    return "modalities: " + ", ".join(said)

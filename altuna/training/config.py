@@ -19,7 +19,7 @@ from altuna import methods
 from altuna.recipes import NAMES
 from altuna.training import loggers
 
-COMMON, DATA, MODEL, TRAINING = "Common options", "Data", "Model", "Training"
+COMMON, DATA, MODEL, TRAINING = "Options", "Data", "Model", "Training"
 MISSING, HARDWARE, OUTPUT = "Missing modalities", "Hardware", "Output"
 BUFFER = 4096
 RAW = ("root", "download")  # about the raw files of av-digits
@@ -145,7 +145,7 @@ class FitConfig(Strict):
     )
     stream: str | None = option(
         None,
-        "Train on these Parquet shards (a pattern or URL) as a stream; the rows of --data describe them.",
+        "Train on these Parquet shards (a pattern or URL) as a stream; the rows of `data` describe them.",
         DATA,
         single=True,
     )
@@ -184,10 +184,10 @@ class FitConfig(Strict):
         "random", "Which cells to mask: random, group, label, only:MODALITY or never:MODALITY.", MISSING
     )
     test_missing_rate: float | None = option(
-        None, "Fraction to mask in the test split (default: that of --missing-rate).", MISSING
+        None, "Fraction to mask in the test split (default: as in the other splits).", MISSING
     )
     test_missing_pattern: str | None = option(
-        None, "Pattern of the test split (default: that of --missing-pattern).", MISSING
+        None, "Pattern in the test split (default: as in the other splits).", MISSING
     )
     missing_mask: Anywhere | None = option(
         None, "Parquet file of the cells to keep, such as present.parquet of another run.", MISSING
@@ -202,7 +202,10 @@ class FitConfig(Strict):
     )
     epochs: int = option(25, "Number of epochs.", COMMON, ge=1, le=MAX_INT)
     budget: Budget | None = option(
-        None, "Stop after this many encoder updates or seconds instead of --epochs.", TRAINING, single=True
+        None,
+        "Stop after this many encoder updates or seconds, instead of after all epochs.",
+        TRAINING,
+        single=True,
     )
     batch_size: int = option(64, "Samples per batch.", COMMON, ge=1, le=MAX_INT)
     micro_batch: int | None = option(
@@ -373,7 +376,7 @@ def marker(field: FieldInfo, name: Literal["group", "place", "saved", "single"])
 
     Example:
         >>> marker(options()["epochs"], "group"), marker(options()["workers"], "place")
-        ('Common options', True)
+        ('Options', True)
     """
     extra = field.json_schema_extra
     assert isinstance(extra, dict)

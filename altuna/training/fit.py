@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any
 
 from altuna.data.store.arrays import Store
 from altuna.errors import UserError
-from altuna.options import validate
+from altuna.options import document, validate
 from altuna.reporting import SILENT, LoggingReporter, Reporter
 from altuna.training.config import FitConfig, options
 from altuna.training.processes import launch, to_start
@@ -53,6 +52,9 @@ def fit(data: str | Path = "emoji", *, reporter: Reporter | None = None, **optio
     return train(run, config, reporter)
 
 
+document(fit, options())
+
+
 def cache(
     data: str | Path = "emoji", *, reporter: Reporter | None = None, **options: Any
 ) -> dict[str, Store]:
@@ -87,24 +89,3 @@ def run_directory(config: FitConfig) -> Path:
     if run.exists() and any(run.iterdir()) and not config.resume:
         raise UserError(f"{run}: is not empty; --resume continues it, --out names another")
     return run
-
-
-def _describe() -> None:
-    """Give ``fit`` the signature and the list of options that ``FitConfig`` states."""
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    own = inspect.signature(fit).parameters
-    stated = [
-        inspect.Parameter(name, keyword, default=field.get_default(), annotation=field.annotation)
-        for name, field in options().items()
-        if name != "data"
-    ]
-    fit.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [own["data"], *stated, own["reporter"]], return_annotation=Path
-    )
-    head, raises, tail = (fit.__doc__ or "").partition("    Raises:\n")
-    lines = [f"        {name}: {field.description}\n" for name, field in options().items()]
-    reporter = "        reporter: Where to report (default: the logger ``altuna``; nowhere with ``quiet``).\n"
-    fit.__doc__ = f"{head}    Args:\n{''.join(lines)}{reporter}\n{raises}{tail}"
-
-
-_describe()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import shutil
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
@@ -29,7 +28,8 @@ from altuna.data.balance import learnt_from
 from altuna.data.dataset import loader
 from altuna.data.missing.masks import write_mask
 from altuna.data.store.arrays import Store
-from altuna.data.store.problems import Problem, write_problems
+from altuna.data.store.problems import write_problems
+from altuna.data.table.manifest import describe_modalities
 from altuna.errors import UserError
 from altuna.evaluation.features import write_features
 from altuna.evaluation.imbalance import geometry, imbalance, shapley_accuracy
@@ -38,12 +38,11 @@ from altuna.evaluation.robustness import by_missing_rate, by_subset
 from altuna.files import atomic_write, cache_folder, exclusive_folder, write_json, write_text
 from altuna.hardware import multiplies_bf16, peak_memory, reset_peak_memory
 from altuna.recipes.built_in import find_manifest
-from altuna.report import weights_by_class, write_report
+from altuna.report import write_report
 from altuna.reporting import Reporter
-from altuna.runs.directory import read_metrics, read_predictions
 from altuna.runs.predictor import Predictor
 from altuna.runs.weights import save_model
-from altuna.terminal import console, tables
+from altuna.terminal import console
 from altuna.terminal.progress import TrainingProgress
 from altuna.training import loggers
 from altuna.training.config import FitConfig
@@ -54,7 +53,6 @@ from altuna.training.resume import changed, ours, resumable
 from altuna.training.setup import Prepared, prepare
 
 MASK = "present.parquet"
-MOST_PROBLEMS_SHOWN = 5
 
 
 def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
@@ -151,7 +149,7 @@ def _train(held: ExitStack, run: Path, config: FitConfig, reporter: Reporter) ->
         remarks = [f"{shards}; counted are the manifest's", *learnt["remarks"]]
         learnt |= {"stream": stream.rows, "remarks": remarks}
     if not quiet:
-        console.err.print(console.inferred(prepared.manifest.modalities), markup=False)
+        console.err.print(describe_modalities(prepared.manifest.modalities), markup=False)
         for remark in learnt["remarks"]:
             console.err.print(remark, markup=False)
         rows = learnt.get("stream", learnt["n"])
@@ -184,8 +182,6 @@ def _train(held: ExitStack, run: Path, config: FitConfig, reporter: Reporter) ->
             if config.report:
                 with console.waiting("writing the report", quiet):
                     write_report([run])
-    if not quiet:
-        show(run)
     return run
 
 
@@ -203,11 +199,7 @@ def prepare_ahead(config: FitConfig, reporter: Reporter) -> dict[str, Store]:
     folder = config.store or cache_folder() / "store"
     folder.mkdir(parents=True, exist_ok=True)
     prepared = prepare(config, path, folder, config.quiet)
-    if not config.quiet:
-        console.out.print(tables.stores_table(prepared.stores))
-        write_problems(folder / "problems.csv", prepared.problems)
-        _show_problems(prepared.problems, folder / "problems.csv")
-        console.out.print(f"prepared in {folder}", soft_wrap=True)
+    write_problems(folder / "problems.csv", prepared.problems)
     return prepared.stores
 
 
@@ -221,27 +213,6 @@ def _claim(run: Path) -> Path:
             continue
         return folder
     raise AssertionError("count() does not end")
-
-
-def show(run: Path) -> None:
-    """Print a finished run's tables and where things are."""
-    metrics = read_metrics(run)
-    console.out.print(tables.metrics_table(metrics))
-    weights = weights_by_class(read_predictions(run))
-    console.out.print(tables.weights_table(weights))
-    with (run / "problems.csv").open(encoding="utf-8", newline="") as file:
-        problems = [Problem(**{**row, "row": int(row["row"])}) for row in csv.DictReader(file)]  # type: ignore[arg-type]
-    _show_problems(problems, run / "problems.csv")
-    page = run / "report.html"
-    console.out.print(f"results in {run}" + f" (open {page})" * page.exists(), soft_wrap=True)
-
-
-def _show_problems(problems: Sequence[Problem], where: Path) -> None:
-    if problems:
-        what = f"{len(problems)} remark{'s' * (len(problems) > 1)} on the data"
-        console.out.print(f"{what}: {where}", soft_wrap=True, markup=False)
-    for problem in problems[:MOST_PROBLEMS_SHOWN]:
-        console.out.print(f"  {problem}", soft_wrap=True, markup=False)
 
 
 def _fit(

@@ -22,7 +22,7 @@ import yaml
 from PIL import Image
 
 import altuna
-from altuna.cli.commands import main
+from altuna.cli.main import main
 
 COLOURS = {"apple": (200, 30, 30), "pear": (30, 200, 30), "plum": (30, 30, 200)}
 SMALL = [
@@ -354,7 +354,7 @@ def test_config_repeats_a_run_and_flags_win(run, command):
 def test_help_imports_little(arguments):
     """That is what makes it quick; its seconds are the machine's and would be those of its other work too."""
     help_ = [*arguments, "--help"][: 1 if arguments == ["--version"] else None]
-    script = "import sys\nfrom altuna.cli.commands import main\ntry: main()\nfinally: print(*sys.modules)"
+    script = "import sys\nfrom altuna.cli.main import main\ntry: main()\nfinally: print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", script, *help_], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     *shown, modules = result.stdout.splitlines()
@@ -492,7 +492,7 @@ def test_a_run_directory_in_use(command, manifest):
     refused(command("fit", "--data", manifest, "--out=full/precious"), "is a file")
     refused(command("fit", "--data", manifest, "--out=full", "--resume"), "not a run directory")
     refused(command("fit", "--data", manifest, "--resume"), "--resume needs --out")
-    refused(command("fit", "--out=nowhere", "--resume"), "nowhere: nothing to go on with")
+    refused(command("fit", "--out=nowhere", "--resume"), "nowhere: nothing to continue")
     assert not Path("nowhere").exists()
     assert [path.name for path in Path("full").iterdir()] == ["precious"]
 

@@ -96,7 +96,7 @@ def test_mistakes(table, tmp_path):
 
 
 def test_the_command(table, tmp_path, monkeypatch, capsys):
-    from altuna.cli.commands import main
+    from altuna.cli.main import main
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["altuna", "init", str(table)])

@@ -21,11 +21,13 @@ from distributed import Client, LocalCluster
 from rich.console import Console
 
 import altuna
+from altuna.cli.compare import show
 from altuna.comparison import tables
 from altuna.comparison.compare import compare
 from altuna.comparison.pool import KILLED, Run, train
 from altuna.comparison.summary import figures, ranking, summary
 from altuna.errors import DivergedError, UserError
+from altuna.terminal.console import TerminalReporter
 from altuna.terminal.tables import comparison_tables
 
 FAST = {"epochs": 2, "batch_size": 16, "accelerator": "cpu"}
@@ -189,7 +191,8 @@ def test_a_failing_run_is_reported(manifest, tmp_path, here, monkeypatch, capsys
     given = {"methods": "concat,late_fusion,sum,unimodal:a", "seeds": 2, "out": tmp_path / "out", **FAST}
     with monkeypatch.context() as patch:
         patch.setattr("altuna.comparison.pool.fit", fails)
-        compare(manifest, **given)
+        compare(manifest, reporter=TerminalReporter(), **given)
+    show(tmp_path / "out")
     expected = {
         f"toy-{m}-{s}": "finished" for s in (0, 1) for m in ("concat", "late_fusion", "sum", "unimodal-a")
     }
@@ -270,7 +273,7 @@ def test_ctrl_c_says_how_to_go_on(manifest, tmp_path, here):
     said, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said == ""
-    assert err == "altuna: interrupted; the same command goes on with what is unfinished\n"
+    assert err == "altuna: interrupted; the same command continues with what is unfinished\n"
     assert pids
     for pid in pids:
         deadline = time.monotonic() + 10
@@ -302,6 +305,7 @@ def test_all_methods_and_several_data(manifest, tmp_path, here, capsys):
         f"{manifest},{other},{third}", methods="all", seeds=1, out=tmp_path / "out",
         **FAST,
     )  # fmt: skip
+    show(tmp_path / "out")
     said = read(tmp_path / "out")
     left_out = {(Path(o["data"]).stem, o["method"]) for o in said["left_out"]}
     two = {name for name in altuna.methods.list() if altuna.methods.get(name).least == 2}
@@ -369,7 +373,7 @@ def test_methods_with_options(manifest, tmp_path, here):
     ("options", "words"),
     [
         ({"methods": "mla,late_fuson"}, "unknown method 'late_fuson'; did you mean 'late_fusion'"),
-        ({"methods": "mla,mla"}, "'mla' stands there twice"),
+        ({"methods": "mla,mla"}, "'mla' is given twice"),
         ({"methods": "mla:a"}, "unknown option 'modality'"),
         ({"methods": 3}, "methods: write a list of names, .* got 3"),
         ({"methods": None}, "methods: write a list of names"),
@@ -386,7 +390,7 @@ def test_methods_with_options(manifest, tmp_path, here):
         ({"methods": "unimodal:c"}, "no modality 'c'"),
         ({"data": "htda"}, "htda: .*did you mean 'htad'"),
         ({"data": "MANIFEST,absent.csv"}, "absent.csv: no such file"),
-        ({"data": "MANIFEST,"}, "name some"),
+        ({"data": "MANIFEST,"}, "name at least one"),
         ({"data": "one.csv", "methods": "mla,sum"}, "method 'sum': needs 2 modalities or more"),
         ({"reference": "mlaa"}, "'mlaa' is not among the methods; did you mean 'mla'"),
         ({"methods": "mla,unimodal", "reference": "unimodal"}, "'unimodal' is not .* 'unimodal:"),
@@ -394,7 +398,7 @@ def test_methods_with_options(manifest, tmp_path, here):
         ({"seeds": 0}, "seeds must be at least 1"),
         ({"seeds": "3"}, "seeds must be a whole number"),
         ({"jobs": 0}, "jobs must be at least 1"),
-        ({"seed": 3}, "seed: the comparison itself"),
+        ({"seed": 3}, "seed: a comparison sets it"),
         ({"epoch": 3}, "unknown option 'epoch'; did you mean 'epochs'"),
         ({"job": 3}, "unknown option 'job'; did you mean 'jobs'"),
         ({"epochs": "3"}, "epochs must be a whole number"),

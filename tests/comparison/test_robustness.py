@@ -14,7 +14,7 @@ import torch
 from test_compare import write
 
 import altuna
-from altuna.cli.commands import main
+from altuna.cli.main import main
 from altuna.core.model import MultimodalClassifier
 from altuna.core.outputs import Features
 from altuna.core.subsets import subsets

@@ -22,7 +22,7 @@ from PIL import Image
 
 import altuna
 from altuna import demo
-from altuna.cli.commands import main
+from altuna.cli.main import main
 from altuna.demo.answer import answer, numbers
 from altuna.demo.samples import sampler
 from altuna.errors import UserError

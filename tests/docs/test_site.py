@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import altuna
-from altuna.cli.commands import main
+from altuna.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -24,7 +24,7 @@ from media import picture, recording, tokenizer, tone
 from PIL import Image
 
 import altuna
-from altuna.cli.commands import main
+from altuna.cli.main import main
 from altuna.core.heads import HEADS
 from altuna.data.readers import READERS, BadCellError
 from altuna.data.readers.text import TextReader

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import altuna
-from altuna.cli.commands import main
+from altuna.cli.main import main
 from altuna.comparison.paper import CONFIGS
 from altuna.encoders.cav_mae import CAVMAE
 from altuna.encoders.hf import Backbone

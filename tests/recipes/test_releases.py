@@ -13,7 +13,7 @@ import trees
 from media import grey
 from trees import NAMES, POINTER, put
 
-from altuna.cli.commands import main
+from altuna.cli.main import main
 from altuna.data.readers import READERS
 from altuna.data.table.cells import Cells
 from altuna.data.table.manifest import read_manifest

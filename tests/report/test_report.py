@@ -18,7 +18,7 @@ from PIL import Image
 from rich.console import Console
 
 import altuna
-from altuna.cli.commands import main
+from altuna.cli.main import main
 from altuna.core.outputs import Features
 from altuna.evaluation.feature_map import feature_map
 from altuna.evaluation.features import read_features, write_features

@@ -16,7 +16,9 @@ METRICS = {"val/accuracy/fused": 0.75, "val/accuracy/image": 0.5, "val/nll/fused
 @pytest.fixture(params=[False, True], ids=["no terminal", "terminal"])
 def screen(request, monkeypatch):
     """A console that writes to memory, and whether it is a terminal."""
-    shown = Console(file=io.StringIO(), force_terminal=request.param, width=100, soft_wrap=True)
+    shown = Console(
+        file=io.StringIO(), force_terminal=request.param, width=100, soft_wrap=True, highlight=False
+    )
     monkeypatch.setattr(console, "err", shown)
     return shown
 

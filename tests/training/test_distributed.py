@@ -240,7 +240,7 @@ def test_interrupted_by_a_signal_to_the_command_alone(manifest, tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.splitlines()[-1] == f"altuna: interrupted; go on with: altuna fit --resume --out {run}"
+    assert err.splitlines()[-1] == f"altuna: interrupted; continue with: altuna fit --resume --out {run}"
 
 
 def test_what_fsdp_is_not_for_is_told(manifest, tmp_path):

@@ -107,6 +107,20 @@ class Manifest:
         raise UserError(f"{self.path}: no column 'label'; if it has another name: {option}")
 
 
+def describe_modalities(modalities: Mapping[str, Modality]) -> str:
+    """Return which modalities there are, with their types, as one line: a wrong guess is seen there.
+
+    Example:
+        >>> describe_modalities({"motion": Modality("vector", ("acc_x", "acc_y"))})
+        'modalities: motion (vector of 2 columns)'
+    """
+    described = []
+    for name, modality in modalities.items():
+        columns = f" of {len(modality.columns)} columns" if len(modality.columns) > 1 else ""
+        described.append(f"{name} ({modality.type}{columns})")
+    return "modalities: " + ", ".join(described)
+
+
 def read_manifest(
     path: str | Path,
     modalities: Mapping[str, Mapping[str, Any]] | None = None,

@@ -1,0 +1,32 @@
+"""``altuna cache``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from altuna.cli.flags import given_options, with_flags
+from altuna.options import validate
+from altuna.training.config import COMMON, DATA, MISSING, MODEL, FitConfig, marker, options
+
+BEFORE_TRAINING = (COMMON, DATA, MODEL, MISSING)
+
+
+@with_flags({n: field for n, field in options().items() if marker(field, "group") in BEFORE_TRAINING})
+def cache(config: Path | None, set_: list[str] | None, **flags: Any) -> None:
+    """Prepare the data, and print what there is of each modality."""
+    given = given_options(config, set_, flags)
+    checked = validate(FitConfig, given, str(config or ""))
+
+    from altuna.cli.fit import show_problems
+    from altuna.files import cache_folder
+    from altuna.terminal import tables
+    from altuna.terminal.console import out, reporter
+    from altuna.training.fit import cache as prepare
+
+    stores = prepare(**given, reporter=reporter(checked.quiet))
+    if not checked.quiet:
+        folder = checked.store or cache_folder() / "store"
+        out.print(tables.stores_table(stores))
+        show_problems(folder / "problems.csv")
+        out.print(f"prepared in {folder}", soft_wrap=True, markup=False)

@@ -1,0 +1,20 @@
+"""``altuna demo``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    run: Annotated[str, typer.Argument(help="Run directory, or hf:ORG/NAME.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 accepts other machines.")
+    ] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Port (default: the first free one from 7860).")] = None,
+) -> None:
+    """Serve the demo until Ctrl-C."""
+    from altuna.demo import serve
+
+    serve(run, host, port)

@@ -1,0 +1,83 @@
+"""``altuna fit``."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from altuna.cli.flags import given_options, over, with_flags
+from altuna.errors import StoppedError, UserError
+from altuna.options import validate
+from altuna.training.config import FitConfig, options
+
+
+@with_flags(options())
+def fit(config: Path | None, set_: list[str] | None, **flags: Any) -> None:
+    """Train, and print the tables of the run."""
+    if flags.get("resume") and config is None:
+        given = over(_options_of_resumed(flags), set_, flags)
+    else:
+        given = given_options(config, set_, flags)
+    quiet = validate(FitConfig, given, str(config or "")).quiet
+
+    from altuna.core.collectives import rank  # with torch, which help does without
+    from altuna.terminal.console import reporter
+    from altuna.training.fit import fit as train
+
+    try:
+        run = train(**given, reporter=reporter(quiet))
+    except KeyboardInterrupt as stop:
+        more = f"; continue with: altuna fit --resume --out {stop.args[0]}" if stop.args else ""
+        raise StoppedError(f"interrupted{more}") from None
+    if rank() == 0:
+        typer.echo(run) if quiet else show(run)
+
+
+def _options_of_resumed(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that the run to resume was started with, none if it had not begun."""
+    run: Path | None = flags.get("out")
+    if run is None:
+        raise UserError("--resume needs --out, the run directory to continue")
+    if run.exists() and not run.is_dir():
+        raise UserError(f"{run}: is a file, not a run directory")
+    if not (run / "config.yaml").exists():
+        # A kill at the very start may leave a file that was being written.
+        if run.exists() and any(not path.name.endswith(".unfinished") for path in run.iterdir()):
+            raise UserError(f"{run}: is not a run directory: no config.yaml")
+        if flags.get("data") is None:
+            raise UserError(f"{run}: nothing to continue; with --data a run begins if it has not yet")
+        return {}
+    from altuna.runs.directory import read_config
+
+    return read_config(run)
+
+
+def show(run: Path) -> None:
+    """Print a finished run's tables and where things are."""
+    from altuna.report import weights_by_class
+    from altuna.runs.directory import read_metrics, read_predictions
+    from altuna.terminal import tables
+    from altuna.terminal.console import out
+
+    out.print(tables.metrics_table(read_metrics(run)))
+    out.print(tables.weights_table(weights_by_class(read_predictions(run))))
+    show_problems(run / "problems.csv")
+    page = run / "report.html"
+    out.print(f"results in {run}" + f" (open {page})" * page.exists(), soft_wrap=True, markup=False)
+
+
+def show_problems(path: Path, most: int = 5) -> None:
+    """Print the first problems of a ``problems.csv``."""
+    from altuna.data.store.problems import Problem
+    from altuna.terminal.console import PLAIN, out
+
+    with path.open(encoding="utf-8", newline="") as file:
+        problems = [Problem(**{**row, "row": int(row["row"])}) for row in csv.DictReader(file)]  # type: ignore[arg-type]
+    if problems:
+        out.print(f"{len(problems)} remark{'s' * (len(problems) > 1)} on the data: {path}", **PLAIN)
+    for problem in problems[:most]:
+        out.print(f"  {problem}", **PLAIN)

@@ -1,0 +1,102 @@
+"""The command line's entry point. A command's module is imported when the command is called, not before."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import TyperException
+
+from altuna import __version__
+from altuna.errors import StoppedError, UserError
+
+INTERRUPTED = 130  # exit code after Ctrl-C, as of shells
+SETTINGS: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+# Command to its help; `altuna.cli.COMMAND.COMMAND` carries it out.
+COMMANDS = {
+    "fit": "Train a model on built-in data or your own table; without options, MLA on the built-in emoji.",
+    "cache": "Read and prepare the data ahead of `fit`, with the same options.",
+    "compare": "Train many methods with several seeds in parallel; report accuracy and cost, with p-values. "
+    "Run it again to finish what was interrupted.",
+    "init": "Write a commented configuration for `altuna fit --config` by looking at your table.",
+    "reproduce": "Run a table of the MLA paper on your data, beside the published results.",
+    "prepare": "Make a table of a public release, and report missing or corrupt files.",
+    "evaluate": "Evaluate a trained model, also with modalities left out.",
+    "robustness": "Evaluate runs at several missing rates and on every subset of their modalities.",
+    "report": "Write report.html of a run, or of several side by side.",
+    "predict": "Predict the samples of a table.",
+    "export": "Export a model to files that run without altuna, and check their predictions.",
+    "push": 'Upload a model and its card to the Hugging Face Hub; `altuna.load("hf:ORG/NAME")` loads it.',
+    "demo": "Try a model on your own files, on a local web page.",
+}
+
+
+class _Commands(TyperGroup):
+    """All commands by name and help; one is loaded when it is called."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, help in COMMANDS.items():
+            self.add_command(TyperCommand(name=name, help=help))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, _load(name) if name else None, rest
+
+
+def _load(name: str) -> Any:
+    command = typer.Typer(**SETTINGS)
+    command.command(name, help=COMMANDS[name])(getattr(import_module(f"altuna.cli.{name}"), name))
+    return typer.main.get_command(command)
+
+
+app = typer.Typer(
+    name="altuna",
+    help="Multimodal learning in which no modality gets lazy and none is required.",
+    cls=_Commands,
+    **SETTINGS,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"altuna {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _altuna(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit code 2."""
+    try:
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            typer.echo("altuna: interrupted", err=True)
+        sys.exit(code)
+    except StoppedError as stop:
+        typer.echo(f"altuna: {stop}", err=True)
+        sys.exit(INTERRUPTED)
+    except UserError as error:
+        message = str(error)
+    except TyperException as error:  # a mistake on the command line itself
+        message = f"{error.format_message().rstrip('.')}; see --help"
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    typer.echo(f"altuna: {message}", err=True)
+    sys.exit(2)

@@ -1,0 +1,42 @@
+"""``altuna prepare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from altuna.cli.arguments import Lists, PrintNothing
+from altuna.recipes import RELEASES
+
+
+def prepare(
+    name: Annotated[str, typer.Argument(help="Release: " + ", ".join(RELEASES) + ".")],
+    out: Annotated[Path, typer.Option(help="Table to write: a .csv or .parquet file.")],
+    root: Annotated[Path | None, typer.Option(help="Folder of the release.")] = None,
+    splits: Lists = None,
+    seed: Annotated[int, typer.Option(help="Random seed of the splits.")] = 0,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download the raw files of av-digits.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing table.")] = False,
+    quiet: PrintNothing = False,
+) -> None:
+    """Prepare a release, and print what was found in it."""
+    from altuna.recipes.prepare import prepare as prepare_release
+    from altuna.terminal import tables
+    from altuna.terminal.console import reporter
+
+    report = prepare_release(
+        name,
+        root,
+        out,
+        splits=splits,
+        seed=seed,
+        download=download,
+        overwrite=overwrite,
+        reporter=reporter(quiet),
+    )
+    if not quiet:
+        tables.print_report(report)

@@ -1,0 +1,52 @@
+"""``altuna reproduce``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from altuna.cli.arguments import Lists, PrintFolder
+from altuna.cli.flags import Assignments, over, resumable_by_same_command
+
+
+def reproduce(
+    table: Annotated[str, typer.Argument(help="Table of the paper: complete, missing, ablation or clip.")],
+    data_root: Annotated[
+        Path, typer.Option(help="Folder with the releases (folders NAME) or their tables (files NAME.csv).")
+    ],
+    data: Annotated[str | None, typer.Option(metavar="A,B,...", help="Only these data sets.")] = None,
+    methods: Annotated[str | None, typer.Option(metavar="A,B,...", help="Only these methods.")] = None,
+    seeds: Annotated[int, typer.Option(help="Number of seeds per method.")] = 3,
+    jobs: Annotated[int | None, typer.Option(help="Trainings at the same time.")] = None,
+    splits: Lists = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write (default: runs/reproduce-TABLE).")] = None,
+    quiet: PrintFolder = False,
+    set_: Assignments = None,
+) -> None:
+    """Reproduce, and print the table beside the published one."""
+    from altuna.comparison.reproduce import reproduce as run
+    from altuna.terminal import tables
+    from altuna.terminal.console import out as screen
+    from altuna.terminal.console import reporter
+
+    options: dict[str, Any] = over({}, set_, {})
+    with resumable_by_same_command():
+        folder = run(
+            table,
+            data_root,
+            data=data.split(",") if data else None,
+            methods=methods.split(",") if methods else None,
+            seeds=seeds,
+            jobs=jobs,
+            splits=splits,
+            out=out,
+            reporter=reporter(quiet),
+            **options,
+        )
+    if quiet:
+        typer.echo(folder)
+    else:
+        screen.print(tables.csv_table(table, folder / "reproduce.csv"))
+        typer.echo(f"results in {folder} (reproduce.md, reproduce.csv)")

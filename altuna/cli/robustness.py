@@ -1,0 +1,69 @@
+"""``altuna robustness``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from altuna.cli.arguments import OtherData, Pattern, PrintFolder, Root, Runs, Split, Store
+from altuna.errors import UserError
+
+
+def robustness(
+    runs: Runs,
+    data: OtherData = None,
+    split: Split = "test",
+    rates: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Missing rates (default: 0,0.1,...,0.7, as far as possible)."),
+    ] = None,
+    pattern: Pattern = "random",
+    masks: Annotated[int, typer.Option(help="Number of masks per rate.")] = 5,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write (default: the run's, or runs/robustness for several runs)."),
+    ] = None,
+    root: Root = None,
+    store: Store = None,
+    quiet: PrintFolder = False,
+) -> None:
+    """Evaluate runs with missing modalities, and print the tables."""
+    given = _numbers("rates", rates)
+
+    from altuna.comparison import robustness
+    from altuna.runs.directory import read_json
+    from altuna.terminal import tables
+    from altuna.terminal.console import out as screen
+    from altuna.terminal.console import reporter
+
+    folder = robustness.robustness(
+        runs,
+        data=data,
+        split=split,
+        rates=given,
+        pattern=pattern,
+        masks=masks,
+        out=out,
+        root=root,
+        store=store,
+        reporter=reporter(quiet),
+    )
+    if quiet:
+        typer.echo(folder)
+        return
+    result = read_json(folder, "robustness.json")
+    for title, header, rows in robustness.tables(result):
+        screen.print(tables.text_table(title, header, rows))
+    typer.echo(robustness.legend(result))
+    typer.echo(f"results in {folder} (open {folder / 'robustness.html'})")
+
+
+def _numbers(name: str, text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        raise UserError(f"{name}: write numbers with commas, got {text!r}") from None
