@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from altuna.runs.predictor import Predictor, load
     from altuna.training.fit import fit
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "Batch": "core.batch",
