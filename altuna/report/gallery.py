@@ -1,4 +1,4 @@
-"""Test samples with what the model was given, what each modality said, and the fused answer."""
+"""Test samples: the inputs, the prediction of each modality, and the fused prediction."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ from altuna.report.page import folded
 from altuna.report.runs import Run
 from altuna.runs.data import open_manifest
 
-MOST_SAMPLES = 36
-MOST_PARTS = 4  # modalities of a sample that are shown at once
-SIDE = 144  # pixels of a picture
+MAX_SAMPLES = 36
+MAX_PARTS = 4  # modalities of a sample that are not folded
+SIDE = 144  # pixels of an image
 SECONDS, RATE = 4.0, 16_000  # of a sound, at most
-LETTERS = 280  # of a text
-LETTERS_OF_NAME = 48
+MAX_LETTERS = 280  # of a text
+MAX_NAME = 48  # letters of a class or an id
 FEW_NUMBERS = 8  # that are shown one by one
 FRAMES = 3  # of a video
-MOST_AWAY = 3.0  # standard deviations that a drawn number is from the mean
+MAX_AWAY = 3.0  # standard deviations that a drawn number is from the mean
 Scale = tuple[NDArray[np.float32], NDArray[np.float32]]
 KINDS = {
     "all": "all",
     "disagree": "modalities disagree",
-    "rescued": "fusion rescued",
-    "broke": "fusion broke",
+    "rescued": "fusion correct, a modality wrong",
+    "broke": "fusion wrong, a modality correct",
 }
 
 
 class Modality(NamedTuple):
-    """What there is to know of a modality whose cells are shown; ``scale`` is that of its vectors."""
+    """A modality whose cells are shown: reader, names of its numbers, their mean and standard deviation."""
 
     name: str
     reader: Reader
@@ -61,13 +61,13 @@ class Modality(NamedTuple):
     scale: Scale | None
 
     @property
-    def said(self) -> str:
-        """What to call a cell, within an attribute."""
+    def label(self) -> str:
+        """The name of a cell in an attribute."""
         return escape(f"{self.name} of this sample", quote=True)
 
 
 def gallery(run: Run, room: int) -> str:
-    """Return the gallery of a run in at most ``room`` bytes; what cannot be read is a note."""
+    """Return the gallery of a run in at most ``room`` bytes; cells that cannot be read become notes."""
     kinds = kinds_of(run)
     chosen = _chosen(kinds)
     media, note = _media(run, chosen)
@@ -82,51 +82,51 @@ def gallery(run: Run, room: int) -> str:
             shown.append(card)
     buttons = "".join(
         f"<button type=button data-kind={kind} aria-pressed={str(kind == 'all').lower()}"
-        f"{' disabled' * (kind != 'all' and not kinds[kind].any())}>{said}"
+        f"{' disabled' * (kind != 'all' and not kinds[kind].any())}>{title}"
         + (f" <small>{int(kinds[kind].sum()):,} of {len(run.table):,}</small>" if kind != "all" else "")
         + "</button>"
-        for kind, said in KINDS.items()
+        for kind, title in KINDS.items()
     )
-    few = ", of which a few are here" * (len(shown) < len(run.table))
+    few = "; only some of these samples are shown here" * (len(shown) < len(run.table))
     return (
-        "<p>Rescued: some modality was wrong and the fused answer right. Broke: some modality was right and "
-        "the fused answer wrong. The percentage behind an answer is its confidence. The buttons "
-        f"count the whole split{few}.</p>{note}"
-        f"<div class=filters role=group aria-label='Samples to show'>{buttons}</div>"
+        "<p>Each card shows a sample's true class, its inputs with the prediction and the fusion weight of "
+        "each modality, and the fused prediction. A percentage after a prediction is its confidence. The "
+        f"buttons count the samples of the whole split{few}.</p>{note}"
+        f"<div class=filters role=group aria-label='Filter samples'>{buttons}</div>"
         f"<p id=count role=status>{len(shown)} samples shown</p><div class=samples>{''.join(shown)}</div>"
     )
 
 
 def kinds_of(run: Run) -> dict[str, NDArray[np.bool_]]:
-    """Return which samples [N] are of each kind but ``all``."""
-    said = np.stack([run.said(m) for m in run.modalities])
-    here, right = said >= 0, said == run.truth
-    first = said[here.argmax(0), np.arange(said.shape[1])]
+    """Return which samples [N] are of each kind except ``all``."""
+    predicted = np.stack([run.said(m) for m in run.modalities])
+    here, correct = predicted >= 0, predicted == run.truth
+    first = predicted[here.argmax(0), np.arange(predicted.shape[1])]
     fused = run.predicted == run.truth
     return {
-        "disagree": (here & (said != first)).any(0),
-        "rescued": fused & (here & ~right).any(0),
-        "broke": ~fused & (here & right).any(0),
+        "disagree": (here & (predicted != first)).any(0),
+        "rescued": fused & (here & ~correct).any(0),
+        "broke": ~fused & (here & correct).any(0),
     }
 
 
 def _chosen(kinds: Mapping[str, NDArray[np.bool_]]) -> list[int]:
-    """Return samples of all kinds in turn, drawn by a fixed seed: what comes last may find no room."""
+    """Return samples of all kinds in turn, with a fixed seed; the last ones may not fit into the page."""
     number = len(next(iter(kinds.values())))
     order = np.random.default_rng(0).permutation(number)
     queues = [[*order[kind[order]]] for kind in (kinds["rescued"], kinds["broke"], np.ones(number, bool))]
     chosen: dict[int, None] = {}
-    while len(chosen) < MOST_SAMPLES and any(queues):
+    while len(chosen) < MAX_SAMPLES and any(queues):
         for queue in queues:
             while queue:
                 if (sample := int(queue.pop(0))) not in chosen:
                     chosen[sample] = None
                     break
-    return [*chosen][:MOST_SAMPLES]
+    return [*chosen][:MAX_SAMPLES]
 
 
 class Media(NamedTuple):
-    """Where cells are: by modality those of all manifest rows, and each sample's row [N] (-1: none)."""
+    """The cells of each modality by manifest row, and the row of each sample [N] (-1: none)."""
 
     cells: dict[str, Cells]
     rows: NDArray[np.int64]
@@ -134,14 +134,14 @@ class Media(NamedTuple):
 
 
 def _media(run: Run, chosen: Sequence[int]) -> tuple[Media, str]:
-    """Return the cells, and a note if they are no longer to be had."""
+    """Return the cells, and a note if the data cannot be opened any more."""
     config, readers = run.config, run.description.readers
     try:
         path = find_manifest(config["data"], Path(config["root"]) if config.get("root") else None)
         manifest = open_manifest(run.description, path, config.get("modalities"), config.get("columns"))
     except (UserError, OSError, pa.ArrowException) as error:
         reason = escape(" ".join(str(error).split())[:300])
-        note = f"<p class=note>What the samples look like cannot be shown: {reason}</p>"
+        note = f"<p class=note>The inputs of the samples cannot be shown: {reason}</p>"
         return Media({}, np.full(len(run.table), -1), {}), note
     found = pc.index_in(run.table["id"].combine_chunks(), manifest.ids).fill_null(-1)
     rows = np.asarray(found, dtype=np.int64)
@@ -161,19 +161,19 @@ def _card(run: Run, media: Media, i: int, kinds: Sequence[str]) -> str:
         if not sample[f"present_{m}"]:
             parts.append(_part(m, f"<p class=note>{_why_missing(media, m, i)}</p>"))
             continue
-        says = _answer(sample[f"says_{m}"], truth, sample[f"confidence_{m}"])
+        says = _prediction(sample[f"says_{m}"], truth, sample[f"confidence_{m}"])
         weight = sample[f"weight_{m}"]
         bar = f"<span class=bar style='--share:{weight:.3f};--c:var(--{shades[m][0]})'></span>"
         parts.append(
-            _part(m, f"{_shown(media, m, i)}<div class=says>says {says}<br>{bar} weight {weight:.0%}</div>")
+            _part(m, f"{_shown(media, m, i)}<div class=says>{says}<br>{bar} weight {weight:.0%}</div>")
         )
-    if more := parts[MOST_PARTS:]:
-        parts[MOST_PARTS:] = [folded(f"{len(more)} more", "".join(more))]
-    fused = _answer(sample["prediction"], truth, sample["confidence"])
+    if more := parts[MAX_PARTS:]:
+        parts[MAX_PARTS:] = [folded(f"{len(more)} more", "".join(more))]
+    fused = _prediction(sample["prediction"], truth, sample["confidence"])
     return (
         f"<article class=sample data-kinds='{' '.join(kinds)}'>"
-        f"<h3>{escape(short(truth, LETTERS_OF_NAME))}</h3>"
-        f"<small>{escape(short(sample['id'], LETTERS_OF_NAME))}</small>{''.join(parts)}"
+        f"<h3>{escape(short(truth, MAX_NAME))}</h3>"
+        f"<small>{escape(short(sample['id'], MAX_NAME))}</small>{''.join(parts)}"
         f"<footer class=says><b>fused</b> {fused}</footer></article>"
     )
 
@@ -182,9 +182,9 @@ def _part(modality: str, content: str) -> str:
     return f"<div class=given><h4>{escape(modality)}</h4>{content}</div>"
 
 
-def _answer(said: str, truth: str, confidence: float) -> str:
-    kind, mark, word = ("right", "✓", "right") if said == truth else ("wrong", "✗", "wrong")
-    shown = escape(short(said, LETTERS_OF_NAME))
+def _prediction(predicted: str, truth: str, confidence: float) -> str:
+    kind, mark, word = ("right", "✓", "correct") if predicted == truth else ("wrong", "✗", "wrong")
+    shown = escape(short(predicted, MAX_NAME))
     return f"<b class={kind}>{shown} <span role=img aria-label={word}>{mark}</span></b> {confidence:.0%}"
 
 
@@ -195,36 +195,36 @@ def _shown(media: Media, m: str, i: int) -> str:
         row = int(media.rows[i])
         cell = media.cells[m][row] if row >= 0 else None
         if cell is None:
-            raise BadCellError("the data have it no more")
+            raise BadCellError("the data do not have it any more")
         return SHOW[media.modalities[m].reader.type](cell, media.modalities[m])
     except BadCellError as error:
         reason = str(error)
-    except Exception as error:  # a library's surprise about one cell must not lose the report
+    except Exception as error:  # one cell that a library cannot show must not cost the report
         reason = f"{type(error).__name__}: {error}"
     return f"<p class=note>cannot be shown: {escape(' '.join(reason.split())[:200])}</p>"
 
 
 def _why_missing(media: Media, m: str, i: int) -> str:
-    """Say whether there is no cell, or one that the run could not read or was to do without."""
+    """Return whether the cell is empty, or was unreadable or masked in this run."""
     row = int(media.rows[i])
     there = m in media.cells and row >= 0 and media.cells[m].filled[row]
-    return "there, but left out of this run" if there else "missing"
+    return "masked or unreadable in this run" if there else "missing"
 
 
 def _image(cell: Any, modality: Modality) -> str:
-    return _picture(ImageReader(SIDE).read(cell), modality.said)
+    return _picture(ImageReader(SIDE).read(cell), modality.label)
 
 
 def _video(cell: Any, modality: Modality) -> str:
-    return _picture(np.concatenate([*VideoReader(FRAMES, SIDE).read(cell)], axis=1), modality.said)
+    return _picture(np.concatenate([*VideoReader(FRAMES, SIDE).read(cell)], axis=1), modality.label)
 
 
-def _picture(pixels: NDArray[np.uint8], said: str) -> str:
+def _picture(pixels: NDArray[np.uint8], label: str) -> str:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "WEBP", quality=72)
     height, width = pixels.shape[:2]
     return (
-        f'<img src="{_data("image/webp", file)}" width={width} height={height} alt="{said}" decoding=async>'
+        f'<img src="{_data("image/webp", file)}" width={width} height={height} alt="{label}" decoding=async>'
     )
 
 
@@ -235,34 +235,34 @@ def _audio(cell: Any, modality: Modality) -> str:
     # The one format that every browser plays.
     soundfile.write(file, wave, RATE, format="MP3", subtype="MPEG_LAYER_III", compression_level=0.9)
     source = _data("audio/mpeg", file)
-    return f'<audio controls preload=none src="{source}" aria-label="{modality.said}"></audio>'
+    return f'<audio controls preload=none src="{source}" aria-label="{modality.label}"></audio>'
 
 
 def _text(cell: Any, modality: Modality) -> str:
     text = " ".join(text_of(cell, silent).split())
-    return f"<blockquote>{escape(text[:LETTERS])}{'…' * (len(text) > LETTERS)}</blockquote>"
+    return f"<blockquote>{escape(text[:MAX_LETTERS])}{'…' * (len(text) > MAX_LETTERS)}</blockquote>"
 
 
 def _vector(cell: Any, modality: Modality) -> str:
     values = modality.reader.read(cell)
     if len(values) == len(modality.columns) <= FEW_NUMBERS:
-        figures = (number(v) if isfinite(v) else "–" for v in values.tolist())
-        pairs = zip(modality.columns, figures, strict=True)
+        numbers = (number(v) if isfinite(v) else "–" for v in values.tolist())
+        pairs = zip(modality.columns, numbers, strict=True)
         return f"<dl>{''.join(f'<dt>{escape(c)}<dd>{v}' for c, v in pairs)}</dl>"
     assert modality.scale is not None
     mean, deviation = modality.scale
-    away = np.nan_to_num((values - mean) / deviation).clip(-MOST_AWAY, MOST_AWAY)
-    # A long vector is drawn by the means of as many parts as there are pixels.
+    away = np.nan_to_num((values - mean) / deviation).clip(-MAX_AWAY, MAX_AWAY)
+    # A long vector is drawn as the means of as many parts as there are pixels.
     means = [float(part.mean()) for part in np.array_split(away, min(len(away), 240))]
     step, middle = 236 / max(1, len(means) - 1), 24.0
-    points = [(2 + step * i, middle * (1 - v / (MOST_AWAY + 0.2))) for i, v in enumerate(means)]
-    said = f"{len(values):,} numbers, in standard deviations from the mean of these samples"
-    shapes: list[Shape] = [Line([(2, middle), (238, middle)], "line"), Line(points, "c0", 1.5, title=said)]
-    return f"{Drawing('', modality.name, 240, 2 * middle, said, shapes).svg()}<small>{said}</small>"
+    points = [(2 + step * i, middle * (1 - v / (MAX_AWAY + 0.2))) for i, v in enumerate(means)]
+    caption = f"{len(values):,} numbers, in standard deviations from the mean of these samples"
+    shapes: list[Shape] = [Line([(2, middle), (238, middle)], "line"), Line(points, "c0", 1.5, title=caption)]
+    return f"{Drawing('', modality.name, 240, 2 * middle, caption, shapes).svg()}<small>{caption}</small>"
 
 
 def _scale(reader: Reader, cells: Cells, rows: NDArray[np.int64]) -> Scale | None:
-    """Return mean and standard deviation of some rows' vectors, None without any."""
+    """Return mean and standard deviation of the vectors of some rows; None if there are none."""
     if reader.type != "vector":
         return None
     given = (cells[int(row)] for row in rows if row >= 0)
@@ -270,7 +270,7 @@ def _scale(reader: Reader, cells: Cells, rows: NDArray[np.int64]) -> Scale | Non
     vectors = [v for v in found if v is not None]
     if not vectors:
         return None
-    numbers = np.ma.masked_invalid(vectors)  # of a number that none of them has nothing is known
+    numbers = np.ma.masked_invalid(vectors)  # a number that no row has is masked
     deviation = numbers.std(axis=0).filled(0.0)
     return numbers.mean(axis=0).filled(np.nan), np.where(deviation > 0, deviation, 1.0)
 

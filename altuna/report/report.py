@@ -140,7 +140,7 @@ def _tiles(run: Run) -> dict[str, str]:
     return {
         "fused accuracy": f"{metrics['fused']['accuracy']:.1%}",
         f"best modality alone ({short(best)}{n})": f"{alone[best]['accuracy']:.1%}",
-        "smallest gain of fusion on a modality": f"{100 * metrics['imbalance']['fusion_gain']:+.1f} pt",
+        "fusion gain (smallest over modalities)": f"{100 * metrics['imbalance']['fusion_gain']:+.1f} pt",
         "most frequent class": f"{run.majority:.1%}",
         "calibration error (ECE)": f"{metrics['fused']['ece']:.3f}",
     }

@@ -11,8 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import torch
-from altuna.report.sections.answers import confusion
-from altuna.report.sections.presence import _subset, missing
 from media import picture, recording, tone
 from PIL import Image
 from rich.console import Console
@@ -22,14 +20,17 @@ from altuna.cli.main import main
 from altuna.core.outputs import Features
 from altuna.evaluation.feature_map import feature_map
 from altuna.evaluation.features import read_features, write_features
-from altuna.report import charts, trust_by_class, write_report
+from altuna.report import charts, weights_by_class, write_report
 from altuna.report.drawing import Line, Text, save
+from altuna.report.frame import short
 from altuna.report.gallery import gallery, kinds_of
-from altuna.report.report import MOST_BYTES
+from altuna.report.report import MAX_BYTES
 from altuna.report.runs import read_runs
 from altuna.report.sections import sections
+from altuna.report.sections.calibration import confusion
+from altuna.report.sections.missing import _subset, missing
 from altuna.runs.labels import run_labels
-from altuna.terminal.tables import trust_table
+from altuna.terminal.tables import weights_table
 from altuna.text import unique_endings
 
 CHROMIUM = shutil.which("chromium")
@@ -275,7 +276,7 @@ def test_lost_media_become_notes(mixed, tmp_path):
     config = (mixed / "config.yaml").read_text().replace(str(mixed.parent), str(tmp_path / "moved"))
     moved = tmp_path / "moved" / "run"
     (moved / "config.yaml").write_text(config)
-    whole = gallery(run, MOST_BYTES)
+    whole = gallery(run, MAX_BYTES)
     for file in (tmp_path / "moved").glob("*.png"):
         file.unlink()
     page = write_report([moved]).read_text()
@@ -283,7 +284,7 @@ def test_lost_media_become_notes(mixed, tmp_path):
     assert page.count("<audio ") == whole.count("<audio ") > 0
     (tmp_path / "moved" / "samples.parquet").unlink()
     page = write_report([moved]).read_text()
-    assert "What the samples look like cannot be shown" in page
+    assert "The inputs of the samples cannot be shown" in page
     assert "<audio" not in page
     assert page.count("<article") == whole.count("<article")
 
@@ -291,7 +292,7 @@ def test_lost_media_become_notes(mixed, tmp_path):
 def test_each_subset_has_its_calibration_error(mixed):
     page = (mixed / "report.html").read_text()
     (run,) = read_runs([mixed])
-    table = page[page.index("Figures and ECE of each subset") :].partition("</table>")[0]
+    table = page[page.index("All metrics of each subset") :].partition("</table>")[0]
     for figures in run.metrics["subsets"].values():
         assert f"<td>{figures['ece']:.3f}<td>{figures['n']:,}" in table
 
@@ -305,16 +306,16 @@ def test_names_without_end_do_not_fill_the_page(tmp_path):
     )
     path = write_report([run])
     assert path.stat().st_size < 3_000_000
-    assert "would make this page too large" not in path.read_text()
+    assert "would be too large" not in path.read_text()
 
 
 def test_figures_that_do_not_fit_are_told(mixed, tmp_path, monkeypatch):
     whole = write_report([mixed], tmp_path / "whole.html").read_text()
-    monkeypatch.setattr("altuna.report.report.MOST_BYTES", len(whole) // 6)
+    monkeypatch.setattr("altuna.report.report.MAX_BYTES", len(whole) // 6)
     page = write_report([mixed], tmp_path / "page.html").read_text()
     assert 0 < page.count("<figure>") < whole.count("<figure>")
     left_out = whole.count("<figure>") - page.count("<figure>")
-    assert f"{left_out} figures would make this page too large" in page
+    assert f"{left_out} plots are left out: the page would be too large." in page
 
 
 def test_a_number_that_no_shown_sample_has(tmp_path, recwarn):
@@ -355,7 +356,7 @@ def test_of_many_modalities_all_are_among_the_subsets(modalities):
     assert "all" in labels
     page = write_report([modalities]).read_text()
     assert "<summary>Modality gap and alignment of 63 of 190 pairs</summary>" in page
-    assert "too many of more than 8 modalities" in page
+    assert "computed for up to 8 modalities" in page
 
 
 def test_the_only_epoch_is_the_only_tick():
@@ -370,7 +371,7 @@ def test_names_that_begin_alike_are_told_apart():
 
 def test_the_gallery_keeps_to_its_room(mixed):
     (run,) = read_runs([mixed])
-    whole = len(gallery(run, MOST_BYTES).encode())
+    whole = len(gallery(run, MAX_BYTES).encode())
     room = whole // 2
     assert whole / 4 < len(gallery(run, room).encode()) <= room
 
@@ -479,7 +480,7 @@ def test_a_cell_that_was_not_read_is_no_missing_one(alone, tmp_path):
     table = table.set_column(table.column_names.index("present_text"), "present_text", pa.array(present))
     pyarrow.parquet.write_table(table, path)
     page = write_report([tmp_path / "run"]).read_text()
-    assert page.count("there, but left out of this run") == 1
+    assert page.count("masked or unreadable in this run") == 1
 
 
 def test_joined_runs_are_called_by_the_folder_of_the_first(monkeypatch):
@@ -500,8 +501,8 @@ def test_ends_of_paths_tell_them_apart(tmp_path):
 
 def test_modalities_without_a_figure_are_counted(modalities):
     leads = {section.title: section.lead for section in sections(read_runs([modalities]))}
-    assert "the first 5 of 20 modalities" in leads["What is taken for what?"]
-    assert "the first 5 of 20 modalities" in leads["Can I believe the confidence?"]
+    assert "the first 5 of 20 modalities" in leads["Confusion matrix"]
+    assert "the first 5 of 20 modalities" in leads["Calibration"]
 
 
 @pytest.mark.parametrize(
@@ -551,7 +552,7 @@ def test_mistakes(mixed, tmp_path):
 
 def test_fit_without_report(alone, tmp_path):
     assert not (alone / "report.html").exists()
-    assert "flatter" in write_report([alone], tmp_path / "page.html").read_text()
+    assert "optimistic" in write_report([alone], tmp_path / "page.html").read_text()
 
 
 def test_a_title_is_shown_and_paths_are_where_the_data_are():
@@ -562,7 +563,7 @@ def test_a_title_is_shown_and_paths_are_where_the_data_are():
     assert x0 < x1
     assert y0 > y1
     assert "<title>&lt;a&gt;</title>" in drawing.svg()
-    assert "75.0%" in drawing.said
+    assert "75.0%" in drawing.description
     # Infinite values, as a training that diverged may have, are left out.
     worse = charts.Series("b", [(1.0, float("inf")), (2.0, 0.5)], "c1")
     assert "inf" not in re.sub("<text.*?</text>", "", charts.line_chart("n", "t", [worse], "x", "y").svg())
@@ -599,10 +600,10 @@ def test_features_of_any_size_become_a_map(tmp_path):
     assert len(np.unique(places.round(6), axis=0)) == 2
 
 
-def test_trust_is_shown_of_any_number_of_modalities():
-    trust = {f"class {c}": {f"modality {m}": (c + m) / 400 for m in range(20)} for c in range(300)}
+def test_weights_of_any_number_of_modalities_are_shown():
+    weights = {f"class {c}": {f"modality {m}": (c + m) / 400 for m in range(20)} for c in range(300)}
     console = Console(width=80, file=io.StringIO())
-    console.print(trust_table(trust))
+    console.print(weights_table(weights))
     shown = console.file.getvalue()
     assert "…" not in shown
     (line,) = [line for line in shown.splitlines() if "modality 19" in line]
@@ -615,7 +616,7 @@ def test_trust_is_shown_of_any_number_of_modalities():
     ]
 
 
-def test_trust_is_the_mean_weight_by_class():
+def test_weights_by_class_are_means():
     columns = {"label": ["x", "x", "y"], "weight_m": [0.25, 1.0, 1.0], "weight_rare": [0.75, 0.0, 0.0]}
     there = {"present_m": [True] * 3, "present_rare": [True, False, False]}
-    assert trust_by_class(pa.table(columns | there)) == {"x": {"m": 0.625, "rare": 0.75}, "y": {"m": 1.0}}
+    assert weights_by_class(pa.table(columns | there)) == {"x": {"m": 0.625, "rare": 0.75}, "y": {"m": 1.0}}

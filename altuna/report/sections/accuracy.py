@@ -48,8 +48,8 @@ def accuracy(runs: Sequence[Run]) -> Section:
         ]
     more = folded("Other fusion rules", table_of(HEADER, others))
     lead = (
-        "The metrics of a modality alone are over the samples that have it. A fused prediction is the "
-        "weighted combination of all modalities that a sample has."
+        "The metrics of a modality alone are computed on the samples that have it. A fused prediction is "
+        "the weighted combination of all modalities that a sample has."
     )
     return Section("Accuracy", lead, [table_of(HEADER, lines, strong=strong), more, *each(runs, bars)])
 

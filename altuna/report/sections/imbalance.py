@@ -26,8 +26,8 @@ def imbalance(runs: Sequence[Run]) -> Section:
             alone = f"{metrics['accuracy']:.1%}" if metrics["n"] else "–"
             lines.append([m, alone, *("–" if s is None else f"{s:.1%}" for s in shares)])
         caption = (
-            f"{run.name}: the best modality is {100 * known['gap']:.1f} points more accurate than the worst; "
-            f"fusion gains at least {100 * known['fusion_gain']:+.1f} points on each modality alone"
+            f"{run.name}: gap between the best and the worst modality {100 * known['gap']:.1f} points; "
+            f"fused minus alone, smallest over the modalities: {100 * known['fusion_gain']:+.1f} points"
         )
         parts.append(table_of(header, lines, caption))
 
