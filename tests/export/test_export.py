@@ -73,8 +73,20 @@ def run(tmp_path_factory):
     )
 
 
-def test_its_own_script_predicts_without_this_package(run, engine_format, tmp_path):
-    folder, checked = exporting.export(run, engine_format, out=tmp_path / "out")
+@pytest.fixture(scope="module", params=[pytest.param("onnx", marks=needs_onnx), "torch-export"])
+def engine_format(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def exported(run, engine_format, tmp_path_factory):
+    """The folder of an export in that format, and what was checked."""
+    return exporting.export(run, engine_format, out=tmp_path_factory.mktemp("exported") / "out")
+
+
+@pytest.mark.slow
+def test_its_own_script_predicts_without_this_package(run, engine_format, exported, example):
+    folder, checked = exported
     assert checked["samples"] == 16
     assert checked["subsets"] == 15
     assert checked["largest_difference"] <= 1e-4
@@ -99,26 +111,23 @@ def test_its_own_script_predicts_without_this_package(run, engine_format, tmp_pa
         {"acc": " ,0.5", "fusion": run.parent / "4.wav"},
     ]
     vectors = {"1,": np.float32([1, np.nan]), " ,0.5": np.float32([np.nan, 0.5])}
-    for sample in samples:
+    for number, sample in enumerate(samples):
         arguments = [f"{name}={cell}" for name, cell in sample.items()]
-        command = [sys.executable, "-c", blocked, folder, *arguments]
-        answer = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert not answer.stderr
-        got = json.loads(answer.stdout)
+        if number:
+            code, said, error = example(folder, *arguments)
+        else:  # as far from this package as where it will run
+            command = [sys.executable, "-c", blocked, folder, *arguments]
+            answer = subprocess.run(command, capture_output=True, text=True)
+            code, said, error = answer.returncode, answer.stdout, answer.stderr
+        assert (code, error) == (0, "")
+        got = json.loads(said)
         given = {m: vectors.get(cell, cell) if m == "acc" else cell for m, cell in sample.items()}
         (row,) = altuna.load(run, "cpu").predict([given]).to_pylist()
         assert got["probabilities"] == pytest.approx({c: row[f"p_{c}"] for c in "ab"}, abs=1e-4)
         assert got["weights"] == pytest.approx({m: row[f"weight_{m}"] for m in got["weights"]}, abs=1e-4)
-    answer = subprocess.run([*command[:4], "titel=red"], capture_output=True, text=True)
-    assert answer.returncode == 2
-    assert (
-        answer.stderr == "example.py: titel=red: write NAME=VALUE, NAME one of a/photo, fusion, title, acc\n"
-    )
-
-
-@pytest.fixture(params=[pytest.param("onnx", marks=needs_onnx), "torch-export"])
-def engine_format(request):
-    return request.param
+    code, _, error = example(folder, "titel=red")
+    assert code == 2
+    assert error == "example.py: titel=red: write NAME=VALUE, NAME one of a/photo, fusion, title, acc\n"
 
 
 @pytest.fixture
@@ -141,8 +150,9 @@ def example(monkeypatch, capfd):
     logging.disable(logging.NOTSET)
 
 
-def test_files_that_its_own_script_lacks_are_named(run, engine_format, tmp_path, example):
-    folder, _ = exporting.export(run, engine_format, out=tmp_path / "out")
+@pytest.mark.slow
+def test_files_that_its_own_script_lacks_are_named(exported, tmp_path, example):
+    folder = Path(shutil.copytree(exported[0], tmp_path / "out"))
     (graph,) = folder.glob("title.*")
     (fusion,) = folder.glob("fusion.*")
     for file in (graph, fusion, folder / "export.json"):
@@ -286,6 +296,7 @@ def test_safetensors_are_loaded_again_without_the_run(run, tmp_path):
     assert altuna.load(folder, "cpu").predict(sample).equals(altuna.load(run, "cpu").predict(sample))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), ALL)
 def test_every_encoder_is_a_graph_of_any_batch(kind, name):
     options = TINY | SMALL[name] if name in SMALL else {"width": 4} if "resnet" in name else {}
