@@ -13,12 +13,12 @@ import trees
 
 @pytest.hookimpl(tryfirst=True)  # before marks select
 def pytest_collection_modifyitems(items):
-    """Call what drives a browser slow, run files with slow tests first, and skip what needs a GPU.
+    """Call browsers and served pages slow, run files with slow tests first, and skip what needs a GPU.
 
     With the slow files at the end one process would be left alone with the last of them.
     """
     for item in items:
-        if "browser" in item.fixturenames:
+        if {"browser", "address"} & {*item.fixturenames}:
             item.add_marker(pytest.mark.slow)
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])  # of the others the order stays

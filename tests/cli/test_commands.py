@@ -668,6 +668,7 @@ def one_line(result):
     return err
 
 
+@pytest.mark.slow
 def test_interrupt_and_full_disk_leave_the_checkpoint_whole(manifest, tmp_path):
     arguments = [sys.executable, "-m", "altuna", "fit", "--data", manifest, "--epochs=5000", "--out=run"]
     options = {"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

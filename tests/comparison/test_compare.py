@@ -94,6 +94,7 @@ def arguments(manifest, out, *more):
     return ["compare", "--data", str(manifest), "--out", str(out), *options, *fast, *more]
 
 
+@pytest.mark.slow
 def test_runs_and_files(out, manifest):
     names = {f"toy-{method}-{seed}" for method in ("mla", "concat") for seed in (0, 1)}
     assert {path.name for path in out.iterdir()} - {".lock"} == {
@@ -110,6 +111,7 @@ def test_runs_and_files(out, manifest):
     assert said["ranking"] is None
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_the_runs(out):
     for result in read(out)["results"]:
         runs = [out / f"toy-{result['method']}-{seed}" for seed in (0, 1)]
@@ -139,6 +141,7 @@ def test_the_figures_are_those_of_the_runs(out):
     assert versus["samples"] == 18
 
 
+@pytest.mark.slow
 def test_the_tables_parse(out):
     rows = [*csv.DictReader((out / "compare.csv").open())]
     said = {result["method"]: result for result in read(out)["results"]}
@@ -157,6 +160,7 @@ def times(out):
     return {path: path.stat().st_mtime_ns for path in out.glob("*/metrics.json")}
 
 
+@pytest.mark.slow
 def test_started_again_it_does_what_is_missing(out, manifest, here):
     before = times(out)
     gone = out / "toy-concat-1"
@@ -167,6 +171,7 @@ def test_started_again_it_does_what_is_missing(out, manifest, here):
     assert {path.parent for path in after if after[path] != before.get(path)} == {gone}
 
 
+@pytest.mark.slow
 def test_other_options_are_refused(out, manifest):
     code, _, err = command.run(*arguments(manifest, out, "--lr", "0.5"))
     assert code == 2
@@ -213,6 +218,7 @@ def test_a_failing_run_is_reported(manifest, tmp_path, here, monkeypatch, capsys
     assert status(tmp_path / "out") == expected
 
 
+@pytest.mark.slow
 def test_when_all_runs_diverge(manifest, tmp_path):
     with pytest.raises(UserError, match=r"every run failed, as in .*toy-mla-0: diverged: .* in epoch 0"):
         compare(

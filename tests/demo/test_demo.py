@@ -254,6 +254,7 @@ def address(run, terminal):
         yield found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_uploads_go_however_it_is_stopped(number, run, tmp_path):
     pytest.importorskip("gradio")
@@ -414,6 +415,7 @@ def test_an_example_of_the_test_split(tab):
     assert not tab.get_by_label("Share").count()
 
 
+@pytest.mark.slow
 def test_ipv6(run):
     pytest.importorskip("gradio")
     try:

@@ -100,6 +100,7 @@ def test_every_method_trains_predicts_saves_and_repeats(name, modalities, missin
     assert row["val/accuracy/fused"] > 1.2 / CLASSES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", altuna.methods.list())
 def test_every_method_trains_in_bf16(name):
     """The default precision where the hardware has it; past every method's warm-up."""
@@ -108,6 +109,7 @@ def test_every_method_trains_in_bf16(name):
     assert len(training.history) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", altuna.methods.list())
 def test_every_method_takes_a_frozen_encoder(name):
     dataset = data(2, True)
@@ -122,6 +124,7 @@ def test_every_method_takes_a_frozen_encoder(name):
 HEADS_OF = {name: HEADS[altuna.methods.get(name).head] for name in altuna.methods.list()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [n for n, head in HEADS_OF.items() if head.is_joint and not issubclass(head, CascadeHead)]
 )
@@ -215,6 +218,7 @@ def test_late_fusion_makes_as_many_updates_as_mla():
     assert steps["mla"] == steps["late_fusion"] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", altuna.methods.list())
 def test_encoding_in_parts_changes_nothing_but_memory(name):
     dataset = data(2, True)

@@ -79,6 +79,7 @@ def test_every_recipe_is_tried():
     assert {*CASES} == {path.stem for path in CONFIGS.glob("*.yaml")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CASES)
 def test_mla_trains_by_the_papers_recipe(config, whole, word_pieces, clip, tmp_path, monkeypatch):
     release, changes, networks = CASES[config]

@@ -205,6 +205,7 @@ build.prepare_store(read_manifest(sys.argv[1]), "p", ImageReader(8), Path(sys.ar
 """
 
 
+@pytest.mark.slow
 def test_a_killed_build_goes_on_where_it_was(pictures, reads, tmp_path):
     command = [sys.executable, "-c", KILLED, pictures.path, tmp_path / "store"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
