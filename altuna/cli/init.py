@@ -9,11 +9,12 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from textwrap import wrap
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_origin
 
 import numpy as np
 import typer
 import yaml
+from pydantic.fields import FieldInfo
 
 from altuna import methods
 from altuna.core.model import FUSIONS
@@ -25,11 +26,8 @@ from altuna.data.table.manifest import Manifest, Modality, filled_cells, read_ma
 from altuna.data.table.splits import split_rows
 from altuna.encoders import ENCODERS, FRONT_ENDS, TRANSFORMS
 from altuna.errors import UserError
-from altuna.files import write_text
-from altuna.training.config import FitConfig
-
-# Settings of a training that people change first, in the order of the file.
-TRAINING = ("epochs", "batch_size", "lr", "weight_decay", "optimizer", "precision", "seed")
+from altuna.files import write_json, write_text
+from altuna.training.config import COMMON, HARDWARE, TRAINING, FitConfig, marker, options
 
 
 def init(
@@ -47,6 +45,9 @@ def init(
 def write_config(path: str | Path, out: Path) -> None:
     """Write a commented configuration for ``altuna fit --config`` from a manifest.
 
+    A JSON schema of all options lies beside it, in ``NAME.schema.json``: the first line names it to editors,
+    which complete and check options by it.
+
     Args:
         path: The manifest.
         out: The YAML file to write.
@@ -58,7 +59,9 @@ def write_config(path: str | Path, out: Path) -> None:
         raise UserError(f"{out}: is there already; --out names another file")
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder")
-    write_text(out, config_text(path))
+    text, schema = config_text(path), out.with_suffix(".schema.json")
+    write_json(schema, FitConfig.model_json_schema())
+    write_text(out, f"# yaml-language-server: $schema={schema.name}\n{text}")
 
 
 def config_text(path: str | Path) -> str:
@@ -114,11 +117,11 @@ def config_text(path: str | Path) -> str:
         more = f"  # also {', '.join(n for n, _ in others)}" if others else ""
         lines.append(f"  {_line(name, {first: _defaults(transform)})}{more}")
     method = FitConfig().method["name"]
-    options = {name: value for name, value in _defaults(methods.get(method)).items() if name != "model"}
+    settings = {name: value for name, value in _defaults(methods.get(method)).items() if name != "model"}
     lines += [
         "",
         *wrap(f"The methods: {', '.join(methods.list())}", 100, initial_indent="# ", subsequent_indent="# "),
-        _line("method", {"name": method, **options}),
+        _line("method", {"name": method, **settings}),
         "",
         *wrap(
             f"How the modalities' answers are joined in use: {', '.join(FUSIONS)}",
@@ -129,9 +132,17 @@ def config_text(path: str | Path) -> str:
         "fusion: calibrated_product",
         "",
     ]
-    for name in TRAINING:
-        lines.append(_line(name, getattr(FitConfig(), name)))
+    for name, field in options().items():
+        if _is_setting(field):
+            lines.append(f"{_line(name, field.get_default())}  # {field.description}")
     return "\n".join(lines) + "\n"
+
+
+def _is_setting(field: FieldInfo) -> bool:
+    """Tell whether an option is a plain setting of the training itself, with a default to change."""
+    group, default = marker(field, "group"), field.get_default()
+    plain = isinstance(default, int | float) or get_origin(field.annotation) is Literal
+    return group in (COMMON, TRAINING, HARDWARE) and plain and not marker(field, "place")
 
 
 def _look(path: Path) -> tuple[Manifest, dict[str, str]]:

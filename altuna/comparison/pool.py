@@ -13,6 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import joblib
+import torch
+from filelock import FileLock, Timeout
+from joblib.parallel import get_active_backend
+
 from altuna.errors import UserError
 from altuna.training.fit import fit
 
@@ -53,16 +58,12 @@ class Pool:
     @property
     def said(self) -> dict[str, int]:
         """How many runs at once, and threads a run."""
-        import joblib
-
         jobs = joblib.effective_n_jobs(self.jobs)
         return {"jobs": jobs, "threads": self.threads or max(1, (os.cpu_count() or 1) // jobs)}
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep others out of the folder."""
-        from filelock import FileLock, Timeout
-
         self.out.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.out / LOCK, timeout=0):
@@ -95,9 +96,6 @@ class Pool:
         self, runs: Sequence[Run], jobs: int | None, finish: Callable[[Run, str], None]
     ) -> list[Run]:
         """Carry out runs and return those that are left when the pool falls."""
-        import joblib
-        from joblib.parallel import get_active_backend
-
         for run in runs:
             self._note(run).unlink(missing_ok=True)
         threads = self.said["threads"]
@@ -128,17 +126,12 @@ class Pool:
 
 def _stop_if_orphaned(out: Path) -> None:
     """Raise UserError if nobody leads the comparison any more: who does holds its lock."""
-    from filelock import FileLock, Timeout
-
     with suppress(Timeout), FileLock(out / LOCK, timeout=0):
         raise UserError("the comparison was killed before this run began")
 
 
 def train(run: Run, note: Path, threads: int, boss: int) -> tuple[Path, str]:
     """Carry out one run, in a process of the pool; return its folder and why it failed."""
-    import torch
-    from filelock import FileLock
-
     if os.getpid() != boss and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     before = torch.get_num_threads()

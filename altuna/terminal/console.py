@@ -75,16 +75,6 @@ def reporter(quiet: bool) -> Reporter:
 
 
 @contextmanager
-def counting(what: str, steps: int, quiet: bool) -> Iterator[Callable[[], None]]:
-    """Show a progress bar while something is done in steps."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    shown = not quiet and err.is_terminal
-    with Progress(*columns, console=err, transient=True, disable=not shown) as progress:
-        task = progress.add_task(escape(what), total=steps)
-        yield lambda: progress.advance(task)
-
-
-@contextmanager
 def waiting(what: str, quiet: bool) -> Iterator[None]:
     """Say what is being done while it is."""
     with nullcontext() if quiet else err.status(escape(what)):

@@ -14,6 +14,7 @@ from altuna.core.collectives import rank
 from altuna.errors import UserError
 from altuna.files import atomic_write
 from altuna.runs.directory import read_config
+from altuna.training.config import marker, options
 from altuna.training.loop import Training, best_epoch
 
 
@@ -21,7 +22,7 @@ def changed(run: Path, config: Mapping[str, Any]) -> str:
     """Say what differs from the options that a run was started with; empty if nothing does."""
     before = read_config(run)
     for name, value in config.items():
-        if name not in ("root", "logger") and before.get(name) != value:
+        if not marker(options()[name], "place") and before.get(name) != value:
             return f"{run}: was started with {name} = {before.get(name)!r}, not {value!r}"
     return ""
 

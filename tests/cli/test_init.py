@@ -45,7 +45,7 @@ def test_what_it_writes(table):
     assert "60 samples, 2 classes" in text
     assert "# 40 of 60 cells" in text
     assert "#   photo: {size: 32}" in text
-    assert max(map(len, text.splitlines())) < 140
+    assert max(map(len, text.splitlines())) < 150
 
 
 def test_a_run_of_it_is_the_run_without_it(table, tmp_path):
@@ -217,3 +217,11 @@ def test_clips_and_their_sound_from_end_to_end(tmp_path):
     table = predictor.predict([{"clip": tmp_path / "1.mp4"}, {"clip_sound": str(tmp_path / "1.mp4#t=0,0.4")}])
     assert table["present_clip"].to_pylist() == [True, False]
     assert table["present_clip_sound"].to_pylist() == [False, True]
+
+
+def test_editors_find_the_schema_beside_the_file(table, tmp_path):
+    write_config(table, tmp_path / "c.yaml")
+    first = (tmp_path / "c.yaml").read_text().splitlines()[0]
+    assert first == "# yaml-language-server: $schema=c.schema.json"
+    schema = json.loads((tmp_path / "c.schema.json").read_text())
+    assert {*yaml.safe_load((tmp_path / "c.yaml").read_text())} <= {*schema["properties"]}
