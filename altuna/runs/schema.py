@@ -23,7 +23,6 @@ from altuna.options import nearest
 FORMAT = 2  # of config.json
 MAX_NAME = 10_000  # characters of a class, a column or a modality
 MAX_SETTING = 1 << 24  # the largest whole number in a reader's or an encoder's settings
-MAX_CONFIG_SETTING = 1 << 31  # the same in the saved configuration of a Hugging Face model
 MAX_CELL = 1 << 28  # numbers in a cell
 MAX_COUNT = 10**24
 MAX_DEPTH = 20  # of values within values
@@ -279,8 +278,7 @@ def check_encoder(encoder: Mapping[str, Any]) -> None:
         PydanticCustomError: A number that is not finite or too large, values nested too deeply, a file or a
             download to take weights from.
     """
-    _check_numbers({k: v for k, v in encoder.items() if k != "saved"}, "encoder", MAX_SETTING)
-    _check_numbers(encoder.get("saved"), "encoder.saved", MAX_CONFIG_SETTING)
+    _check_numbers(encoder, "encoder")
     name, saved = encoder.get("name"), encoder.get("saved")
     if name is not None and not isinstance(name, str):
         raise _wrong("encoder.name", f"must be a text, got {_shown(name)}")
@@ -302,17 +300,17 @@ def check_encoder(encoder: Mapping[str, Any]) -> None:
                 raise _wrong(f"encoder.saved.{key}", "is missing, or not a mapping")
 
 
-def _check_numbers(value: Any, key: str, largest: int, depth: int = 0) -> None:
+def _check_numbers(value: Any, key: str, depth: int = 0) -> None:
     if depth > MAX_DEPTH:
         raise _wrong(key[:MAX_SHOWN], "nested too deeply")
     if isinstance(value, Mapping):
         for name, one in value.items():
-            _check_numbers(one, f"{key}.{name}", largest, depth + 1)
+            _check_numbers(one, f"{key}.{name}", depth + 1)
     elif isinstance(value, list):
         for i, one in enumerate(value):
-            _check_numbers(one, f"{key}.{i}", largest, depth + 1)
-    elif isinstance(value, int) and abs(value) > largest:
-        raise _wrong(key, f"must be at most {largest}, got {_shown(value)}")
+            _check_numbers(one, f"{key}.{i}", depth + 1)
+    elif isinstance(value, int) and abs(value) > MAX_SETTING:
+        raise _wrong(key, f"must be at most {MAX_SETTING}, got {_shown(value)}")
     elif isinstance(value, float) and not math.isfinite(value):
         raise _wrong(key, f"must be a finite number, got {value}")
 

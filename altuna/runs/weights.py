@@ -6,17 +6,19 @@ of its parameters with those that the file's header states. Only a description t
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
@@ -30,7 +32,8 @@ from altuna.text import one_line
 
 WEIGHTS = "model.safetensors"
 TEMPERATURES = ("temperatures", "confidence_temperatures", "joint_temperature")
-SPARE = 1000  # modules and parameters that a model may have made beside those that it keeps
+SPARE_NAMES = 1000  # layers and parameters that a model may make beside those that it keeps
+SPARE_NUMBERS = 1 << 26
 
 
 def save_model(run: Path, description: Description, model: MultimodalClassifier) -> None:
@@ -50,17 +53,19 @@ def load_model(run: Path) -> tuple[Description, MultimodalClassifier]:
     description = Description.from_file(read_model_file(run))
     path = run / WEIGHTS
     stored = _header(path)
-    limit = 10 * len(stored) + SPARE
-    with (
-        _blamed(run / "config.json"),
-        torch.device("meta"),
-        _registrations_limited(limit),
-        warnings.catch_warnings(action="ignore"),  # of layers without a weight, which fit no file
-    ):
-        shapes = {name: tuple(x.shape) for name, x in description.build_model().state_dict().items()}
-    _compare(path, stored, shapes)
-    with _blamed(run / "config.json"):
+    limit = _Limit(stored)
+    try:
+        with _blamed(run / "config.json"), torch.device("meta"), limit:
+            outline = description.build_model()
+    except UserError:
+        if limit.exceeded:
+            raise
+        # Some models compute something as they are built, which needs memory: the limit holds below too.
+    else:
+        _compare(path, stored, outline)
+    with _blamed(run / "config.json"), limit:
         model = description.build_model()
+    _compare(path, stored, model)
     with _blamed(path):
         model.load_state_dict(load_file(path))
     _check_values(path, model)
@@ -89,41 +94,54 @@ def _blamed(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: does not hold this run's model: {one_line(error)}") from None
 
 
-@contextmanager
-def _registrations_limited(limit: int) -> Iterator[None]:
-    """Stop the building of a model that has many more layers than there are weights for it."""
-    made = 0
+class _Limit(AbstractContextManager["_Limit"]):
+    """Stop the building of a model that would have many more layers or weights than a file has for it.
 
-    def count(*_: Any) -> None:
-        nonlocal made
-        made += 1
-        if made > limit:
-            raise ValueError(f"it would have more than {limit:,} layers and parameters")
+    A parameter is looked at when it is registered: on the CPU its memory is reserved then, but not yet used.
+    """
 
-    hooks = [
-        register_module_module_registration_hook(count),
-        register_module_parameter_registration_hook(count),
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    def __init__(self, stored: Mapping[str, tuple[int, ...]]) -> None:
+        self.names = 10 * len(stored) + SPARE_NAMES
+        self.numbers = 4 * sum(map(math.prod, stored.values())) + SPARE_NUMBERS
+        self.exceeded = False
+
+    def __enter__(self) -> Self:
+        self.left = {"layers and parameters": self.names, "weights": self.numbers}
+        self.stack = ExitStack()
+        for register in (
+            register_module_module_registration_hook,
+            register_module_parameter_registration_hook,
+            register_module_buffer_registration_hook,
+        ):
+            self.stack.callback(register(self._count).remove)
+        self.stack.enter_context(warnings.catch_warnings(action="ignore"))  # of layers without a weight
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stack.close()
+
+    def _count(self, module: nn.Module, name: str, value: object) -> None:
+        self.left["layers and parameters"] -= 1
+        if isinstance(value, Tensor):
+            self.left["weights"] -= value.numel()
+        for what, left in self.left.items():
+            if left < 0:
+                self.exceeded = True
+                raise ValueError(f"it would have many more {what} than {WEIGHTS} holds, among them {name!r}")
 
 
-def _compare(
-    path: Path, stored: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]
-) -> None:
+def _compare(path: Path, stored: Mapping[str, tuple[int, ...]], model: nn.Module) -> None:
+    """Raise UserError unless a file has the weights of a model, and no others."""
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    start = f"{path}: does not hold this run's model:"
     for name, shape in wanted.items():
         if name not in stored:
-            raise UserError(f"{path}: does not hold this run's model: lacks {name}")
+            raise UserError(f"{start} lacks {name}")
         if stored[name] != shape:
-            raise UserError(
-                f"{path}: does not hold this run's model: {name} has the shape {[*stored[name]]}, "
-                f"config.json describes {[*shape]}"
-            )
+            found = f"has the shape {[*stored[name]]}, config.json describes {[*shape]}"
+            raise UserError(f"{start} {name} {found}")
     if beside := [name for name in stored if name not in wanted]:
-        raise UserError(f"{path}: does not hold this run's model: {beside[0]} is not a part of it")
+        raise UserError(f"{start} {beside[0]} is not a part of it")
 
 
 def _check_values(path: Path, model: nn.Module) -> None:
