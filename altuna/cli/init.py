@@ -17,7 +17,7 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from altuna import methods
-from altuna.core.model import FUSIONS
+from altuna.core.fusion import RULES
 from altuna.data.fit_readers import fit_readers
 from altuna.data.readers.containers import has_sound
 from altuna.data.table.cells import Cells
@@ -124,7 +124,7 @@ def config_text(path: str | Path) -> str:
         _line("method", {"name": method, **settings}),
         "",
         *wrap(
-            f"How the modalities' answers are joined in use: {', '.join(FUSIONS)}",
+            f"The rules of fusion: {', '.join(RULES)}",
             100,
             initial_indent="# ",
             subsequent_indent="# ",

@@ -1,4 +1,4 @@
-"""What the loop and the model are fed: per modality, only the rows that have it."""
+"""A batch: per modality, only the rows that have it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from altuna.core.collectives import Input
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples, of which each modality brings only the rows where it is present.
+    """B samples, of which each modality has only the rows where it is present.
 
     An absent cell therefore costs no memory, no copy and no compute. A modality that no sample
     of the batch has is not in ``inputs`` at all.
@@ -27,11 +27,14 @@ class Batch:
 
     Example:
         >>> import torch
-        >>> rows = {"image": torch.tensor([0, 1]), "text": torch.tensor([1])}
-        >>> inputs = {"image": torch.zeros(2, 5), "text": torch.zeros(1, 3)}
-        >>> batch = Batch(inputs, rows, labels=torch.tensor([4, 7]), indices=torch.tensor([10, 11]))
-        >>> len(batch), batch.labels_of("text").tolist()
-        (2, [7])
+        >>> batch = Batch(
+        ...     inputs={"audio": torch.randn(3, 20), "image": torch.randn(1, 8)},
+        ...     rows={"audio": torch.tensor([0, 1, 2]), "image": torch.tensor([1])},
+        ...     labels=torch.tensor([4, 0, 2]),
+        ...     indices=torch.arange(3),
+        ... )
+        >>> len(batch), batch.labels_of("image")
+        (3, tensor([0]))
     """
 
     inputs: Mapping[str, Input]
@@ -58,13 +61,13 @@ class Batch:
         )
 
     def thinned(self, rate: float) -> Batch:
-        """Return the batch without the cells that random dropping takes, each with probability ``rate``.
+        """Return the batch without some of its cells, each dropped with probability ``rate``.
 
         Every sample keeps one of its cells at least. A modality that loses all of them is left out.
         """
         present = presence(self.rows, [*self.inputs], len(self))
-        lots = torch.rand(present.shape, device=present.device).masked_fill(~present, -1)
-        kept = (lots >= rate) | (lots == lots.amax(0, keepdim=True))
+        draws = torch.rand(present.shape, device=present.device).masked_fill(~present, -1)
+        kept = (draws >= rate) | (draws == draws.amax(0, keepdim=True))
         mine = {m: keep[self.rows[m]] for m, keep in zip(self.inputs, kept, strict=True)}
         return replace(
             self,
@@ -89,16 +92,33 @@ class Batch:
         )
 
 
-def lots(indices: Tensor) -> Tensor:
-    """Return a number in [0, 1) for each sample [B], always the same: it says which ones are held out.
+def stable_uniform(indices: Tensor) -> Tensor:
+    """Return a number in [0, 1) per sample [B] that depends on its index alone, to hold out the same samples.
 
     Fibonacci hashing: consecutive samples fall far apart, so that any run of them is spread evenly.
+
+    Example:
+        >>> import torch
+        >>> stable_uniform(torch.arange(4))
+        tensor([0.0000, 0.6180, 0.2361, 0.8541])
     """
     return (indices * 2654435761 % 2**32 // 2**8).float() / 2**24  # exact in float32
 
 
 def presence(rows: dict[str, Tensor], modalities: Sequence[str], size: int) -> Tensor:
-    """Return [M, B] bool from the rows of each modality; all False for one that is not in ``rows``."""
+    """Return which modalities each sample has [M, B] bool; none has a modality that is not in ``rows``.
+
+    Args:
+        rows: Modality name to the rows [n_m] of the samples that have it.
+        modalities: The M names, in order.
+        size: Number of samples B.
+
+    Example:
+        >>> import torch
+        >>> presence({"audio": torch.tensor([0, 2])}, ["audio", "image"], size=3)
+        tensor([[ True, False,  True],
+                [False, False, False]])
+    """
     device = next(iter(rows.values())).device if rows else None
     present = torch.zeros(len(modalities), size, dtype=torch.bool, device=device)
     for i, modality in enumerate(modalities):

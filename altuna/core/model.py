@@ -1,29 +1,24 @@
-"""The model: one encoder a modality, a head, and fusion of what each modality says."""
+"""The classifier: an encoder per modality, a head, and fusion of the modalities' predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.utils.checkpoint import checkpoint
 
 from altuna.core.batch import presence
 from altuna.core.collectives import Input, encoded
-from altuna.core.fusion import RULES, Fusion, Opinions, Rule, log_softmax, rounded
+from altuna.core.fusion import RULES, Opinions, Rule, rule_of
 from altuna.core.heads import HEADS, CascadeHead
+from altuna.core.micro_batches import encode_in_parts
 from altuna.core.outputs import Outputs, Prediction
-from altuna.errors import UserError
 
-CALIBRATED = "calibrated_"
-UNIMODAL_FUSIONS: tuple[str, ...] = (*RULES, *(CALIBRATED + rule for rule in RULES))
-FUSIONS: tuple[str, ...] = (*UNIMODAL_FUSIONS, "joint", "experts")
 Impute = Literal["zero", "mean"]
-WINDOW = 1024  # rows that a running mean of features reaches back
+MEAN_ROWS = 1024  # how many rows a running mean of features reaches back
 
 
 class MultimodalClassifier(nn.Module):
@@ -33,36 +28,40 @@ class MultimodalClassifier(nn.Module):
         encoders: Modality name to a module from its input [n, ...] to features [n, d_m].
         num_classes: Number of classes C.
         head: ``shared`` (MLA), ``separate``, ``concat`` or another of ``altuna.core.heads``.
-        fusion: ``entropy``, ``product``, ``mean`` or ``fixed``; the same with ``calibrated_`` in front, which
-            divides by the fitted ``temperatures`` first; ``joint``, the logits of a joint head; or
-            ``experts``, the calibrated product of the unimodal logits and, for samples that have all
-            modalities, of the joint ones (a head that is made for it). The head decides when None.
+        fusion: The rule of fusion, one of ``altuna.core.fusion.RULES`` that the head has; when None,
+            ``experts``, ``joint`` or ``calibrated_product``, whichever of these comes first.
         fixed_weights: Modality name to its weight, for ``fixed``.
         feature_sizes: Modality name to d_m, for encoders that have no ``out_features``.
         impute: What a joint head gets for features that are absent: ``zero``, or their running ``mean`` over
-            the training: exact until ``WINDOW`` rows were met, then exponential, since a mean of all would
+            the training: exact for the first ``MEAN_ROWS`` rows, then exponential, since a mean of all would
             keep the features of encoders that had learnt nothing. Samples count alike in any batch.
 
-    With ``micro_batch`` set, no more rows than that are encoded at once: gradients are those of the whole
-    batch and memory that of a part, for a forward pass more. Batch normalisation sees the parts.
+    With ``micro_batch`` set, at most so many rows are encoded at once: the gradients are those of the full
+    batch and the memory that of a part, at the cost of a second forward pass. Batch normalisation sees the
+    parts.
 
-    The buffers ``temperatures`` [M] and ``confidence_temperatures`` [M] (entry k - 1 for predictions that
-    rest on k modalities) start at 1 and are fitted by ``altuna.evaluation.calibrate``; likewise
+    The buffers ``temperatures`` [M] and ``confidence_temperatures`` [M] (entry k - 1 for predictions from
+    k modalities) start at 1 and are fitted by ``altuna.core.calibration.calibrate``; likewise
     ``joint_temperature`` [], which only a model with a joint expert has.
+
+    Raises:
+        ValueError: An argument is wrong.
 
     Example:
         >>> import torch
-        >>> from torch import nn
-        >>> model = MultimodalClassifier({"image": nn.Linear(8, 4), "text": nn.Linear(5, 4)}, num_classes=3)
-        >>> model({"text": torch.zeros(2, 5)}).probabilities.shape
-        torch.Size([2, 3])
+        >>> model = MultimodalClassifier({"audio": nn.Linear(20, 8), "image": nn.Linear(30, 8)}, 5)
+        >>> both = model({"audio": torch.randn(4, 20), "image": torch.randn(4, 30)})
+        >>> both.probabilities.shape, both.weights.shape
+        (torch.Size([4, 5]), torch.Size([2, 4]))
+        >>> model({"audio": torch.randn(4, 20)}).weights.tolist()  # any subset will do
+        [[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
     """
 
     temperatures: Tensor
     confidence_temperatures: Tensor
     joint_temperature: Tensor
     fixed_weights: Tensor
-    met: Tensor
+    met: Tensor  # rows of each modality that its running mean has seen
 
     def __init__(
         self,
@@ -126,13 +125,20 @@ class MultimodalClassifier(nn.Module):
     @property
     def fusions(self) -> tuple[str, ...]:
         """The fusion rules that this model has."""
-        own = {"joint": self.head.is_joint, "experts": self.head.is_expert}
-        return tuple(f for f in FUSIONS if own.get(f, True))
+        return tuple(name for name, rule in RULES.items() if self._has(rule))
+
+    def _has(self, rule: Rule) -> bool:
+        needs = {"unused": True, "alone": self.head.is_joint, "expert": self.head.is_expert}
+        return needs[rule.joint]
 
     def check_fusion(self, fusion: str) -> str:
-        """Return ``fusion`` if this model has it, else raise UserError (a ValueError)."""
+        """Return ``fusion`` if this model has it.
+
+        Raises:
+            ValueError: It has no such rule.
+        """
         if fusion not in self.fusions:
-            raise UserError(f"unknown fusion {fusion!r}; this model has {', '.join(self.fusions)}")
+            raise ValueError(f"unknown fusion {fusion!r}; this model has {', '.join(self.fusions)}")
         return fusion
 
     def encoder(self, modality: str) -> nn.Module:
@@ -142,27 +148,19 @@ class MultimodalClassifier(nn.Module):
     def encode(self, modality: str, inputs: Input) -> Tensor:
         """Return the features [n, d] that the head sees, from a modality's input [n, ...]."""
         i = self._number(modality)
-        features = encoded(partial(self._in_parts if self.micro_batch else self._features, i), inputs)
+        features = encoded(partial(self._features, i), inputs)
         if self.impute == "mean" and self.training and len(features):
             self.met[i] += len(features)
-            share = (len(features) / self.met[i].clamp_max(WINDOW)).clamp_max(1)
+            share = (len(features) / self.met[i].clamp_max(MEAN_ROWS)).clamp_max(1)
             self.get_buffer(f"mean{i}").lerp_(features.detach().float().mean(0), share)
         return features
 
     def _features(self, i: int, inputs: Tensor) -> Tensor:
-        features: Tensor = self.adapters[i](self.encoders[i](inputs))
+        encoder, adapter = self.encoders[i], self.adapters[i]
+        if self.micro_batch:
+            return encode_in_parts(encoder, adapter, inputs, self.micro_batch)
+        features: Tensor = adapter(encoder(inputs))
         return features
-
-    def _in_parts(self, i: int, inputs: Tensor) -> Tensor:
-        """Encode a part at a time; of each the features are kept, and the rest is made again for backward."""
-        parts = torch.split(inputs, self.micro_batch or len(inputs))
-
-        def again() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-            return nullcontext(), _StatisticsKept(self.encoders[i])
-
-        return torch.cat(
-            [checkpoint(self._features, i, p, use_reentrant=False, context_fn=again) for p in parts]
-        )
 
     def classify(self, modality: str, features: Tensor) -> Tensor:
         """Return a modality's logits [n, C] from its features [n, d]."""
@@ -189,16 +187,16 @@ class MultimodalClassifier(nn.Module):
         filled = {i: self.get_buffer(f"mean{i}").repeat(size, 1) for i in range(len(self.modalities))}
         for i, f in features.items():
             filled[i] = filled[i].to(f).index_copy(0, rows[i], f)
-        everyone = torch.arange(size, device=filled[0].device)
-        return filled, dict.fromkeys(filled, everyone)
+        all_rows = torch.arange(size, device=filled[0].device)
+        return filled, dict.fromkeys(filled, all_rows)
 
     def outputs(self, inputs: Mapping[str, Input], rows: dict[str, Tensor], size: int) -> Outputs:
-        """Return what each modality says for ``size`` samples; ``inputs[m]`` are those of ``rows[m]``."""
+        """Return the outputs of ``size`` samples from inputs [n_m, ...] at rows [n_m]."""
         return self.outputs_of({m: self.encode(m, x) for m, x in inputs.items()}, rows, size)
 
     @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Be as when predicting, without dropout and without gradients; afterwards every module as before."""
+    def eval_mode(self) -> Iterator[None]:
+        """Switch to evaluation mode, without gradients; afterwards every module is in its mode of before."""
         modes = {module: module.training for module in self.modules()}
         self.eval()
         try:
@@ -209,7 +207,7 @@ class MultimodalClassifier(nn.Module):
                 module.training = mode
 
     def outputs_of(self, features: dict[str, Tensor], rows: dict[str, Tensor], size: int) -> Outputs:
-        """Return what each modality says from features [n_m, d_m], at ``rows[m]`` of ``size`` samples."""
+        """Return the outputs of ``size`` samples from features [n_m, d_m] at rows [n_m]."""
         device = next(iter(features.values())).device if features else self.temperatures.device
         logits = self.temperatures.new_zeros(len(self.modalities), size, self.num_classes, device=device)
         for m, f in features.items():
@@ -219,57 +217,31 @@ class MultimodalClassifier(nn.Module):
         return Outputs(logits, presence(rows, self.modalities, size), joint)
 
     def fuse(self, outputs: Outputs, fusion: str | None = None) -> Prediction:
-        """Fuse outputs by the model's own rule, or by ``fusion``, into predictions per sample."""
+        """Fuse outputs to predictions, by the model's own rule or by another one."""
         fusion = self.check_fusion(fusion or self.fusion)
-        ((_, logits, weights),) = self.fused_by(outputs, [fusion])
-        return Prediction(*rounded(logits, weights(), outputs.logits.dtype), outputs.logits, outputs.present)
+        opinions = self.opinions(outputs)
+        fused = opinions.prediction(self.fused_logits(opinions, fusion), rule_of(fusion))
+        return Prediction(*fused, outputs.logits, outputs.present)
 
-    def fused(self, outputs: Outputs, fusion: str) -> Fusion:
-        """Fuse outputs by a rule, before the confidence temperatures."""
-        ((_, logits, weights),) = self.fused_by(outputs, [fusion], confident=False)
-        return rounded(logits, weights(), outputs.logits.dtype)
-
-    def opinions(self, outputs: Outputs, *, calibrated: bool) -> Opinions:
-        """Return outputs ready to be fused by several rules, divided by the temperatures or as they are."""
-        device = outputs.logits.device  # outputs may have left the model's
-        temperatures = self.temperatures.to(device) if calibrated else None
-        return Opinions(outputs.logits, outputs.present, temperatures, self.fixed_weights.to(device))
-
-    def fused_by(
-        self,
-        outputs: Outputs,
-        fusions: Iterable[str],
-        *,
-        confident: bool = True,
-        calibrated: Opinions | None = None,
-    ) -> Iterator[tuple[str, Tensor, Callable[[], Tensor]]]:
-        """Yield rules with the logits [B, C] that they give, and what returns their weights [M, B].
-
-        What rules share is computed once. The logits of the model's own rule are divided by the confidence
-        temperatures, which were fitted for it, if it is to be ``confident``. ``calibrated``: the calibrated
-        ``opinions`` of the outputs, where they are already there.
-        """
+    def opinions(self, outputs: Outputs) -> Opinions:
+        """Return outputs, on any device, ready to be fused by several rules."""
         device = outputs.logits.device
-        opinions = {} if calibrated is None else {True: calibrated}
-        for fusion in fusions:
-            uses_joint = fusion not in UNIMODAL_FUSIONS
-            rule = cast(Rule, "product" if uses_joint else fusion.removeprefix(CALIBRATED))
-            by_temperature = uses_joint or fusion.startswith(CALIBRATED)
-            if by_temperature not in opinions:
-                opinions[by_temperature] = self.opinions(outputs, calibrated=by_temperature)
-            mine = opinions[by_temperature]
-            if not uses_joint:
-                logits = mine.logits(rule)
-            else:
-                assert outputs.joint is not None
-                logits = outputs.joint
-                if fusion == "experts":
-                    expert = log_softmax(logits / self.joint_temperature.to(device))
-                    logits = mine.logits(rule) + expert * outputs.present.all(0).unsqueeze(-1)
-            if confident and fusion == self.fusion:
-                count = outputs.present.sum(0) - 1
-                logits = logits / self.confidence_temperatures.to(device)[count].unsqueeze(-1)
-            yield fusion, logits, partial(mine.weights, rule)
+        return Opinions(
+            outputs.logits,
+            outputs.present,
+            temperatures=self.temperatures.to(device),
+            fixed_weights=self.fixed_weights.to(device),
+            joint=outputs.joint,
+            joint_temperature=self.joint_temperature.to(device) if self.head.is_expert else None,
+        )
+
+    def fused_logits(self, opinions: Opinions, fusion: str) -> Tensor:
+        """Return the logits [B, C] by a rule, those of the model's own at the confidence that was fitted."""
+        logits = opinions.logits(rule_of(fusion))
+        if fusion == self.fusion:
+            count = opinions.present.sum(0) - 1
+            logits = logits / self.confidence_temperatures.to(logits.device)[count].unsqueeze(-1)
+        return logits
 
     def forward(
         self,
@@ -309,25 +281,6 @@ class MultimodalClassifier(nn.Module):
         except ValueError:
             known = ", ".join(self.modalities)
             raise ValueError(f"unknown modality {modality!r}; this model has {known}") from None
-
-
-class _StatisticsKept(AbstractContextManager[None]):
-    """Leaves running statistics alone: a part that is encoded again for backward was counted already.
-
-    It may be entered once for each of several losses.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self.norms = [m for m in module.modules() if isinstance(m, _NormBase) and m.track_running_stats]
-        self.before = [(norm.momentum, norm.num_batches_tracked) for norm in self.norms]
-
-    def __enter__(self) -> None:
-        for norm in self.norms:
-            norm.momentum, norm.num_batches_tracked = 0.0, None
-
-    def __exit__(self, *error: object) -> None:
-        for norm, before in zip(self.norms, self.before, strict=True):
-            norm.momentum, norm.num_batches_tracked = before
 
 
 def _size(modality: str, encoder: nn.Module) -> int:

@@ -21,8 +21,8 @@ class OrthogonalProjector(nn.Module):
     ``P`` starts as the identity, is symmetric, its eigenvalues lie in (0, 1] (up to the rounding
     of its dtype), and it is kept in float32 or better whatever the training precision.
 
-    What is stored and updated is a square root, the buffer ``root``, :math:`P = S S^\top` (Potter, 1963): with
-    :math:`f = S^\top r` and :math:`t = \alpha + f^\top f` the same step is
+    What is stored and updated is a square root, the buffer ``root``, :math:`P = S S^\top` (Potter, 1963):
+    with :math:`f = S^\top r` and :math:`t = \alpha + f^\top f` the same step is
     :math:`S \leftarrow S - S f f^\top / (t + \sqrt{\alpha t})`. On ``P`` itself rounding turns eigenvalues
     negative, and large features make those grow without bound. An update and a projection take O(d^2);
     ``P`` is computed when it is read or saved, in O(d^3).
@@ -55,13 +55,13 @@ class OrthogonalProjector(nn.Module):
             raise ValueError(f"alpha must be positive, got {alpha}")
         self.dim, self.alpha = dim, alpha
         self.register_buffer("root", torch.eye(dim))
-        # A shortcut for a projector that is reset with every batch: the (q, r) of its updates since the last
-        # reset as long as there is at most one of them, None otherwise. With one, grad @ P = grad - (grad @ q) r^T.
+        # A shortcut for a projector that is reset with every batch: (q, r) of its updates since the reset, as
+        # long as these are at most one, None otherwise. After one, grad @ P = grad - (grad @ q) r^T.
         self._since_reset: list[tuple[Tensor, Tensor]] | None = None
 
     @property
     @torch.no_grad()
-    def P(self) -> Tensor:
+    def P(self) -> Tensor:  # noqa: N802, the paper's name
         """The projector [dim, dim], symmetric."""
         with torch.autocast(self.root.device.type, enabled=False):
             return self.root @ self.root.T

@@ -7,22 +7,34 @@ from itertools import combinations
 from math import comb
 from random import Random
 
-MAX_MODALITIES = 6  # of which all subsets are tested
-MAX_SUBSETS = 32  # of one size that are looked at where all would be too many
+MAX_MODALITIES = 6  # of more than these, not all subsets are listed
+MAX_SUBSETS = 32  # of one size that are sampled where there are more
 
 
 def subsets(modalities: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Yield the non-empty subsets, small ones first; of many modalities those of one, all but one, all."""
+    """Yield the non-empty subsets, small ones first.
+
+    Of more than ``MAX_MODALITIES`` modalities only those with one, with all but one, and with all.
+
+    Example:
+        >>> list(subsets(["audio", "image"]))
+        [('audio',), ('image',), ('audio', 'image')]
+    """
     number = len(modalities)
     sizes = range(1, number + 1) if number <= MAX_MODALITIES else (1, number - 1, number)
     for size in sizes:
         yield from combinations(modalities, size)
 
 
-def some_subsets(number: int, size: int) -> list[tuple[int, ...]]:
-    """Return subsets of so many of ``number`` modalities: all or, where there are more, ``MAX_SUBSETS``.
+def sample_subsets(number: int, size: int) -> list[tuple[int, ...]]:
+    """Return the subsets of ``size`` out of ``number`` modalities, or ``MAX_SUBSETS`` if there are more.
 
-    These are dealt out of shuffled modalities, so that each is in about as many; always the same ones.
+    These are cut from shuffled lists of the modalities, so that each modality is in about equally many; the
+    same arguments always give the same subsets.
+
+    Example:
+        >>> sample_subsets(3, 2)
+        [(0, 1), (0, 2), (1, 2)]
     """
     if comb(number, size) <= MAX_SUBSETS:
         return [*combinations(range(number), size)]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from altuna.core.calibration import LEAST_ROWS
+from altuna.core.calibration import MIN_ROWS
 from altuna.core.model import MultimodalClassifier
 from altuna.core.outputs import Features
 from altuna.core.shapley import shapley
@@ -65,7 +65,7 @@ def well_measured(modalities: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
     One that two samples have is right in all or none of them, which says nothing beside the others.
     """
-    enough = [name for name, figures in modalities.items() if figures["n"] >= LEAST_ROWS]
+    enough = [name for name, figures in modalities.items() if figures["n"] >= MIN_ROWS]
     return enough or [name for name, figures in modalities.items() if figures["n"]]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from altuna.core.fusion import highest, log_softmax
+from altuna.core.fusion import log_softmax, max_and_argmax
 from altuna.core.model import MultimodalClassifier
 from altuna.core.outputs import Outputs
 
@@ -47,7 +47,7 @@ class ClassificationMetrics:
             present: [K, n] bool, which rows count for each kind; all when None.
         """
         labels = labels.expand(log_probabilities.shape[:2])
-        most, best = highest(log_probabilities)
+        most, best = max_and_argmax(log_probabilities)
         right = best == labels
         counts = torch.ones_like(most) if present is None else present.to(most)
 
@@ -124,10 +124,11 @@ class Evaluation:
     def update(self, outputs: Outputs, labels: Tensor) -> None:
         """Add the outputs of labelled samples [n]."""
         for block, mine in zip(outputs.cpu().split(BLOCK), torch.split(labels.cpu(), BLOCK), strict=True):
-            alone = self.model.opinions(block, calibrated=True)
-            self.alone.update(alone.log_probabilities, mine, block.present)
-            for rule, logits, _ in self.model.fused_by(block, self.fused, calibrated=alone):
-                self.fused[rule].update(log_softmax(logits).unsqueeze(0), mine)
+            opinions = self.model.opinions(block)
+            self.alone.update(opinions.log_probabilities, mine, block.present)
+            for rule, metrics in self.fused.items():
+                logits = self.model.fused_logits(opinions, rule)
+                metrics.update(log_softmax(logits).unsqueeze(0), mine)
 
     def compute(self) -> dict[str, Any]:
         """Return ``n``, ``fused``, ``modalities`` and ``fusion`` over all samples so far."""

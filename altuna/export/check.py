@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from altuna.core.outputs import Features, Prediction
-from altuna.core.subsets import some_subsets
+from altuna.core.subsets import sample_subsets
 from altuna.data.dataset import MultimodalDataset
 from altuna.data.store.problems import Problem
 from altuna.data.table.manifest import Manifest
@@ -70,7 +70,7 @@ def check(
     has = features.present(model.modalities)
     number = len(model.modalities)
     compared, largest = 0, 0.0
-    for subset in (s for size in range(1, number + 1) for s in some_subsets(number, size)):
+    for subset in (s for size in range(1, number + 1) for s in sample_subsets(number, size)):
         given = has & torch.tensor([i in subset for i in range(number)])[:, None]
         if not given.any():
             continue

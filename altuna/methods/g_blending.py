@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from altuna.core.batch import Batch, lots
+from altuna.core.batch import Batch, stable_uniform
 from altuna.core.model import MultimodalClassifier
 from altuna.methods.base import JointMethod, Turn
 
@@ -74,15 +74,15 @@ class GBlending(JointMethod):
         self.register_buffer("counts", torch.zeros(2, number))
 
     def turns(self, batch: Batch) -> Iterable[Turn]:
-        keep = lots(batch.indices) >= self.held_out
+        keep = stable_uniform(batch.indices) >= self.held_out
         return super().turns(batch.take(keep)) if keep.any() else ()
 
     def loss(self, turn: Turn, batch: Batch) -> Tensor:
-        keep = lots(batch.indices) >= self.held_out
+        keep = stable_uniform(batch.indices) >= self.held_out
         losses = self._losses(turn, batch.take(keep), 0)
         if not keep.all():
             held = batch.take(~keep)
-            with self.model.in_use():
+            with self.model.eval_mode():
                 self._losses(Turn(tuple(held.inputs)), held, 1)
         return torch.stack([self.weights[k] * loss for k, loss in losses.items()]).sum()
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from altuna.core.batch import Batch
 from altuna.core.model import MultimodalClassifier
 from altuna.methods.base import JointMethod, Turn
-from altuna.methods.parts.scores import braked, brakes
+from altuna.methods.parts.scores import modulated_parameters, ogm_coefficients
 
 
 class OGM(JointMethod):
@@ -51,8 +51,8 @@ class OGM(JointMethod):
         if self.clock.epoch not in self.modulated or len(turn.modalities) < 2:
             return
         labels = {m: batch.labels_of(m) for m in turn.modalities}
-        for m, factor in brakes(turn.logits, labels, self.alpha).items():
-            for p in braked(self.model.encoder(m)):
+        for m, factor in ogm_coefficients(turn.logits, labels, self.alpha).items():
+            for p in modulated_parameters(self.model.encoder(m)):
                 if p.grad is not None:
                     p.grad = self._modulated(p.grad, factor)
 

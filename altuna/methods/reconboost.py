@@ -110,7 +110,7 @@ class ReconBoost(Method):
     def _frozen(self, modalities: Sequence[str], batch: Batch) -> dict[str, Tensor]:
         """Return the logits [B, C] of learners that do not train, 0 for rows without them."""
         answers = {}
-        with self.model.in_use():
+        with self.model.eval_mode():
             for m in modalities:
                 z = self.model.classify(m, self.model.encode(m, batch.inputs[m]))
                 answers[m] = z.new_zeros(len(batch), z.shape[1]).index_copy(0, batch.rows[m], z)

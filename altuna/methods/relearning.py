@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from altuna.core.batch import Batch, lots
+from altuna.core.batch import Batch, stable_uniform
 from altuna.core.model import MultimodalClassifier
 from altuna.methods.base import JointMethod, Turn
 from altuna.methods.parts.clustering import clusters, purity, scaled
@@ -76,19 +76,19 @@ class Relearning(JointMethod):
         # Not after the epoch, whose best weights are still to be saved.
         if self.clock.batch == 0 and self.weights.any():
             self._restart()
-        trained = batch.take(lots(batch.indices) >= self.held)
+        trained = batch.take(stable_uniform(batch.indices) >= self.held)
         return super().turns(trained) if trained.inputs else []
 
     def loss(self, turn: Turn, batch: Batch) -> Tensor | dict[str, Tensor]:
-        return super().loss(turn, batch.take(lots(batch.indices) >= self.held))
+        return super().loss(turn, batch.take(stable_uniform(batch.indices) >= self.held))
 
     def after_step(self, turn: Turn, batch: Batch) -> None:
         if not self._diagnoses():
             return
-        lot = lots(batch.indices)
-        with self.model.in_use():
+        draw = stable_uniform(batch.indices)
+        with self.model.eval_mode():
             for held in (True, False):
-                part = batch.take(lot < self.held if held else (lot >= self.held) & (lot < 2 * self.held))
+                part = batch.take(draw < self.held if held else (draw >= self.held) & (draw < 2 * self.held))
                 for m, x in part.inputs.items():
                     self._features[m, held].add(self.model.encode(m, x), part.labels_of(m))
 

@@ -58,7 +58,10 @@ def evaluate_run(
     predictor = Predictor(run)
     config = read_config(run)
     without = _modalities(predictor.model, without)
-    evaluation = Evaluation(predictor.model, fusion, one_rule=one_rule)
+    try:
+        evaluation = Evaluation(predictor.model, fusion, one_rule=one_rule)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     check_mask(missing_mask, missing_rate, missing_pattern)
     if seed < 0:
         raise UserError(f"seed must be at least 0, got {seed}")

@@ -22,7 +22,7 @@ from pytorch_lightning import Trainer
 from torch import nn
 
 from altuna import methods
-from altuna.core.calibration import LEAST_ROWS, too_few
+from altuna.core.calibration import MIN_ROWS, modalities_with_few_rows
 from altuna.core.collectives import everyone, processes, rank
 from altuna.data.balance import learnt_from
 from altuna.data.dataset import loader
@@ -135,15 +135,13 @@ def _train(held: ExitStack, run: Path, config: FitConfig, reporter: Reporter) ->
             write_problems(run / "problems.csv", prepared.problems)
             if prepared.manifest.kept:
                 write_mask(run / MASK, prepared.manifest)
-    few = too_few(torch.from_numpy(prepared.splits["val"].dataset.present))
+    few = modalities_with_few_rows(torch.from_numpy(prepared.splits["val"].dataset.present))
     sharing = [prepared.method.model.modalities[i] for i in few]
     learnt = learnt_from(prepared.splits["train"].dataset, prepared.description.classes)
     learnt["shared_temperature"] = sharing
     if sharing:
         whose = ", ".join(map(repr, sharing))
-        learnt["remarks"].append(
-            f"fewer than {LEAST_ROWS} validation samples have {whose}: shared temperature"
-        )
+        learnt["remarks"].append(f"fewer than {MIN_ROWS} validation samples have {whose}: shared temperature")
     if stream := prepared.stream:
         shards = f"trained on a stream of {stream.rows:,} rows in {len(stream.shards):,} shards"
         remarks = [f"{shards}; counted are the manifest's", *learnt["remarks"]]

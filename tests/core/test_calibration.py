@@ -11,10 +11,17 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from altuna import MultimodalClassifier
-from altuna.core.calibration import HIGHEST, LEAST_ROWS, LOWEST, calibrate, fit_temperature, too_few
-from altuna.core.model import UNIMODAL_FUSIONS
+from altuna.core.calibration import (
+    MAX_TEMPERATURE,
+    MIN_ROWS,
+    MIN_TEMPERATURE,
+    calibrate,
+    fit_temperature,
+    modalities_with_few_rows,
+)
+from altuna.core.fusion import RULES
 from altuna.core.outputs import Features, Outputs
-from altuna.core.subsets import MAX_SUBSETS, some_subsets
+from altuna.core.subsets import MAX_SUBSETS, sample_subsets
 
 
 def overconfident(seed, rows=400, classes=5, factor=4.0, signal=1.5):
@@ -64,9 +71,9 @@ def test_half_precision_and_gradient_are_fine():
 def test_bounds():
     labels = torch.arange(4).repeat(5)
     right = nn.functional.one_hot(labels, 4).float()
-    assert fit_temperature(right, labels) == pytest.approx(LOWEST, rel=1e-5)
-    assert fit_temperature(right * 1e-3, labels) == pytest.approx(LOWEST, rel=1e-5)
-    assert fit_temperature(right, (labels + 1) % 4) == pytest.approx(HIGHEST, rel=1e-5)
+    assert fit_temperature(right, labels) == pytest.approx(MIN_TEMPERATURE, rel=1e-5)
+    assert fit_temperature(right * 1e-3, labels) == pytest.approx(MIN_TEMPERATURE, rel=1e-5)
+    assert fit_temperature(right, (labels + 1) % 4) == pytest.approx(MAX_TEMPERATURE, rel=1e-5)
 
 
 def test_no_rows_gives_one():
@@ -78,8 +85,10 @@ def test_a_toss_up_is_a_sample_with_every_label_at_once():
     # Every row three times with its own label and, at a third of the weight, once with each label.
     everything = torch.cat([logits.repeat(3 * 2, 1), logits.repeat(3, 1)])
     targets = torch.cat([labels.repeat(3 * 2), torch.arange(3).repeat_interleave(2)])
-    assert fit_temperature(logits, labels) == pytest.approx(LOWEST, rel=1e-5)
-    assert fit_temperature(logits, labels, toss_ups=1) == pytest.approx(fit_temperature(everything, targets))
+    assert fit_temperature(logits, labels) == pytest.approx(MIN_TEMPERATURE, rel=1e-5)
+    assert fit_temperature(logits, labels, pseudo_count=1) == pytest.approx(
+        fit_temperature(everything, targets)
+    )
 
 
 def model_of(count, fusion="calibrated_product", classes=5, head="separate"):
@@ -106,7 +115,9 @@ def masked(rows=600, seed=1, modalities=3):
 
 
 # Without temperatures of its own, a rule is promised nothing where cells are missing: subsets share one.
-LOWERED = [(f, c) for f in UNIMODAL_FUSIONS for c in (True, False) if c or f.startswith("calibrated_")]
+LOWERED = [
+    (f, c) for f, r in RULES.items() if r.joint == "unused" for c in (True, False) if c or r.calibrated
+]
 
 
 @pytest.mark.parametrize(("fusion", "complete"), LOWERED)
@@ -127,13 +138,15 @@ def test_a_modality_is_fitted_on_the_rows_that_have_it():
     model = model_of(3)
     calibrate(model, outputs, labels)
     for i, mine in enumerate(outputs.present):
-        want = reference.best_temperature(outputs.logits[i, mine].numpy(), labels[mine].numpy(), toss_ups=1)
+        want = reference.best_temperature(
+            outputs.logits[i, mine].numpy(), labels[mine].numpy(), pseudo_count=1
+        )
         assert model.temperatures[i].item() == pytest.approx(want, rel=1e-3)
     t = model.temperatures
     assert t[1] > 3 * t[0] > 9 * t[2]
 
 
-@pytest.mark.parametrize("rows", [0, LEAST_ROWS - 1])
+@pytest.mark.parametrize("rows", [0, MIN_ROWS - 1])
 def test_a_modality_with_too_few_rows_shares_a_temperature(rows):
     present = masked()
     present[1, rows:] = False
@@ -142,10 +155,10 @@ def test_a_modality_with_too_few_rows_shares_a_temperature(rows):
     model = model_of(3)
     calibrate(model, outputs, labels)
     each = labels.expand_as(present)[present]
-    want = reference.best_temperature(outputs.logits[present].numpy(), each.numpy(), toss_ups=1)
+    want = reference.best_temperature(outputs.logits[present].numpy(), each.numpy(), pseudo_count=1)
     assert model.temperatures[1].item() == pytest.approx(want, rel=1e-3)
     assert model.temperatures[0] != model.temperatures[1] != model.temperatures[2]
-    assert too_few(present) == [1]
+    assert modalities_with_few_rows(present) == [1]
     if not rows:
         assert model.confidence_temperatures[2] == 1  # no sample has all three
 
@@ -171,9 +184,9 @@ def test_confidence_sees_every_subset_of_its_size():
         present = torch.zeros(3, int(rows.sum()), dtype=torch.bool)
         present[[a, b]] = True
         some = Outputs(outputs.logits[:, rows], present, None)
-        pairs.append(model.fused(some, "calibrated_entropy").logits)
+        pairs.append(model.opinions(some).fuse(RULES["calibrated_entropy"]).logits)
         targets.append(labels[rows])
-    want = reference.best_temperature(torch.cat(pairs).numpy(), torch.cat(targets).numpy(), toss_ups=1)
+    want = reference.best_temperature(torch.cat(pairs).numpy(), torch.cat(targets).numpy(), pseudo_count=1)
     assert model.confidence_temperatures[1].item() == pytest.approx(want, rel=1e-3)
 
 
@@ -181,14 +194,14 @@ def test_confidence_changes_no_decision_and_holds_for_the_own_rule_only():
     outputs, labels = outputs_of([1.0, 6.0, 0.2], masked())
     model = model_of(3)
     calibrate(model, outputs, labels)
-    own, bare = model.fuse(outputs), model.fused(outputs, model.fusion)
+    own, bare = model.fuse(outputs), model.opinions(outputs).fuse(RULES[model.fusion])
     assert torch.equal(own.logits.argmax(1), bare.logits.argmax(1))
     scale = model.confidence_temperatures[outputs.present.sum(0) - 1].unsqueeze(1)
     assert (model.confidence_temperatures[1:] - 1).abs().min() > 0.01
     torch.testing.assert_close(own.logits, bare.logits / scale)
     torch.testing.assert_close(own.probabilities, own.logits.softmax(1))
     other = model.fuse(outputs, "entropy")
-    assert torch.equal(other.logits, model.fused(outputs, "entropy").logits)
+    assert torch.equal(other.logits, model.opinions(outputs).fuse(RULES["entropy"]).logits)
 
 
 def test_a_joint_head_gets_a_confidence_temperature():
@@ -197,7 +210,7 @@ def test_a_joint_head_gets_a_confidence_temperature():
     logits, _ = outputs_of([5.0], seed=0)
     outputs = outputs._replace(joint=logits.logits[0])
     calibrate(model, outputs, labels)
-    want = reference.best_temperature(outputs.joint.numpy(), labels.numpy(), toss_ups=1)
+    want = reference.best_temperature(outputs.joint.numpy(), labels.numpy(), pseudo_count=1)
     assert model.confidence_temperatures[1].item() == pytest.approx(want, rel=1e-3)
 
 
@@ -215,9 +228,9 @@ def test_a_joint_head_is_calibrated_for_gaps_that_validation_does_not_have():
         outputs = model.outputs_of(of, rows, 400)
         calibrate(model, outputs, labels, Features(of, rows, labels))
         alone = [model.outputs_of({m: of[m]}, {m: rows[m]}, 400).joint for m in of]
-    want = reference.best_temperature(torch.cat(alone).numpy(), labels.repeat(2).numpy(), toss_ups=1)
+    want = reference.best_temperature(torch.cat(alone).numpy(), labels.repeat(2).numpy(), pseudo_count=1)
     assert model.confidence_temperatures[0].item() == pytest.approx(want, rel=1e-3)
-    want = reference.best_temperature(outputs.joint.numpy(), labels.numpy(), toss_ups=1)
+    want = reference.best_temperature(outputs.joint.numpy(), labels.numpy(), pseudo_count=1)
     assert model.confidence_temperatures[1].item() == pytest.approx(want, rel=1e-3)
     assert abs(model.confidence_temperatures[0] - model.confidence_temperatures[1]) > 0.1
     # Rows with gaps of their own say it directly.
@@ -226,14 +239,14 @@ def test_a_joint_head_is_calibrated_for_gaps_that_validation_does_not_have():
     with torch.no_grad():
         outputs = model.outputs_of(of, gaps, 400)
         calibrate(model, outputs, labels, Features(of, gaps, labels))
-    want = reference.best_temperature(outputs.joint[:200].numpy(), labels[:200].numpy(), toss_ups=1)
+    want = reference.best_temperature(outputs.joint[:200].numpy(), labels[:200].numpy(), pseudo_count=1)
     assert model.confidence_temperatures[0].item() == pytest.approx(want, rel=1e-3)
 
 
 @pytest.mark.parametrize(("number", "size"), [(20, 10), (7, 3), (40, 39), (40, 1), (4, 2)])
 def test_of_many_subsets_some_in_which_each_modality_is(number, size):
-    found = some_subsets(number, size)
-    assert found == some_subsets(number, size)
+    found = sample_subsets(number, size)
+    assert found == sample_subsets(number, size)
     assert len({*found}) == len(found) == min(comb(number, size), MAX_SUBSETS)
     assert all(len({*subset}) == size for subset in found)
     counts = torch.tensor([m for subset in found for m in subset]).bincount(minlength=number)
@@ -258,7 +271,7 @@ def test_a_joint_expert_is_fitted_on_the_rows_that_have_everything():
     joint = torch.where(whole.unsqueeze(1), more.logits[0], -more.logits[0])  # nonsense elsewhere
     model = model_of(3, None, head="shared_joint")
     calibrate(model, outputs._replace(joint=joint), labels)
-    want = reference.best_temperature(joint[whole].numpy(), labels[whole].numpy(), toss_ups=1)
+    want = reference.best_temperature(joint[whole].numpy(), labels[whole].numpy(), pseudo_count=1)
     assert model.joint_temperature.item() == pytest.approx(want, rel=1e-3)
     # The last confidence temperature is for products with the joint expert, the others for those without.
     plain = model_of(3)
@@ -266,7 +279,7 @@ def test_a_joint_expert_is_fitted_on_the_rows_that_have_everything():
     torch.testing.assert_close(plain.temperatures, model.temperatures)
     torch.testing.assert_close(plain.confidence_temperatures[:2], model.confidence_temperatures[:2])
     views = Outputs(outputs.logits[:, whole], outputs.present[:, whole], joint[whole])
-    fused = model.fused(views, "experts").logits
-    want = reference.best_temperature(fused.numpy(), labels[whole].numpy(), toss_ups=1)
+    fused = model.opinions(views).fuse(RULES["experts"]).logits
+    want = reference.best_temperature(fused.numpy(), labels[whole].numpy(), pseudo_count=1)
     assert model.confidence_temperatures[2].item() == pytest.approx(want, rel=1e-3)
     assert abs(model.confidence_temperatures[2] - plain.confidence_temperatures[2]) > 0.01

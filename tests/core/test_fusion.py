@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from references import fusion as reference
 
 from altuna import fuse
-from altuna.core.fusion import RULES, highest
+from altuna.core import fusion
+from altuna.core.fusion import Opinions, max_and_argmax
 
+RULES = ("entropy", "product", "mean", "fixed")
 GARBAGE = (float("nan"), float("inf"), -float("inf"), 3e38)
 
 
@@ -282,7 +284,9 @@ def test_names_ten_rows_at_most():
         ({"present": torch.ones(4, 2, dtype=torch.bool)}, r"bool \[2, 4\].*\[4, 2\]"),
         ({"present": torch.ones(2, 4)}, "bool.*float32"),
         ({"rule": "entropi"}, "'entropi'.*entropy, product, mean, fixed"),
-        ({"rule": "calibrated_product"}, "calibrated_product"),
+        ({"rule": "calibrated_product"}, "calibrated_product.*needs temperatures"),
+        ({"rule": "joint", "temperatures": torch.ones(2)}, "needs the logits of a joint head"),
+        ({"joint": torch.ones(4, 2)}, r"joint must be \[4, 3\]"),
         ({"temperatures": torch.ones(3)}, r"temperatures must be \[2\].*\[3\]"),
         ({"temperatures": torch.tensor([1.0, 0.0])}, "temperatures must be positive"),
         ({"temperatures": torch.tensor([1.0, torch.nan])}, "temperatures must be positive"),
@@ -298,7 +302,7 @@ def test_refuses_what_is_wrong(change, words):
 @pytest.mark.parametrize("classes", [1, 2, 10, 31, 40])
 def test_the_highest_is_the_first_of_equals(classes):
     logits = torch.randint(3, (3, 50, classes), generator=torch.Generator().manual_seed(classes)).double()
-    most, where = highest(logits)
+    most, where = max_and_argmax(logits)
     assert torch.equal(most, logits.amax(-1))
     assert where.tolist() == [[row.index(max(row)) for row in rows] for rows in logits.tolist()]
 
@@ -311,3 +315,36 @@ def test_a_logit_of_minus_infinity_makes_no_nan(rule):
     assert fused.weights.isfinite().all()
     fused.probabilities[:, 1].sum().backward()
     assert logits.grad[:, :, 1].isfinite().all()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_calibrated_rule_is_the_plain_one_with_temperatures(rule):
+    logits, present, temperatures, weights = draw(3)
+    calibrated = fuse(logits, present, f"calibrated_{rule}", temperatures, weights)
+    plain = fuse(logits, present, rule, temperatures, weights)
+    assert all(torch.equal(a, b) for a, b in zip(calibrated, plain, strict=True))
+    assert not torch.equal(plain.logits, fuse(logits, present, rule, None, weights).logits)
+
+
+def test_joint_logits_alone_and_as_an_expert():
+    logits, present, temperatures, _ = draw(4)
+    joint = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+    product = fuse(logits, present, "calibrated_product", temperatures)
+    alone = fuse(logits, present, "joint", temperatures, joint=joint)
+    assert torch.equal(alone.logits, joint)
+    assert torch.equal(alone.weights, product.weights)
+    experts = fuse(logits, present, "experts", temperatures, joint=joint, joint_temperature=torch.tensor(2.0))
+    complete = present.all(0)
+    assert 0 < complete.sum() < len(complete)
+    torch.testing.assert_close(
+        experts.logits, product.logits + (joint / 2).log_softmax(1) * complete.unsqueeze(1)
+    )
+
+
+def test_opinions_give_every_rule_what_fuse_gives():
+    logits, present, temperatures, weights = draw(5)
+    opinions = Opinions(logits, present, temperatures=temperatures, fixed_weights=weights)
+    for name, rule in fusion.RULES.items():
+        if rule.joint == "unused":
+            want = fuse(logits, present, name, temperatures if rule.calibrated else None, weights)
+            assert all(torch.equal(a, b) for a, b in zip(opinions.fuse(rule), want, strict=True))

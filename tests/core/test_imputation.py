@@ -41,7 +41,7 @@ def means_of(classifier):
 
 @pytest.mark.parametrize("window", [1024, 20, 3])
 def test_means_agree_with_reference(window, monkeypatch):
-    monkeypatch.setattr(model, "WINDOW", window)
+    monkeypatch.setattr(model, "MEAN_ROWS", window)
     batches = [covered(0.6, NAMES, size) for size in (8, 5, 9, 8)]
     classifier = trained_on(model_of("concat"), *batches)
     for i, m in enumerate(NAMES):

@@ -11,10 +11,11 @@ from torch.nn.functional import cross_entropy
 
 from altuna import Batch, MultimodalClassifier, fuse
 from altuna.core.batch import presence
+from altuna.core.fusion import RULES
 from altuna.core.heads import HEADS, Head, _side_by_side, _total
-from altuna.core.model import FUSIONS, UNIMODAL_FUSIONS
 from altuna.core.outputs import Outputs
 
+UNIMODAL = [name for name, rule in RULES.items() if rule.joint == "unused"]
 SIZES = {"audio": 6, "image": 9, "text": 4}
 
 
@@ -64,7 +65,7 @@ def test_takes_any_subset(head, subset):
     torch.testing.assert_close(got.probabilities, got.logits.softmax(1))
 
 
-@pytest.mark.parametrize("fusion", UNIMODAL_FUSIONS)
+@pytest.mark.parametrize("fusion", UNIMODAL)
 def test_fuses_what_the_modalities_say(fusion):
     model = build(fusion=fusion, fixed_weights={"image": 3, "text": 0})
     inputs = draw(modalities=("audio", "image"))
@@ -110,7 +111,7 @@ def test_another_rule_has_no_confidence_temperature():
     torch.testing.assert_close(got.weights, want.weights)
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", RULES)
 def test_same_answer_alone_in_any_batch_and_any_order(fusion):
     model = build({"joint": "concat", "experts": "shared_joint"}.get(fusion, "shared"), fusion)
     inputs = draw(64)
@@ -219,7 +220,9 @@ def test_experts_are_the_unimodal_ones_and_where_all_are_present_the_joint_one()
         torch.testing.assert_close(got.probabilities[b], want.softmax(0))
     product = model.fuse(outputs, "calibrated_product")
     torch.testing.assert_close(got.weights, product.weights)
-    assert not torch.allclose(model.fused(outputs, "experts").logits[::3], product.logits[::3], atol=0.1)
+    assert not torch.allclose(
+        model.opinions(outputs).fuse(RULES["experts"]).logits[::3], product.logits[::3], atol=0.1
+    )
 
 
 def test_a_joint_expert_is_absent_whatever_it_says():
@@ -394,7 +397,7 @@ def test_in_use_gives_back_every_module_as_it_was():
     model = MultimodalClassifier({"a": torch.nn.Dropout()}, 2, feature_sizes={"a": 2})
     model.train()
     model.encoders[0].eval()
-    with model.in_use():
+    with model.eval_mode():
         assert not any(module.training for module in model.modules())
         assert not torch.is_grad_enabled()
     assert model.training

@@ -263,7 +263,9 @@ def test_what_predicts_otherwise_is_not_done(run, tmp_path, monkeypatch):
 def test_weights_count_as_far_as_the_model_knows_anything(run, monkeypatch):
     predictor = altuna.load(run, "cpu")
     samples = exporting.samples_of(predictor, run, None, None, None, SILENT)
-    monkeypatch.setattr(checking, "some_subsets", lambda number, size: [(*range(number),)] * (size == number))
+    monkeypatch.setattr(
+        checking, "sample_subsets", lambda number, size: [(*range(number),)] * (size == number)
+    )
     fuse = checking.Loaded.fuse
 
     def otherwise(*arguments):

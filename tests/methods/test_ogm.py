@@ -1,4 +1,4 @@
-"""OGM against float64, and that it brakes what is ahead."""
+"""OGM against float64, and that it ogm_coefficients what is ahead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from references import joint
 from references import ogm as reference
 from torch import nn
 
-from altuna.methods.parts.scores import braked, brakes, scores
+from altuna.methods.parts.scores import modulated_parameters, ogm_coefficients, scores
 
 NAMES = tuple(SIZES)
 
@@ -62,7 +62,7 @@ def test_only_what_is_ahead_is_braked_the_more_the_further():
         z = {m: torch.zeros(5, 3) for m in NAMES[: len(heights)]}
         for m, height in zip(z, heights, strict=True):
             z[m][:, 0] = height
-        return [f.item() for f in brakes(z, labels, alpha).values()]
+        return [f.item() for f in ogm_coefficients(z, labels, alpha).values()]
 
     assert factors(1.0, 1.0, 1.0) == [1, 1, 1]
     near, far = factors(1.0, 0.5), factors(3.0, 0.5)
@@ -98,10 +98,10 @@ def test_modulates_in_its_epochs_only_and_never_the_head():
 
 def test_convolutions_of_a_cnn_everything_of_others():
     cnn = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3), nn.Linear(8, 4))
-    assert [id(p) for p in braked(cnn)] == [id(cnn[0].weight), id(cnn[2].weight)]
+    assert [id(p) for p in modulated_parameters(cnn)] == [id(cnn[0].weight), id(cnn[2].weight)]
     transformer = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.TransformerEncoderLayer(8, 2, 64))
-    assert len(braked(transformer)) == len([*transformer.parameters()])
-    assert braked(nn.Flatten()) == []
+    assert len(modulated_parameters(transformer)) == len([*transformer.parameters()])
+    assert modulated_parameters(nn.Flatten()) == []
 
 
 def test_the_weaker_modality_learns_more_than_without():

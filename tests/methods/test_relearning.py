@@ -9,7 +9,7 @@ from methods.driver import CLASSES, batch_of, converged, gradients, method_of, s
 from references import late
 from references import relearning as reference
 
-from altuna.core.batch import lots
+from altuna.core.batch import stable_uniform
 from altuna.methods.parts.clustering import clusters, purity, scaled
 
 TWO, THREE = ("sound", "picture"), ("sound", "picture", "words")
@@ -80,12 +80,12 @@ def test_clusters_are_the_closest_and_purity_is_the_share_of_majorities():
 
 def test_held_out_rows_are_the_same_every_time_and_spread_evenly():
     for n in (50, 1000):
-        lot = lots(torch.arange(n))
+        lot = stable_uniform(torch.arange(n))
         assert ((lot >= 0) & (lot < 1)).all()
         for part in lot.split(n // 5):
             assert (part < 0.1).sum().item() == pytest.approx(len(part) / 10, abs=1)
     indices = torch.tensor([7, 3])
-    assert torch.equal(lots(indices), lots(torch.arange(10))[indices])
+    assert torch.equal(stable_uniform(indices), stable_uniform(torch.arange(10))[indices])
 
 
 def test_held_out_rows_never_train():
@@ -96,7 +96,7 @@ def test_held_out_rows_never_train():
         for i in range(4):
             batch = batch_of(i, 24)
             for x in batch.inputs.values():
-                x[lots(batch.indices) < 0.3] += shift
+                x[stable_uniform(batch.indices) < 0.3] += shift
             step(method, batch, optimizer)
         results.append(copy.deepcopy(method.model.state_dict()))
     assert all(torch.equal(v, results[1][k]) for k, v in results[0].items())
@@ -110,7 +110,7 @@ def overfitted(strength):
     optimizer = sgd(method, 0.5)
     for i in range(60):
         batch = batch_of(0, 24)
-        trained = lots(batch.indices) >= 0.3
+        trained = stable_uniform(batch.indices) >= 0.3
         for x in batch.inputs.values():
             x[trained, :CLASSES] += 3 * torch.eye(CLASSES)[batch.labels][trained]
         method.clock.batch = i

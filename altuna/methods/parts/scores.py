@@ -33,7 +33,9 @@ def dominance(score: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def brakes(logits: Mapping[str, Tensor], labels: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
+def ogm_coefficients(
+    logits: Mapping[str, Tensor], labels: Mapping[str, Tensor], alpha: float
+) -> dict[str, Tensor]:
     r"""Return OGM's coefficient of each modality's gradients: below 1 for those that are ahead.
 
     .. math:: \kappa_m = 1 - \tanh(\alpha \rho_m) \text{ if } \rho_m > 1 \text{ else } 1
@@ -49,7 +51,7 @@ def brakes(logits: Mapping[str, Tensor], labels: Mapping[str, Tensor], alpha: fl
     return {m: torch.where(rho > 1, 1 - torch.tanh(alpha * rho), 1.0) for m, rho in ahead.items()}
 
 
-def braked(encoder: nn.Module) -> list[nn.Parameter]:
+def modulated_parameters(encoder: nn.Module) -> list[nn.Parameter]:
     """Return the parameters that OGM modulates: an encoder's convolution weights, or all if it is not a CNN.
 
     A CNN has most of its weights in convolutions; a transformer that cuts patches by one is none.
