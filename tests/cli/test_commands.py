@@ -222,10 +222,8 @@ def test_predictions_of_the_run(run, manifest):
     check_predictions(pyarrow.parquet.read_table(run / "predictions.parquet"), test, labels=True)
 
 
-def test_evaluate_says_what_the_training_said(run, manifest):
-    result = shell("evaluate", run, "--json")
-    assert (result.returncode, result.stderr) == (0, "")
-    said, metrics = json.loads(result.stdout), json.loads((run / "metrics.json").read_text())
+def test_evaluate_says_what_the_training_said(run, command):
+    said, metrics = evaluated(command, run), json.loads((run / "metrics.json").read_text())
     for name in ("data", "method", "seed", "split", "n"):
         assert said[name] == metrics[name]
     assert said["fused"] == pytest.approx(metrics["fused"])

@@ -247,10 +247,12 @@ def trained(tmp_path_factory):
         store=folder / "store",
         out=folder / "run",
         quiet=True,
+        report=False,
     )
     return folder, run
 
 
+@pytest.mark.slow
 def test_minilm_frozen(trained):
     folder, run = trained
     log = (run / "log.csv").read_text().splitlines()
@@ -272,6 +274,7 @@ def test_minilm_frozen(trained):
     assert answers == ["Smileys & Emotion", "Food & Drink"]
 
 
+@pytest.mark.slow
 def test_minilm_is_not_changed_by_training(trained):
     _, run = trained
     saved = load_file(run / "model.safetensors")
@@ -281,6 +284,7 @@ def test_minilm_is_not_changed_by_training(trained):
     assert all(torch.equal(saved[k], original[o]) for k, o in pairs)
 
 
+@pytest.mark.slow
 def test_resumed_with_a_frozen_encoder(trained):
     folder, run = trained
     again = altuna.fit(
@@ -290,6 +294,7 @@ def test_resumed_with_a_frozen_encoder(trained):
         out=run,
         resume=True,
         quiet=True,
+        report=False,
     )
     assert again == run
 
@@ -367,6 +372,7 @@ def test_stored_features_depend_on_every_option(folders, tmp_path):
         assert digests[0] == digests[2] != digests[1]
 
 
+@pytest.mark.slow
 def test_features_are_computed_once(trained, monkeypatch):
     folder, _ = trained
     monkeypatch.setattr("altuna.encoders.base.Encoder.features", None)
@@ -384,6 +390,7 @@ def test_another_model_in_the_folder_is_noticed_when_resumed(folders, tmp_path):
         "encoders": {"t": f"hf:{tmp_path / 'model'}"},
         "store": tmp_path / "s",
         "out": tmp_path / "run",
+        "report": False,
     }
     altuna.fit(tmp_path / "m.csv", epochs=1, quiet=True, **options)
     torch.manual_seed(5)
@@ -400,9 +407,8 @@ def test_its_own_learning_rate(folders, tmp_path):
     moved = []
     for lr in (1e-9, 1e-3):
         encoder = {"name": f"hf:{folders / 'text'}", "tuning": "tuned", "lr": lr}
-        run = altuna.fit(
-            tmp_path / "m.csv", encoders={"t": encoder}, epochs=1, quiet=True, out=tmp_path / str(lr)
-        )
+        options = {"encoders": {"t": encoder}, "epochs": 1, "quiet": True, "report": False}
+        run = altuna.fit(tmp_path / "m.csv", out=tmp_path / str(lr), **options)
         saved = load_file(run / "model.safetensors")
         original = load_file(folders / "text" / "model.safetensors")
         key = "embeddings.word_embeddings.weight"
