@@ -1,4 +1,4 @@
-"""Encoders by name, and the default of each modality type."""
+"""Build encoders by name: front ends, networks and transforms, with the default of each modality type."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from altuna.options import check_options, nearest
 
 Maker = Callable[..., nn.Module]
 
-# The first of a type is its default.
+# The first of each type is its default.
 FRONT_ENDS: dict[str, dict[str, Maker]] = {
     "image": {"pixels": Pixels},
     "video": {"pixels": Pixels},
@@ -44,7 +44,7 @@ FRONT_ENDS: dict[str, dict[str, Maker]] = {
 _PICTURES: dict[str, Maker] = {name: partial(ResNet, name=name) for name in DEPTHS} | {"vit": ViT}
 _M3AE: dict[str, Maker] = {name: partial(M3AEImage, **size) for name, size in SIZES.items()}
 _TEXTS: dict[str, Maker] = {name: partial(M3AEText, **size) for name, size in SIZES.items()}
-# A network's class says with ``reader`` and ``front_end`` what it wants in place of its type's default.
+# A network's class may replace the defaults of its type by attributes ``reader`` and ``front_end``.
 ENCODERS: dict[str, dict[str, Maker]] = {
     "image": _PICTURES | _M3AE,
     "video": _PICTURES | _M3AE,
@@ -58,7 +58,7 @@ _OF_PICTURES: dict[str, type[Transform]] = {
     "flip": Flip,
     "color_jitter": ColorJitter,
 }
-# The first of a type is what it gets when nothing is stated and its encoder is trained from scratch.
+# The first of each type is its default for encoders that are trained from scratch.
 TRANSFORMS: dict[str, dict[str, type[Transform]]] = {
     "image": _OF_PICTURES,
     "video": _OF_PICTURES,
@@ -69,19 +69,24 @@ TRANSFORMS: dict[str, dict[str, type[Transform]]] = {
 
 
 def reader_of(kind: str, encoder: Mapping[str, Any]) -> tuple[type[Reader], dict[str, Any]]:
-    """Return the reader that a modality's type and encoder want, and the options that the encoder states."""
+    """Return the reader for a modality's type and encoder, and the options of it that the encoder requires.
+
+    Example:
+        >>> reader_of("audio", {"name": "cav_mae"})
+        (<class 'altuna.data.readers.audio.AudioReader'>, {'rate': 16000, 'seconds': 10.255})
+    """
     name = encoder.get("name") or ""
     if name.startswith(HF_PREFIX) and kind in HF_TYPES:
         from altuna.encoders import hf  # imports transformers, which takes half a second
 
         reader, options = hf.reader_options(kind, name)
         return READERS[reader], options
-    options = dict(_wish(ENCODERS[kind].get(name), "reader", {}))
+    options = dict(_attribute(ENCODERS[kind].get(name), "reader", {}))
     return READERS[options.pop("name", kind)], options
 
 
-def _wish(make: Maker | None, what: str, default: Any) -> Any:
-    """Return what a network's class wants."""
+def _attribute(make: Maker | None, what: str, default: Any) -> Any:
+    """Return an attribute of a network's class."""
     return getattr(getattr(make, "func", make), what, default)
 
 
@@ -95,20 +100,26 @@ def build(
     lr: float | None = None,
     **options: Any,
 ) -> Encoder:
-    """Build an encoder for what ``reader`` gives.
+    """Build an encoder for the cells of a reader.
 
     Args:
-        modality: Its name, for error messages.
-        reader: Says the type and shape of the cells.
-        name: The network, or ``hf:`` and a hub id or local folder; the type's default when None.
-        transforms: Names of transforms to their options; those of cells come first, else in their order. The
-            type's default when None, or none for a pretrained encoder.
-        front_end: Its name, or a mapping of ``name`` and options; the network's or type's default when None.
-        lr: The encoder's own highest learning rate.
+        modality: Name of the modality, for errors.
+        reader: The reader of the cells, which has their type and shape.
+        name: The network, or ``hf:`` and a hub id or local folder; the default of the type if None.
+        transforms: Name of each transform to its options: those of cells are applied first, otherwise in this
+            order. If None, the default of the type, but none for a pretrained encoder.
+        front_end: Its name, or a mapping with ``name`` and options; the network's or type's default if None.
+        lr: Peak learning rate of this encoder; that of the training if None.
         options: Keyword arguments of the network.
 
     Raises:
-        UserError: No such encoder, transform or option for this type (the nearest name is given).
+        UserError: No such encoder, transform or option for this type; the message has the nearest name.
+
+    Example:
+        >>> import torch
+        >>> encoder = build("photo", READERS["image"](size=32), "resnet18", width=16)
+        >>> encoder(torch.zeros(2, 32, 32, 3, dtype=torch.uint8)).shape
+        torch.Size([2, 128])
     """
     where, kind = f"modality {modality!r}", reader.type
     is_hf = (name or "").startswith(HF_PREFIX)
@@ -119,9 +130,11 @@ def build(
     apply = partial(_transforms, kind, transforms, f"{where}, transforms")
     if is_hf:
         if kind not in HF_TYPES:
-            raise UserError(f"{where}: a Hugging Face encoder takes {', '.join(HF_TYPES)}, not {kind}")
+            raise UserError(f"{where}: a Hugging Face encoder can be of {', '.join(HF_TYPES)}, not of {kind}")
         if front_end is not None:
-            raise UserError(f"{where}: a Hugging Face encoder has its own front end")
+            raise UserError(
+                f"{where}: a Hugging Face encoder has a front end of its own: leave front_end out"
+            )
         from altuna.encoders import hf
 
         saved = options.pop("saved", None)
@@ -132,25 +145,25 @@ def build(
     name = name or next(iter(ENCODERS[kind]))
     network_of = _known(ENCODERS[kind], name, f"{where}: no encoder {name!r} for {kind}")
     check_options(options, network_of, f"{where}, encoder {name!r}", _GIVEN)
-    front_name = front_end.pop("name", _wish(network_of, "front_end", next(iter(FRONT_ENDS[kind]))))
+    front_name = front_end.pop("name", _attribute(network_of, "front_end", next(iter(FRONT_ENDS[kind]))))
     make = _known(FRONT_ENDS[kind], front_name, f"{where}: no front end {front_name!r} for {kind}")
     check_options(front_end, make, f"{where}, front end {front_name!r}", _GIVEN)
     front: Any = _made(lambda: make(reader, shape, **front_end), f"{where}, front end {front_name!r}")
     network = _made(lambda: network_of(front, **options), f"{where}, encoder {name!r}")
     encoder = Encoder(front, OverTime(network) if len(front.shape) == 4 else network, steps, lr=lr)
-    if options.get("weights"):  # a saved run has them itself
+    if options.get("weights"):  # a run saves them with the model
         encoder.saved = {"weights": None}
     return encoder
 
 
-# What ``build`` gives to what it builds, beside their options.
+# Arguments that ``build`` itself passes to what it builds, besides their options.
 _GIVEN = ("kind", "reader", "shape", "front_end", "name", "transforms", "lr", "saved")
 
 
 def _transforms(
     kind: str, stated: Mapping[str, Mapping[str, Any] | None], where: str, shape: tuple[int, ...]
 ) -> tuple[list[Transform], tuple[int, ...]]:
-    """Build the transforms stated; return them with the shape that they make of a cell's."""
+    """Return the stated transforms, and the shape of a cell after them."""
     steps = []
     for name, options in stated.items():
         make = _known(TRANSFORMS[kind], name, f"{where}: no {name!r} for {kind}")
@@ -162,7 +175,7 @@ def _transforms(
 
 
 def _made(make: Callable[[], Any], where: str) -> Any:
-    """Call a constructor; its complaint of a value is the user's mistake."""
+    """Call a constructor; turn its errors about values into UserError."""
     try:
         return make()
     except (ValueError, RuntimeError, ZeroDivisionError, OverflowError) as error:

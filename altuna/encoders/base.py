@@ -1,4 +1,4 @@
-"""What all encoders are made of."""
+"""The parts of an encoder: front end, transforms, network."""
 
 from __future__ import annotations
 
@@ -14,65 +14,73 @@ HF_TYPES = ("image", "video", "text", "audio")
 
 
 class FrontEnd(Protocol):
-    """From what the store holds to what a network takes: a module, so that it runs on the device and exports.
+    """Convert cells of the store to inputs of a network, as a module: on the device, and in exports.
 
-    Its constructor takes the modality's reader, the shape of a cell and its own options.
+    Its constructor takes the modality's reader, the shape of a cell, and its own options. ``small`` is True
+    if a narrow network is enough for its inputs.
     """
 
     shape: tuple[int, ...]
     small: bool
 
     def __call__(self, cells: Tensor) -> Tensor:
-        """From cells [n, ...] to inputs [n, *shape]; ``small`` says that a narrow network will do."""
+        """Return inputs [n, *shape] of cells [n, ...]."""
 
 
 @runtime_checkable
 class Fitted(Protocol):
-    """A front end that takes statistics of the training split before training."""
+    """A front end with statistics of the training split."""
 
     def fit(self, values: NDArray[Any]) -> None:
-        """Look at the prepared training cells [n, ...]."""
+        """Compute the statistics of the training cells [n, ...]."""
 
 
 class Transform(nn.Module):
-    """A random change of a batch, in training mode only.
+    """Change a batch at random, in training mode only.
 
-    ``stage`` says what it changes: the ``cell`` that the store holds, or the ``input`` that the front end
-    makes of it.
+    ``stage`` is ``cell`` for transforms before the front end, and ``input`` for those after it.
     """
 
     stage: ClassVar[Literal["cell", "input"]] = "input"
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of what a cell of ``shape`` becomes."""
+        """Return the shape after the transform, given the one before."""
         return shape
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the batch [n, ...] changed in training mode, else as it is in use."""
+        """Return the batch [n, ...], changed in training mode, and as ``keep`` returns it in eval mode."""
         return self.change(x) if self.training else self.keep(x)
 
     def change(self, x: Tensor) -> Tensor:
-        """Return the batch changed by random draws."""
+        """Return the batch changed at random."""
         raise NotImplementedError
 
     def keep(self, x: Tensor) -> Tensor:
-        """Return the batch as it is in use."""
+        """Return the batch for eval mode."""
         return x
 
 
 class Encoder(nn.Module):
-    """Cells [n, ...] to features [n, out_features].
+    """Encode cells [n, ...] to features [n, out_features].
+
+    The features of a frozen network are computed only once: ``forward`` accepts them in place of cells, and
+    recognises them as floating-point numbers (cells of modalities with frozen networks are integers).
 
     Args:
-        front_end: Makes inputs of cells.
-        network: From inputs [n, *front_end.shape] to features; has ``out_features``. A clip's inputs have one
-            dimension more than the network takes: its frames' features are averaged over time.
-        transforms: In training, before and after the front end.
-        tail: Trained after a frozen network, which says with ``frozen = True`` that it is one.
-        lr: Its own highest learning rate; the training's when None.
+        front_end: Converts cells to inputs.
+        network: From inputs [n, *front_end.shape] to features; it has ``out_features``, and ``frozen = True``
+            if it is not trained. Networks of pictures encode clips by ``OverTime``.
+        transforms: Applied in training mode, before and after the front end.
+        tail: Layers that are trained after a frozen network.
+        lr: Peak learning rate of this encoder; that of the training if None.
 
-    A frozen network's features need computing only once: ``forward`` takes them in place of cells, which it
-    tells by their being floating-point numbers (cells of modalities that can be frozen are whole numbers).
+    Example:
+        >>> network = nn.Linear(3, 4)
+        >>> network.out_features
+        4
+        >>> import torch
+        >>> Encoder(nn.Identity(), network)(torch.zeros(2, 3)).shape
+        torch.Size([2, 4])
     """
 
     def __init__(
@@ -95,14 +103,14 @@ class Encoder(nn.Module):
         self.frozen = bool(getattr(network, "frozen", False))
         self.feature_size = _size(network)
         self.out_features: int = _size(self.tail) or self.feature_size
-        # What a frozen network's features depend on besides its weights and ``saved``.
+        # A frozen network's features depend on this, on its weights and on ``saved``.
         self.depends = ""
-        # What ``config.json`` has to say so that the encoder is built again without its source.
+        # Options in ``config.json`` with which the encoder is built again without its source.
         self.saved: dict[str, Any] = {}
 
     @property
     def fixed(self) -> bool:
-        """Whether a cell's ``features`` are the same each time, so that they can be stored."""
+        """Return whether the ``features`` of a cell are the same each time, so that they can be stored."""
         return self.frozen and not len(self.cell_transforms) and not len(self.input_transforms)
 
     def features(self, cells: Tensor) -> Tensor:
@@ -119,7 +127,7 @@ class Encoder(nn.Module):
 
 
 class OverTime(nn.Module):
-    """A network of pictures applied to every frame of clips [n, T, ...], its features averaged over time."""
+    """Apply a network of pictures to each frame of clips [n, T, ...]; average the features over time."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

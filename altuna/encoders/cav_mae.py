@@ -13,7 +13,7 @@ from altuna.encoders.transformer import Transformer, grid_of, grid_positions
 from altuna.encoders.weights import load_weights
 
 PATCH = 16
-# From this module's names, part by part, to those of the release.
+# From parts of parameter names in this module to those of the release.
 _NAMES = {
     "embedding": "patch_embed_a.proj",
     "place": "pos_embed_a",
@@ -23,26 +23,26 @@ _NAMES = {
     "fc1": "mlp.fc1",
     "fc2": "mlp.fc2",
 }
-# The visual side, the decoder and classifier, and normalisations that are not used for audio alone.
-_BESIDE = (
+# Parameters that are not used for audio alone: the visual side, the decoder, some normalisations.
+_OTHERS = (
     r"(patch_embed|modality|pos_embed|blocks|norm)_v\b|norm\.|decoder_|mask_token|mlp_head\."
     r"|blocks_a\.\d+\.norm[12]_[av]\.|blocks_u\.\d+\.norm[12](_v)?\."
 )
 
 
 class CAVMAE(nn.Module):
-    """Spectrograms [n, 1, bands, frames], cut into patches of 16 x 16, to features [n, dimension].
+    """Encode spectrograms [n, 1, bands, frames], in patches of 16 x 16, to features [n, dimension].
 
-    The audio branch, then the block that audio and video share, with the normalisations of audio
-    (arXiv 2210.07839), and the mean over the patches. Positions start as sines and cosines and
-    are trained, as when the authors fine-tune. The released weights are those of 128 bands and 1024 frames.
+    The audio branch, followed by the block that audio and video share, with the normalisations of audio
+    (arXiv 2210.07839), and the mean over the patches. Position embeddings start as sines and cosines and are
+    trained, as the authors do when they fine-tune. The released weights are for 128 bands and 1024 frames.
 
     Args:
-        front_end: What the spectrograms come from; their sides must be multiples of 16.
+        front_end: The front end of the spectrograms, whose sides must be multiples of 16.
         dimension: Feature size.
-        depth: Blocks, the last of which is the shared one.
-        heads: Of attention.
-        weights: A file of released weights, as ``docs/encoders.md`` says; random ones when None.
+        depth: Number of blocks; the last is the shared one.
+        heads: Number of attention heads.
+        weights: A file of released weights (see ``docs/encoders.md``); random weights if None.
     """
 
     reader: ClassVar[dict[str, Any]] = {"rate": 16_000, "seconds": 10.255}  # 1024 frames
@@ -69,8 +69,8 @@ class CAVMAE(nn.Module):
             self.load(weights)
 
     def load(self, path: str | Path) -> None:
-        """Load released weights; raise UserError if they are none."""
-        load_weights(self, path, self._name, _BESIDE)
+        """Load released weights; raise UserError if the file has other ones."""
+        load_weights(self, path, self._name, _OTHERS)
 
     def forward(self, x: Tensor) -> Tensor:
         embedded = self.embedding(x).flatten(2).transpose(1, 2) + self.place + self.modality
@@ -78,7 +78,7 @@ class CAVMAE(nn.Module):
         return hidden.mean(1)
 
     def _name(self, own: str) -> str:
-        """Return a parameter's name in the release."""
+        """Return the name of a parameter in the release."""
         name = ".".join(_NAMES.get(part, part) for part in own.removeprefix("transformer.").split("."))
         last = f"blocks.{len(self.transformer.blocks) - 1}."
         if name.startswith(last):

@@ -1,4 +1,4 @@
-"""From what the store holds to what a network takes, as modules: they run on the device and export."""
+"""Front ends: modules that convert cells of the store to inputs of networks, on the device and in exports."""
 
 from __future__ import annotations
 
@@ -20,12 +20,18 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Pixels(nn.Module):
-    """Pixels 0..255 [n, ..., H, W, 3] to standardised floats [n, ..., 3, H, W], channels last in memory.
+    """Standardise pixels 0..255 [n, ..., H, W, 3] to floats [n, ..., 3, H, W], channels last in memory.
 
     Args:
-        reader: The reader whose pictures or clips come.
-        shape: Of a cell.
-        mean, std: Of each channel, as shares of 255; those of ImageNet by default.
+        reader: The reader of the pictures or clips.
+        shape: Shape of a cell.
+        mean, std: Of each channel, as fractions of 255; those of ImageNet by default.
+
+    Example:
+        >>> front = Pixels(None, (8, 8, 3), mean=[0, 0, 0], std=[1, 1, 1])
+        >>> x = front(torch.full((1, 8, 8, 3), 255, dtype=torch.uint8))
+        >>> x.shape, round(x.max().item(), 6)
+        (torch.Size([1, 3, 8, 8]), 1.0)
     """
 
     def __init__(
@@ -41,8 +47,8 @@ class Pixels(nn.Module):
             raise ValueError(
                 f"mean and std must be three numbers each, std more than 0: got {mean} and {std}"
             )
-        self.register_buffer("mean", torch.tensor([255 * x for x in mean]), persistent=False)
-        self.register_buffer("std", torch.tensor([255 * x for x in std]), persistent=False)
+        self.register_buffer("mean", torch.tensor([255.0 * x for x in mean]), persistent=False)
+        self.register_buffer("std", torch.tensor([255.0 * x for x in std]), persistent=False)
         *leading, height, width, _ = shape
         self.shape = (*leading, 3, height, width)
         self.small = height <= 64
@@ -52,7 +58,7 @@ class Pixels(nn.Module):
     std: Tensor
 
     def forward(self, pixels: Tensor) -> Tensor:
-        # On whole rows and in place: a channel at a time the arithmetic takes five times as long.
+        # On whole rows and in place: by channels, the arithmetic takes five times as long.
         width = pixels.shape[-2]
         rows = pixels.to(self.mean.dtype, copy=True).flatten(-2)
         scale, shift = (1 / self.std).repeat(width), (-self.mean / self.std).repeat(width)
@@ -61,10 +67,10 @@ class Pixels(nn.Module):
 
 
 class Spectrogram(nn.Module):
-    """int16 waveforms [n, T] to standardised spectrograms [n, 1, bands, frames]; see its subclasses.
+    """Convert int16 waveforms [n, T] to standardised spectrograms [n, 1, bands, frames]; see its subclasses.
 
-    The mean and standard deviation of the training spectrograms are kept as by a batch normalisation without
-    learnt scale. Computed in float32 whatever the training precision.
+    The mean and standard deviation of the training spectrograms are tracked by a batch normalisation without
+    a learnt scale. It computes in float32, whatever the training precision.
     """
 
     window: Tensor
@@ -102,12 +108,17 @@ class Spectrogram(nn.Module):
 
 
 class LogMel(Spectrogram):
-    """Log-mel: windows of 25 ms every 10 ms (Hann), power, HTK mel filters, ``log(x + 1e-6)``.
+    """Compute log-mel spectrograms: Hann windows of 25 ms every 10 ms, power, HTK mels, ``log(x + 1e-6)``.
 
     Args:
-        reader: The reader whose recordings come.
-        shape: Of a cell.
-        mels: Mel bands.
+        reader: The reader of the recordings.
+        shape: Shape of a cell.
+        mels: Number of mel bands.
+
+    Example:
+        >>> front = LogMel(AudioReader(rate=8000, seconds=1.0), (8000,))
+        >>> front(torch.zeros(2, 8000, dtype=torch.int16)).shape, front.shape
+        (torch.Size([2, 1, 64, 101]), (1, 64, 101))
     """
 
     filters: Tensor
@@ -123,14 +134,18 @@ class LogMel(Spectrogram):
 
 
 class LogSTFT(Spectrogram):
-    """Log-magnitudes ``log(|STFT| + 1e-7)`` of Hann windows: ``n_fft // 2 + 1`` bands.
+    """Compute log-magnitudes ``log(|STFT| + 1e-7)`` of Hann windows: ``n_fft // 2 + 1`` bands.
 
     Args:
-        reader: The reader whose recordings come.
-        shape: Of a cell.
-        n_fft: Samples a window.
-        hop: Samples between windows; half a window when None.
-        tile: Repeat a shorter sound instead of the silence that it is padded with.
+        reader: The reader of the recordings.
+        shape: Shape of a cell.
+        n_fft: Samples per window.
+        hop: Samples between the starts of windows; half a window if None.
+        tile: Repeat a shorter sound, instead of padding it with silence.
+
+    Example:
+        >>> LogSTFT(AudioReader(rate=8000, seconds=1.0), (8000,), n_fft=256).shape
+        (1, 129, 63)
     """
 
     def __init__(
@@ -156,19 +171,24 @@ class LogSTFT(Spectrogram):
 
 
 class KaldiFbank(nn.Module):
-    """int16 waveforms [n, T] to Kaldi's log-mel energies [n, 1, mels, frames], standardised.
+    """Convert int16 waveforms [n, T] to Kaldi's log-mel energies [n, 1, mels, frames], standardised.
 
-    Of windows of 25 ms every 10 ms, of samples from -1 to 1: less their mean, pre-emphasis 0.97, Hann, power,
-    mel filters from 20 Hz to half the rate, ``log(max(x, 1.19e-7))``: what torchaudio's
-    ``compliance.kaldi.fbank`` computes with ``window_type="hanning"``. Frames after a sound's end are 0
-    before the standardisation, as in CAV-MAE. Computed in float32 whatever the training precision.
+    Windows of 25 ms every 10 ms, of samples from -1 to 1, minus their mean; pre-emphasis 0.97, Hann, power,
+    mel filters from 20 Hz to half the rate, ``log(max(x, 1.19e-7))``: the same as torchaudio's
+    ``compliance.kaldi.fbank`` with ``window_type="hanning"``. Frames after the end of a sound are 0 before
+    the standardisation, as in CAV-MAE. It computes in float32, whatever the training precision.
 
     Args:
-        reader: The reader whose recordings come.
-        shape: Of a cell.
-        mels: Mel bands.
-        frames: How many there are; the rest of a sound is left out.
-        mean, std: Of the energies; those of AudioSet, which CAV-MAE was trained with, by default.
+        reader: The reader of the recordings.
+        shape: Shape of a cell.
+        mels: Number of mel bands.
+        frames: Number of frames; the rest of a longer sound is left out.
+        mean, std: Of the energies; by default those of AudioSet, on which CAV-MAE was trained.
+
+    Example:
+        >>> front = KaldiFbank(AudioReader(rate=16000, seconds=1.0), (16000,), frames=96)
+        >>> front(torch.zeros(1, 16000, dtype=torch.int16)).shape
+        torch.Size([1, 1, 128, 96])
     """
 
     window: Tensor
@@ -214,13 +234,23 @@ class KaldiFbank(nn.Module):
 
 
 def until_end(waves: Tensor) -> Tensor:
-    """Return [n, T] bool: up to a waveform's last sample that is not 0; the reader pads with zeros."""
+    """Return which samples are not padding, [n, T] bool: those up to the last one that is not 0.
+
+    Example:
+        >>> until_end(torch.tensor([[1, 0, 2, 0, 0]])).tolist()
+        [[True, True, True, False, False]]
+    """
     return waves.ne(0).int().flip(1).cumsum(1).flip(1) > 0
 
 
 def until_longest(there: Tensor) -> int:
-    """Return the length of the longest text [n, length] bool, for the padding of all to be cut off."""
-    if torch.compiler.is_exporting():  # whoever calls a graph does not pad a single text
+    """Return the length of the longest of some texts [n, length] bool, to cut off the padding of all.
+
+    Example:
+        >>> until_longest(torch.tensor([[True, False, False], [True, True, False]]))
+        2
+    """
+    if torch.compiler.is_exporting():  # a graph is called with a single text, without padding
         return there.shape[1]
     return int(there.any(0).nonzero().max()) + 1
 
@@ -230,8 +260,8 @@ def _magnitudes(frames: Tensor, n_fft: int) -> Tensor:
     if not torch.compiler.is_exporting():
         magnitudes: Tensor = torch.fft.rfft(frames, n_fft).abs()
         return magnitudes
-    # ONNX's own transforms are slow or absent in its runtimes: a matrix of cosines and sines is neither.
-    # In float64 and reduced first, as cosines of large angles are inexact.
+    # Runtimes of ONNX have slow Fourier transforms or none: a product with cosines and sines is fast.
+    # Angles are reduced first, and in float64, as cosines of large angles are inexact.
     turns = np.outer(np.arange(frames.shape[-1]), np.arange(n_fft // 2 + 1)) % n_fft
     angles = 2 * np.pi * turns / n_fft
     basis = torch.from_numpy(np.concatenate([np.cos(angles), np.sin(angles)], 1).astype(np.float32))
@@ -240,7 +270,7 @@ def _magnitudes(frames: Tensor, n_fft: int) -> Tensor:
 
 
 def _kaldi_filters(rate: int, n_fft: int, mels: int) -> Tensor:
-    """Kaldi's filters [mels, n_fft // 2 + 1] from 20 Hz to half the rate: triangles on the mel scale."""
+    """Return Kaldi's filters [mels, n_fft // 2 + 1], triangles on the mel scale from 20 Hz to rate / 2."""
     low, high = (1127 * math.log(1 + hertz / 700) for hertz in (20, rate / 2))
     edges = torch.linspace(low, high, mels + 2, dtype=torch.float64)[:, None]
     bins = 1127 * (torch.linspace(0, rate / 2, n_fft // 2 + 1, dtype=torch.float64) / 700).log1p()
@@ -249,7 +279,7 @@ def _kaldi_filters(rate: int, n_fft: int, mels: int) -> Tensor:
 
 
 def _mel_filters(rate: int, n_fft: int, mels: int) -> Tensor:
-    """Triangular HTK mel filters [mels, n_fft // 2 + 1] from 0 to half the rate."""
+    """Return triangular HTK mel filters [mels, n_fft // 2 + 1] from 0 to half the rate."""
     top = 2595 * math.log10(1 + rate / 2 / 700)
     edges = 700 * (10 ** (torch.linspace(0, top, mels + 2) / 2595) - 1)
     bins = torch.linspace(0, rate / 2, n_fft // 2 + 1)
@@ -259,7 +289,7 @@ def _mel_filters(rate: int, n_fft: int, mels: int) -> Tensor:
 
 
 class Tokens(nn.Module):
-    """Token numbers [n, length] as they are (0 is padding); ``tokens`` says how many numbers there are."""
+    """Pass token numbers [n, length] on unchanged (0 is padding); ``tokens`` is the number of tokens."""
 
     small = True
 
@@ -272,11 +302,16 @@ class Tokens(nn.Module):
 
 
 class Standardise(nn.Module):
-    """Vectors [n, size] less the training mean of each number, over its standard deviation.
+    """Standardise vectors [n, size] by the training mean and standard deviation of each number.
 
-    A missing number (NaN) becomes the training mean. What is further than ``LIMIT`` deviations out is set
-    there: squares of larger numbers overflow, and one absurd number must not cost the other modalities of
-    its sample their say.
+    A missing number (NaN) becomes the training mean. Numbers further than ``LIMIT`` deviations from the
+    mean are clipped: squares of larger ones overflow, and one absurd number must not spoil the prediction.
+
+    Example:
+        >>> front = Standardise(None, (2,))
+        >>> front.fit(np.array([[0.0, 5.0], [2.0, 5.0]]))
+        >>> front(torch.tensor([[2.0, 5.0], [float("nan"), 6.0]])).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
     """
 
     LIMIT = 1e6
@@ -292,9 +327,9 @@ class Standardise(nn.Module):
         self.register_buffer("std", torch.ones(shape))
 
     def fit(self, values: NDArray[Any]) -> None:
-        """Take the statistics of the training values [n, size]; a constant number keeps std 1."""
+        """Compute the statistics of the training values [n, size]; the std of a constant number is 1."""
         present = np.ma.masked_invalid(np.asarray(values, dtype=np.float64))
-        std = present.std(axis=0).filled(np.inf)  # never there in training: it counts for nothing
+        std = present.std(axis=0).filled(np.inf)  # a number that is always missing in training is ignored
         self.mean.copy_(torch.from_numpy(present.mean(axis=0).filled(0.0)))
         self.std.copy_(torch.from_numpy(np.where(std > 1e-12, std, 1.0)))
 

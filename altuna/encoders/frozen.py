@@ -1,4 +1,4 @@
-"""A frozen encoder's features: computed once, and stored as if a reader had given them."""
+"""Compute the features of frozen encoders once, and store them as if they were cells."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ BATCH = 64
 def store_features(
     modality: str, encoder: Encoder, store: Store, folder: Path, reporter: Reporter, device: torch.device
 ) -> Store:
-    """Return a modality's store with its encoder's features in place of its cells.
+    """Return a modality's store with the features of its encoder in place of its cells.
 
     Args:
-        modality: Its name.
-        encoder: Gives the same features each time (``fixed``).
+        modality: Name of the modality.
+        encoder: A ``fixed`` encoder, whose features are the same each time.
         store: The prepared cells.
-        folder: Where stores lie.
-        reporter: Reports the encoding.
-        device: Where to compute.
+        folder: Folder of all stores.
+        reporter: Reports progress.
+        device: Device to compute on.
     """
     assert store.folder is not None
     features = CellStore(folder / f"features-{_digest(encoder, store)}", (encoder.feature_size,), np.float32)
@@ -56,7 +56,7 @@ def store_features(
 
 
 def _digest(encoder: Encoder, store: Store) -> str:
-    """Identify what the features depend on: the cells' settings, the weights and what is done with them."""
+    """Return a digest of what features depend on: settings of the cells, weights, options."""
     assert store.folder is not None
     digest = hashlib.sha256(store.folder.name.encode())
     digest.update(f"{torch.__version__}\0{encoder.depends}\0{sorted(encoder.saved.items())}".encode())
@@ -65,7 +65,7 @@ def _digest(encoder: Encoder, store: Store) -> str:
 
 
 def weights_digest(weights: Iterable[Tensor]) -> str:
-    """Identify tensors by their contents."""
+    """Return a digest of the contents of tensors."""
     digest = hashlib.sha256()
     for value in weights:
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())

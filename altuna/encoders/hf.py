@@ -1,4 +1,4 @@
-"""Any Hugging Face encoder of pictures, clips, sound or text, by hub id or from a local folder."""
+"""Encode pictures, clips, sound or text with any Hugging Face model, by hub id or from a local folder."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from altuna.encoders.base import HF_PREFIX, Encoder, OverTime, Transform
 from altuna.encoders.frontends import IMAGENET, Pixels, Tokens, until_end, until_longest
 from altuna.errors import UserError
 
-# Of models with several towers (CLIP, SigLIP, CLAP), the one that takes a modality, and what leads from its
-# pooled features to those that the towers have in common.
+# In models with several towers (CLIP, SigLIP, CLAP), the attributes of each type's tower, and of the
+# projection from its pooled features to the common space.
 TOWERS = {"image": "vision_model", "video": "vision_model", "text": "text_model", "audio": "audio_model"}
 PROJECTIONS = {"image": "visual_projection", "text": "text_projection", "audio": "audio_projection"}
 
 
 class Backbone(nn.Module):
-    """A Hugging Face model as a network: inputs of one kind to pooled features [n, out_features].
+    """Use a Hugging Face model as a network: from inputs of one type to pooled features [n, out_features].
 
     Args:
         kind: ``image``, ``video``, ``audio`` or ``text``.
-        model: As ``AutoModel`` gives it.
-        shape: Of an input, to find the feature size by.
-        pooling: ``cls``, the first position; ``mean`` over all that are no padding; ``pooled``, as the model
-            itself pools; or ``projected``, those by CLIP's or CLAP's projection.
-        tuning: ``frozen``, ``tuned`` (all weights), or ``lora``: low-rank updates of all linear layers (Hu et
-            al., 2022, arXiv 2106.09685), by peft.
-        rank: Of the low-rank updates.
+        model: A model of ``AutoModel``.
+        shape: Shape of an input, to find out the feature size.
+        pooling: ``cls``, the first position; ``mean`` over all positions without padding; ``pooled``, the
+            model's own pooling; ``projected``, followed by the projection of CLIP or CLAP.
+        tuning: ``frozen``; ``tuned``, all weights; or ``lora``, low-rank updates of all linear layers (Hu et
+            al., 2022, arXiv 2106.09685) by peft.
+        rank: Rank of the low-rank updates.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class Backbone(nn.Module):
         elif self.frozen:
             tower.requires_grad_(False)
         for name, parameter in tower.named_parameters():
-            # A head over the features, which are pooled here.
+            # The model's own pooling layer, which is not used.
             if ".pooler." in f".{name}" and pooling in ("mean", "cls"):
                 parameter.requires_grad_(False)
-        # Augmentations of NumPy's randomness, which a seed of torch's does not repeat.
+        # Augmentations by NumPy's random numbers, which torch's seed does not control.
         for name, off in {"apply_spec_augment": False, "layerdrop": 0.0}.items():
             if hasattr(tower.config, name):
                 setattr(tower.config, name, off)
@@ -73,7 +73,7 @@ class Backbone(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> Backbone:
-        """Set the training mode; a frozen model stays as it is in use (no dropout)."""
+        """Set training mode; a frozen model stays in eval mode (no dropout)."""
         return super().train(mode and not self.frozen)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -89,12 +89,12 @@ class Backbone(nn.Module):
             return self._pool(given, mask)
 
     def _of_waves(self, waves: Tensor) -> Tensor:
-        """Pool over the frames of the sound itself, not of the silence that it is padded with."""
+        """Pool over the frames of the sound, without those of the padding."""
         mask = until_end(waves).long()
         takes_mask = getattr(self.model.config, "feat_extract_norm", "") == "layer"
         given = {"attention_mask": mask} if takes_mask else {}
         output = self.model(**{self.argument: waves}, **given)
-        # Convolutions have made fewer frames of the samples; the first is always there.
+        # Convolutions have reduced the samples to fewer frames; the first is always one of the sound.
         frames = output.last_hidden_state.shape[1]
         ends = (mask.sum(1, keepdim=True) * frames / waves.shape[1]).ceil().clamp_min(1)
         return self._pool(output, torch.arange(frames, device=waves.device) < ends)
@@ -121,15 +121,15 @@ def _lora(model: Any, rank: int) -> Any:
     try:
         import peft
     except ImportError:
-        raise UserError("tuning 'lora' needs peft: pip install 'altuna[hf]'") from None
+        raise UserError("tuning 'lora' requires peft: pip install 'altuna[hf]'") from None
     config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", lora_dropout=0.05)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of peft, on what transformers will rename
+        warnings.simplefilter("ignore")  # warnings of peft on future renames in transformers
         return peft.get_peft_model(model, config)
 
 
 class Waves(nn.Module):
-    """int16 waveforms [n, T] to floats [n, T], of mean 0 and variance 1 if so asked; the padding stays 0."""
+    """Convert int16 waveforms [n, T] to floats, if asked with mean 0 and variance 1; the padding stays 0."""
 
     small = False
 
@@ -149,7 +149,7 @@ class Waves(nn.Module):
 
 
 class Extracted(nn.Module):
-    """int16 waveforms [n, T] to what a Hugging Face feature extractor makes of them; on the CPU, by NumPy."""
+    """Convert int16 waveforms [n, T] with a Hugging Face feature extractor, by NumPy on the CPU."""
 
     small = False
 
@@ -166,7 +166,7 @@ class Extracted(nn.Module):
 
 
 def reader_options(kind: str, name: str) -> tuple[str, dict[str, Any]]:
-    """Return the reader (by name) that a Hugging Face encoder of ``kind`` needs, and its options."""
+    """Return the name of the reader for a Hugging Face encoder of ``kind``, and options of the reader."""
     source = _source(name)
     if kind == "text":
         tokenizer = _loaded(source, transformers.AutoTokenizer)
@@ -175,7 +175,7 @@ def reader_options(kind: str, name: str) -> tuple[str, dict[str, Any]]:
         most = getattr(config, "max_position_embeddings", None) or 512
         most -= (config.pad_token_id or 0) + 1 if config.model_type in _OFFSET else 0
         if not hasattr(tokenizer, "backend_tokenizer"):
-            raise UserError(f"{name}: its tokenizer is not one of the tokenizers library's")
+            raise UserError(f"{name}: its tokenizer is not one of the tokenizers library")
         return "tokens", {"tokenizer": tokenizer.backend_tokenizer.to_str(), "most": most}
     if kind == "audio":
         return kind, {"rate": _loaded(source, transformers.AutoFeatureExtractor).sampling_rate}
@@ -188,7 +188,7 @@ def reader_options(kind: str, name: str) -> tuple[str, dict[str, Any]]:
     return kind, options
 
 
-# Models whose position numbers begin after that of the padding token.
+# Models whose position numbers start after that of the padding token.
 _OFFSET = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer", "data2vec-text")
 
 
@@ -208,19 +208,19 @@ def build(
     """Build an encoder around a Hugging Face model.
 
     Args:
-        kind: The modality's type.
+        kind: Type of the modality.
         reader: Its reader.
         name: ``hf:`` and a hub id or a local folder.
-        transforms: From a cell's shape to the transforms and the shape that they make of it.
-        lr: The encoder's own highest learning rate.
+        transforms: From the shape of a cell to the transforms, and the shape after them.
+        lr: Peak learning rate of this encoder; that of the training if None.
         pooling: See ``Backbone``.
         tuning: See ``Backbone``.
         rank: See ``Backbone``.
-        dropout: Before the layer that is trained after a frozen model.
-        saved: What ``Encoder.saved`` had, to build with random weights and without the source.
+        dropout: Dropout before the layer that is trained after a frozen model.
+        saved: ``Encoder.saved`` of an earlier run, to build with random weights, without the source.
 
     Raises:
-        UserError: No such model, or not one for this kind.
+        UserError: No such model, or not one for this type.
     """
     source = _source(name)
     try:
@@ -249,7 +249,7 @@ def build(
     tail = _tail(network.out_features, dropout) if tuning == "frozen" else None
     encoder = Encoder(front_end, OverTime(network) if over_time else network, steps, tail=tail, lr=lr)
     config = json.loads(model.config.to_json_string(use_diff=False))
-    config.pop("_name_or_path", None)  # maybe a folder, which is nobody's business where the model goes
+    config.pop("_name_or_path", None)  # may be a local folder, which should not be published with the model
     encoder.depends = f"{pooling} {tuning}"
     encoder.saved = {"saved": {"config": config, "preprocessor": preprocessor}}
     return encoder
@@ -280,7 +280,7 @@ def _front_end(kind: str, reader: Reader, shape: tuple[int, ...], preprocessor: 
 
 
 def _preprocessor(source: str, kind: str = "image") -> dict[str, Any]:
-    """Return the settings of a model's preprocessor, none for text, which the reader prepares."""
+    """Return the settings of a model's preprocessor; none for text, for which the reader does it."""
     if kind == "text":
         return {}
     if kind == "audio":

@@ -18,7 +18,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "m3ae_base": {"dimension": 768, "depth": 12, "heads": 12},
     "m3ae_large": {"dimension": 1024, "depth": 24, "heads": 16},
 }
-# From this module's names, part by part, to those of the PyTorch port of the released weights.
+# From parts of parameter names in this module to those in the PyTorch port of the released weights.
 _NAMES = {
     "transformer": "encoder",
     "norm": "layer_norm",
@@ -29,9 +29,9 @@ _NAMES = {
     "fc1": "transformer_mlp.fc1",
     "fc2": "transformer_mlp.fc2",
 }
-# The other modality and the decoder.
-_BESIDE = r"(encoder_)?(image|text)_\w*embedding|decoder[._]"
-# From the names of the release itself, whose matrices are transposed, to those of the port.
+# Parameters of the other modality and of the decoder.
+_OTHERS = r"(encoder_)?(image|text)_\w*embedding|decoder[._]"
+# From names of the original release, whose matrices are transposed, to those of the port.
 _FLAX = {
     "encoder.LayerNorm_0": "encoder.layer_norm",
     "Block_": "blocks.",
@@ -47,15 +47,16 @@ _FLAX = {
 
 
 class M3AE(nn.Module):
-    """What the encoders of the two modalities share: a class token, a type, the transformer.
+    """The common parts of both modalities' encoders: a class token, a type embedding, the transformer.
 
-    As released: layer normalisations with eps 1e-6 and GELU by tanh, which are Flax's defaults. MLA's authors
-    have PyTorch's (1e-5, exact), and their mean is over padding and the class token too.
+    As in the release, layer normalisations have eps 1e-6 and GELU is approximated by tanh (Flax's defaults).
+    The code of MLA's authors has PyTorch's defaults (1e-5, exact), and averages over padding and the class
+    token, too.
 
     Args:
         dimension: Feature size.
-        depth: Blocks.
-        heads: Of attention.
+        depth: Number of blocks.
+        heads: Number of attention heads.
         pooling: ``mean`` over the patches or tokens, or ``cls``.
     """
 
@@ -81,7 +82,7 @@ class M3AE(nn.Module):
         return (hidden[:, 1:] * weights).sum(1) / weights.sum(1).clamp_min(1)
 
     def load(self, path: str | Path) -> None:
-        """Load released weights; raise UserError if they are none."""
+        """Load released weights; raise UserError if the file has other ones."""
         parts = _NAMES | {
             "embedding": f"{self.modality}_embedding",
             "type_embedding": f"encoder_{self.modality}_type_embedding",
@@ -90,21 +91,21 @@ class M3AE(nn.Module):
             self,
             path,
             lambda name: ".".join(parts.get(part, part) for part in name.split(".")),
-            _BESIDE,
+            _OTHERS,
             _from_flax,
         )
 
 
 class M3AEImage(M3AE):
-    """Pictures [n, 3, H, W], cut into patches of 16 x 16, to features [n, dimension].
+    """Encode pictures [n, 3, H, W], in patches of 16 x 16, to features [n, dimension].
 
     Args:
-        front_end: What the pictures come from; their sides must be multiples of 16.
+        front_end: The front end of the pictures, whose sides must be multiples of 16.
         dimension: Feature size.
-        depth: Blocks.
-        heads: Of attention.
+        depth: Number of blocks.
+        heads: Number of attention heads.
         pooling: ``mean`` over the patches, or ``cls``.
-        weights: A file of released weights, as ``docs/encoders.md`` says; random ones when None.
+        weights: A file of released weights (see ``docs/encoders.md``); random weights if None.
     """
 
     modality = "image"
@@ -134,19 +135,19 @@ class M3AEImage(M3AE):
 
 
 class M3AEText(M3AE):
-    """Token numbers [n, length] (0 is padding) of BERT's word pieces to features [n, dimension].
+    """Encode token numbers [n, length] (0 is padding) of BERT's word pieces to features [n, dimension].
 
     Args:
-        front_end: What the token numbers come from.
+        front_end: The front end of the token numbers.
         dimension: Feature size.
-        depth: Blocks.
-        heads: Of attention.
+        depth: Number of blocks.
+        heads: Number of attention heads.
         pooling: ``mean`` over the tokens, or ``cls``.
-        weights: A file of released weights, as ``docs/encoders.md`` says; random ones when None.
+        weights: A file of released weights (see ``docs/encoders.md``); random weights if None.
     """
 
     modality = "text"
-    # Without BERT's marks of the beginning and the end, as M3AE was trained.
+    # Without BERT's tokens at the start and the end, as M3AE was trained.
     reader: ClassVar[dict[str, Any]] = {
         "name": "tokens",
         "tokenizer": "bert-base-uncased",
@@ -183,8 +184,12 @@ class M3AEText(M3AE):
 def patches(pictures: Tensor, side: int) -> Tensor:
     """Cut pictures [n, C, H, W] into patches [n, (H / side) * (W / side), side * side * C], row by row.
 
-    A patch's numbers are in the order of its rows, its columns, the channels, as M3AE was trained; the code
-    of MLA's authors puts the channels first, which does not fit the released weights.
+    The numbers of a patch are ordered by rows, columns and channels, as M3AE was trained; the code of MLA's
+    authors puts the channels first, which does not match the released weights.
+
+    Example:
+        >>> patches(torch.arange(8.0).view(1, 1, 2, 4), side=2).tolist()
+        [[[0.0, 1.0, 4.0, 5.0], [2.0, 3.0, 6.0, 7.0]]]
     """
     n, channels, height, width = pictures.shape
     cut = pictures.reshape(n, channels, height // side, side, width // side, side)
@@ -192,7 +197,7 @@ def patches(pictures: Tensor, side: int) -> Tensor:
 
 
 def _from_flax(weights: Weights) -> Weights:
-    """Rename the release's own parameters; those of the port stay as they are."""
+    """Return weights of the original release by the names of the port; those of the port are unchanged."""
     if not any("Block_" in name for name in weights):
         return weights
     found = {}

@@ -8,13 +8,13 @@ from altuna.encoders.base import FrontEnd
 
 
 class MLP(nn.Sequential):
-    """Vectors [n, size] to features [n, out_features].
+    """Encode vectors [n, size] to features [n, out_features].
 
     Args:
-        front_end: What the vectors come from.
+        front_end: The front end of the vectors.
         out_features: Feature size.
         hidden: Size of the hidden layer.
-        dropout: After the hidden layer.
+        dropout: Dropout after the hidden layer.
     """
 
     def __init__(

@@ -18,26 +18,26 @@ DEPTHS = {
 
 
 class Pictures(FrontEnd, Protocol):
-    """A front end that gives pictures; ``stem`` is what a first layer may divide their resolution by."""
+    """A front end of pictures; ``stem`` is the factor by which a first layer may reduce their resolution."""
 
     stem: int
 
 
 class ResNet(nn.Module):
-    """A ResNet: [n, C, H, W] to [n, 8 * width], or [n, 32 * width] for one of bottlenecks.
+    """Encode pictures [n, C, H, W] to features [n, 8 * width], or [n, 32 * width] by bottleneck blocks.
 
     Args:
-        front_end: What the pictures come from.
+        front_end: The front end of the pictures.
         name: ``resnet18``, ``resnet34`` or ``resnet50``.
-        width: Channels of the first stage: 64 as in the paper, or 32 for what is small, when None.
-        stem: What the stem divides the resolution by: 4 for the paper's (7 x 7 and pooling); 1 or 2 for
-            a 3 x 3 convolution, as usual for small pictures, which is chosen for them when None.
+        width: Channels of the first stage; if None, 64 as in the paper, or 32 for small inputs.
+        stem: The factor by which the stem reduces the resolution: 4 as in the paper (7 x 7 and pooling), 1 or
+            2 with a 3 x 3 convolution, which is usual for small pictures; chosen by the front end if None.
     """
 
     def __init__(
         self, front_end: Pictures, name: str, *, width: int | None = None, stem: int | None = None
     ) -> None:
-        from transformers import ResNetConfig, ResNetModel  # takes seconds
+        from transformers import ResNetConfig, ResNetModel  # takes half a second
 
         super().__init__()
         kind, depths = DEPTHS[name]
@@ -65,15 +65,15 @@ class ResNet(nn.Module):
                 nn.ReLU(inplace=True),
             )
             self.network.embedder = stem_layers  # type: ignore[assignment]
-        # So that the last stage has at least 2 x 2 positions: batch normalisation of a single row needs them.
-        self.least = 16 * stem
-        # Of fewer than 16 channels, oneDNN's strided convolution crashes in its backward pass (PyTorch 2.13).
+        # The last stage needs at least 2 x 2 positions, for the batch normalisation of a single row.
+        self.min_side = 16 * stem
+        # Below 16 channels, the backward pass of oneDNN's strided convolution crashes (PyTorch 2.13).
         self.format = torch.channels_last if width >= 16 else torch.contiguous_format
         self.to(memory_format=self.format)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.contiguous(memory_format=self.format)
-        lack = [max(0, self.least - side) for side in x.shape[2:]]
+        lack = [max(0, self.min_side - side) for side in x.shape[2:]]
         if any(lack):
             x = functional.pad(x, (0, lack[1], 0, lack[0]))
         hidden: Tensor = self.network.encoder(self.network.embedder(x)).last_hidden_state

@@ -10,16 +10,16 @@ from altuna.encoders.frontends import Tokens
 
 
 class TextSmall(nn.Module):
-    """Token numbers [n, length] (0 is padding) to features [n, out_features].
+    """Encode token numbers [n, length] (0 is padding) to features [n, out_features].
 
-    The mean of the embeddings of a text's words and character n-grams, then a layer: fastText's encoder
-    (Joulin et al., 2016, arXiv 1607.01759).
+    The mean of the embeddings of a text's words and character n-grams, followed by a layer: the encoder of
+    fastText (Joulin et al., 2016, arXiv 1607.01759).
 
     Args:
-        front_end: What the token numbers come from.
+        front_end: The front end of the token numbers.
         out_features: Feature size.
         dimension: Embedding size.
-        dropout: On the mean embedding.
+        dropout: Dropout of the mean embedding.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class TextSmall(nn.Module):
         return features
 
     def _sum(self, tokens: Tensor) -> Tensor:
-        if torch.compiler.is_exporting():  # ONNX has no bag of embeddings: exporters write a loop over texts
+        if torch.compiler.is_exporting():  # ONNX has no EmbeddingBag: exporters would write a loop over texts
             embedded = functional.embedding(tokens, self.embedding.weight)
             return (embedded * (tokens > 0).unsqueeze(-1)).sum(1)
         total: Tensor = self.embedding(tokens)

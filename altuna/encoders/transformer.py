@@ -1,4 +1,4 @@
-"""The transformer that masked autoencoders share: pre-norm blocks, fixed sine-cosine positions."""
+"""The transformer of masked autoencoders: pre-norm blocks, and sine-cosine position embeddings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 class Block(nn.Module):
-    """Attention, then a layer four times as wide, each added to what it has normalised (arXiv 2010.11929)."""
+    """Pre-norm block: attention and a layer four times as wide, each with a residual (arXiv 2010.11929)."""
 
     def __init__(self, dimension: int, heads: int, eps: float, gelu: Literal["none", "tanh"]) -> None:
         super().__init__()
@@ -29,17 +29,21 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Vectors [n, L, dimension] to as many, through ``depth`` blocks and a layer normalisation.
+    """Transform vectors [n, L, dimension] by ``depth`` blocks and a layer normalisation.
 
     Args:
-        dimension: Of a vector: a multiple of ``heads``, and of 4 for ``grid_positions``.
-        depth: Blocks.
-        heads: Of attention.
-        eps: Of the layer normalisations.
-        gelu: ``none``, the exact one, or its ``tanh`` approximation.
+        dimension: Size of a vector: a multiple of ``heads``, and of 4 for ``grid_positions``.
+        depth: Number of blocks.
+        heads: Number of attention heads.
+        eps: Epsilon of the layer normalisations.
+        gelu: ``none`` for the exact GELU, or its ``tanh`` approximation.
 
     Raises:
-        ValueError: ``dimension`` is no such multiple.
+        ValueError: ``dimension`` is not such a multiple.
+
+    Example:
+        >>> Transformer(8, depth=1, heads=2, eps=1e-6, gelu="tanh")(torch.zeros(2, 5, 8)).shape
+        torch.Size([2, 5, 8])
     """
 
     def __init__(
@@ -56,7 +60,7 @@ class Transformer(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor, there: Tensor | None = None) -> Tensor:
-        """Transform vectors [n, L, dimension]; only those that are ``there`` [n, L] are attended to."""
+        """Transform vectors [n, L, dimension]; attend only to those that are ``there`` [n, L]."""
         mask = None if there is None else there[:, None, None]
         for block in self.blocks:
             x = block(x, mask)
@@ -65,23 +69,37 @@ class Transformer(nn.Module):
 
 
 def positions(dimension: int, at: Tensor) -> Tensor:
-    """Return the sines, then the cosines, of places [L] times falling rates: [L, dimension]."""
+    """Return sine and cosine embeddings [L, dimension] of positions [L], at decreasing frequencies.
+
+    Example:
+        >>> positions(4, torch.tensor([0, 1])).shape
+        torch.Size([2, 4])
+    """
     half = dimension // 2
     angles = at[:, None].double() * 10_000 ** (-torch.arange(half, dtype=torch.float64) / half)
     return torch.cat([angles.sin(), angles.cos()], 1).float()
 
 
 def grid_positions(dimension: int, height: int, width: int) -> Tensor:
-    """Return ``positions`` of the columns, then of the rows, of a grid row by row: [H * W, dimension]."""
+    """Return embeddings [H * W, dimension] of a grid, row by row: ``positions`` of columns and of rows.
+
+    Example:
+        >>> grid_positions(8, 2, 3).shape
+        torch.Size([6, 8])
+    """
     rows, columns = torch.arange(height).repeat_interleave(width), torch.arange(width).repeat(height)
     return torch.cat([positions(dimension // 2, columns), positions(dimension // 2, rows)], 1)
 
 
 def grid_of(shape: tuple[int, ...], patch: int) -> tuple[int, int]:
-    """Return how many patches the pictures of a shape [..., H, W] are high and wide.
+    """Return the height and width, in patches, of pictures of a shape [..., H, W].
 
     Raises:
-        ValueError: A side is no multiple of the patch's.
+        ValueError: A side is not a multiple of that of a patch.
+
+    Example:
+        >>> grid_of((3, 32, 48), patch=16)
+        (2, 3)
     """
     height, width = shape[-2:]
     if height % patch or width % patch:

@@ -1,4 +1,4 @@
-"""Batched random transforms, on the device, in training mode only."""
+"""Random transforms of batches, on the device, in training mode only."""
 
 from __future__ import annotations
 
@@ -28,14 +28,19 @@ def _per_sample(values: Tensor, like: Tensor) -> Tensor:
 
 
 class RandomResizedCrop(Transform):
-    """Cut a random part out of each picture or clip [n, ..., H, W, 3] (one part a clip), and resize it.
+    """Crop a random part of each picture or clip [n, ..., H, W, 3] (one part per clip), and resize it.
 
-    Inception's augmentation (Szegedy et al., 2015, arXiv 1409.4842). In use the whole picture is resized.
+    The augmentation of Inception (Szegedy et al., 2015, arXiv 1409.4842). In eval mode, the whole picture is
+    resized.
 
     Args:
-        size: Side of the result; that of the stored pictures when None.
-        scale: Least share of the area that is cut out; its share is uniform from there to 1.
-        ratio: The part's aspect ratio is log-uniform in [1 / ratio, ratio], times the picture's.
+        size: Side of the result; that of the stored pictures if None.
+        scale: Smallest fraction of the area to crop; the fraction is uniform in [scale, 1].
+        ratio: The aspect ratio of the crop is log-uniform in [1 / ratio, ratio], relative to the picture's.
+
+    Example:
+        >>> RandomResizedCrop(size=4)(torch.zeros(2, 8, 8, 3, dtype=torch.uint8)).shape
+        torch.Size([2, 4, 4, 3])
     """
 
     stage = "cell"
@@ -50,7 +55,7 @@ class RandomResizedCrop(Transform):
 
     def change(self, x: Tensor) -> Tensor:
         height, width = x.shape[-3:-1]
-        # Drawn on the CPU: the parts' borders are needed there, and waiting for a device would cost more.
+        # Drawn on the CPU, where the borders are needed: waiting for a device would take longer.
         area, stretch, top, left = torch.rand(4, len(x)).double()
         side = (self.scale + (1 - self.scale) * area).sqrt()
         stretch = ((2 * stretch - 1) * math.log(self.ratio) / 2).exp()
@@ -70,7 +75,7 @@ class RandomResizedCrop(Transform):
 
 
 def _resize(x: Tensor, sides: tuple[int, int]) -> Tensor:
-    """Resize [..., h, w, 3]; whole numbers stay whole on the CPU, which is several times faster there."""
+    """Resize [..., h, w, 3]; on the CPU integers stay integers, which is several times faster."""
     channels_first = x.movedim(-1, -3).reshape(-1, 3, *x.shape[-3:-1])
     if x.device.type != "cpu":
         channels_first = channels_first.float()
@@ -79,7 +84,14 @@ def _resize(x: Tensor, sides: tuple[int, int]) -> Tensor:
 
 
 class Flip(Transform):
-    """Mirror each picture or clip [n, ..., H, W, 3] left-right with probability one half."""
+    """Mirror each picture or clip [n, ..., H, W, 3] left-right with probability 0.5.
+
+    Example:
+        >>> flip = Flip().eval()
+        >>> x = torch.arange(6).view(1, 1, 2, 3)
+        >>> flip(x).equal(x)  # transforms act in training mode only
+        True
+    """
 
     stage = "cell"
 
@@ -92,7 +104,7 @@ class ColorJitter(Transform):
     """Change brightness, contrast and saturation of each picture or clip [n, ..., H, W, 3] of 0..255.
 
     Args:
-        brightness, contrast, saturation: Each factor is uniform in [1 - x, 1 + x].
+        brightness, contrast, saturation: Strength x; each factor is uniform in [1 - x, 1 + x].
     """
 
     stage = "cell"
@@ -119,13 +131,13 @@ class ColorJitter(Transform):
 
 
 class RandomAffine(Transform):
-    """Rotate, scale, shift and perhaps mirror each picture or clip [n, ..., C, H, W] by its own random draw.
+    """Rotate, scale, shift and maybe mirror each picture or clip [n, ..., C, H, W] at random.
 
     Args:
-        degrees: Rotation is uniform in +-degrees.
-        scale: Zoom is log-uniform in [1 / (1 + scale), 1 + scale].
-        shift: Translation is uniform in +-shift, in shares of the side.
-        flip: Mirror left-right with probability one half.
+        degrees: The rotation is uniform in +-degrees.
+        scale: The zoom is log-uniform in [1 / (1 + scale), 1 + scale].
+        shift: The translation is uniform in +-shift, as a fraction of the side.
+        flip: Mirror left-right with probability 0.5.
     """
 
     def __init__(
@@ -155,11 +167,11 @@ class RandomAffine(Transform):
 
 
 class SpecAugment(Transform):
-    """Silence one random band and one random stretch of each spectrogram [n, 1, F, T] (arXiv 1904.08779).
+    """Mask a random band and a random time span of each spectrogram [n, 1, F, T] (arXiv 1904.08779).
 
     Args:
-        frequency: Widest band, as a share of F.
-        time: Longest stretch, as a share of T.
+        frequency: Maximum width of the band, as a fraction of F.
+        time: Maximum length of the span, as a fraction of T.
     """
 
     def __init__(self, frequency: float = 0.2, time: float = 0.2) -> None:
@@ -182,7 +194,7 @@ class WaveformNoise(Transform):
     """Add white noise to each waveform [n, T] of int16, at a random signal-to-noise ratio.
 
     Args:
-        snr: Least ratio in decibels; it is uniform from there to 30 above.
+        snr: Minimum ratio in decibels; it is uniform in [snr, snr + 30].
     """
 
     stage = "cell"
@@ -199,10 +211,10 @@ class WaveformNoise(Transform):
 
 
 class TokenDropout(Transform):
-    """Leave out some tokens of each text [n, length] (0 is padding), never its first.
+    """Drop random tokens of each text [n, length] (0 is padding), but never the first.
 
     Args:
-        share: Of the tokens.
+        share: Fraction of the tokens to drop.
     """
 
     stage = "cell"
@@ -221,7 +233,7 @@ class VectorNoise(Transform):
     """Add normal noise to standardised vectors [n, size].
 
     Args:
-        std: Its standard deviation.
+        std: Standard deviation of the noise.
     """
 
     def __init__(self, std: float = 0.1) -> None:

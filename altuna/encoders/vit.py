@@ -8,15 +8,15 @@ from altuna.encoders.base import FrontEnd
 
 
 class ViT(nn.Module):
-    """Pictures [n, C, H, W] to the mean of their patches' features [n, dimension].
+    """Encode pictures [n, C, H, W] to the mean of the features of their patches, [n, dimension].
 
     Args:
-        front_end: What the pictures come from.
+        front_end: The front end of the pictures.
         dimension: Feature size.
-        depth: Layers.
-        heads: Of attention.
-        patch: Side of a patch; an eighth of the shorter side, from 4 to 16, when None.
-        dropout: In every layer.
+        depth: Number of layers.
+        heads: Number of attention heads.
+        patch: Side of a patch; if None, an eighth of the shorter side, from 4 to 16.
+        dropout: Dropout in each layer.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class ViT(nn.Module):
         patch: int | None = None,
         dropout: float = 0.1,
     ) -> None:
-        from transformers import ViTConfig, ViTModel  # takes seconds
+        from transformers import ViTConfig, ViTModel  # takes half a second
 
         super().__init__()
         channels, height, width = front_end.shape[-3:]

@@ -1,4 +1,4 @@
-"""Released checkpoints, loaded by name; nothing in them is run."""
+"""Load released checkpoints, by the names of their parameters, without running code in them."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ def load_weights(
     module: nn.Module,
     path: str | Path,
     name_of: Callable[[str], str],
-    beside: str,
+    others: str,
     convert: Callable[[Weights], Weights] = lambda weights: weights,
 ) -> None:
     """Load a checkpoint into a module.
 
     Args:
-        module: Gets all its parameters from the file.
+        module: All its parameters must be in the file.
         path: A ``.safetensors`` file, or a state dictionary saved by ``torch.save``.
-        name_of: From a parameter's name in the module to that in the file.
-        beside: A regular expression of the other names that the file may hold.
-        convert: Applied to what the file holds.
+        name_of: From the name of a parameter in the module to that in the file.
+        others: A regular expression of names that the file may have besides.
+        convert: Applied to the content of the file.
 
     Raises:
-        UserError: Not such a file, or one whose names or shapes are others.
+        UserError: It is not such a file, or has other names or shapes.
     """
     found = convert(_read(Path(path)))
     own = {name_of(name): (name, value) for name, value in module.state_dict().items()}
     wrong = [f"{name} is missing" for name in own if name not in found]
-    wrong += [f"{name} is unexpected" for name in found if name not in own and not re.match(beside, name)]
+    wrong += [f"{name} is unexpected" for name in found if name not in own and not re.match(others, name)]
     for name in own.keys() & found.keys():
         has, needs = [*found[name].shape], [*own[name][1].shape]
         if has != needs:
@@ -57,14 +57,14 @@ def _read(path: Path) -> Weights:
             found = load_file(path)
         else:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of how what is refused was pickled
+                warnings.simplefilter("ignore")  # about the pickling of files that are rejected
                 found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # whatever a file of something else makes the libraries stumble over
+    except Exception:  # other files make the libraries raise exceptions of many types
         raise UserError(
             f"{path}: neither a .safetensors file nor a PyTorch state dictionary "
             "(other pickles are not opened: they can run code)"
         ) from None
     if not isinstance(found, dict) or not all(isinstance(x, Tensor) for x in found.values()):
         raise UserError(f"{path}: does not hold a dictionary of tensors")
-    # As nn.DataParallel saves them.
+    # nn.DataParallel saves names with this prefix.
     return {str(name).removeprefix("module."): value for name, value in found.items()}

@@ -142,5 +142,5 @@ def test_a_narrow_network_survives_its_backward_pass():
 
 
 def test_no_hugging_face_encoder_of_vectors():
-    with pytest.raises(UserError, match="takes image, video, text, audio, not vector"):
+    with pytest.raises(UserError, match="can be of image, video, text, audio, not of vector"):
         build("m", READERS_OF["vector"], "hf:x")
