@@ -85,6 +85,10 @@ class LoggingReporter(Reporter):
             logger.addHandler(handler)
             logger.setLevel(logging.INFO)
 
+    def __reduce__(self) -> tuple[type[LoggingReporter], tuple[()]]:
+        """Be made anew in another process, whose logger has handlers of its own."""
+        return LoggingReporter, ()
+
     def note(self, text: str) -> None:
         """Log one line."""
         logger.info(text)

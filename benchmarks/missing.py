@@ -15,14 +15,13 @@ from pathlib import Path
 
 import torch
 from mla import HERE
-from pytorch_lightning import Trainer
 
 from altuna.comparison.summary import environment
 from altuna.data.dataset import loader
 from altuna.data.missing.patterns import missing_mask
 from altuna.recipes.built_in import find_manifest
 from altuna.training.config import FitConfig
-from altuna.training.loop import Training
+from altuna.training.loop import Loop
 from altuna.training.setup import prepare
 
 ROUNDS = 5
@@ -30,7 +29,7 @@ ROUNDS = 5
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(FitConfig(), find_manifest("emoji"), Path(folder), quiet=True)
+        prepared = prepare(FitConfig(), find_manifest("emoji"), Path(folder))
         train, val = (prepared.splits[split].dataset for split in ("train", "val"))
         data = {
             "complete": (train, val),
@@ -39,19 +38,9 @@ def main() -> None:
         seconds: dict[str, list[float]] = {name: [] for name in data}
         for _ in range(ROUNDS):
             for name, (some, few) in data.items():
-                training = Training(prepared.method)
-                trainer = Trainer(
-                    max_epochs=2,  # the first warms up
-                    precision="32-true",
-                    accelerator="cpu",
-                    logger=False,
-                    enable_checkpointing=False,
-                    enable_progress_bar=False,
-                    enable_model_summary=False,
-                    num_sanity_val_steps=0,
-                )
-                trainer.fit(training, loader(some, 64, 0), loader(few, 64))
-                seconds[name].append(training.history[-1]["seconds"])
+                loop = Loop(prepared.method, epochs=2)  # the first warms up
+                loop.run(loader(some, 64, 0), loader(few, 64))
+                seconds[name].append(loop.progress.history[-1]["seconds"])
     median = {name: statistics.median(values) for name, values in seconds.items()}
     ratio = median["half missing"] / median["complete"]
     cells = {name: int(some.present.sum()) for name, (some, _) in data.items()}

@@ -20,7 +20,6 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,26 +29,25 @@ from step import AUTO, CLASSES, SOUND_AND_FRAMES, resnets
 
 import altuna
 from altuna.comparison.summary import environment
-from altuna.core.collectives import rank
-from altuna.data.dataset import MultimodalDataset
+from altuna.core.batch import Batch
+from altuna.core.collectives import processes, rank
+from altuna.data.dataset import MultimodalDataset, loader
 from altuna.methods.mla import MLA
-from altuna.training import stages as pipeline
-from altuna.training.config import FitConfig
-from altuna.training.loop import Training
-from altuna.training.processes import join
+from altuna.training.distributed import join
+from altuna.training.loop import Loop
 
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-class Timed(Training):
-    """A training that notes how long each batch took."""
+class Timed(Loop):
+    """A loop that notes how long each batch took."""
 
     seconds: list[float]
 
-    def training_step(self, batch: Any, number: int) -> None:
+    def train_batch(self, batch: Batch) -> None:
         start = time.perf_counter()
-        super().training_step(batch, number)
+        super().train_batch(batch)
         self.seconds.append(time.perf_counter() - start)
 
 
@@ -63,22 +61,16 @@ def samples(rows: int) -> MultimodalDataset:
 
 def train_pair(out: Path, rows: int, batches: int) -> None:
     """Train the pair, in as many processes as were started, and write the seconds of each batch."""
-    pipeline.calm()
     join()
     out.mkdir(exist_ok=True)
     torch.manual_seed(0)
-    training = Timed(MLA(altuna.MultimodalClassifier(resnets(), CLASSES)), optimizer="sgd")
-    training.seconds = []
-    options = FitConfig(epochs=1, precision=AUTO, accelerator="cpu", batch_size=rows)
-    splits = {"train": samples(rows * batches), "val": samples(2)}
-    prepared: Any = SimpleNamespace(
-        splits={name: SimpleNamespace(dataset=dataset) for name, dataset in splits.items()}, stream=None
-    )
-    trainer = pipeline._trainer(out, options, quiet=True)
-    trainer.loggers = []
-    pipeline._fit(trainer, training, prepared, options, None)
+    method = MLA(altuna.MultimodalClassifier(resnets(), CLASSES))
+    loop = Timed(method, optimizer="sgd", precision=AUTO)
+    loop.seconds = []
+    train, val = (samples(n).shared(rank(), processes()) for n in (rows * batches, 2))
+    loop.run(loader(train, rows, 0), loader(val, rows))
     if rank() == 0:
-        (out / "seconds.json").write_text(json.dumps(training.seconds))
+        (out / "seconds.json").write_text(json.dumps(loop.seconds))
 
 
 def seconds_of(run: Path) -> list[float]:

@@ -4,7 +4,7 @@
 
 For each pair of encoders, in one process, step by step in turn, medians:
 
-- ``altuna``: Lightning's loop around ``Training``, as ``altuna.fit`` sets it up, with its logging;
+- ``altuna``: the loop of ``altuna.fit``, with its logging;
 - ``bare``: for each modality forward, backward and SGD step, and nothing else, at the same precision and
   memory format;
 - ``encoders``: forward and backward of the encoders alone, which no order of work can go below;
@@ -35,7 +35,6 @@ import torch
 from mla import HERE
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, IterableDataset
 
 import altuna
 from altuna.comparison.summary import environment
@@ -44,12 +43,10 @@ from altuna.encoders.base import OverTime
 from altuna.encoders.mlp import MLP
 from altuna.encoders.resnet import ResNet
 from altuna.encoders.vit import ViT
-from altuna.hardware import peak_memory, reset_peak_memory
+from altuna.hardware import choose_precision, peak_memory, reset_peak_memory
 from altuna.methods.mla import MLA
 from altuna.training import loggers
-from altuna.training import stages as pipeline
-from altuna.training.config import FitConfig
-from altuna.training.loop import Training
+from altuna.training.loop import Loop
 from altuna.training.optimizers import sgd
 
 CLASSES = 6
@@ -88,7 +85,7 @@ def vits() -> dict[str, nn.Module]:
     }
 
 
-AUTO = pipeline._precision("auto", "auto")
+AUTO = choose_precision("auto", "auto")
 SOUND_AND_FRAMES = {"audio": (1, 257, 299), "visual": (3, 3, 224, 224)}
 PICTURES = {"a": (3, 224, 224), "b": (3, 224, 224)}
 PAIRS = {
@@ -169,8 +166,8 @@ def as_released(pair: Pair, batch: Batch) -> Networks:
     return networks
 
 
-class Feed(IterableDataset[Batch]):
-    """The same batch again and again; what the trainer does between two of them is a step of altuna.
+class Feed:
+    """The same batch again and again; what the loop does between two of them is a step of altuna.
 
     The others take their steps in between, so that all meet the same machine.
     """
@@ -179,8 +176,16 @@ class Feed(IterableDataset[Batch]):
         self.batch, self.steps, self.others = batch, steps, others
         self.seconds: dict[str, list[float]] = {name: [] for name in ("altuna", *others)}
 
+    @property
+    def sampler(self) -> Feed:
+        """Itself: it has an epoch and a start."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Do nothing: all epochs are alike."""
+
     def __len__(self) -> int:
-        return self.steps  # known, so that the trainer does not fetch ahead
+        return self.steps
 
     def __iter__(self) -> Iterator[Batch]:
         for _ in range(self.steps):
@@ -209,13 +214,12 @@ def train(pair: Pair, feed: Feed, compiled: bool) -> None:
     model = altuna.MultimodalClassifier(pair.encoders(), CLASSES)
     if compiled:
         model.compile()
-    training = Training(MLA(model), optimizer="sgd")
-    options = FitConfig(epochs=1, precision=pair.precision)
+    loop = Loop(MLA(model), optimizer="sgd", precision=pair.precision, device=DEVICE)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = pipeline._trainer(Path(folder), options, quiet=True)
-        trainer.loggers = loggers.build(["tensorboard"], Path(folder), {}, quiet=True)
-        validation = DataLoader([feed.batch], batch_size=None)
-        trainer.fit(training, DataLoader(feed, batch_size=None), validation)
+        curves = loggers.build(["tensorboard"], Path(folder), {}, quiet=True)
+        loop.run(feed, [feed.batch], loggers=curves)
+        for logger in curves:
+            logger.close(failed=False)
 
 
 def race(pair: Pair, steps: int, compiled: bool) -> dict[str, Any]:
@@ -275,7 +279,6 @@ def main() -> None:
     parser.add_argument("--memory-of", choices=["altuna", "bare", "released"], help=argparse.SUPPRESS)
     parser.add_argument("--results", type=Path, default=HERE / "results" / "step.json")
     given = parser.parse_args()
-    pipeline.calm()
     if given.memory_of:
         peak(given.pairs[0], given.memory_of, given.compile)
         return

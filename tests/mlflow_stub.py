@@ -1,11 +1,15 @@
-"""What Lightning's logger uses of MLflow, kept in memory, where the package itself is not installed."""
+"""What our logger uses of MLflow, kept in memory, where the package itself is not installed."""
 
 import sys
+from collections import namedtuple
 from itertools import count
 from types import ModuleType, SimpleNamespace
 
 runs = {}
 numbers = count(1)
+
+
+Metric = namedtuple("Metric", "key value timestamp step")
 
 
 class MlflowClient:
@@ -15,12 +19,12 @@ class MlflowClient:
     def get_experiment_by_name(self, name):
         return None
 
-    def create_experiment(self, name, artifact_location):
+    def create_experiment(self, name):
         return name
 
-    def create_run(self, experiment_id, tags):
+    def create_run(self, experiment_id, run_name):
         info = SimpleNamespace(run_id=f"run{next(numbers)}", experiment_id=experiment_id, status="RUNNING")
-        data = SimpleNamespace(metrics={}, params={}, tags=tags)
+        data = SimpleNamespace(metrics={}, params={})
         runs[info.run_id] = SimpleNamespace(info=info, data=data, steps=[])
         return runs[info.run_id]
 
@@ -35,6 +39,9 @@ class MlflowClient:
         runs[run_id].data.metrics |= {m.key: m.value for m in metrics}
         runs[run_id].steps += metrics
 
+    def update_run(self, run_id, status):
+        runs[run_id].info.status = status
+
     def set_terminated(self, run_id, status):
         runs[run_id].info.status = status
 
@@ -42,15 +49,12 @@ class MlflowClient:
 def install(patch):
     """Put the modules where they are imported from."""
     modules = {
-        "mlflow": {"set_tracking_uri": lambda uri: None, "get_tracking_uri": lambda: "file:mlruns"},
-        "mlflow.tracking": {"MlflowClient": MlflowClient, "context": SimpleNamespace(registry=True)},
-        "mlflow.tracking.context.registry": {"resolve_tags": dict},
-        "mlflow.entities": {"Metric": SimpleNamespace, "Param": SimpleNamespace},
-        "mlflow.utils.mlflow_tags": {"MLFLOW_RUN_NAME": "mlflow.runName"},
+        "mlflow": {"get_tracking_uri": lambda: "file:mlruns"},
+        "mlflow.tracking": {"MlflowClient": MlflowClient},
+        "mlflow.entities": {"Metric": Metric, "Param": namedtuple("Param", "key value")},
     }
     for name, content in modules.items():
         module = ModuleType(name)
         module.__spec__, module.__path__ = SimpleNamespace(), []
         vars(module).update(content)
         patch.setitem(sys.modules, name, module)
-    patch.setattr("pytorch_lightning.loggers.mlflow._MLFLOW_AVAILABLE", True)

@@ -18,8 +18,8 @@ from altuna.reporting import SILENT, Advance, LoggingReporter, Reporter
 from altuna.runs.directory import read_metrics
 from altuna.training.config import FitConfig
 from altuna.training.config import options as fit_options
-from altuna.training.resume import changed
-from altuna.training.stages import calm
+from altuna.training.resume import config_diff
+from altuna.training.setup import silence_warnings
 
 DEFAULT_METHOD = FitConfig().method["name"]
 
@@ -54,7 +54,7 @@ def compare(
     out = own.out or Path("runs") / ("compare-" + "-".join(map(folder_name, names)))
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, not a folder")
-    calm()
+    silence_warnings()
     grid = make_grid(
         names,
         chosen,
@@ -212,6 +212,6 @@ def _is_finished(run: Run) -> bool:
     config = validate(FitConfig, run.options).saved()
     if run.options.get("precision", "auto") == "auto":
         del config["precision"]  # it is the worker's machine that decides
-    if change := changed(run.folder, config):
+    if change := config_diff(run.folder, config):
         raise UserError(f"{change}; --out names another folder")
     return (run.folder / "metrics.json").exists()

@@ -66,7 +66,7 @@ def make_grid(
         for seed in range(seeds):
             config = _config(name, options, seed=seed)
             store = config.store or cache_folder() / "store"
-            prepared = prepare(config, paths[name], store, quiet=reporter is SILENT or seed > 0)
+            prepared = prepare(config, paths[name], store, SILENT if seed else reporter)
             if seed == 0:
                 reporter.note(f"{name}: {describe_modalities(prepared.manifest.modalities)}")
                 settled = _settle(name, chosen, prepared, strict, grid)

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 LARGE = 2**17  # numbers that are worth a message of their own
 
-talk: Any = None  # the group for what is small and on the CPU; the default one when None
+object_group: Any = None  # for objects and small tensors on the CPU; the default group when None
 _draws = torch.Generator()
 
 
@@ -32,11 +32,11 @@ def rank() -> int:
     return distributed.get_rank() if processes() > 1 else 0
 
 
-def everyone(value: T) -> list[T]:
-    """Return what each process gives, in their order; every process has to call this."""
+def all_gather_object(value: T) -> list[T]:
+    """Return the values of all processes by rank; every process has to call this."""
     values = [value] * processes()
     if len(values) > 1:
-        distributed.all_gather_object(values, value, group=talk)
+        distributed.all_gather_object(values, value, group=object_group)
     return values
 
 
@@ -130,39 +130,33 @@ def average(tensors: Sequence[Tensor]) -> None:
 def backward(loss: Tensor, module: nn.Module, *, retain_graph: bool = False) -> None:
     """Leave in a module's trained parameters the gradients of what all processes computed.
 
-    The mean over processes is taken of the loss, not of the gradients, which are many. Those of split
-    parameters are summed as backward comes to them.
+    The mean over processes is taken of the loss, not of the gradients, which are many.
     """
     torch.autograd.backward(loss / processes() if processes() > 1 else loss, retain_graph=retain_graph)
     if processes() == 1:
         return
-    parameters = [p for p in module.parameters() if p.requires_grad and not is_split(p)]
+    parameters = [p for p in module.parameters() if p.requires_grad]
     # Networks may leave out layers at random: what one process used has a gradient in all of them.
     used = torch.tensor([p.grad is not None for p in parameters], dtype=torch.uint8)
-    distributed.all_reduce(used, distributed.ReduceOp.MAX, group=talk)
+    distributed.all_reduce(used, distributed.ReduceOp.MAX, group=object_group)
     gradients: dict[int, Tensor] = {}
     for p, one in zip(parameters, used.tolist(), strict=True):
         if one:
-            p.grad = torch.zeros_like(p) if p.grad is None else laid_out(p.grad, p)
+            p.grad = torch.zeros_like(p) if p.grad is None else match_layout(p.grad, p)
             if p.grad.data_ptr() in gradients:  # autograd gives the terms of a sum one gradient
                 p.grad = p.grad.clone()
             gradients[p.grad.data_ptr()] = torch.as_strided(p.grad, (p.numel(),), (1,))
-    _add_up([*gradients.values()])
+    _sum_over_processes([*gradients.values()])
 
 
-def is_split(tensor: Any) -> bool:
-    """Tell whether this process has but a part of something; see ``altuna.training.fsdp``."""
-    return hasattr(tensor, "full_tensor")  # its class takes half a second to import
-
-
-def laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
-    """Return a gradient laid out in memory as its parameter."""
+def match_layout(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """Return a gradient with the memory layout of its parameter."""
     if gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter).copy_(gradient)
 
 
-def _add_up(tensors: Sequence[Tensor]) -> None:
+def _sum_over_processes(tensors: Sequence[Tensor]) -> None:
     """Replace tensors [n] by their sums over all processes: large ones in place, small ones in one go."""
     small = [t for t in tensors if t.numel() < LARGE]
     flat = torch.cat(small) if small else torch.empty(0)
@@ -171,8 +165,3 @@ def _add_up(tensors: Sequence[Tensor]) -> None:
         work.wait()
     for t, total in zip(small, torch.split(flat, [len(t) for t in small]), strict=True):
         t.copy_(total)
-
-
-def whole(tensor: Any) -> Any:
-    """Return all of a tensor; every process has to call this. What is no tensor stays as it is."""
-    return tensor.full_tensor() if is_split(tensor) else tensor

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from altuna.core.batch import Batch
-from altuna.core.collectives import Input, Share, everyone, processes, rank
+from altuna.core.collectives import Input, Share, all_gather_object, processes, rank
 from altuna.data.readers import Reader
 from altuna.data.samples import class_numbers
 from altuna.data.store.build import read_cell
@@ -286,7 +286,8 @@ class Stream:
 
     def all_problems(self) -> list[Problem]:
         """Return the cells that could not be read in any process, in the order of the rows."""
-        found = {place: problem for mine in everyone(self.problems) for place, problem in mine.items()}
+        everyones = all_gather_object(self.problems)
+        found = {place: problem for mine in everyones for place, problem in mine.items()}
         return [found[place] for place in sorted(found)]
 
     def _place(self, index: int) -> tuple[Shard, int]:
@@ -307,7 +308,7 @@ def _reason(error: Exception) -> str:
 
 def _complete(empty: Batch, cells: Mapping[str, Decoded]) -> Batch:
     """Return a batch with the cells that could be read, without the rows that have none."""
-    unread = everyone({name: decoded.unread for name, decoded in cells.items()})
+    unread = all_gather_object({name: decoded.unread for name, decoded in cells.items()})
     inputs: dict[str, Input] = {}
     rows = {}
     some = torch.zeros(len(empty), dtype=torch.bool)

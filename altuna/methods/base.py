@@ -66,14 +66,11 @@ class Method(nn.Module):
     State belongs in buffers and modules: it is then saved, resumed and moved between devices with the method.
     A public function that is not one of these hooks is refused, so that a misspelled one cannot be silent.
 
-    ``head`` names the head that it trains (``altuna.core.heads``), ``least`` the fewest modalities it is for;
-    ``needs_whole_encoders`` is for what does more with encoders' weights and gradients than number by number,
-    as processes may hold but parts of them (``altuna.training.fsdp``).
+    ``head`` names the head that it trains (``altuna.core.heads``), ``least`` the fewest modalities it is for.
     """
 
     head: ClassVar[str] = "shared"
     least: ClassVar[int] = 1
-    needs_whole_encoders: ClassVar[bool] = False
 
     def __init__(self, model: MultimodalClassifier) -> None:
         super().__init__()

@@ -48,8 +48,6 @@ class Greedy(JointMethod):
     left: Tensor
     met: Tensor
 
-    needs_whole_encoders = True
-
     def __init__(
         self, model: MultimodalClassifier, *, epsilon: float = 0.01, window: int = 5, start: int = 1
     ) -> None:

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn.functional import kl_div
 
 from altuna.core.batch import Batch
-from altuna.core.collectives import whole
 from altuna.core.model import MultimodalClassifier
 from altuna.methods.base import JointMethod, Turn
 from altuna.methods.parts.pairs import pairs
@@ -84,7 +83,7 @@ class LFM(JointMethod):
         for p, gradient in turn.gradients["classification"].items():
             ours = gradient / (1 - alpha)
             theirs = alignment[p] / alpha if p in alignment else torch.zeros_like(ours)
-            self.alpha += self.rate * whole((ours * (theirs - ours)).sum())
+            self.alpha += self.rate * (ours * (theirs - ours)).sum()
         self.alpha.clamp_(0.05, 0.95)
 
 

@@ -48,7 +48,6 @@ class MMPareto(JointMethod):
     """
 
     head = "multitask"
-    needs_whole_encoders = True
 
     def __init__(self, model: MultimodalClassifier, *, gamma: float = 1.5) -> None:
         super().__init__(model)

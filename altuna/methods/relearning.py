@@ -43,8 +43,6 @@ class Relearning(JointMethod):
 
     weights: Tensor
 
-    needs_whole_encoders = True
-
     def __init__(
         self,
         model: MultimodalClassifier,

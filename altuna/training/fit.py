@@ -10,8 +10,9 @@ from altuna.errors import UserError
 from altuna.options import document, validate
 from altuna.reporting import SILENT, LoggingReporter, Reporter
 from altuna.training.config import FitConfig, options
-from altuna.training.processes import launch, to_start
-from altuna.training.stages import prepare_ahead, train
+from altuna.training.distributed import launch, processes_to_start
+from altuna.training.run import train
+from altuna.training.setup import prepare_ahead
 
 
 def fit(data: str | Path = "emoji", *, reporter: Reporter | None = None, **options: Any) -> Path:
@@ -45,10 +46,10 @@ def fit(data: str | Path = "emoji", *, reporter: Reporter | None = None, **optio
     """
     config = validate(FitConfig, {"data": data, **options})
     run = run_directory(config)
-    if number := to_start(config.devices, config.nodes, config.accelerator):
-        return launch(config.model_dump(exclude_unset=True), number)
     if reporter is None:
         reporter = SILENT if config.quiet else LoggingReporter()
+    if number := processes_to_start(config.devices, config.nodes, config.accelerator):
+        return launch(config.model_dump(exclude_unset=True), reporter, number)
     return train(run, config, reporter)
 
 

@@ -1,22 +1,32 @@
-"""Where a training's curves go: Lightning's loggers by name, imported when they are built."""
+"""Where a training's curves go: loggers by name, each by its own library."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from altuna.errors import UserError
 from altuna.options import nearest
 
-if TYPE_CHECKING:
-    from pytorch_lightning.loggers import Logger
-
 NONE = "none"
-PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow", "csv": "pytorch_lightning"}
-IDS = "loggers.json"
+PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
+MAX_PARAM = 500  # letters of an option that MLflow takes
+
+
+class Logger(Protocol):
+    """Takes the metrics of a training."""
+
+    id: str | None  # of the run at a service
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Log metrics after so many batches."""
+
+    def close(self, failed: bool) -> None:
+        """End the run at a service, which would else be taken for that of the process's next training."""
 
 
 def named(text: str) -> list[str]:
@@ -24,9 +34,15 @@ def named(text: str) -> list[str]:
 
     Raises:
         UserError: An unknown name, or a logger whose package is not installed.
+
+    Example:
+        >>> named("none"), named("tensorboard")
+        ([], ['tensorboard'])
     """
     names = [name.strip() for name in text.split(",")]
     for name in names:
+        if name == "csv":
+            raise UserError("logger csv: every run has its log.csv; leave it out, or take none")
         if name not in (*PACKAGES, NONE):
             raise UserError(f"unknown logger {name!r}{nearest(name, [*PACKAGES, NONE])}")
     if names == [NONE]:
@@ -40,7 +56,7 @@ def named(text: str) -> list[str]:
 
 
 def build(names: list[str], run: Path, config: Mapping[str, Any], quiet: bool) -> list[Logger]:
-    """Return the loggers of a run; those of a service go on in the run that they have begun there.
+    """Return the loggers of a run; those of a service continue the run that they have begun there.
 
     Its identifier is kept in ``loggers.json`` of the run directory. The first process alone has loggers.
 
@@ -53,9 +69,9 @@ def build(names: list[str], run: Path, config: Mapping[str, Any], quiet: bool) -
     Raises:
         UserError: A service refuses.
     """
-    from altuna.core.collectives import rank
+    from altuna.core.collectives import rank  # with torch, which the command line's help does without
     from altuna.files import write_json
-    from altuna.runs.directory import read_logger_ids
+    from altuna.runs.directory import LOGGER_IDS, read_logger_ids
 
     if rank() != 0:
         return []
@@ -63,53 +79,106 @@ def build(names: list[str], run: Path, config: Mapping[str, Any], quiet: bool) -
     loggers: list[Logger] = []
     for name in names:
         try:
-            logger = _build(name, run, ids.get(name), quiet)
-            if name in ("wandb", "mlflow"):
-                _ = logger.experiment  # begins it
-                if name not in ids:
-                    logger.log_hyperparams(dict(config))
-                    ids[name] = logger.version
+            logger = LOGGERS[name](run, ids.get(name), config, quiet)
         except Exception as error:  # each service has kinds of its own
-            close(loggers, failed=True)
+            for begun in loggers:
+                begun.close(failed=True)
             raise UserError(f"logger {name}: {' '.join(str(error).split())}") from error
         loggers.append(logger)
+        if logger.id is not None:
+            ids[name] = logger.id
     if ids:
-        write_json(run / IDS, ids)
+        write_json(run / LOGGER_IDS, ids)
     return loggers
 
 
-def _build(name: str, run: Path, id: str | None, quiet: bool) -> Any:
-    from pytorch_lightning import loggers
+class TensorBoard:
+    """Events in the run directory."""
 
-    if name == "wandb":
+    id: str | None = None
+
+    def __init__(self, run: Path, id: str | None, config: Mapping[str, Any], quiet: bool) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        self.writer = SummaryWriter(str(run))
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        for name, value in metrics.items():
+            self.writer.add_scalar(name, value, step)
+        if "epoch" in metrics:
+            self.writer.flush()
+
+    def close(self, failed: bool) -> None:
+        self.writer.close()
+
+
+class Wandb:
+    """A run at Weights & Biases."""
+
+    def __init__(self, run: Path, id: str | None, config: Mapping[str, Any], quiet: bool) -> None:
         import wandb
 
-        project = os.environ.get("WANDB_PROJECT", "altuna")
-        settings = wandb.Settings(console="off", silent=quiet)
-        return loggers.WandbLogger(run.name, run, id=id, project=project, settings=settings)
-    if name == "mlflow":
+        self.run = wandb.init(
+            name=run.name,
+            dir=run,
+            id=id,
+            project=os.environ.get("WANDB_PROJECT", "altuna"),
+            config=None if id else dict(config),
+            resume="allow",
+            settings=wandb.Settings(console="off", silent=quiet),
+        )
+        self.id: str | None = self.run.id
+        self.run.define_metric("step")
+        self.run.define_metric("*", step_metric="step", step_sync=True)
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        self.run.log({**metrics, "step": step})
+
+    def close(self, failed: bool) -> None:
+        self.run.finish(exit_code=int(failed))
+
+
+class MLflow:
+    """A run at MLflow."""
+
+    def __init__(self, run: Path, id: str | None, config: Mapping[str, Any], quiet: bool) -> None:
         import mlflow
+        from mlflow.entities import Metric, Param
+        from mlflow.tracking import MlflowClient
 
-        experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "altuna")
-        where = mlflow.get_tracking_uri()
-        return loggers.MLFlowLogger(experiment, run_name=run.name, tracking_uri=where, run_id=id)
-    if name == "csv":
-        return loggers.CSVLogger(run, name="csv")
+        self.client, self.metric = MlflowClient(mlflow.get_tracking_uri()), Metric
+        if id is None:
+            name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "altuna")
+            experiment = self.client.get_experiment_by_name(name)
+            number = experiment.experiment_id if experiment else self.client.create_experiment(name)
+            id = str(self.client.create_run(number, run_name=run.name).info.run_id)
+            options = [Param(key, str(value)[:MAX_PARAM]) for key, value in _flat(config)]
+            self.client.log_batch(id, params=options)
+        else:
+            self.client.update_run(id, status="RUNNING")
+        self.id: str | None = id
 
-    class Events(loggers.TensorBoardLogger):
-        """TensorBoard events alone, without an empty ``hparams.yaml``."""
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        now = int(time.time() * 1000)
+        self.client.log_batch(
+            self.id, metrics=[self.metric(name, value, now, step) for name, value in metrics.items()]
+        )
 
-        def save(self) -> None:
-            """Write what is waiting."""
-            self.experiment.flush()
-
-    return Events(run, name="", version="")
+    def close(self, failed: bool) -> None:
+        self.client.set_terminated(self.id, "FAILED" if failed else "FINISHED")
 
 
-def close(loggers: list[Logger], failed: bool) -> None:
-    """End what would else be taken for the run of the next training in this process."""
-    from pytorch_lightning.loggers import WandbLogger
+LOGGERS: dict[str, Callable[[Path, str | None, Mapping[str, Any], bool], Logger]] = {
+    "tensorboard": TensorBoard,
+    "wandb": Wandb,
+    "mlflow": MLflow,
+}
 
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            logger.experiment.finish(exit_code=int(failed))
+
+def _flat(config: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield options, those of a mapping by ``mapping/option``."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{within}{name}/")
+        else:
+            yield within + name, value

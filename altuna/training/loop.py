@@ -1,76 +1,83 @@
-"""The training loop: the only place with backward and step."""
+"""The training loop: epochs, batches, turns, validation, checkpoints. Nothing else calls backward or step."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import combinations
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import Checkpoint
-from pytorch_lightning.plugins.io import TorchCheckpointIO
-from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from altuna.core.batch import Batch
 from altuna.core.calibration import calibrate
-from altuna.core.collectives import average, backward, everyone, rank, seed
+from altuna.core.collectives import all_gather_object, average, backward, seed
 from altuna.core.outputs import Features, Outputs, concatenate
 from altuna.encoders.frozen import weights_digest
 from altuna.errors import DivergedError, UserError
 from altuna.evaluation.imbalance import conflicts
 from altuna.evaluation.metrics import classification_metrics
-from altuna.files import atomic_write, write_text
+from altuna.hardware import explain_out_of_memory
 from altuna.methods.base import Method, Turn
-from altuna.training.fsdp import clip_gradients, collected, part_of
-from altuna.training.means import Mean
-from altuna.training.optimizers import OPTIMIZERS, lay_out
+from altuna.reporting import SILENT, Reporter, TrainingReporter
+from altuna.training.checkpoints import Checkpoints
+from altuna.training.loggers import Logger
+from altuna.training.optimizers import (
+    OPTIMIZERS,
+    learning_rate_factor,
+    match_gradient_layouts,
+    parameter_groups,
+)
+from altuna.training.progress import Extent, Progress
 
-LOGGED = 20  # batches of an epoch, unless log_every says otherwise
-PARTS = 1000  # of a budget of seconds, for the learning rate
+LOGGED = 20  # batches of an epoch whose turns are logged, unless log_every says otherwise
 
 
-class Training(LightningModule):
+class Feed(Protocol):
+    """What gives the batches of an epoch in an order that seed and epoch determine."""
+
+    @property
+    def sampler(self) -> Any:
+        """Has ``set_epoch(epoch)`` and ``start``, the batch with which the next epoch begins."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+
+class Loop:
     """Trains any method: for every turn of every batch forward, backward, the method's change, step.
 
     A turn updates the parameters that its loss reaches, and no others: gradients are cleared to None before
     it, and optimizers leave parameters without gradient alone, momentum and weight decay included.
 
-    Everything random is seeded by (seed, epoch, batch) when a batch starts, so an epoch can be repeated
-    exactly from the checkpoint before it.
+    Everything random is seeded by (seed, epoch, batch) when a batch starts, so a training continues from a
+    checkpoint exactly as if it had not been interrupted.
 
-    The optimizer steps without Lightning's wrapper: the trainer's ``global_step`` stays 0, and callbacks are
-    not told of steps.
-
-    It ends with the trainer's epochs or, if the trainer sets no end, with a budget: after the batch in which
-    the encoder updates or the seconds are spent. A turn that trains k modalities makes k updates. Under a
-    budget the learning rate follows the share of it that is spent.
+    It ends after ``epochs``, or with a budget: after the batch in which the encoder updates or the seconds
+    are spent. Under a budget the learning rate follows the share of it that is spent.
 
     Args:
-        method: What to do in which turn; owns the model.
+        method: What to do in which turn; owns the model. It is moved to ``device``.
         optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
-        lr: Highest learning rate.
-        schedule: None: a linear warm-up over a twentieth of all batches, then a cosine towards 0. Or ``step``
-            and ``gamma``: times ``gamma`` after every ``step`` of ``epochs`` (of that share of a budget).
+        lr: Peak learning rate.
+        schedule: See ``learning_rate_factor``.
         weight_decay: Of the optimizer.
-        seed: Of dropout, transforms and whatever else draws numbers.
-        log_every: Batches between those whose turns are logged one by one, with what costs time: gradient
-            norms and interference. An even number meets turns that alternate in one order only. None: so many
-            that about ``LOGGED`` of an epoch are.
-        clip: Largest norm of a turn's gradient, as the method leaves it; None: any.
+        epochs: Number of epochs; with a budget those to expect until the first one has ended.
         max_updates: Budget of encoder updates.
         max_seconds: Budget of training seconds.
-        epochs: Of the whole training; with a budget those to expect until the first one has ended.
-        data: Identifies what it is trained on.
+        clip: Max gradient norm of a turn, as the method leaves it; None: any.
+        seed: Of dropout, transforms and whatever else is random.
+        log_every: Batches between those whose turns are logged one by one, with gradient norms and
+            interference, which cost time. None: about ``LOGGED`` batches of an epoch.
+        device: Where to compute.
+        precision: ``32-true`` or ``bf16-mixed``.
+        data: Identifies the training data.
     """
 
     def __init__(
@@ -81,177 +88,209 @@ class Training(LightningModule):
         lr: float = 1e-3,
         schedule: Mapping[str, float] | None = None,
         weight_decay: float = 0.01,
-        seed: int = 0,
-        log_every: int | None = None,
-        clip: float | None = None,
+        epochs: int = 1,
         max_updates: int | None = None,
         max_seconds: float | None = None,
-        epochs: int = 1,
+        clip: float | None = None,
+        seed: int = 0,
+        log_every: int | None = None,
+        device: torch.device | str = "cpu",
+        precision: str = "32-true",
         data: str = "",
     ) -> None:
-        super().__init__()
-        self.automatic_optimization = False
-        self.strict_loading = False  # see state_dict
-        self.method = method
-        self.optimizer, self.lr, self.schedule, self.weight_decay = optimizer, lr, schedule, weight_decay
-        self.seed, self.log_every, self.clip = seed, log_every, clip
-        self.max_updates, self.max_seconds, self.epochs = max_updates, max_seconds, epochs
+        self.device, self.precision = torch.device(device), precision
+        self.method = method.to(self.device)
+        self.optimizer = OPTIMIZERS[optimizer](parameter_groups(method, lr), lr, weight_decay)
+        self.peak_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.schedule, self.clip, self.seed, self.log_every = schedule, clip, seed, log_every
+        self.extent = Extent(epochs, max_updates, max_seconds, len(method.model.modalities))
         self.data = data
-        self.updates, self.gone = 0, 0  # gone: batches of this epoch
-        self._trained, self._flops = 0, 0  # those of them that had rows, and what the first of these took
-        self._started, self._before = 0.0, 0.0  # of the epoch; its seconds before it was resumed
-        self.interrupted = False  # asked to stop; done after a batch
-        self.history: list[dict[str, float]] = []
+        self.progress = Progress()
+        self.loggers: Sequence[Logger] = ()
+        self._sums: dict[str, tuple[Tensor, int]] = {}
+        self._sum_type = torch.float32 if self.device.type == "mps" else torch.float64
         self._frozen: str | None = None
-        self._means: dict[str, Mean] = defaultdict(Mean)  # of figures, over the epoch's batches
-        self._outputs: list[tuple[Outputs, Features]] = []
 
-    def configure_optimizers(self) -> Any:
-        optimizer = OPTIMIZERS[self.optimizer](self._groups(), self.lr, self.weight_decay)
-        total = self._total()
-        warm = max(1, int(total) // 20)
+    def run(
+        self,
+        train: Feed,
+        val: Iterable[Batch],
+        *,
+        checkpoints: Checkpoints | None = None,
+        loggers: Sequence[Logger] = (),
+        reporter: Reporter = SILENT,
+    ) -> None:
+        """Train from where ``progress`` stands to the end.
 
-        def factor(batch: int) -> float:
-            done = self._done(batch)
-            if self.schedule is not None:
-                epoch = done * max(1, self.epochs) / total
-                return float(self.schedule["gamma"] ** (epoch // self.schedule["step"]))
-            return min((done + 1) / warm, 0.5 + 0.5 * _cosine((done - warm) / total))
+        Args:
+            train: The training batches.
+            val: The validation batches.
+            checkpoints: Where to save; None: nowhere.
+            loggers: Get each epoch's metrics and, on some batches, those of each turn.
+            reporter: Where to report progress.
 
-        return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, factor)]
+        Raises:
+            DivergedError: A loss is not finite.
+            KeyboardInterrupt: Ctrl-C, after the batch at hand; a second one at once.
+        """
+        self.loggers, progress = loggers, self.progress
+        with reporter.training() as report, _interruption() as is_interrupted:
+            while not self.extent.is_over(progress):
+                self._begin_epoch(train, report)
+                for batch in train:
+                    self.train_batch(batch)
+                    progress.batches += 1
+                    report.batch_ends()
+                    if is_interrupted():
+                        raise KeyboardInterrupt
+                    if self.extent.is_spent(progress):
+                        break
+                    if checkpoints and progress.batches < len(train) and checkpoints.is_due(progress.batches):
+                        self._average_buffers()
+                        checkpoints.save_last(self)
+                metrics = self.validate(val, is_interrupted)
+                self._end_epoch(metrics)
+                if checkpoints:
+                    checkpoints.save_epoch(self)
+                report.epoch_ends(progress.epoch - 1, progress.history[-1])
 
-    def _total(self) -> float:
-        """Return how much training there will be: in batches, or in parts of its time."""
-        if self.max_updates is not None:
-            return max(1.0, self.max_updates / len(self.method.model.modalities))
-        return PARTS if self.max_seconds is not None else max(1, int(self.trainer.estimated_stepping_batches))
-
-    def _done(self, batch: int) -> float:
-        """Return how much of it is done at a batch."""
-        if self.max_updates is not None:
-            return self.updates / len(self.method.model.modalities)
-        return batch if self.max_seconds is None else PARTS * self._seconds() / self.max_seconds
-
-    def _seconds(self) -> float:
-        """Return the training seconds of all epochs so far, the present one included."""
-        now = everyone(time.perf_counter() - self._started)[0] if self._started else 0.0
-        return now + sum(row["seconds"] for row in self.history if "seconds" in row)
-
-    def _stop_if_spent(self) -> None:
-        by_updates = self.max_updates is not None and self.updates >= self.max_updates
-        if by_updates or (self.max_seconds is not None and self._seconds() >= self.max_seconds):
-            self.trainer.should_stop = True
-
-    def _stop_if_asked(self) -> None:
-        if self.interrupted:
-            raise KeyboardInterrupt
-
-    @property
-    def _updates_before(self) -> float:
-        """Encoder updates of the epochs before this one."""
-        return max((row["updates"] for row in self.history if "updates" in row), default=0.0)
-
-    @property
-    def expected_epochs(self) -> int:
-        """How many epochs there will be, as far as can be said when one starts."""
-        done = self.current_epoch
-        if self.max_updates is not None:
-            spent, budget = self._updates_before, float(self.max_updates)
-            first: float = len(self.method.model.modalities) * int(self.trainer.num_training_batches)
-        elif self.max_seconds is not None:
-            spent = sum(row["seconds"] for row in self.history)
-            budget, first = self.max_seconds, self.max_seconds / self.epochs
-        else:
-            return self.trainer.max_epochs or 1
-        return done + max(1, math.ceil((budget - spent) / (spent / done if done and spent else first)))
-
-    def _groups(self) -> list[dict[str, Any]]:
-        """Return the trained parameters by their learning rates; encoders', which may be split, apart."""
-        encoders = self.method.model.encoders
-        own = {p: getattr(e, "lr", None) or self.lr for e in encoders for p in e.parameters()}
-        groups: dict[tuple[float, bool], list[nn.Parameter]] = {(self.lr, False): []}
-        for p in self.parameters():
-            if p.requires_grad:
-                groups.setdefault((own.get(p, self.lr), p in own), []).append(p)
-        return [{"params": parameters, "lr": rate} for (rate, _), parameters in groups.items()]
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Return what training changes: frozen weights are not written with every checkpoint."""
-        frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
-        state = super().state_dict(*args, **kwargs)
-        return {name: value for name, value in state.items() if name not in frozen}
-
-    def frozen_digest(self) -> str:
-        """Identify the frozen weights, which ``state_dict`` leaves out."""
-        if self._frozen is None:
-            frozen = (p for p in self.parameters() if not p.requires_grad)
-            self._frozen = weights_digest(frozen)
-        return self._frozen
-
-    def on_train_start(self) -> None:
-        self._stop_if_spent()  # resumed after its last epoch
-        self._begin()
-
-    def on_train_epoch_start(self) -> None:
-        self._before, self._trained, self._flops = 0.0, 0, 0
-        self._begin()
-
-    def _begin(self) -> None:
-        self._started = time.perf_counter() - self._before
-        self.method.clock.epoch = self.current_epoch
-        self.method.clock.epochs = self.expected_epochs
-        self.method.clock.batches = int(self.trainer.num_training_batches)
-
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        with _memory_watched("copying a batch to the device", len(batch)):
-            return batch.to(device, non_blocking=device.type == "cuda")  # from page-locked memory
-
-    def training_step(self, batch: Batch, number: int) -> None:
-        self.gone = number + 1
+    def train_batch(self, batch: Batch) -> None:
+        """Take all turns of a batch."""
+        progress, clock = self.progress, self.method.clock
         if not len(batch):  # of a stream: nothing in its rows could be read
             return
-        # One batch of every epoch is enough: what a batch costs changes with a method's phases only.
-        if self._trained:
-            self._train_on(batch, number)
-        else:
-            # Not compiled: under a counter, PyTorch gives up compiling an encoder for good.
-            with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
-                self._train_on(batch, number)
-            self._flops = counter.get_total_flops()
-        self._trained += 1
-        self._stop_if_spent()
-        self._stop_if_asked()
+        with explain_out_of_memory("copying a batch to the device", len(batch)):
+            batch = batch.to(self.device, non_blocking=self.device.type == "cuda")  # from page-locked memory
+        clock.batch = progress.trained
+        seed(hash((self.seed, clock.epoch, progress.batches)))
+        self._set_learning_rates()
+        # By default every odd number of batches: turns that alternate are then met in both orders.
+        every = self.log_every or (clock.batches // LOGGED) | 1
+        wants_log = progress.batches % every == 0
+        head: dict[nn.Parameter, Tensor] = {}
+        with self._autocast(), self._counting_flops():
+            for turn in self.method.turns(batch):
+                turn.wants_log = wants_log
+                self.optimizer.zero_grad()
+                with explain_out_of_memory(f"in the turn of {turn.name}", len(batch)):
+                    turn.log["loss"] = self._backward(turn, batch)
+                    if wants_log:
+                        head = self._log_conflict(turn, head)
+                    self.method.modify_gradients(turn, batch)
+                    self._step(turn)
+                    progress.updates += len(turn.modalities)
+                    self.method.after_step(turn, batch)
+                self._log(turn)
+        progress.trained += 1
+        progress.steps += 1
 
-    def _train_on(self, batch: Batch, number: int) -> None:
-        # Not as Lightning wraps it: its hooks around a step took a tenth of a small batch's time.
-        optimizer: Any = self.optimizers(use_pl_optimizer=False)
-        self.method.clock.batch = self._trained
-        seed(hash((self.seed, self.current_epoch, number)))
-        # An odd number: those that alternate would be met in one of two states otherwise.
-        every = self.log_every or (self.method.clock.batches // LOGGED) | 1
-        wants_log = number % every == 0
-        before: dict[nn.Parameter, Tensor] = {}
-        for turn in self.method.turns(batch):
-            turn.wants_log = wants_log
-            optimizer.zero_grad()
-            with _memory_watched(f"in the turn of {turn.name}", len(batch)):
-                loss = self._backward(turn, batch)
-                if wants_log:
-                    before = self._log_conflict(turn, before)
-                self.method.modify_gradients(turn, batch)
-                lay_out(optimizer)
-                if self.clip is not None:
-                    turn.log["gradient"] = clip_gradients(self.parameters(), self.clip)
-                optimizer.step()
-                self.updates += len(turn.modalities)
-                self.method.after_step(turn, batch)
-            turn.log["loss"] = loss
-            for figure, value in turn.log.items():
-                self._means[f"train/{figure}/{turn.name}"].add(value)
-            if wants_log and self.loggers:
-                self._show({f"turn/{figure}/{turn.name}": value.item() for figure, value in turn.log.items()})
-        schedule: Any = self.lr_schedulers()
-        schedule.step()
+    @torch.inference_mode()
+    def validate(
+        self, batches: Iterable[Batch], is_interrupted: Callable[[], bool] = lambda: False
+    ) -> dict[str, float]:
+        """Fit the calibration on the validation batches and return their metrics."""
+        self._average_buffers()
+        model = self.method.model
+        outputs: list[Outputs] = []
+        features: list[Features] = []
+        with model.in_use():
+            for batch in batches:
+                one, of = self._encode(batch.to(self.device))
+                outputs.append(one)
+                features.append(of)
+                if is_interrupted():
+                    raise KeyboardInterrupt
+            joined, labels = concatenate([(o, f.labels) for o, f in zip(outputs, features, strict=True)])
+            # Before epochs are compared, so that each is as it would be used.
+            calibrate(model, joined, labels, Features.joined(features))
+            fused = classification_metrics(model.fuse(joined).probabilities, labels)
+        metrics: dict[str, float] = {"epoch": self.method.clock.epoch}
+        metrics |= {f"val/{name}/fused": value for name, value in fused.items()}
+        for i, modality in enumerate(model.modalities):
+            present = joined.present[i]
+            if present.any():
+                correct = joined.logits[i, present].argmax(-1) == labels[present]
+                metrics[f"val/accuracy/{modality}"] = correct.float().mean().item()
+        return all_gather_object(metrics)[0]  # that all choose the same epoch, whatever is rounded
+
+    def _encode(self, batch: Batch) -> tuple[Outputs, Features]:
+        """Return what each modality says of a validation batch, and the features that calibration needs."""
+        model = self.method.model
+        features = {}
+        with self._autocast():
+            for m, x in batch.inputs.items():
+                with explain_out_of_memory(f"in validation, encoding {m}", len(batch)):
+                    features[m] = model.encode(m, x)
+            outputs = model.outputs_of(features, batch.rows, len(batch))
+        # Joint fusion is calibrated on what the head makes of fewer modalities, which takes their features.
+        kept = {m: f.to(model.temperatures) for m, f in features.items()} if model.fusion == "joint" else {}
+        return outputs, Features(kept, batch.rows, batch.labels)
+
+    def _backward(self, turn: Turn, batch: Batch) -> Tensor:
+        """Leave the gradient of a turn's loss, or the sum of several, in the parameters; return the loss."""
+        losses = self.method.loss(turn, batch)
+        if isinstance(losses, Tensor):
+            backward(losses, self.method)
+            return losses.detach()
+        parameters = [p for p in self.method.parameters() if p.requires_grad]
+        for number, (name, loss) in enumerate(losses.items()):
+            backward(loss, self.method, retain_graph=number < len(losses) - 1)
+            turn.gradients[name] = {p: p.grad for p in parameters if p.grad is not None}
+            for p in turn.gradients[name]:
+                p.grad = None
+        for gradients in turn.gradients.values():
+            for p, gradient in gradients.items():
+                p.grad = gradient.clone() if p.grad is None else p.grad.add_(gradient)
+        return torch.stack([loss.detach() for loss in losses.values()]).sum()
+
+    def _step(self, turn: Turn) -> None:
+        match_gradient_layouts(self.optimizer)
+        if self.clip is not None:
+            turn.log["gradient"] = nn.utils.clip_grad_norm_(self.method.parameters(), self.clip)
+        self.optimizer.step()
+
+    def _begin_epoch(self, train: Feed, report: TrainingReporter) -> None:
+        progress, clock = self.progress, self.method.clock
+        clock.epoch, clock.batches = progress.epoch, len(train)
+        clock.epochs = self.extent.expected_epochs(progress, clock.batches)
+        train.sampler.set_epoch(clock.epoch)
+        train.sampler.start = progress.batches
+        progress.start_epoch()
+        report.epoch_starts(clock.epoch, clock.epochs, progress.batches, clock.batches)
+
+    def _end_epoch(self, metrics: dict[str, float]) -> None:
+        """Add an epoch's metrics to the history; raise DivergedError if a loss is not finite."""
+        progress = self.progress
+        means = {name: float(total) / count for name, (total, count) in self._sums.items()}
+        self._sums.clear()
+        for name, mean in means.items():
+            if name.startswith("train/loss/") and not math.isfinite(mean):
+                raise DivergedError(f"diverged: {name} is {mean} in epoch {progress.epoch}")
+        self.method.after_epoch()
+        if self.extent.max_updates is not None and progress.updates == progress.updates_before:
+            raise UserError("a budget of encoder updates cannot be spent: the method makes none")
+        seconds, updates = progress.epoch_seconds(), progress.updates
+        metrics |= {"seconds": seconds, "updates": updates, "flops": progress.flops, **means}
+        self._show(metrics)
+        progress.end_epoch(metrics)
+
+    # What is logged.
+
+    def _log(self, turn: Turn) -> None:
+        """Add a turn's metrics to those of the epoch; show them if the turn is logged."""
+        for metric, value in turn.log.items():
+            name = f"train/{metric}/{turn.name}"
+            if name not in self._sums:
+                self._sums[name] = (torch.zeros((), dtype=self._sum_type, device=value.device), 0)
+            total, count = self._sums[name]
+            self._sums[name] = (total.add_(value.detach()), count + 1)
+        if turn.wants_log and self.loggers:
+            self._show({f"turn/{metric}/{turn.name}": value.item() for metric, value in turn.log.items()}, 1)
+
+    def _show(self, metrics: dict[str, float], more: int = 0) -> None:
+        clock = self.method.clock
+        for logger in self.loggers:
+            logger.log(metrics, clock.epoch * clock.batches + self.progress.batches + more)
 
     def _log_conflict(self, turn: Turn, before: Mapping[nn.Parameter, Tensor]) -> dict[nn.Parameter, Tensor]:
         """Log how a turn's gradients conflict, and the head's with that before; return the head's."""
@@ -261,224 +300,93 @@ class Training(LightningModule):
             turn.log["conflict"] = share
         return head
 
-    def _backward(self, turn: Turn, batch: Batch) -> Tensor:
-        """Leave the gradient of a turn's loss, or of the sum of several, in the parameters; return it."""
-        losses = self.method.loss(turn, batch)
-        if isinstance(losses, Tensor):
-            # Not by Lightning's manual_backward, whose hooks took a tenth of a small batch's time.
-            backward(losses, self)
-            return losses.detach()
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        for number, (name, loss) in enumerate(losses.items()):
-            backward(loss, self, retain_graph=number < len(losses) - 1)
-            turn.gradients[name] = {p: p.grad for p in parameters if p.grad is not None}
-            for p in turn.gradients[name]:
-                p.grad = None
-        for gradients in turn.gradients.values():
-            for p, gradient in gradients.items():
-                p.grad = gradient.clone() if p.grad is None else p.grad.add_(gradient)
-        return torch.stack([loss.detach() for loss in losses.values()]).sum()
+    @contextmanager
+    def _counting_flops(self) -> Iterator[None]:
+        """Count what the first batch of an epoch costs: it changes with a method's phases only."""
+        if self.progress.trained:
+            yield
+            return
+        # Not compiled: under a counter, PyTorch gives up compiling an encoder for good.
+        with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
+            yield
+        self.progress.flops = sum(all_gather_object(counter.get_total_flops()))
 
-    def on_train_epoch_end(self) -> None:
-        means = {name: mean.value() for name, mean in self._means.items()}
-        self._means.clear()
-        for name, mean in means.items():
-            if name.startswith("train/loss/") and not math.isfinite(mean):
-                raise DivergedError(f"diverged: {name} is {mean} in epoch {self.current_epoch}")
-        self.method.after_epoch()
-        seconds, self._started = everyone(time.perf_counter() - self._started)[0], 0.0
-        if self.max_updates is not None and self.updates == self._updates_before:
-            raise UserError("a budget of encoder updates cannot be spent: the method makes none")
-        self.history[-1] |= {"seconds": seconds, "updates": self.updates, "flops": sum(everyone(self._flops))}
-        self.history[-1] |= means
-        self._show(self.history[-1])
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.precision != "bf16-mixed":
+            return nullcontext()
+        # Without its cache, which would keep the weights as they were before a turn's step.
+        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
 
-    def _show(self, figures: dict[str, float]) -> None:
-        batches = self.current_epoch * self.method.clock.batches + self.gone
-        for logger in self.loggers:
-            logger.log_metrics(figures, batches)
+    def _average_buffers(self) -> None:
+        """Average what encoders keep beside weights: each process has seen cells of its own."""
+        average([b for b in self.method.buffers() if b.is_floating_point()])
 
-    def on_validation_epoch_start(self) -> None:
-        self.average_buffers()
+    def _set_learning_rates(self) -> None:
+        done, total = self.extent.done_of_total(self.progress, self.method.clock.batches)
+        factor = learning_rate_factor(done, total, self.schedule, self.extent.epochs)
+        for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
+            group["lr"] = peak * factor
 
-    def average_buffers(self) -> None:
-        """Agree on what encoders keep beside their weights: each process has met cells of its own."""
-        average([b for b in self.buffers() if b.is_floating_point()])
+    # What a checkpoint holds.
 
-    def validation_step(self, batch: Batch, number: int) -> None:
-        model = self.method.model
-        features = {}
-        for m, x in batch.inputs.items():
-            with _memory_watched(f"in validation, encoding {m}", len(batch)):
-                features[m] = model.encode(m, x)
-        outputs = model.outputs_of(features, batch.rows, len(batch))
-        # Joint fusion is calibrated on what the head makes of fewer modalities, which takes their features.
-        kept = {m: f.to(model.temperatures) for m, f in features.items()} if model.fusion == "joint" else {}
-        self._outputs.append((outputs, Features(kept, batch.rows, batch.labels)))
-        self._stop_if_asked()
+    def state(self, *, optimizer: bool = True) -> dict[str, Any]:
+        """Return the content of a checkpoint; every process has to call this.
 
-    def on_validation_epoch_end(self) -> None:
-        model = self.method.model
-        outputs, labels = concatenate([(o, f.labels) for o, f in self._outputs])
-        features = Features.joined([f for _, f in self._outputs])
-        self._outputs.clear()
-        # Fitted before selection, so that epochs are compared as they would be used.
-        calibrate(model, outputs, labels, features)
-        fused = classification_metrics(model.fuse(outputs).probabilities, labels)
-        row: dict[str, float] = {"epoch": self.current_epoch}
-        row |= {f"val/{figure}/fused": value for figure, value in fused.items()}
-        for i, name in enumerate(model.modalities):
-            mine = outputs.present[i]
-            if mine.any():
-                right = outputs.logits[i, mine].argmax(-1) == labels[mine]
-                row[f"val/accuracy/{name}"] = right.float().mean().item()
-        self.history.append(everyone(row)[0])  # that all choose the same epoch, come what may of rounding
+        Args:
+            optimizer: Include the optimizer's state, which continuing takes.
+        """
+        state = {
+            "weights": self.trained_weights(),
+            "progress": self.progress.state(),
+            "sums": {name: (float(total), count) for name, (total, count) in self._sums.items()},
+            "frozen": self.frozen_digest(),
+            "data": self.data,
+        }
+        return state | ({"optimizer": self.optimizer.state_dict()} if optimizer else {})
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["history"] = self.history
-        checkpoint["frozen"], checkpoint["data"] = self.frozen_digest(), self.data
-        checkpoint["updates"] = self.updates
-        # Of the epoch that has not ended, if it is within one.
-        checkpoint["batches"] = self.gone if self._started else 0
-        checkpoint["means"] = {name: mean.state() for name, mean in self._means.items()}
-        checkpoint["trained"], checkpoint["flops"] = self._trained, sum(everyone(self._flops))
-        checkpoint["seconds"] = time.perf_counter() - self._started if self._started else 0.0
+    def load_state(self, content: Mapping[str, Any]) -> None:
+        """Continue from the content of a checkpoint."""
+        self.load_weights(content)
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.progress = Progress(**content["progress"])
+        for name, (total, count) in content["sums"].items():
+            self._sums[name] = (torch.tensor(total, dtype=self._sum_type, device=self.device), count)
 
-    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
-        self.history = list(checkpoint["history"])
-        self.updates = checkpoint["updates"]
-        self._means.update({name: Mean(*state) for name, state in checkpoint["means"].items()})
-        self.gone, self._trained = checkpoint["batches"], checkpoint["trained"]
-        self._flops = checkpoint["flops"] if rank() == 0 else 0  # of all processes, whose number may differ
-        self._before = checkpoint["seconds"]
+    def load_weights(self, content: Mapping[str, Any]) -> None:
+        """Take the weights of a checkpoint."""
+        self.method.load_state_dict(content["weights"], strict=False)  # frozen ones are not in it
+
+    def trained_weights(self) -> dict[str, Any]:
+        """Return what training changes: frozen weights are not written with every checkpoint."""
+        frozen = {name for name, p in self.method.named_parameters() if not p.requires_grad}
+        return {name: value for name, value in self.method.state_dict().items() if name not in frozen}
+
+    def frozen_digest(self) -> str:
+        """Return what identifies the frozen weights."""
+        if self._frozen is None:
+            self._frozen = weights_digest(p for p in self.method.parameters() if not p.requires_grad)
+        return self._frozen
 
 
 @contextmanager
-def _memory_watched(where: str, rows: int) -> Iterator[None]:
-    """Make of an allocation that fails an error that says where, and what to lower."""
+def _interruption() -> Iterator[Callable[[], bool]]:
+    """Yield whether Ctrl-C was pressed, to be asked after each batch; a second one takes effect at once.
+
+    In the middle of a batch it might leave locks of libraries held.
+    """
+    pressed = False
+    before = signal.getsignal(signal.SIGINT)
+
+    def press(*_: object) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, before)
+
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    signal.signal(signal.SIGINT, press)
     try:
-        yield
-    except (RuntimeError, MemoryError) as error:  # only that of some devices has a class of its own
-        signs = ("allocate memory", "out of memory", "alloc_failed")
-        if not isinstance(error, MemoryError) and not any(sign in str(error).lower() for sign in signs):
-            raise
-        raise UserError(
-            f"out of memory {where}, with a batch of {rows} rows: lower batch_size, set "
-            "micro_batch (rows encoded at once), or take a smaller encoder"
-        ) from error
-
-
-def _cosine(share: float) -> float:
-    return math.cos(math.pi * min(1.0, max(0.0, share)))
-
-
-class Alike(DDPStrategy):
-    """Lightning's processes without its wrapper; ``altuna.core.collectives`` has what they exchange."""
-
-    def configure_ddp(self) -> None:
-        """Leave the model as it is."""
-
-    # Checkpoints have everything whole, so that any number of processes and either strategy can go on.
-
-    def lightning_module_state_dict(self) -> dict[str, Any]:
-        return {k: collected(v) for k, v in super().lightning_module_state_dict().items()}
-
-    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-        state: Any = super().optimizer_state(optimizer)
-        return {
-            **state,
-            "state": {i: {k: collected(v) for k, v in of.items()} for i, of in state["state"].items()},
-        }
-
-    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
-        assert self.lightning_module is not None
-        mine = self.lightning_module.state_dict()
-        state = {k: part_of(v, mine.get(k)) for k, v in checkpoint["state_dict"].items()}
-        super().load_model_state_dict({"state_dict": state}, strict)
-
-    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
-        states = []
-        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
-            mine = dict(enumerate(p for group in optimizer.param_groups for p in group["params"]))
-            parts = {
-                i: {k: part_of(v, mine.get(i)) for k, v in of.items()} for i, of in state["state"].items()
-            }
-            states.append({**state, "state": parts})
-        super().load_optimizer_state_dict({"optimizer_states": states})
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """A checkpoint appears under its name only when all of it is on disk."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
-    ) -> None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-            try:
-                torch.save(checkpoint, file)
-            except RuntimeError as error:  # what torch makes of a full disk, and of Ctrl-C
-                cause = error.__context__
-                raise (cause if isinstance(cause, OSError | KeyboardInterrupt) else error) from None
-
-
-class LogCsv(Checkpoint):
-    """Writes ``log.csv`` after every epoch: a row an epoch, a column a figure.
-
-    It is a kind of checkpoint so that Lightning calls it after the training's own hooks.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, Training)
-        if not trainer.is_global_zero:
-            return
-        names = dict.fromkeys(name for row in pl_module.history for name in row)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(pl_module.history)
-        write_text(self.path, text.getvalue())
-
-
-class Checkpoints(Checkpoint):
-    """Keeps ``last.ckpt``, to resume from, and ``best.ckpt``, the weights of the best epoch by validation.
-
-    The best epoch has the lowest negative log-likelihood of the fused validation predictions: steadier than
-    their accuracy where validation is small. It is found anew from the history each time, so it needs no
-    state and survives a moved folder.
-
-    Args:
-        folder: Where they go.
-        every: Batches of an epoch after which ``last.ckpt`` is written anew; None: only when it ends.
-    """
-
-    def __init__(self, folder: Path, every: int | None = None) -> None:
-        self.last, self.best, self.every = folder / "last.ckpt", folder / "best.ckpt", every
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
-        assert isinstance(pl_module, Training)
-        done = batch_idx + 1
-        ends = trainer.should_stop or done >= trainer.num_training_batches
-        if self.every and done % self.every == 0 and not ends:
-            pl_module.average_buffers()
-            trainer.save_checkpoint(self.last)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, Training)
-        # In this order: of a kill in between it can be told that the best epoch is the last.
-        trainer.save_checkpoint(self.last)
-        if best_epoch(pl_module.history) == len(pl_module.history) - 1:
-            trainer.save_checkpoint(self.best, weights_only=True)
-
-
-def best_epoch(history: list[dict[str, float]]) -> int:
-    """Return the position of the epoch that validation prefers, the first among equals."""
-    losses = [row["val/nll/fused"] for row in history]
-    finite = [loss if math.isfinite(loss) else math.inf for loss in losses]
-    return finite.index(min(finite))
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

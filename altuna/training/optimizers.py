@@ -1,56 +1,37 @@
-"""The optimizers of a training, fused: a step reads and writes each parameter once, on CPUs too.
+"""Optimizers and their learning rates.
 
-Fused ones go through memory in order, whatever strides say: gradients and what is loaded of an optimizer have
-to lie as their parameters do.
+All are fused: a step reads and writes each parameter once, on CPUs too. Fused kernels go through memory in
+order, whatever the strides: gradients and loaded state must have the memory layout of their parameters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
-from altuna.core.collectives import is_split, laid_out
+from altuna.core.collectives import match_layout
+from altuna.methods.base import Method
 
 Fused = TypeVar("Fused", bound=torch.optim.Optimizer)
 
 
 def sgd(parameters: Iterable[Any], lr: float, decay: float = 0.0) -> torch.optim.SGD:
-    """Return stochastic gradient descent with a momentum of 0.9, fused but for split parameters."""
+    """Return stochastic gradient descent with a momentum of 0.9."""
     optimizer = torch.optim.SGD(parameters, lr, momentum=0.9, weight_decay=decay, fused=True)
+    # A fused step fails if some parameters have a momentum and others none yet, as happens with turns.
     for group in optimizer.param_groups:
-        # PyTorch fuses no split parameters here, as it does for AdamW.
-        group["fused"] = None if any(map(is_split, group["params"])) else True
-        # Fused, it fails in a step in which some have a momentum and others none yet, as turns have.
         for p in group["params"]:
             optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
-
-    def still_fused(optimizer: Any, state: dict[str, Any]) -> dict[str, Any]:
-        """Keep to this when a training goes on that was split, or is now."""
-        pairs = zip(state["param_groups"], optimizer.param_groups, strict=True)
-        return {**state, "param_groups": [{**saved, "fused": own["fused"]} for saved, own in pairs]}
-
-    optimizer.register_load_state_dict_pre_hook(still_fused)
-    return _laid_out_when_loaded(optimizer)
+    return _match_layout_when_loaded(optimizer)
 
 
 def adamw(parameters: Iterable[Any], lr: float, decay: float = 0.0) -> torch.optim.AdamW:
-    """Return AdamW, fused."""
-    return _laid_out_when_loaded(torch.optim.AdamW(parameters, lr, weight_decay=decay, fused=True))
-
-
-def _laid_out_when_loaded(optimizer: Fused) -> Fused:
-    """Lay out what is loaded as parameters are: that of split ones comes in another order of memory."""
-
-    def of_loaded(optimizer: torch.optim.Optimizer) -> None:
-        for p, state in optimizer.state.items():
-            for name, value in state.items():
-                if torch.is_tensor(value) and value.shape == p.shape and not is_split(p):
-                    state[name] = laid_out(value, p)
-
-    optimizer.register_load_state_dict_post_hook(of_loaded)
-    return optimizer
+    """Return AdamW."""
+    return _match_layout_when_loaded(torch.optim.AdamW(parameters, lr, weight_decay=decay, fused=True))
 
 
 OPTIMIZERS: dict[str, Callable[[Iterable[Any], float, float], torch.optim.Optimizer]] = {
@@ -59,9 +40,52 @@ OPTIMIZERS: dict[str, Callable[[Iterable[Any], float, float], torch.optim.Optimi
 }
 
 
-def lay_out(optimizer: torch.optim.Optimizer) -> None:
-    """Lay out gradients in memory as their parameters."""
+def _match_layout_when_loaded(optimizer: Fused) -> Fused:
+    def match(optimizer: torch.optim.Optimizer) -> None:
+        for p, state in optimizer.state.items():
+            for name, value in state.items():
+                if torch.is_tensor(value) and value.shape == p.shape:
+                    state[name] = match_layout(value, p)
+
+    optimizer.register_load_state_dict_post_hook(match)
+    return optimizer
+
+
+def match_gradient_layouts(optimizer: torch.optim.Optimizer) -> None:
+    """Give each gradient the memory layout of its parameter."""
     for group in optimizer.param_groups:
         for p in group["params"]:
             if p.grad is not None:
-                p.grad = laid_out(p.grad, p)
+                p.grad = match_layout(p.grad, p)
+
+
+def parameter_groups(method: Method, lr: float) -> list[dict[str, Any]]:
+    """Return the trained parameters by peak learning rate: an encoder may have one of its own."""
+    encoders = method.model.encoders
+    own = {p: getattr(e, "lr", None) or lr for e in encoders for p in e.parameters()}
+    groups: dict[float, list[nn.Parameter]] = {lr: []}
+    for p in method.parameters():
+        if p.requires_grad:
+            groups.setdefault(own.get(p, lr), []).append(p)
+    return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+
+
+def learning_rate_factor(
+    done: float, total: float, schedule: Mapping[str, float] | None = None, epochs: int = 1
+) -> float:
+    """Return the factor of the peak learning rate when ``done`` of ``total`` is trained.
+
+    Without a schedule a linear warm-up over a twentieth, then a cosine towards 0. Else ``schedule["gamma"]``
+    to the power of how often ``schedule["step"]`` of the ``epochs`` have passed.
+
+    Example:
+        >>> [round(learning_rate_factor(done, 100), 2) for done in (0, 4, 55, 100)]
+        [0.2, 1.0, 0.5, 0.01]
+        >>> learning_rate_factor(60, 100, {"step": 2, "gamma": 0.1}, epochs=5)
+        0.1
+    """
+    if schedule is not None:
+        return float(schedule["gamma"] ** (done * max(1, epochs) / total // schedule["step"]))
+    warm = max(1, int(total) // 20)
+    share = min(1.0, max(0.0, (done - warm) / total))
+    return min((done + 1) / warm, 0.5 + 0.5 * math.cos(math.pi * share))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,27 +14,37 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from altuna import methods
+from altuna.core.collectives import processes, rank
 from altuna.core.model import MultimodalClassifier
 from altuna.core.subsets import subsets
+from altuna.data.dataset import Loader, loader
 from altuna.data.fit_readers import fit_readers
 from altuna.data.missing.masks import Missing, masked
 from altuna.data.samples import Samples, class_numbers, prepare_stores, problems_of, samples_at
 from altuna.data.store.arrays import Store
-from altuna.data.store.problems import Problem
+from altuna.data.store.problems import Problem, write_problems
 from altuna.data.stream import Stream
 from altuna.data.table.manifest import Manifest, read_manifest
 from altuna.data.table.splits import Rows, split_rows
 from altuna.encoders import Encoder, Fitted, reader_of
 from altuna.encoders.frozen import store_features
 from altuna.errors import UserError
+from altuna.files import cache_folder
+from altuna.hardware import choose_threads
 from altuna.methods.base import Method
 from altuna.options import check_options, nearest
-from altuna.reporting import SILENT
+from altuna.recipes.built_in import find_manifest
+from altuna.reporting import SILENT, Reporter
 from altuna.runs.description import Description
-from altuna.terminal import console
 from altuna.training.config import FitConfig
+from altuna.training.loop import Loop
+
+SAMPLE = 4  # rows of which FLOPs are counted
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,7 @@ class Prepared:
     stream: Stream | None = None
 
     def digest(self) -> str:
-        """Identify the samples, their classes and modalities: what a resumed training has to find again."""
+        """Return what identifies the samples, their classes and modalities; resuming needs the same."""
         found = sha256(json.dumps(self.description.classes).encode())
         for samples in self.splits.values():
             ids = self.manifest.ids.take(pa.array(samples.rows)).to_pylist()
@@ -62,19 +73,27 @@ class Prepared:
 
 
 def prepare(
-    config: FitConfig, path: Path, store: Path, quiet: bool, device: torch.device | None = None
+    config: FitConfig,
+    path: Path,
+    store: Path,
+    reporter: Reporter = SILENT,
+    device: torch.device | None = None,
 ) -> Prepared:
-    """Read the manifest, build the model, then read the cells: a mistake in the options is told before.
+    """Read the manifest, build the model, then read the cells: mistakes in the options are found first.
 
-    Frozen encoders compute on ``device``; on a GPU if there is one when None.
+    Args:
+        config: The options.
+        path: The manifest.
+        store: Folder of prepared data.
+        reporter: Where to report.
+        device: Where frozen encoders compute; on a GPU if there is one when None.
     """
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name, kind, method_options = _method(config)
     impute = method_options.pop("impute", "zero")
-    manifest = _manifest(config, path, quiet)
+    manifest = _manifest(config, path, reporter)
     settings = _settings(config, manifest)
     rows = split_rows(manifest, config.seed)
-    manifest = _masked(manifest, rows, config, quiet)
+    manifest = _masked(manifest, rows, config, reporter)
     manifest = manifest.only(kind.select([*manifest.modalities], **method_options))
     _check_names(manifest)
     encoders = _encoders(manifest.modalities, settings["encoders"], settings["transforms"])
@@ -96,22 +115,15 @@ def prepare(
     model = description.build_model()
     _build(name, kind, model, method_options)  # thrown away: its options are checked
     stream = _stream(config, manifest, description)
-    reporter = SILENT if quiet else console.TerminalReporter()
     stores = prepare_stores(manifest, readers, store, reporter)
     problems = problems_of(stores, manifest)
     _check_problems(problems, manifest, config.strict)
+    _fit_front_ends(model, encoders, stores, rows["train"], manifest)
     for modality, encoder in zip(model.modalities, model.encoders, strict=True):
         assert isinstance(encoder, Encoder)
-        position = stores[modality].position[rows["train"]]
-        if not (position >= 0).any():
-            first = next((str(p) for p in stores[modality].problems if p.kind != "note"), "")
-            first = f", beginning with {first}" if first else ""
-            raise UserError(f"{manifest.path}: no train row has a {modality!r} that can be read{first}")
-        if isinstance(encoder.front_end, Fitted):
-            encoder.front_end.fit(stores[modality].array[position[position >= 0]])
-        encoders[modality] = {**encoders[modality], **encoder.saved}
         if encoder.fixed:
-            stores[modality] = store_features(modality, encoder, stores[modality], store, reporter, device)
+            where = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            stores[modality] = store_features(modality, encoder, stores[modality], store, reporter, where)
     labels = class_numbers(manifest.labels, description.classes)
     splits = {name: samples_at(part, stores, labels) for name, part in rows.items()}
     if not len(splits["val"].rows):
@@ -121,6 +133,108 @@ def prepare(
     method = _build(name, kind, model, method_options)
     description = replace(description, fusion=model.fusion, encoders=encoders)
     return Prepared(manifest, splits, problems, description, method, stores, stream)
+
+
+def prepare_ahead(config: FitConfig, reporter: Reporter) -> dict[str, Store]:
+    """Prepare the data of a training; return the store of each modality."""
+    path = find_manifest(config.data, config.root, download=config.download)
+    folder = config.store or cache_folder() / "store"
+    folder.mkdir(parents=True, exist_ok=True)
+    prepared = prepare(config, path, folder, reporter)
+    write_problems(folder / "problems.csv", prepared.problems)
+    return prepared.stores
+
+
+def feeds(prepared: Prepared, config: FitConfig, device: torch.device) -> tuple[Stream | Loader, Loader]:
+    """Return what gives the training batches and the validation batches; processes share out the cells."""
+    train, val = (prepared.splits[name].dataset.shared(rank(), processes()) for name in ("train", "val"))
+    size, stream = config.batch_size, prepared.stream
+    if stream:
+        stream.workers, stream.pinned = max(1, config.workers), device.type == "cuda"
+    return (
+        stream or loader(train, size, config.seed, config.workers, device),
+        loader(val, size, device=device),
+    )
+
+
+def build_loop(prepared: Prepared, config: FitConfig, device: torch.device, precision: str) -> Loop:
+    """Return the loop that a training's options ask for."""
+    method = prepared.method
+    method.model.micro_batch = config.micro_batch
+    # Parts of batches differ in number between processes, and the norms would wait for each other.
+    if processes() > 1 and device.type == "cuda" and not config.micro_batch:
+        nn.SyncBatchNorm.convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
+    if config.compile:
+        # Encoders share code, and all their graphs count together: of sizes, of batches, with gradients.
+        limits: Any = torch._dynamo.config
+        limits.recompile_limit = max(limits.recompile_limit, 8 * len(method.model.modalities))
+        method.model.compile()
+    return Loop(
+        method,
+        optimizer=config.optimizer,
+        lr=config.lr,
+        schedule=config.schedule.model_dump() if config.schedule else None,
+        weight_decay=config.weight_decay,
+        epochs=config.epochs,
+        max_updates=config.budget.updates if config.budget else None,
+        max_seconds=config.budget.seconds if config.budget else None,
+        clip=config.clip,
+        seed=config.seed,
+        log_every=config.log_every,
+        device=device,
+        precision=precision,
+        data=prepared.digest(),
+    )
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise UserError if PyTorch cannot compile on this machine."""
+    try:
+        torch.compile(torch.neg)(torch.zeros(1, device=device))
+    except Exception as error:  # of many kinds: there is no compiler, or it does not know this Python
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"compile: PyTorch cannot compile on this machine: {reason}") from None
+
+
+def threads_of(config: FitConfig, prepared: Prepared) -> int:
+    """Return with how many CPU threads to train: as many as the most expensive modality is worth."""
+    if config.threads is not None:
+        return config.threads
+    model, dataset = prepared.method.model, prepared.splits["train"].dataset
+    most = 0.0
+    for modality, array in dataset.arrays.items():
+        position = dataset.position[modality]
+        cells = torch.from_numpy(array.take(position[position >= 0][:SAMPLE], 0))
+        with model.in_use(), FlopCounterMode(display=False) as counter:
+            model.encode(modality, cells)
+        most = max(most, counter.get_total_flops() / len(cells) * config.batch_size)
+    return choose_threads(most, torch.get_num_threads())
+
+
+def silence_warnings() -> None:
+    """Silence warnings of libraries that a user of altuna can do nothing about."""
+    warnings.filterwarnings("ignore", message="Torchinductor does not support code generation for complex")
+    warnings.filterwarnings("ignore", module="joblib.externals.loky")  # a worker that grew was replaced
+
+
+def _fit_front_ends(
+    model: MultimodalClassifier,
+    encoders: dict[str, dict[str, Any]],
+    stores: Mapping[str, Store],
+    train: NDArray[np.int64],
+    manifest: Manifest,
+) -> None:
+    """Fit each encoder's front end to the training cells, and note its options in ``encoders``."""
+    for modality, encoder in zip(model.modalities, model.encoders, strict=True):
+        assert isinstance(encoder, Encoder)
+        position = stores[modality].position[train]
+        if not (position >= 0).any():
+            first = next((str(p) for p in stores[modality].problems if p.kind != "note"), "")
+            first = f", beginning with {first}" if first else ""
+            raise UserError(f"{manifest.path}: no train row has a {modality!r} that can be read{first}")
+        if isinstance(encoder.front_end, Fitted):
+            encoder.front_end.fit(stores[modality].array[position[position >= 0]])
+        encoders[modality] = {**encoders[modality], **encoder.saved}
 
 
 def _stream(config: FitConfig, manifest: Manifest, description: Description) -> Stream | None:
@@ -153,16 +267,15 @@ def _build(name: str, kind: type[Method], model: MultimodalClassifier, options: 
         raise UserError(f"method {name!r}: {error}") from None
 
 
-def _manifest(config: FitConfig, path: Path, quiet: bool) -> Manifest:
+def _manifest(config: FitConfig, path: Path, reporter: Reporter) -> Manifest:
     manifest = read_manifest(
         path,
         config.modalities,
         columns=config.columns,
         allow_shared_groups=config.allow_shared_groups,
     )
-    if not quiet:
-        for note in manifest.notes:
-            console.err.print(note, markup=False)
+    for note in manifest.notes:
+        reporter.note(note)
     return manifest
 
 
@@ -176,7 +289,7 @@ def _check_names(manifest: Manifest) -> None:
         )
 
 
-def _masked(manifest: Manifest, rows: Mapping[str, Rows], config: FitConfig, quiet: bool) -> Manifest:
+def _masked(manifest: Manifest, rows: Mapping[str, Rows], config: FitConfig, reporter: Reporter) -> Manifest:
     """Return the manifest without the cells that the options take away."""
     file = config.missing_mask
     train = Missing(config.missing_rate, config.missing_pattern, file)
@@ -187,8 +300,8 @@ def _masked(manifest: Manifest, rows: Mapping[str, Rows], config: FitConfig, qui
         return manifest
     left = masked(manifest, rows, missing, config.seed)
     before, after = (np.any([m.filled(name) for name in m.modalities], axis=0) for m in (manifest, left))
-    if not quiet and (gone := int((before & ~after).sum())):
-        console.err.print(f"{gone:,} samples are left without any cell, and are not used", markup=False)
+    if gone := int((before & ~after).sum()):
+        reporter.note(f"{gone:,} samples are left without any cell, and are not used")
     return left
 
 

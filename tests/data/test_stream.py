@@ -257,7 +257,7 @@ def test_processes_share_what_can_be_read(folder, broken, monkeypatch, size):
     said, meet = [None, None], threading.Barrier(2)
     mine = threading.local()
 
-    def everyone(value):
+    def all_gather_object(value):
         said[mine.rank] = value
         meet.wait(10)
         answers = [*said]
@@ -269,7 +269,7 @@ def test_processes_share_what_can_be_read(folder, broken, monkeypatch, size):
         shards[rank].processes = 2
         return [*shards[rank]]
 
-    monkeypatch.setattr("altuna.data.stream.everyone", everyone)
+    monkeypatch.setattr("altuna.data.stream.all_gather_object", all_gather_object)
     with ThreadPoolExecutor(2) as pool:
         parts = [*zip(*pool.map(batches, range(2)), strict=True)]
     assert len(parts) == len(whole)

@@ -8,7 +8,7 @@ from torch import nn
 
 from altuna import Batch, MultimodalClassifier, methods
 from altuna.data.dataset import MultimodalDataset, loader
-from altuna.training.loop import Training
+from altuna.training.loop import Loop
 
 SIZES = {"sound": 5, "picture": 7, "words": 4}
 DIM, CLASSES = 6, 3
@@ -49,12 +49,11 @@ def sgd(method, lr=0.1):
 
 def step(method, batch, optimizer):
     """What the loop does with a batch; returns the turns taken."""
-    training = Training(method)
-    training.manual_backward = lambda loss, **kw: loss.backward(**kw)
+    loop = Loop(method)
     taken = []
     for turn in method.turns(batch):
         optimizer.zero_grad()
-        turn.log["loss"] = training._backward(turn, batch)
+        turn.log["loss"] = loop._backward(turn, batch)
         method.modify_gradients(turn, batch)
         optimizer.step()
         method.after_step(turn, batch)
@@ -64,19 +63,16 @@ def step(method, batch, optimizer):
 
 def gradients(method, batch):
     """The gradients by parameter name, as ``modify_gradients`` of a batch's first turn leaves them."""
-    training = Training(method)
-    training.manual_backward = lambda loss, **kw: loss.backward(**kw)
+    loop = Loop(method)
     method.zero_grad()
     turn = next(iter(method.turns(batch)))
-    training._backward(turn, batch)
+    loop._backward(turn, batch)
     method.modify_gradients(turn, batch)
     return {n: p.grad.clone() for n, p in method.named_parameters() if p.grad is not None}
 
 
 def converged(name, epochs=15, modalities=2, seed=0, **options):
     """Test accuracy of a method, trained by the real loop on informative modalities drawn by the seed."""
-    from pytorch_lightning import Trainer
-
     rng = np.random.default_rng(seed)
 
     def data(n):
@@ -92,17 +88,9 @@ def converged(name, epochs=15, modalities=2, seed=0, **options):
     torch.manual_seed(seed)
     encoders = {m: nn.Sequential(nn.Linear(SIZES[m], 16), nn.ReLU()) for m in train.arrays}
     kind = methods.get(name)
-    training = Training(kind(MultimodalClassifier(encoders, CLASSES, head=kind.head), **options), lr=0.01)
-    Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    ).fit(training, loader(train, 32, 0), loader(val, 64))
-    model = training.method.model.eval()
+    method = kind(MultimodalClassifier(encoders, CLASSES, head=kind.head), **options)
+    Loop(method, lr=0.01, epochs=epochs).run(loader(train, 32, 0), loader(val, 64))
+    model = method.model.eval()
     batch = test[range(len(test))]
     with torch.no_grad():
         predicted = model(batch.inputs).logits.argmax(1)

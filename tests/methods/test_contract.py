@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from pytorch_lightning import Trainer
 
 import altuna
 from altuna.core.heads import HEADS, CascadeHead
 from altuna.data.dataset import MultimodalDataset, loader
 from altuna.errors import DivergedError, UserError
 from altuna.methods.base import Method, Turn
-from altuna.training.loop import Training
+from altuna.training.loop import Loop
 
 CLASSES, SAMPLES = 3, 48
 
@@ -49,18 +48,9 @@ def trained(name, dataset, epochs=6, precision="32-true", method=None, clip=None
         {m: dataset.position[m] for m in method.model.modalities},
         dataset.labels,
     ).masked(np.ones((len(method.model.modalities), SAMPLES), dtype=bool))
-    training = Training(method, lr=0.03, clip=clip)
-    Trainer(
-        max_epochs=epochs,
-        precision=precision,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    ).fit(training, loader(dataset, 16, 0), loader(dataset, 16))
-    return training, dataset
+    loop = Loop(method, lr=0.03, clip=clip, epochs=epochs, precision=precision)
+    loop.run(loader(dataset, 16, 0), loader(dataset, 16))
+    return loop, dataset
 
 
 @pytest.mark.parametrize("missing", [False, True], ids=["complete", "missing"])
@@ -74,8 +64,8 @@ def test_every_method_trains_predicts_saves_and_repeats(name, modalities, missin
     dataset = data(modalities, missing)
     before = {k: v.clone() for k, v in method_for(name, dataset).model.state_dict().items()}
     training, used = trained(name, dataset)
-    state = training.state_dict()
-    again = trained(name, dataset)[0].state_dict()
+    state = training.trained_weights()
+    again = trained(name, dataset)[0].trained_weights()
     assert all(torch.equal(again[k], v) for k, v in state.items()), "same seed, another result"
 
     model = training.method.model
@@ -84,7 +74,7 @@ def test_every_method_trains_predicts_saves_and_repeats(name, modalities, missin
             assert not torch.equal(value, before[key]), f"{key} was never trained"
 
     other = method_for(name, dataset)
-    other.load_state_dict({k.removeprefix("method."): v for k, v in state.items()})
+    other.load_state_dict(state)
     batch = used[range(len(used))]
     model.eval()
     other.eval()
@@ -94,7 +84,7 @@ def test_every_method_trains_predicts_saves_and_repeats(name, modalities, missin
     torch.testing.assert_close(first.weights.sum(0), torch.ones(len(used)))
     assert (first.weights[~first.present] == 0).all()
 
-    row = training.history[-1]
+    row = training.progress.history[-1]
     for turn in {t.name for t in training.method.turns(batch)}:
         assert np.isfinite(row[f"train/loss/{turn}"])
     assert row["val/accuracy/fused"] > 1.2 / CLASSES
@@ -105,8 +95,8 @@ def test_every_method_trains_predicts_saves_and_repeats(name, modalities, missin
 def test_every_method_trains_in_bf16(name):
     """The default precision where the hardware has it; past every method's warm-up."""
     training, _ = trained(name, data(2, True), epochs=8, precision="bf16-mixed")
-    assert all(np.isfinite(row["val/nll/fused"]) for row in training.history)
-    assert len(training.history) == 8
+    assert all(np.isfinite(row["val/nll/fused"]) for row in training.progress.history)
+    assert len(training.progress.history) == 8
 
 
 @pytest.mark.slow
@@ -118,7 +108,7 @@ def test_every_method_takes_a_frozen_encoder(name):
     before = [p.clone() for p in frozen.parameters()]
     training, _ = trained(name, dataset, method=method)
     assert all(torch.equal(p, b) for p, b in zip(frozen.parameters(), before, strict=True))
-    assert np.isfinite(training.history[-1]["val/nll/fused"])
+    assert np.isfinite(training.progress.history[-1]["val/nll/fused"])
 
 
 HEADS_OF = {name: HEADS[altuna.methods.get(name).head] for name in altuna.methods.list()}
@@ -133,12 +123,12 @@ def test_every_joint_method_imputes_means(name):
     method = method_for(name, dataset, impute="mean")
     training, used = trained(name, dataset, epochs=8, method=method)
     other = method_for(name, dataset, impute="mean")
-    other.load_state_dict({k.removeprefix("method."): v for k, v in training.state_dict().items()})
+    other.load_state_dict(training.trained_weights())
     batch = used[range(len(used))]
     first, second = (m.model.eval()(batch.inputs, batch.rows, len(batch)) for m in (method, other))
     assert torch.equal(first.logits, second.logits)
     assert (method.model.met > SAMPLES).all()
-    assert training.history[-1]["val/accuracy/fused"] > 1.2 / CLASSES
+    assert training.progress.history[-1]["val/accuracy/fused"] > 1.2 / CLASSES
 
 
 @pytest.mark.parametrize("name", altuna.methods.list())
@@ -184,15 +174,8 @@ def test_hooks_fire_in_order_for_every_turn():
 
     torch.manual_seed(0)
     encoders = {m: torch.nn.Sequential(torch.nn.Linear(a.shape[1], 8)) for m, a in dataset.arrays.items()}
-    training = Training(Spy(altuna.MultimodalClassifier(encoders, CLASSES)))
-    Trainer(
-        max_epochs=2,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    ).fit(training, loader(dataset, 24, 0), loader(dataset, 24))
+    loop = Loop(Spy(altuna.MultimodalClassifier(encoders, CLASSES)), epochs=2)
+    loop.run(loader(dataset, 24, 0), loader(dataset, 24))
     turn = [f"{hook} {m}" for m in ("m0", "m1") for hook in ("loss", "modify_gradients", "after_step")]
     assert calls == (["turns", *turn] * 2 + ["after_epoch"]) * 2
 
@@ -305,7 +288,7 @@ def test_out_of_memory_in_a_step_and_in_validation(training, where, monkeypatch)
     else:
         real = method.model.encode
         monkeypatch.setattr(
-            method.model, "encode", lambda m, x: real(m, x) if method.training else torch.empty(2**60)
+            method.model, "encode", lambda m, x: real(m, x) if method.model.training else torch.empty(2**60)
         )
     with pytest.raises(UserError, match=f"out of memory {where}"):
         trained("mla", dataset, method=method)
@@ -316,15 +299,10 @@ def test_the_learning_rate_falls_in_steps():
 
     class Spy(altuna.methods.get("mla")):
         def after_epoch(self):
-            rates.append(training.optimizers().param_groups[0]["lr"])
+            rates.append(loop.optimizer.param_groups[0]["lr"])
             super().after_epoch()
 
-    training = Training(
-        Spy(method_for("mla", dataset).model), lr=0.1, schedule={"step": 2, "gamma": 0.5}, epochs=5
-    )
-    Trainer(
-        max_epochs=5, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, num_sanity_val_steps=0,
-    ).fit(training, loader(dataset, 16, 0), loader(dataset, 16))  # fmt: skip
-    # After an epoch's last batch the rate is already that of the next.
-    assert rates == pytest.approx([0.1, 0.05, 0.05, 0.025, 0.025])
+    method = Spy(method_for("mla", dataset).model)
+    loop = Loop(method, lr=0.1, schedule={"step": 2, "gamma": 0.5}, epochs=5)
+    loop.run(loader(dataset, 16, 0), loader(dataset, 16))
+    assert rates == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.025])

@@ -5,7 +5,7 @@ from rich.progress import Progress
 
 import altuna
 from altuna.methods.base import Turn
-from altuna.training.loop import Training
+from altuna.training.loop import Loop
 
 SAMPLES, BATCHES = 60, 3  # 36 of them to train with, in batches of 16
 
@@ -59,7 +59,7 @@ def test_a_budget_that_half_the_updates_a_batch_spend_late(manifest, tmp_path, s
 
 
 def test_resumed_within_an_epoch(manifest, tmp_path, bars, said, monkeypatch):
-    batch, calls = Training.training_step, []
+    batch, calls = Loop.train_batch, []
 
     def stop(self, *given):
         calls.append(given)
@@ -67,7 +67,7 @@ def test_resumed_within_an_epoch(manifest, tmp_path, bars, said, monkeypatch):
         if len(calls) == BATCHES + 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Training, "training_step", stop)
+    monkeypatch.setattr(Loop, "train_batch", stop)
     with pytest.raises(KeyboardInterrupt):
         fit(manifest, tmp_path / "run", epochs=2, checkpoint_every=1)
     said.clear()

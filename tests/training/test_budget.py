@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 import altuna
 from altuna.errors import UserError
 from altuna.methods.base import Turn
-from altuna.training.loop import Training
+from altuna.training.loop import Loop
 
 SAMPLES, BATCH, EPOCHS = 90, 16, 3
 
@@ -70,13 +70,13 @@ def test_the_training_ends_inside_an_epoch(manifest, tmp_path):
 
 
 def test_the_learning_rate_follows_the_share_of_the_budget(manifest, tmp_path, monkeypatch):
-    rates, train = [], Training._train_on
+    rates, train = [], Loop.train_batch
 
-    def spy(self, batch, number):
-        rates.append(self.optimizers().param_groups[0]["lr"])
-        train(self, batch, number)
+    def spy(self, batch):
+        train(self, batch)
+        rates.append(self.optimizer.param_groups[0]["lr"])
 
-    monkeypatch.setattr(Training, "_train_on", spy)
+    monkeypatch.setattr(Loop, "train_batch", spy)
     fit(manifest, tmp_path / "standard")
     standard = rates.copy()
     rates.clear()
@@ -92,16 +92,16 @@ def test_it_resumes_to_the_same_weights(stop, manifest, tmp_path, monkeypatch):
     cost = fit(manifest, tmp_path / "whole", budget=budget)
     with monkeypatch.context() as patch:
         if stop < EPOCHS:  # in the middle of an epoch
-            train = Training._train_on
+            train = Loop.train_batch
 
-            def fail(self, batch, number):
-                if (self.current_epoch, number) == (stop, 1):
+            def fail(self, batch):
+                if (self.progress.epoch, self.progress.batches) == (stop, 1):
                     raise RuntimeError("power cut")
-                train(self, batch, number)
+                train(self, batch)
 
-            patch.setattr(Training, "_train_on", fail)
+            patch.setattr(Loop, "train_batch", fail)
         else:  # after the last
-            patch.setattr("altuna.training.stages._finish", lambda *_: 1 / 0)
+            patch.setattr("altuna.training.run.finish", lambda *_: 1 / 0)
         with pytest.raises((RuntimeError, ZeroDivisionError)):
             fit(manifest, tmp_path / "broken", budget=budget)
     again = fit(manifest, tmp_path / "broken", budget=budget, resume=True)
@@ -115,13 +115,13 @@ def test_seconds(manifest, tmp_path):
 
 
 def test_methods_hear_how_many_epochs_to_expect(manifest, tmp_path, monkeypatch):
-    heard, start = [], Training.on_train_epoch_start
+    heard, start = [], Loop._begin_epoch
 
-    def spy(self):
-        start(self)
+    def spy(self, *given):
+        start(self, *given)
         heard.append(self.method.clock.epochs)
 
-    monkeypatch.setattr(Training, "on_train_epoch_start", spy)
+    monkeypatch.setattr(Loop, "_begin_epoch", spy)
     fit(manifest, tmp_path / "mla", budget={"updates": STANDARD})
     assert heard == [EPOCHS] * EPOCHS
     heard.clear()

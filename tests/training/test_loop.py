@@ -16,9 +16,8 @@ from altuna.data.dataset import MultimodalDataset, loader
 from altuna.errors import UserError
 from altuna.files import exclusive_folder
 from altuna.methods.mla import MLA
-from altuna.training import loop as training
-from altuna.training import stages as pipeline
-from altuna.training.optimizers import OPTIMIZERS, lay_out
+from altuna.training import loop
+from altuna.training.optimizers import OPTIMIZERS, match_gradient_layouts
 
 COMPILE = torch.compile
 
@@ -65,7 +64,7 @@ def test_gradients_of_another_layout_step_alike(optimizer):
         parameter = torch.nn.Parameter(weights.clone().contiguous(memory_format=layout))
         chosen = OPTIMIZERS[optimizer]([parameter], 0.1, 0.01)
         parameter.grad = gradient.clone()
-        lay_out(chosen)
+        match_gradient_layouts(chosen)
         chosen.step()
         stepped.append(parameter.detach())
     assert torch.allclose(*stepped, atol=1e-6)
@@ -136,7 +135,7 @@ def test_logging_does_not_change_the_training(manifest, tmp_path):
 
 
 def test_about_twenty_batches_of_an_epoch_are_logged(manifest, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "LOGGED", 5)
+    monkeypatch.setattr(loop, "LOGGED", 5)
     usual, third = fit(manifest, tmp_path / "usual"), fit(manifest, tmp_path / "third", log_every=3)
     assert logged(usual)[0]["train/interference/a"] == logged(third)[0]["train/interference/a"]
 
@@ -167,7 +166,7 @@ def test_compile_without_a_compiler(manifest, tmp_path, monkeypatch):
     def broken(function):
         raise RuntimeError("no C++ compiler\nand more")
 
-    monkeypatch.setattr(pipeline.torch, "compile", broken)
+    monkeypatch.setattr(torch, "compile", broken)
     with pytest.raises(
         UserError, match=r"^compile: PyTorch cannot compile on this machine: no C\+\+ compiler$"
     ):
@@ -243,7 +242,7 @@ def test_in_bf16_a_turn_sees_what_the_one_before_has_changed(manifest, tmp_path,
 
 def test_bf16_that_is_not_native_is_remarked_on(manifest, tmp_path, monkeypatch, capfd):
     for native in (True, False):
-        monkeypatch.setattr(pipeline, "multiplies_bf16", lambda native=native: native)
+        monkeypatch.setattr("altuna.hardware.multiplies_bf16", lambda native=native: native)
         fit(
             manifest, tmp_path / str(native), precision="bf16-mixed", accelerator="cpu", quiet=False, epochs=1
         )

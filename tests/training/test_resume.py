@@ -13,12 +13,12 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 import torch
-from pytorch_lightning import Trainer
 from safetensors.torch import load_file
 
 import altuna
 from altuna.errors import UserError
-from altuna.training.loop import Training
+from altuna.training import checkpoints
+from altuna.training.loop import Loop
 
 EPOCHS = 5
 OPTIONS = ["--epochs", str(EPOCHS), "--batch-size", "16", "--seed", "3", "--quiet"]
@@ -90,8 +90,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(manifest, tmp_path, method):
     assert one.keys() == two.keys()
     assert all(torch.equal(one[k], two[k]) for k in one)
     one, two = (
-        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        for run in (whole, broken)
+        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["weights"] for run in (whole, broken)
     )
     assert all(torch.equal(one[k], two[k]) for k in one), "the last epoch's state differs"
     assert without_time(whole) == without_time(broken)
@@ -125,15 +124,15 @@ def test_an_epoch_goes_on_where_it_was(manifest, tmp_path, monkeypatch, options)
     whole = altuna.fit(manifest, out=tmp_path / "whole", **common)
 
     batches = []
-    train_on = Training._train_on
+    train_on = Loop.train_batch
 
-    def stopped(self, batch, number):
-        batches.append((self.current_epoch, number))
-        if number == 3 and self.current_epoch < 2 and batches.count(batches[-1]) == 1:
+    def stopped(self, batch):
+        batches.append((self.progress.epoch, self.progress.batches))
+        if self.progress.batches == 3 and self.progress.epoch < 2 and batches.count(batches[-1]) == 1:
             raise KeyboardInterrupt
-        train_on(self, batch, number)
+        train_on(self, batch)
 
-    monkeypatch.setattr(Training, "_train_on", stopped)
+    monkeypatch.setattr(Loop, "train_batch", stopped)
     common |= {"out": tmp_path / "broken", "checkpoint_every": 2, "resume": True}
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
@@ -142,7 +141,7 @@ def test_an_epoch_goes_on_where_it_was(manifest, tmp_path, monkeypatch, options)
     assert batches[:6] == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 2), (0, 3)]
     assert len(batches) == len({*batches}) + 4
     one, two = (
-        torch.load(tmp_path / run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        torch.load(tmp_path / run / "checkpoints" / "last.ckpt", weights_only=True)["weights"]
         for run in ("whole", "broken")
     )
     assert not [k for k in one if not torch.equal(one[k], two[k])]
@@ -154,18 +153,18 @@ def test_a_kill_between_the_two_checkpoints_loses_neither(manifest, tmp_path, mo
     common = {"epochs": 1, "batch_size": 16, "quiet": True, "report": False}
     whole, run = (tmp_path / name for name in ("whole", "broken"))
     altuna.fit(manifest, out=whole, **common)
-    save, epochs = Trainer.save_checkpoint, []
+    save, epochs = checkpoints.save_checkpoint, []
 
-    def killed(trainer, path, *more, **named):
+    def killed(path, content):
         if path.name == "best.ckpt":
             raise KeyboardInterrupt
-        save(trainer, path, *more, **named)
+        save(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "save_checkpoint", killed)
+        patch.setattr(checkpoints, "save_checkpoint", killed)
         with pytest.raises(KeyboardInterrupt):
             altuna.fit(manifest, out=run, **common)
-    monkeypatch.setattr(Training, "on_train_epoch_end", epochs.append)
+    monkeypatch.setattr(Loop, "validate", lambda *given: epochs.append(given))
     altuna.fit(manifest, out=run, resume=True, **common)
     assert not epochs  # nothing was left to train
     one, two = (load_file(folder / "model.safetensors") for folder in (whole, run))
@@ -176,7 +175,7 @@ def test_a_checkpoint_of_an_earlier_version_is_refused(manifest, tmp_path):
     common = {"epochs": 1, "quiet": True, "report": False, "out": tmp_path / "run"}
     last = altuna.fit(manifest, **common) / "checkpoints" / "last.ckpt"
     content = torch.load(last, weights_only=True)
-    del content["trained"]
+    del content["progress"]
     torch.save(content, last)
     with pytest.raises(UserError, match="not a checkpoint of this run"):
         altuna.fit(manifest, resume=True, **common)

@@ -1,0 +1,144 @@
+"""The checkpoints of a run, ``last.ckpt`` to resume from and ``best.ckpt``, and its ``log.csv``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import shutil
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from altuna.core.collectives import rank
+from altuna.errors import UserError
+from altuna.files import atomic_write, write_text
+
+if TYPE_CHECKING:
+    from altuna.training.loop import Loop
+
+
+class Checkpoints:
+    """Write the checkpoints and the log of a run.
+
+    The best epoch has the lowest negative log-likelihood of the fused validation predictions: steadier than
+    their accuracy where validation is small. It is found from the history each time, so it needs no state of
+    its own and survives a moved folder.
+
+    Args:
+        run: The run directory.
+        every: Batches after which ``last.ckpt`` is written within an epoch; None: only at its end.
+    """
+
+    def __init__(self, run: Path, every: int | None = None) -> None:
+        self.run = run
+        self.last, self.best = run / "checkpoints" / "last.ckpt", run / "checkpoints" / "best.ckpt"
+        self.log, self.every = run / "log.csv", every
+
+    def is_due(self, batches: int) -> bool:
+        """Return whether to write one after so many batches of an epoch."""
+        return bool(self.every) and batches % (self.every or 1) == 0
+
+    def save_last(self, loop: Loop) -> None:
+        """Write ``last.ckpt``; every process has to call this."""
+        save_checkpoint(self.last, loop.state())
+
+    def save_epoch(self, loop: Loop) -> None:
+        """Write ``log.csv``, ``last.ckpt`` and, if the epoch is the best so far, ``best.ckpt``."""
+        history = loop.progress.history
+        if rank() == 0:
+            write_log(self.log, history)
+        # In this order: after a kill in between one can tell that the best epoch is the last.
+        self.save_last(loop)
+        if best_epoch(history) == len(history) - 1:
+            save_checkpoint(self.best, loop.state(optimizer=False))
+
+    def resume(self, loop: Loop) -> bool:
+        """Load ``last.ckpt`` into the loop if there is one; return whether there is.
+
+        Afterwards ``best.ckpt`` exists, too: the kill may have come between the two.
+
+        Raises:
+            UserError: See ``load_checkpoint``.
+        """
+        if not self.last.exists():
+            return False
+        content = load_checkpoint(self.last, loop)
+        history = content["progress"]["history"]
+        if history and not content["progress"]["batches"] and best_epoch(history) == len(history) - 1:
+            if rank() == 0:
+                with atomic_write(self.best) as unfinished:
+                    shutil.copyfile(self.last, unfinished)
+        elif history:
+            load_checkpoint(self.best, loop)
+        loop.load_state(content)
+        return True
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint, which appears under its name only when it is complete; the first process writes."""
+    if rank() != 0:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
+        try:
+            torch.save(dict(content), file)
+        except RuntimeError as error:  # what torch makes of a full disk, and of Ctrl-C
+            cause = error.__context__
+            raise (cause if isinstance(cause, OSError | KeyboardInterrupt) else error) from None
+
+
+def load_checkpoint(path: Path, loop: Loop) -> dict[str, Any]:
+    """Return the content of a checkpoint that this training wrote, without running any code in it.
+
+    Raises:
+        UserError: The file is missing or damaged, or belongs to another training, other data or other frozen
+            weights.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such file: the training cannot continue, start it anew")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content: Any = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception:  # torch raises many kinds for a foreign or damaged file
+        content = None
+    found: dict[str, Any] = content if isinstance(content, dict) and "progress" in content else {}
+    weights = found.get("weights")
+    if not isinstance(weights, dict) or _shapes(weights) != _shapes(loop.trained_weights()):
+        raise UserError(f"{path}: is damaged, or not a checkpoint of this run (none of it was executed)")
+    if found["frozen"] != loop.frozen_digest():
+        raise UserError(f"{path}: a frozen encoder has other weights than it was trained with")
+    if found["data"] != loop.data:
+        raise UserError(f"{path}: the data are not those that the training began with")
+    return found
+
+
+def _shapes(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the shapes of weights; extra state, which may grow with the training, has none."""
+    grows = "_extra_state"
+    return {k: None if k.endswith(grows) else getattr(value, "shape", None) for k, value in weights.items()}
+
+
+def best_epoch(history: list[dict[str, float]]) -> int:
+    """Return the position of the epoch with the lowest validation loss, the first among equals.
+
+    Example:
+        >>> best_epoch([{"val/nll/fused": 0.9}, {"val/nll/fused": 0.4}, {"val/nll/fused": 0.4}])
+        1
+    """
+    losses = [row["val/nll/fused"] for row in history]
+    finite = [loss if math.isfinite(loss) else math.inf for loss in losses]
+    return finite.index(min(finite))
+
+
+def write_log(path: Path, history: list[dict[str, float]]) -> None:
+    """Write ``log.csv``: a row for each epoch, a column for each metric."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, dict.fromkeys(name for row in history for name in row), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(path, text.getvalue())

@@ -1,0 +1,204 @@
+"""One training from options to a run directory: prepare, train, take the best epoch, test, save."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from altuna.core.calibration import MIN_ROWS, modalities_with_few_rows
+from altuna.core.collectives import all_gather_object, rank
+from altuna.data.balance import learnt_from
+from altuna.data.missing.masks import write_mask
+from altuna.data.store.problems import write_problems
+from altuna.data.table.manifest import describe_modalities
+from altuna.errors import UserError
+from altuna.files import cache_folder, exclusive_folder, write_text
+from altuna.hardware import choose_device, choose_precision, peak_memory, reset_peak_memory, threads
+from altuna.recipes.built_in import find_manifest
+from altuna.report import write_report
+from altuna.reporting import SILENT, Reporter
+from altuna.training import loggers
+from altuna.training.checkpoints import Checkpoints
+from altuna.training.config import FitConfig
+from altuna.training.distributed import join, rank_zero_first
+from altuna.training.finish import finish
+from altuna.training.loggers import Logger
+from altuna.training.loop import Loop
+from altuna.training.resume import config_diff
+from altuna.training.setup import (
+    Prepared,
+    build_loop,
+    check_compiler,
+    feeds,
+    prepare,
+    silence_warnings,
+    threads_of,
+)
+
+MASK = "present.parquet"
+
+
+def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
+    """Carry out ``altuna.fit`` and return the run directory.
+
+    Args:
+        run: The run directory. Without ``config.out`` altuna chose its name: the first free one after it is
+            taken.
+        config: The options.
+        reporter: Where the first process reports.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, with the run directory, which ``resume`` continues.
+    """
+    silence_warnings()
+    here = join()
+    first = rank() == 0
+    reporter = reporter if first else SILENT
+    saved = {**config.saved(), "precision": choose_precision(config.precision, config.accelerator)}
+    with rank_zero_first():
+        if config.out is not None or config.resume:
+            _check_same_options(run, saved)
+        # Before data are prepared, which may take hours.
+        device = choose_device(config.accelerator, here.local_rank if here else 0)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        if config.compile:
+            check_compiler(device)
+        path = find_manifest(saved["data"], config.root, download=config.download)
+        store = config.store or cache_folder() / "store"
+        prepared = prepare(config, path, store, reporter, device)
+    number = threads_of(config, prepared)
+    loop = build_loop(prepared, config, device, saved["precision"])
+    with _run_directory(run, config) as run:
+        checkpoints = Checkpoints(run, config.checkpoint_every)
+        with rank_zero_first():
+            checkpoints.resume(loop)
+            curves = loggers.build(loggers.named(config.logger), run, saved, reporter is SILENT)
+        facts = _facts(prepared)
+        with rank_zero_first():
+            if first:
+                _write_start(run, saved, prepared)
+        _remark(prepared, config, saved["precision"], facts, run, reporter)
+        reset_peak_memory(device)
+        _train(loop, prepared, config, checkpoints, curves, number, reporter)
+        memory = max(all_gather_object(peak_memory(device)))
+        unread = prepared.stream.all_problems() if prepared.stream else []
+        with rank_zero_first():
+            if first:
+                write_problems(run / "problems.csv", [*prepared.problems, *unread])
+                finish(run, config, prepared, loop, facts, checkpoints.best, memory)
+                if config.report:
+                    with reporter.waiting("writing the report"):
+                        write_report([run])
+    return run
+
+
+def _check_same_options(run: Path, saved: dict[str, Any]) -> None:
+    if (run / "config.yaml").exists() and (difference := config_diff(run, saved)):
+        raise UserError(f"{difference}; --resume continues with the same options")
+
+
+@contextmanager
+def _run_directory(run: Path, config: FitConfig) -> Iterator[Path]:
+    """Make the run directory and keep other trainings out; remove it if an error leaves nothing to resume."""
+    first = rank() == 0
+    if config.out is None and not config.resume:
+        run = all_gather_object(_claim(run) if first else run)[0]
+    with ExitStack() as held:
+        with rank_zero_first():
+            if first:
+                held.enter_context(exclusive_folder(run, "another altuna trains there"))
+        run.mkdir(parents=True, exist_ok=True)
+        empty = not any(run.iterdir())
+        try:
+            yield run
+        except UserError:
+            if empty and first and not (run / "checkpoints").exists():
+                shutil.rmtree(run)
+            raise
+
+
+def _claim(run: Path) -> Path:
+    """Make the first folder of ``run``, ``run-2``, ``run-3`` ... that is not there, and return it."""
+    for number in count(1):
+        folder = run if number == 1 else run.with_name(f"{run.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("count() does not end")
+
+
+def _facts(prepared: Prepared) -> dict[str, Any]:
+    """Return what the training data are like: their numbers, and remarks on them."""
+    facts = learnt_from(prepared.splits["train"].dataset, prepared.description.classes)
+    few = modalities_with_few_rows(torch.from_numpy(prepared.splits["val"].dataset.present))
+    sharing = [prepared.method.model.modalities[i] for i in few]
+    facts["shared_temperature"] = sharing
+    if sharing:
+        names = ", ".join(map(repr, sharing))
+        facts["remarks"].append(f"fewer than {MIN_ROWS} validation samples have {names}: shared temperature")
+    if stream := prepared.stream:
+        shards = f"trained on a stream of {stream.rows:,} rows in {len(stream.shards):,} shards"
+        remarks = [f"{shards}; counted are the manifest's", *facts["remarks"]]
+        facts |= {"stream": stream.rows, "remarks": remarks}
+    return facts
+
+
+def _write_start(run: Path, saved: dict[str, Any], prepared: Prepared) -> None:
+    """Write what a run directory holds before the first epoch."""
+    write_text(run / "config.yaml", yaml.safe_dump(saved, sort_keys=False, allow_unicode=True))
+    write_problems(run / "problems.csv", prepared.problems)
+    if prepared.manifest.kept:
+        write_mask(run / MASK, prepared.manifest)
+
+
+def _remark(
+    prepared: Prepared,
+    config: FitConfig,
+    precision: str,
+    facts: dict[str, Any],
+    run: Path,
+    reporter: Reporter,
+) -> None:
+    """Report what is worth knowing before the first epoch."""
+    reporter.note(describe_modalities(prepared.manifest.modalities))
+    for remark in facts["remarks"]:
+        reporter.note(remark)
+    if precision == "bf16-mixed" != choose_precision("auto", config.accelerator):
+        reporter.note("precision=bf16-mixed: not native here, 32-true may be faster")
+    rows = facts.get("stream", facts["n"])
+    if config.batch_size > rows:
+        reporter.note(f"batch_size={config.batch_size}: an epoch is one batch of {rows} samples")
+    reporter.note(f"training in {run}")
+
+
+def _train(
+    loop: Loop,
+    prepared: Prepared,
+    config: FitConfig,
+    checkpoints: Checkpoints,
+    curves: Sequence[Logger],
+    number: int,
+    reporter: Reporter,
+) -> None:
+    """Run the loop with ``number`` threads; close the loggers however it ends."""
+    train, val = feeds(prepared, config, loop.device)
+    failed = True
+    try:
+        with threads(number):
+            loop.run(train, val, checkpoints=checkpoints, loggers=curves, reporter=reporter)
+        failed = False
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(checkpoints.run) from None
+    finally:
+        for logger in curves:
+            logger.close(failed)
