@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises."""
+"""Exceptions that the command line prints as one line, without a stack trace."""
 
 
 class UserError(ValueError):
@@ -12,8 +12,8 @@ class UserError(ValueError):
 
 
 class StoppedError(Exception):
-    """Ctrl-C during a command, with what to say: exit code 130."""
+    """Ctrl-C during a command, with the line to print: exit code 130."""
 
 
 class DivergedError(UserError):
-    """A training whose loss is no number any more; the message says which and when."""
+    """A training with a non-finite loss; the message says which loss and when."""

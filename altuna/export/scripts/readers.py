@@ -24,6 +24,15 @@ T = TypeVar("T")
 
 NGRAMS = (2, 3, 4, 5)  # letters of the pieces that words are cut into
 EXPORT = "export.json"
+MAX_BYTES = 64 << 20  # of export.json
+MAX_SIZE = 1 << 24  # of a feature or an input
+# What export.json must have, by key: a text, a size, or a list of at least one such.
+CONTENT = {
+    "format": str,
+    "classes": [str],
+    "fusion": {"file": str},
+    "modalities": [{"name": str, "file": str, "features": int, "reader": {"name": str}}],
+}
 EXAMPLES = {
     "image": "picture.png",
     "video": "frames.npy",
@@ -169,11 +178,45 @@ def read(given: dict[str, str], modalities: list[dict[str, Any]]) -> dict[str, A
 
 
 def description(path: Path) -> dict[str, Any]:
-    """Return the content of ``export.json``."""
+    """Return the content of ``export.json``.
+
+    Raises:
+        ValueError: It is not that of an export; the message names the key.
+    """
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"more than {MAX_BYTES:,} bytes")
     config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if not {"format", "modalities", "classes", "fusion"} <= {*config}:
-        raise ValueError("it describes no export")
+    check(config, CONTENT)
+    for i, modality in enumerate(config["modalities"]):
+        reader = modality["reader"]
+        if reader["name"] not in READERS:
+            raise ValueError(f"modalities.{i}.reader.name: must be one of {', '.join(READERS)}")
+        for key, value in reader.items():
+            if isinstance(value, int | float) and not 0 < value <= MAX_SIZE:
+                raise ValueError(f"modalities.{i}.reader.{key}: must be more than 0, at most {MAX_SIZE}")
     return config
+
+
+def check(value: object, wanted: object, key: str = "") -> None:
+    """Raise ValueError with the first key of a value that is not as in a pattern such as ``CONTENT``."""
+    start = f"{key}: " if key else ""
+    if isinstance(wanted, dict):
+        if not isinstance(value, dict):
+            raise ValueError(f"{start}must be a mapping")
+        for name, inner in wanted.items():
+            inner_key = f"{key}.{name}" if key else name
+            if name not in value:
+                raise ValueError(f"{inner_key}: is missing")
+            check(value[name], inner, inner_key)
+    elif isinstance(wanted, list):
+        if not isinstance(value, list) or not value:
+            raise ValueError(f"{start}must be a list, not empty")
+        for i, one in enumerate(value):
+            check(one, wanted[0], f"{key}.{i}")
+    elif wanted is str and (not isinstance(value, str) or not value):
+        raise ValueError(f"{start}must be a text, not empty")
+    elif wanted is int and (type(value) is not int or not 0 < value <= MAX_SIZE):
+        raise ValueError(f"{start}must be a whole number from 1 to {MAX_SIZE}")
 
 
 def named(arguments: Iterable[str], names: Iterable[str]) -> dict[str, str]:
