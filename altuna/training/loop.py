@@ -193,7 +193,7 @@ class Loop:
         model = self.method.model
         outputs: list[Outputs] = []
         features: list[Features] = []
-        with model.in_use():
+        with model.eval_mode():
             for batch in batches:
                 one, of = self._encode(batch.to(self.device))
                 outputs.append(one)

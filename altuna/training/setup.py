@@ -205,7 +205,7 @@ def threads_of(config: FitConfig, prepared: Prepared) -> int:
     for modality, array in dataset.arrays.items():
         position = dataset.position[modality]
         cells = torch.from_numpy(array.take(position[position >= 0][:SAMPLE], 0))
-        with model.in_use(), FlopCounterMode(display=False) as counter:
+        with model.eval_mode(), FlopCounterMode(display=False) as counter:
             model.encode(modality, cells)
         most = max(most, counter.get_total_flops() / len(cells) * config.batch_size)
     return choose_threads(most, torch.get_num_threads())
