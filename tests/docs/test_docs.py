@@ -71,6 +71,15 @@ def test_links_lead_somewhere():
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+def test_the_files_that_pages_name_exist():
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        named = re.findall(
+            r"`((?:altuna|tests|tools|benchmarks)/[\w/.-]+)`", page.read_text(encoding="utf-8")
+        )
+        own = {"altuna/methods/random_modality.py", "tests/methods/test_random_modality.py"}  # of a reader
+        assert not [name for name in {*named} - own if not (ROOT / name).exists()], page.name
+
+
 def test_nothing_is_left_to_fill_in():
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         assert not re.search(r"^[A-Z_]{5,}$", page.read_text(encoding="utf-8"), re.MULTILINE), page.name
