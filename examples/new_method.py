@@ -46,7 +46,7 @@ class Neediest(Method):
 def main() -> None:
     """Compare it with MLA on the same data at an equal encoder-update budget."""
     folder = Path(mkdtemp(prefix="altuna-"))
-    altuna.compare(
+    compared = altuna.compare(
         str(write_table(folder / "readings.csv", samples=300)),
         methods=["mla", "new_method.Neediest"],
         seeds=2,
@@ -56,6 +56,8 @@ def main() -> None:
         out=folder / "comparison",
         logger="none",
     )
+    print((compared / "compare.md").read_text(encoding="utf-8"))
+    print(f"All numbers: compare.json in {compared}")
 
 
 if __name__ == "__main__":

@@ -21,10 +21,8 @@ def write_table(path: Path, samples: int = 600) -> Path:
     """Write a manifest in which columns with one prefix (acc_0 to acc_5) form one modality."""
     rng = np.random.default_rng(0)
     movement = rng.integers(3, size=samples)
-    seen = {
-        "acc": np.array([0, 2, 0]),
-        "gyro": np.array([0, 0, 2]),
-    }  # shift of a sensor's six readings, by movement
+    # By movement, the shift of a sensor's six readings.
+    seen = {"acc": np.array([0, 2, 0]), "gyro": np.array([0, 0, 2])}
     table = {"id": [*range(samples)], "label": [MOVEMENTS[m] for m in movement]}
     failed = rng.integers(3, size=samples)  # 0: acc, 1: gyro, 2: none
     for number, (sensor, shift) in enumerate(seen.items()):
@@ -40,7 +38,9 @@ def main() -> None:
     folder = Path(mkdtemp(prefix="altuna-"))
     data = write_table(folder / "readings.csv")
     run = altuna.fit(data, epochs=15, out=folder / "run", logger="none", quiet=True)
-    robustness([run], rates=[0.1, 0.2], masks=3)
+    tested = robustness([run], rates=[0.1, 0.2], masks=3)
+    print((tested / "robustness.md").read_text(encoding="utf-8"))
+    print(f"The same with plots: robustness.html in {tested}")
 
 
 if __name__ == "__main__":
