@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -68,67 +68,19 @@ def config_text(path: str | Path) -> str:
     """Return the text of a commented configuration; see ``write_config``."""
     path = Path(path)
     manifest, columns = _look(path)
-    rows = split_rows(manifest, seed=0)
-    readers = fit_readers(manifest, rows["train"], {})
-    labels = len(set(manifest.labels.take(rows["train"]).to_pylist()))
-    counts = ", ".join(f"{name} {len(part):,}" for name, part in rows.items())
-    lines = [
-        "# Train with: altuna fit --config THIS_FILE",
-        f"# The data: {len(manifest):,} samples, {labels} classes; {counts}.",
-        "# Every line may be changed or left out; what is left out has the value that altuna chooses.",
-        _line("data", str(path) if is_dataset(path) and not path.exists() else str(path.absolute())),
-        *(
-            [_line("columns", columns) + "  # which columns are id, split, label and group"]
-            if columns
-            else []
-        ),
-        "",
-        "# What each modality is (image, audio, video, text or vector) and where its cells are.",
-        "modalities:",
-    ]
-    for name, modality in manifest.modalities.items():
-        filled = int(filled_cells(manifest.table, modality.columns).sum())
-        spec = {"type": modality.type, **_place(manifest, modality.columns)}
-        lines.append(f"  {_line(name, spec)}  # {filled:,} of {len(manifest):,} cells")
-    lines += ["", "# How cells are read: these are the choices for the encoders below.", "# readers:"]
-    for name, reader in readers.items():
-        stated = inspect.signature(type(reader).fit).parameters
-        plain = {k: v for k, v in reader.settings().items() if k in stated and isinstance(v, int | float)}
-        lines.append(f"#   {_line(name, plain)}")
-    lines += [
-        "",
-        "# The encoder of each modality. Options follow its name: {name: resnet34, width: 64, lr: 1e-4}.",
-        "# hf:FOLDER or hf:HUB_ID takes a Hugging Face model (pooling: mean|cls, tuning: frozen|tuned|lora).",
-        "encoders:",
-    ]
     types = {name: modality.type for name, modality in manifest.modalities.items()}
-    for name, kind in types.items():
-        first, *alternatives = ENCODERS[kind]
-        fronts = [*FRONT_ENDS[kind]][1:]
-        hint = [
-            *alternatives,
-            *(["hf:..."] if kind != "vector" else []),
-            *(f"front_end: {f}" for f in fronts),
-        ]
-        lines.append(f"  {_line(name, first)}" + (f"  # or {', '.join(hint)}" if hint else ""))
-    lines += ["", "# Random changes in training, each with its options; {} for none.", "transforms:"]
-    for name, kind in types.items():
-        (first, transform), *others = TRANSFORMS[kind].items()
-        more = f"  # also {', '.join(n for n, _ in others)}" if others else ""
-        lines.append(f"  {_line(name, {first: _defaults(transform)})}{more}")
-    method = FitConfig().method["name"]
-    settings = {name: value for name, value in _defaults(methods.get(method)).items() if name != "model"}
-    lines += [
+    lines = [
+        *_data(path, manifest, columns),
         "",
-        *wrap(f"The methods: {', '.join(methods.list())}", 100, initial_indent="# ", subsequent_indent="# "),
-        _line("method", {"name": method, **settings}),
+        *_readers(manifest),
         "",
-        *wrap(
-            f"The rules of fusion: {', '.join(RULES)}",
-            100,
-            initial_indent="# ",
-            subsequent_indent="# ",
-        ),
+        *_encoders(types),
+        "",
+        *_transforms(types),
+        "",
+        *_method(),
+        "",
+        *_comment(f"Fusion rules, which combine the modalities' predictions: {', '.join(RULES)}"),
         "fusion: calibrated_product",
         "",
     ]
@@ -136,6 +88,64 @@ def config_text(path: str | Path) -> str:
         if _is_setting(field):
             lines.append(f"{_line(name, field.get_default())}  # {field.description}")
     return "\n".join(lines) + "\n"
+
+
+def _comment(text: str) -> list[str]:
+    return wrap(text, 100, initial_indent="# ", subsequent_indent="# ")
+
+
+def _data(path: Path, manifest: Manifest, columns: dict[str, str]) -> Iterator[str]:
+    labels = len(set(manifest.labels.take(split_rows(manifest, seed=0)["train"]).to_pylist()))
+    counts = ", ".join(f"{name} {len(part):,}" for name, part in split_rows(manifest, seed=0).items())
+    yield "# Train with: altuna fit --config THIS_FILE"
+    yield f"# The data: {len(manifest):,} samples, {labels} classes; {counts}."
+    yield "# You can change or delete any line; a deleted option has its default value."
+    yield _line("data", str(path) if is_dataset(path) and not path.exists() else str(path.absolute()))
+    if columns:
+        yield _line("columns", columns) + "  # which columns are id, split, label and group"
+    yield ""
+    yield "# The type (image, audio, video, text or vector) and the columns of each modality."
+    yield "modalities:"
+    for name, modality in manifest.modalities.items():
+        filled = int(filled_cells(manifest.table, modality.columns).sum())
+        spec = {"type": modality.type, **_place(manifest, modality.columns)}
+        yield f"  {_line(name, spec)}  # {filled:,} of {len(manifest):,} cells"
+
+
+def _readers(manifest: Manifest) -> Iterator[str]:
+    yield "# How cells are read; these are the choices for the encoders below."
+    yield "# readers:"
+    for name, reader in fit_readers(manifest, split_rows(manifest, seed=0)["train"], {}).items():
+        stated = inspect.signature(type(reader).fit).parameters
+        plain = {k: v for k, v in reader.settings().items() if k in stated and isinstance(v, int | float)}
+        yield f"#   {_line(name, plain)}"
+
+
+def _encoders(types: Mapping[str, str]) -> Iterator[str]:
+    yield "# The encoder of each modality, with options: {name: resnet34, width: 64, lr: 1e-4}."
+    yield "# hf:FOLDER or hf:HUB_ID is a Hugging Face model (pooling: mean|cls, tuning: frozen|tuned|lora)."
+    yield "encoders:"
+    for name, kind in types.items():
+        first, *alternatives = ENCODERS[kind]
+        fronts = [f"front_end: {front}" for front in [*FRONT_ENDS[kind]][1:]]
+        hint = ", ".join([*alternatives, *["hf:..."] * (kind != "vector"), *fronts])
+        yield f"  {_line(name, first)}" + (f"  # or {hint}" if hint else "")
+
+
+def _transforms(types: Mapping[str, str]) -> Iterator[str]:
+    yield "# Augmentations in training, each with its options; {} for none."
+    yield "transforms:"
+    for name, kind in types.items():
+        (first, transform), *others = TRANSFORMS[kind].items()
+        more = f"  # also {', '.join(n for n, _ in others)}" if others else ""
+        yield f"  {_line(name, {first: _defaults(transform)})}{more}"
+
+
+def _method() -> Iterator[str]:
+    method = FitConfig().method["name"]
+    settings = {name: value for name, value in _defaults(methods.get(method)).items() if name != "model"}
+    yield from _comment(f"Methods: {', '.join(methods.list())}")
+    yield _line("method", {"name": method, **settings})
 
 
 def _is_setting(field: FieldInfo) -> bool:
