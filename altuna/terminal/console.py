@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -72,10 +72,3 @@ def _bar(*more: TextColumn) -> Progress:
 def reporter(quiet: bool) -> Reporter:
     """Return what a command reports by."""
     return SILENT if quiet else TerminalReporter()
-
-
-@contextmanager
-def waiting(what: str, quiet: bool) -> Iterator[None]:
-    """Say what is being done while it is."""
-    with nullcontext() if quiet else err.status(escape(what)):
-        yield
