@@ -60,7 +60,7 @@ class Batch:
             self.indices[keep],
         )
 
-    def thinned(self, rate: float) -> Batch:
+    def drop_cells(self, rate: float) -> Batch:
         """Return the batch without some of its cells, each dropped with probability ``rate``.
 
         Every sample keeps one of its cells at least. A modality that loses all of them is left out.

@@ -22,6 +22,12 @@ class Cascade(nn.Module):
     Args:
         width: d.
         blocks: K.
+
+    Example:
+        >>> cascade = Cascade(width=12, blocks=3)
+        >>> features, latents = cascade(torch.randn(5, 12))
+        >>> features.shape, latents.shape
+        (torch.Size([5, 12]), torch.Size([5, 6]))
     """
 
     def __init__(self, width: int, blocks: int) -> None:

@@ -18,14 +18,22 @@ class Head(nn.Module):
     ``forward(i, features)`` gives the unimodal logits [n, C] of modality number ``i``.
     A head with ``is_joint`` also has ``joint(features, rows, size)``, the joint logits [B, C]. With
     ``is_expert`` too, they are one more opinion beside the unimodal ones, where all modalities are present.
-    A head that ``is_whole`` has no ``forward``: a modality's logits are the joint ones of samples that have
-    nothing else.
+    A head that is ``joint_only`` has no ``forward``: a modality's logits are the joint ones of samples that
+    have nothing else.
+
+    Example:
+        >>> head = HEADS["concat"](sizes=[4, 8], num_classes=3)
+        >>> head(1, torch.randn(5, 8)).shape  # the unimodal logits of modality 1
+        torch.Size([5, 3])
+        >>> rows = torch.arange(5)
+        >>> head.joint({0: torch.randn(5, 4), 1: torch.randn(5, 8)}, {0: rows, 1: rows}, size=5).shape
+        torch.Size([5, 3])
     """
 
     needs_equal_sizes: ClassVar[bool] = False
     is_joint: ClassVar[bool] = False
     is_expert: ClassVar[bool] = False
-    is_whole: ClassVar[bool] = False
+    joint_only: ClassVar[bool] = False
 
     def __init__(self, sizes: Sequence[int], num_classes: int) -> None:
         super().__init__()
@@ -167,7 +175,7 @@ class ConditionedHead(Head):
 
     needs_equal_sizes = True
     is_joint = True
-    is_whole = True
+    joint_only = True
 
     def __init__(self, sizes: Sequence[int], num_classes: int) -> None:
         super().__init__(sizes, num_classes)
@@ -228,7 +236,7 @@ class CascadeHead(Head):
     """A head that imagines absent features from those present, by a cascade of autoencoders."""
 
     is_joint = True
-    is_whole = True
+    joint_only = True
     blocks: ClassVar[int]
 
     def __init__(self, sizes: Sequence[int], num_classes: int) -> None:
@@ -236,9 +244,9 @@ class CascadeHead(Head):
         self.cascade = Cascade(sum(sizes), self.blocks)
 
     def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:
-        return self.judge(self.imagine(features, rows, size))
+        return self.classify(self.imagine(features, rows, size))
 
-    def beside(
+    def side_by_side(
         self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int
     ) -> tuple[Tensor, Tensor]:
         """Return all features side by side [size, d], and which of them [size, d] there are."""
@@ -248,10 +256,10 @@ class CascadeHead(Head):
 
     def imagine(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Imagined:
         """Return what the cascade makes of features [n_m, d_m] at rows [n_m]."""
-        given, has = self.beside(features, rows, size)
+        given, has = self.side_by_side(features, rows, size)
         return Imagined(given, has, *self.cascade(given))
 
-    def judge(self, view: Imagined) -> Tensor:
+    def classify(self, view: Imagined) -> Tensor:
         """Return the joint logits [B, C]."""
         raise NotImplementedError
 
@@ -265,7 +273,7 @@ class CRAHead(CascadeHead):
         super().__init__(sizes, num_classes)
         self.linear = nn.Linear(sum(sizes), num_classes)
 
-    def judge(self, view: Imagined) -> Tensor:
+    def classify(self, view: Imagined) -> Tensor:
         logits: Tensor = self.linear(torch.where(view.has, view.given, view.features))
         return logits
 
@@ -279,7 +287,7 @@ class MMINHead(CascadeHead):
         super().__init__(sizes, num_classes)
         self.linear = nn.Linear(self.cascade.latent_size, num_classes)
 
-    def judge(self, view: Imagined) -> Tensor:
+    def classify(self, view: Imagined) -> Tensor:
         logits: Tensor = self.linear(view.latents)
         return logits
 

@@ -164,7 +164,7 @@ class MultimodalClassifier(nn.Module):
 
     def classify(self, modality: str, features: Tensor) -> Tensor:
         """Return a modality's logits [n, C] from its features [n, d]."""
-        if self.head.is_whole:
+        if self.head.joint_only:
             size = features.shape[0]
             rows = torch.arange(size, device=features.device)
             return self.joint({modality: features}, {modality: rows}, size)

@@ -13,7 +13,7 @@ from altuna.core.batch import presence
 
 
 class Features(NamedTuple):
-    """What encoders make of N labelled samples: once, to be met with any modalities left out.
+    """Features of N labelled samples, encoded once, to be evaluated with any modalities left out.
 
     ``of`` and ``rows`` have the features [n_m, d_m] of a modality and the samples [n_m], ascending, that have
     it; ``labels`` is [N].
@@ -56,7 +56,7 @@ class Features(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What the modalities of B samples say, before fusion.
+    """Unimodal and joint logits of B samples, before fusion.
 
     ``logits`` [M, B, C] (0 where absent), ``present`` [M, B] bool, and ``joint`` [B, C], the logits of
     a joint head, None where the head has no joint logits.

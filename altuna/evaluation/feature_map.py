@@ -1,19 +1,24 @@
-"""Features in two dimensions, to be looked at."""
+"""Features in two dimensions, for plots."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-FEWEST = 8  # points that t-SNE can do something with
+MIN_POINTS = 8  # fewer points than this are not worth a t-SNE
 COMPONENTS = 50
 
 
 def feature_map(features: NDArray[np.float32], seed: int = 0) -> tuple[NDArray[np.float64], str]:
-    """Return features [N, d] as points [N, 2], and how: ``t-SNE`` or, without scikit-learn, ``PCA``.
+    """Return features [N, d] as points [N, 2], and by what: ``t-SNE`` or, without scikit-learn, ``PCA``.
 
     Van der Maaten and Hinton, 2008; as they did, of the first 50 principal components. The features are put
     on the unit sphere first, where the modality gap is measured.
+
+    Example:
+        >>> points, by = feature_map(np.eye(4, 3, dtype=np.float32))
+        >>> points.shape, by  # too few for t-SNE
+        ((4, 2), 'PCA')
     """
     unit = features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
     centred = (unit - unit.mean(0)).astype(np.float64)
@@ -21,7 +26,7 @@ def feature_map(features: NDArray[np.float32], seed: int = 0) -> tuple[NDArray[n
     parts = (left * scale)[:, :COMPONENTS]
     flat = np.zeros((len(parts), 2))
     flat[:, : parts.shape[1]] = parts[:, :2]
-    if len(parts) < FEWEST or parts.shape[1] < 2 or not scale[:1].any():
+    if len(parts) < MIN_POINTS or parts.shape[1] < 2 or not scale[:1].any():
         return flat, "PCA"
     try:
         from sklearn.manifold import TSNE

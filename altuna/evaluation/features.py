@@ -16,29 +16,38 @@ from altuna.errors import UserError
 from altuna.files import atomic_write, check_regular
 
 FILE = "features.safetensors"
-MOST_POINTS = 600  # of all modalities together
-LARGEST = torch.finfo(torch.half).max
+MAX_POINTS = 600  # of all modalities together
+MAX_HALF = torch.finfo(torch.half).max
 
 
 class MapFeatures(NamedTuple):
-    """Modality to features [n_m, d_m], and to the rows [n_m] of the table of predictions that they are of."""
+    """Features of some test samples.
+
+    Args:
+        of: Modality name to features [n_m, d_m].
+        rows: Modality name to the rows [n_m] of the table of predictions that they belong to.
+
+    Example:
+        >>> MapFeatures(of={"audio": np.ones((1, 2), np.float32)}, rows={"audio": np.array([7])}).rows
+        {'audio': array([7])}
+    """
 
     of: dict[str, NDArray[np.float32]]
     rows: dict[str, NDArray[np.int64]]
 
 
 def write_features(run: Path, features: Features) -> None:
-    """Write the features of samples that are spread evenly over a split, as half-precision numbers.
+    """Write features of samples that are spread evenly over a split, in half precision.
 
-    Those beyond its range, which an encoder without a norm at its end may make, are put at its ends.
+    Values beyond its range, which an encoder that does not end in a norm may give, are clamped.
     """
     number = len(features.labels)
-    most = max(1, MOST_POINTS // max(1, len(features.of)))
+    most = max(1, MAX_POINTS // max(1, len(features.of)))
     chosen = torch.linspace(0, number - 1, min(number, most)).round().long()
     arrays = {}
     for modality, rows in features.rows.items():
         some = torch.isin(rows, chosen)
-        arrays[f"features/{modality}"] = features.of[modality][some].clamp(-LARGEST, LARGEST).half().numpy()
+        arrays[f"features/{modality}"] = features.of[modality][some].clamp(-MAX_HALF, MAX_HALF).half().numpy()
         arrays[f"rows/{modality}"] = rows[some].numpy()
     with atomic_write(run / FILE) as unfinished:
         unfinished.write_bytes(save(arrays))

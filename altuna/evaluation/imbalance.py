@@ -1,4 +1,4 @@
-"""How far the modalities are apart, and what each is worth."""
+"""Imbalance of modalities: gaps between their accuracies, conflicts, and what each contributes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from altuna.core.model import MultimodalClassifier
 from altuna.core.outputs import Features
 from altuna.core.shapley import shapley
 
-MOST_MODALITIES = 8  # of which all subsets are tried
-MOST_SAMPLES = 2000  # whose pairs are compared
+MAX_MODALITIES = 8  # Shapley values need all subsets
+MAX_SAMPLES = 2000  # pairs of samples are compared among these
 
 
 def imbalance(
@@ -25,7 +25,7 @@ def imbalance(
     right: Tensor,
     present: Tensor,
 ) -> dict[str, Any]:
-    """Say how far the modalities are apart, and what the turns did to the head.
+    """Return how far the modalities are apart, and what the turns did to the head.
 
     ``gap``: best minus worst modality's accuracy. ``fusion_gain``: fused accuracy minus a modality's, on the
     samples that have it, for the modality where that is least. Both among the modalities that are
@@ -35,18 +35,25 @@ def imbalance(
     ``conflict``: share of the turns in which gradients were in conflict (``conflicts``), likewise.
 
     Args:
-        metrics: The figures of all M modalities.
-        history: The log, a row an epoch.
-        right: Which fused answers are right [N] bool.
+        metrics: Those of an evaluation, with ``modalities``.
+        history: The training log, one row per epoch.
+        right: Which fused predictions are right [N] bool.
         present: Which samples have a modality [M, N] bool.
+
+    Example:
+        >>> alone = {"audio": {"accuracy": 0.5, "n": 20}, "image": {"accuracy": 0.75, "n": 20}}
+        >>> right, present = torch.arange(20) < 16, torch.ones(2, 20, dtype=torch.bool)
+        >>> found = imbalance({"modalities": alone}, [], right, present)
+        >>> found["gap"], round(found["fusion_gain"], 2)
+        (0.25, 0.05)
     """
     names = well_measured(metrics["modalities"])
     accuracy = [metrics["modalities"][name]["accuracy"] for name in names]
     of = dict(zip(metrics["modalities"], present, strict=True))
     fused = [right[of[name]].float().mean().item() for name in names]
 
-    def mean(figure: str) -> dict[str, float]:
-        names = {key for row in history for key in row if key.startswith(f"train/{figure}/")}
+    def mean(metric: str) -> dict[str, float]:
+        names = {key for row in history for key in row if key.startswith(f"train/{metric}/")}
         values = {key: [row[key] for row in history if key in row] for key in sorted(names)}
         return {key.split("/", 2)[2]: sum(v) / len(v) for key, v in values.items()}
 
@@ -63,10 +70,14 @@ def imbalance(
 def well_measured(modalities: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the modalities that enough samples have, or all that any has if there are none such.
 
-    One that two samples have is right in all or none of them, which says nothing beside the others.
+    The accuracy on two samples cannot be compared with that on hundreds.
+
+    Example:
+        >>> well_measured({"audio": {"n": 300}, "image": {"n": 2}})
+        ['audio']
     """
-    enough = [name for name, figures in modalities.items() if figures["n"] >= MIN_ROWS]
-    return enough or [name for name, figures in modalities.items() if figures["n"]]
+    enough = [name for name, metrics in modalities.items() if metrics["n"] >= MIN_ROWS]
+    return enough or [name for name, metrics in modalities.items() if metrics["n"]]
 
 
 Gradients = Mapping[nn.Parameter, Tensor]
@@ -77,6 +88,12 @@ def conflicts(pairs: Iterable[tuple[Gradients, Gradients]]) -> Tensor | None:
 
     A step by one then undoes something of the other's, to first order (Yu et al., 2020, arXiv 2001.06782).
     Only parameters that both have count, and a pair without any does not; None if there is no other pair.
+
+    Example:
+        >>> p = nn.Parameter(torch.zeros(2))
+        >>> against, along = torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 1.0])
+        >>> conflicts([({p: along}, {p: against}), ({p: along}, {p: along})])
+        tensor(0.5000)
     """
     found = [
         torch.stack([(one[p] * other[p]).sum() for p in both]).sum() < 0
@@ -91,10 +108,17 @@ def shapley_accuracy(model: MultimodalClassifier, features: Features) -> dict[st
     """Return the Shapley value of every modality for the fused accuracy (above that of guessing).
 
     The value of a subset is the accuracy with the other modalities absent; a sample that has none of it is
-    guessed to be of the most frequent class. Empty for more modalities than ``MOST_MODALITIES``.
+    guessed to be of the most frequent class. Empty for more modalities than ``MAX_MODALITIES``.
 
+    Example:
+        >>> from altuna.core.model import MultimodalClassifier
+        >>> model = MultimodalClassifier({"audio": nn.Linear(2, 4), "image": nn.Linear(2, 4)}, num_classes=2)
+        >>> of, rows = {m: torch.zeros(3, 4) for m in model.modalities}, torch.arange(3)
+        >>> features = Features(of, dict.fromkeys(of, rows), labels=torch.tensor([0, 1, 1]))
+        >>> [*shapley_accuracy(model, features)]
+        ['audio', 'image']
     """
-    if len(features.of) > MOST_MODALITIES:
+    if len(features.of) > MAX_MODALITIES:
         return {}
     labels = features.labels
     guess = labels.bincount().argmax()
@@ -118,9 +142,16 @@ def geometry(features: Features) -> dict[str, dict[str, float]]:
     ``alignment``: mean squared distance of a pair's features of one sample; ``uniformity``: of a modality,
     :math:`\log E\, e^{-2 |f(x) - f(y)|^2}` over pairs of samples (both Wang and Isola, 2020, arXiv
     2005.10242). Pairs of modalities whose features differ in size are left out.
+
+    Example:
+        >>> of = {"audio": torch.eye(2), "image": torch.eye(2).flip(0)}
+        >>> rows = dict.fromkeys(of, torch.arange(2))
+        >>> found = geometry(Features(of, rows, labels=torch.tensor([0, 1])))
+        >>> round(found["alignment"]["audio+image"], 3)
+        2.0
     """
     number = len(features.labels)
-    chosen = torch.linspace(0, number - 1, min(number, MOST_SAMPLES)).round().long()
+    chosen = torch.linspace(0, number - 1, min(number, MAX_SAMPLES)).round().long()
     some = {m: torch.isin(rows, chosen) for m, rows in features.rows.items()}
     rows = {m: features.rows[m][mine] for m, mine in some.items()}
     unit = {m: normalize(features.of[m][mine].double(), dim=1) for m, mine in some.items()}

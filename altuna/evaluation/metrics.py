@@ -1,4 +1,4 @@
-"""How good predictions are, fused and per modality, batch by batch."""
+"""Metrics of predictions, fused and per modality, batch by batch."""
 
 from __future__ import annotations
 
@@ -17,13 +17,19 @@ BLOCK = 4096  # rows fused at once: what is made of them stays in the processor'
 
 
 class ClassificationMetrics:
-    """Accuracy, macro-F1, negative log-likelihood and ECE of K kinds of predictions, which come in batches.
+    """Compute accuracy, macro-F1, negative log-likelihood and ECE of K kinds of predictions in batches.
 
-    What is kept does not grow with the rows: counts by class and by bin of confidence, in float64.
+    Memory does not grow with the rows: counts by class and by bin of confidence are kept, in float64.
 
     Args:
         classes: Number of classes C.
         kinds: K, for example the modalities.
+
+    Example:
+        >>> metrics = ClassificationMetrics(classes=2)
+        >>> metrics.update(torch.tensor([[[0.9, 0.1], [0.6, 0.4]]]).log(), torch.tensor([0, 1]))
+        >>> metrics.compute()[0]["accuracy"]
+        0.5
     """
 
     def __init__(self, classes: int, kinds: int = 1) -> None:
@@ -66,7 +72,7 @@ class ClassificationMetrics:
         add(self.excess, bins, (right.to(confidence) - confidence) * counts)
 
     def compute(self) -> list[dict[str, Any]]:
-        """Return the figures of each kind over all its rows so far, None of one without.
+        """Return the metrics of each kind over all its rows so far; they are None if it has no rows.
 
         Macro-F1 is over the classes that occur.
         """
@@ -74,13 +80,13 @@ class ClassificationMetrics:
         for k, n in enumerate(self.n):
             right = self.wrong_right[k, :, 1]
             occurring = self.wrong_right[k].sum(1) + self.labelled[k]
-            figures = {
+            metrics = {
                 "accuracy": right.sum() / n,
                 "macro_f1": (2 * right / occurring)[occurring > 0].mean(),
                 "nll": self.nll_sum[k] / n,
                 "ece": self.excess[k].abs().sum() / n,
             }
-            found.append({name: figure.item() if n else None for name, figure in figures.items()})
+            found.append({name: value.item() if n else None for name, value in metrics.items()})
         return found
 
 
@@ -90,6 +96,11 @@ def classification_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, f
     Args:
         probabilities: [N, C].
         labels: [N] class numbers.
+
+    Example:
+        >>> found = classification_metrics(torch.tensor([[0.9, 0.1], [0.4, 0.6]]), torch.tensor([0, 1]))
+        >>> found["accuracy"], round(found["nll"], 3), round(found["ece"], 3)
+        (1.0, 0.308, 0.25)
     """
     metrics = ClassificationMetrics(probabilities.shape[1])
     metrics.update(probabilities.cpu().double().log().unsqueeze(0), labels.cpu())
@@ -97,19 +108,29 @@ def classification_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, f
 
 
 class Evaluation:
-    """The figures of ``metrics.json``, of a model's outputs that come in batches.
+    """Compute the metrics of ``metrics.json`` from a model's outputs in batches.
 
-    A modality's figures are over the ``n`` rows that have it, with its temperature. ``fusion.rules`` has
-    the fused figures of every rule on the same outputs, ``fused`` those of ``fusion`` (the model's own when
+    A modality's metrics are over the ``n`` rows that have it, with its temperature. ``fusion.rules`` has
+    the fused metrics of every rule on the same outputs, ``fused`` those of ``fusion`` (the model's own when
     None). The last temperature, for the confidence, belongs to the model's own rule and applies to no other.
 
     Args:
         model: The classifier.
-        fusion: Whose figures are ``fused``.
+        fusion: The rule whose metrics are ``fused``.
         one_rule: Leave the other rules out, which takes half the time or less.
 
     Raises:
         ValueError: The model has no such fusion.
+
+    Example:
+        >>> from torch import nn
+        >>> model = MultimodalClassifier({"audio": nn.Linear(2, 4), "image": nn.Linear(2, 4)}, num_classes=2)
+        >>> logits, present = torch.tensor([[[3.0, 0.0]], [[1.0, 0.0]]]), torch.ones(2, 1, dtype=torch.bool)
+        >>> evaluation = Evaluation(model, one_rule=True)
+        >>> evaluation.update(Outputs(logits, present, joint=None), torch.tensor([0]))
+        >>> found = evaluation.compute()
+        >>> found["n"], found["fused"]["accuracy"], found["fusion"]["rule"]
+        (1, 1.0, 'calibrated_product')
     """
 
     def __init__(
@@ -138,7 +159,7 @@ class Evaluation:
             "n": self.fused[self.chosen].n[0],
             "fused": fused[self.chosen],
             "modalities": {
-                name: {**figures, "n": n} for name, (figures, n) in zip(names, alone, strict=True)
+                name: {**metrics, "n": n} for name, (metrics, n) in zip(names, alone, strict=True)
             },
             "fusion": {
                 "rule": self.chosen,
@@ -151,7 +172,7 @@ class Evaluation:
 def evaluate(
     model: MultimodalClassifier, outputs: Outputs, labels: Tensor, fusion: str | None = None
 ) -> dict[str, Any]:
-    """Return the figures of all outputs at once; see ``Evaluation``."""
+    """Return the metrics of all outputs at once; see ``Evaluation``."""
     evaluation = Evaluation(model, fusion)
     evaluation.update(outputs, labels)
     return evaluation.compute()

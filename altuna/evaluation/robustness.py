@@ -1,4 +1,4 @@
-"""What a trained model is worth with fewer modalities than it was trained on."""
+"""Metrics of a trained model when modalities or cells are missing at test time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from altuna.data.missing.patterns import Mask, highest_rate, missing_mask
 from altuna.evaluation.metrics import classification_metrics
 
 RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-MASKS = 3  # that are drawn at each rate for a run's own figures
+MASKS = 3  # drawn at each rate for a run's own metrics
 
 
 @torch.no_grad()
 def by_subset(model: MultimodalClassifier, features: Features) -> dict[str, dict[str, Any]]:
-    """Return the fused figures where nothing but a subset of modalities is given, by its names with a plus.
+    """Return the fused metrics where nothing but a subset of modalities is given, by its names with a plus.
 
     Each is over the ``n`` samples that have all of the subset; subsets that no sample has are left out.
     """
@@ -27,7 +27,7 @@ def by_subset(model: MultimodalClassifier, features: Features) -> dict[str, dict
     for subset in subsets(model.modalities):
         here = features.present(subset).all(0)
         if here.any():
-            found["+".join(subset)] = figures(model, features, subset, here.expand(len(subset), -1))
+            found["+".join(subset)] = metrics_of_cells(model, features, subset, here.expand(len(subset), -1))
     return found
 
 
@@ -39,7 +39,7 @@ def by_rate(
     masks: int,
     draw: Callable[[float, int], Mask],
 ) -> list[list[dict[str, Any]]]:
-    """Return the fused figures for each missing rate, one for each of several masks.
+    """Return the fused metrics for each missing rate, one for each of several masks.
 
     Args:
         model: The classifier.
@@ -47,12 +47,12 @@ def by_rate(
         modalities: M of the model's, which the data have.
         rates: To take away.
         masks: How many to draw at each rate; at 0 all are the same, and one is enough.
-        draw: Returns which cells [M, N] stay at a rate, by a seed. A rate that leaves none has no figures.
+        draw: Returns which cells [M, N] stay at a rate, by a seed. A rate that leaves none has no metrics.
     """
 
     def at(rate: float, seed: int) -> list[dict[str, Any]]:
         stays = torch.from_numpy(draw(rate, seed))
-        return [figures(model, features, modalities, stays)] if stays.any() else []
+        return [metrics_of_cells(model, features, modalities, stays)] if stays.any() else []
 
     return [[f for seed in range(masks if rate else 1) for f in at(rate, seed)] for rate in rates]
 
@@ -66,10 +66,10 @@ def by_missing_rate(model: MultimodalClassifier, features: Features) -> dict[str
 
 
 @torch.no_grad()
-def figures(
+def metrics_of_cells(
     model: MultimodalClassifier, features: Features, modalities: Sequence[str], present: torch.Tensor
 ) -> dict[str, Any]:
-    """Return the fused figures, and ``n`` samples, where only the cells ``present`` [M, N] are given."""
+    """Return the fused metrics, and ``n`` samples, where only the cells ``present`` [M, N] are given."""
     some, _ = features.restricted(modalities, present)
     prediction = model.fuse(model.outputs_of(some.of, some.rows, len(some.labels)))
     return {**classification_metrics(prediction.probabilities, some.labels), "n": len(some.labels)}

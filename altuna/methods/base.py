@@ -1,4 +1,4 @@
-"""The method contract: four things a method says, and the one loop that listens."""
+"""The method contract: four things that a method defines, for the one training loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from altuna.options import nearest
 
 @dataclass
 class Clock:
-    """Where training stands: batch ``batch`` of ``batches`` in epoch ``epoch`` of ``epochs`` (from 0)."""
+    """The progress of training: batch ``batch`` of ``batches`` in epoch ``epoch`` of ``epochs``, from 0.
+
+    Example:
+        >>> Clock(epoch=2, epochs=10, batch=0, batches=5)
+        Clock(epoch=2, epochs=10, batch=0, batches=5)
+    """
 
     epoch: int = 0
     epochs: int = 1
@@ -36,7 +41,12 @@ class Turn:
         joint: Joint logits [B, C], likewise, of a head that has them.
         gradients: If ``Method.loss`` returned several losses, each one's name to the gradients of it alone.
             The loop gives them to ``modify_gradients``, where every parameter's ``grad`` is their sum.
-        log: Figures to log beside the loss. The loop asks for them by ``wants_log``, on some batches only.
+        log: Metrics to log beside the loss.
+        wants_log: Whether the loop will log them, as it does for some batches only.
+
+    Example:
+        >>> Turn(("audio", "image"), kind="joint").name
+        'joint:audio+image'
     """
 
     modalities: tuple[str, ...]
@@ -55,7 +65,7 @@ class Turn:
 
 
 class Method(nn.Module):
-    """A way to train. A subclass says four things and never iterates, calls backward or steps.
+    """A way to train. A subclass defines four things and never iterates, calls backward or steps.
 
     1. ``turns``: the ordered turns of a batch;
     2. ``loss``: the loss of a turn;
@@ -66,16 +76,36 @@ class Method(nn.Module):
     State belongs in buffers and modules: it is then saved, resumed and moved between devices with the method.
     A public function that is not one of these hooks is refused, so that a misspelled one cannot be silent.
 
-    ``head`` names the head that it trains (``altuna.core.heads``), ``least`` the fewest modalities it is for.
+    ``head`` names the head that it trains (``altuna.core.heads``), ``min_modalities`` the fewest modalities
+    it is for.
+
+    Example:
+        >>> import torch
+        >>> class Halved(Method):
+        ...     '''Train with half the loss.'''
+        ...
+        ...     def loss(self, turn, batch):
+        ...         return super().loss(turn, batch) / 2
+        >>> encoders = {"audio": nn.Linear(3, 4), "image": nn.Linear(5, 4)}
+        >>> method = Halved(MultimodalClassifier(encoders, num_classes=2))
+        >>> rows = torch.arange(6)
+        >>> inputs = {"audio": torch.randn(6, 3), "image": torch.randn(6, 5)}
+        >>> batch = Batch(inputs, dict.fromkeys(inputs, rows), labels=rows % 2, indices=rows)
+        >>> [turn.name for turn in method.turns(batch)]
+        ['audio', 'image']
+        >>> method.loss(Turn(("audio",)), batch).shape
+        torch.Size([])
     """
 
     head: ClassVar[str] = "shared"
-    least: ClassVar[int] = 1
+    min_modalities: ClassVar[int] = 1
 
     def __init__(self, model: MultimodalClassifier) -> None:
         super().__init__()
-        if len(model.modalities) < self.least:
-            raise ValueError(f"needs {self.least} modalities or more, the data have {len(model.modalities)}")
+        if len(model.modalities) < self.min_modalities:
+            raise ValueError(
+                f"needs {self.min_modalities} modalities or more, the data have {len(model.modalities)}"
+            )
         self.model = model
         self.clock = Clock()
 
@@ -135,10 +165,20 @@ class JointMethod(Method):
     r"""Train all encoders at once by the loss of the joint logits: what most methods of the field start from.
 
     .. math:: L = CE(z, y)
+
+    Example:
+        >>> import torch
+        >>> encoders = {"audio": nn.Linear(3, 4), "image": nn.Linear(5, 4)}
+        >>> method = JointMethod(MultimodalClassifier(encoders, num_classes=2, head="concat"))
+        >>> rows = torch.arange(6)
+        >>> inputs = {"audio": torch.randn(6, 3), "image": torch.randn(6, 5)}
+        >>> batch = Batch(inputs, dict.fromkeys(inputs, rows), labels=rows % 2, indices=rows)
+        >>> [turn.name for turn in method.turns(batch)]
+        ['audio+image']
     """
 
     head = "concat"
-    least = 2
+    min_modalities = 2
 
     def turns(self, batch: Batch) -> Iterable[Turn]:
         yield Turn(tuple(m for m in self.model.modalities if m in batch.inputs))

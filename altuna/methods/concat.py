@@ -15,4 +15,4 @@ class Concat(JointMethod):
     """
 
     head = "concat"
-    least = 1
+    min_modalities = 1

@@ -13,7 +13,7 @@ from altuna.core.model import MultimodalClassifier
 from altuna.methods.base import JointMethod, Turn
 
 # Measured on few rows, a smaller change of the overfitting is noise, and the weights divide by its square.
-LEAST_OVERFITTING = 0.01
+MIN_OVERFITTING = 0.01
 
 
 def blend(before: Tensor, after: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ def blend(before: Tensor, after: Tensor) -> Tensor:
     """
     gained = (before[1] - after[1]).abs()
     overfitted = (after[1] - after[0]) - (before[1] - before[0])
-    ratio = gained / overfitted.square().clamp_min(LEAST_OVERFITTING**2)
+    ratio = gained / overfitted.square().clamp_min(MIN_OVERFITTING**2)
     ratio = ratio.clamp_min(torch.finfo(ratio.dtype).tiny)
     return ratio / ratio.sum()
 

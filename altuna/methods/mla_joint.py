@@ -38,7 +38,7 @@ class MLAJoint(Method):
     """
 
     head = "shared_joint"
-    least = 2
+    min_modalities = 2
 
     def __init__(self, model: MultimodalClassifier, *, alpha: float = 0.1, project: bool = True) -> None:
         super().__init__(model)

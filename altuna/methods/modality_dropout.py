@@ -34,7 +34,7 @@ class ModalityDropout(JointMethod):
         self.p = p
 
     def loss(self, turn: Turn, batch: Batch) -> Tensor:
-        left = batch.thinned(self.p)
+        left = batch.drop_cells(self.p)
         turn.modalities = tuple(m for m in turn.modalities if m in left.inputs)
         loss = super().loss(turn, left)
         assert isinstance(loss, Tensor)

@@ -29,7 +29,7 @@ class OGMGE(OGM):
 
     Args:
         model: A classifier with a joint head.
-        alpha: How hard to brake; the authors' 0.8 for CREMA-D (0.1 for VGGSound).
+        alpha: Strength of the modulation; the authors use 0.8 for CREMA-D, 0.1 for VGGSound.
         modulation_starts: First epoch, from 0, with modulation.
         modulation_ends: Last epoch with modulation.
     """

@@ -51,7 +51,7 @@ class ReconBoost(Method):
     """
 
     head = "sum"
-    least = 2
+    min_modalities = 2
     length: Tensor
 
     def __init__(

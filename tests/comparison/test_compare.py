@@ -314,7 +314,7 @@ def test_all_methods_and_several_data(manifest, tmp_path, here, capsys):
     show(tmp_path / "out")
     said = read(tmp_path / "out")
     left_out = {(Path(o["data"]).stem, o["method"]) for o in said["left_out"]}
-    two = {name for name in altuna.methods.list() if altuna.methods.get(name).least == 2}
+    two = {name for name in altuna.methods.list() if altuna.methods.get(name).min_modalities == 2}
     assert left_out == {("one", name) for name in two}
     assert "sum" in two
     assert "needs 2 modalities or more, the data have 1" in said["left_out"][0]["reason"]

@@ -67,7 +67,7 @@ def test_logits_agree_with_reference(head, modalities):
             h = joint.encode(p, sample)
             logits[b] = joint.joint(head, p, reference.completed(h, means, modalities), modalities)
             for i, features in h.items():
-                if classifier.head.is_whole:
+                if classifier.head.joint_only:
                     alone = reference.completed({i: features}, means, modalities)
                     own[i, b] = joint.joint(head, p, alone, modalities)
                 else:

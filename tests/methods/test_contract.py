@@ -57,7 +57,7 @@ def trained(name, dataset, epochs=6, precision="32-true", method=None, clip=None
 @pytest.mark.parametrize("modalities", [1, 2, 3])
 @pytest.mark.parametrize("name", altuna.methods.list())
 def test_every_method_trains_predicts_saves_and_repeats(name, modalities, missing):
-    if modalities < altuna.methods.get(name).least:
+    if modalities < altuna.methods.get(name).min_modalities:
         with pytest.raises(ValueError, match="needs 2 modalities or more, the data have 1"):
             method_for(name, data(modalities, missing))
         return

@@ -35,7 +35,7 @@ def test_agrees_with_reference(modalities, keep):
 def test_each_cell_is_dropped_at_the_rate_but_the_last(rate):
     torch.manual_seed(0)
     batch = batch_of(0, 9000, NAMES)
-    left = batch.thinned(rate)
+    left = batch.drop_cells(rate)
     kept = torch.stack([torch.isin(torch.arange(9000), left.rows[m]) for m in NAMES])
     assert kept.any(0).all()
     share = 1 - rate + rate**3 / 3  # which of three stays is drawn uniformly
@@ -48,7 +48,7 @@ def test_absent_cells_stay_absent_and_samples_keep_something():
     torch.manual_seed(0)
     batch = covered(0.6, NAMES, size=32)
     for _ in range(20):
-        left = batch.thinned(0.8)
+        left = batch.drop_cells(0.8)
         assert torch.cat([*left.rows.values()]).unique().tolist() == [*range(32)]
         for m, rows in left.rows.items():
             assert torch.isin(rows, batch.rows[m]).all()

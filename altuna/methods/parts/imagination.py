@@ -37,9 +37,9 @@ class Imagining(JointMethod):
     def loss(self, turn: Turn, batch: Batch) -> Tensor:
         turn.features = {m: self.model.encode(m, batch.inputs[m]) for m in turn.modalities}
         whole = replace(batch, inputs=turn.features)
-        truth, exists = self._head[0].beside(*self._numbered(whole), len(batch))
-        view = self._head[0].imagine(*self._numbered(whole.thinned(self.drop)), len(batch))
-        turn.joint = self._head[0].judge(view)
+        truth, exists = self._head[0].side_by_side(*self._numbered(whole), len(batch))
+        view = self._head[0].imagine(*self._numbered(whole.drop_cells(self.drop)), len(batch))
+        turn.joint = self._head[0].classify(view)
         imagination = distance(view.features, truth, exists & ~view.has)
         return cross_entropy(turn.joint, batch.labels) + self.weight * imagination + self._more(view)
 

@@ -45,7 +45,7 @@ def ogm_coefficients(
     Args:
         logits: Modality to its logits [n_m, C].
         labels: Modality to the labels [n_m] of its rows.
-        alpha: How hard to brake.
+        alpha: Strength of the modulation.
     """
     ahead = dominance(scores(logits, labels))
     return {m: torch.where(rho > 1, 1 - torch.tanh(alpha * rho), 1.0) for m, rho in ahead.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean
 
-from altuna.evaluation.imbalance import MOST_MODALITIES
+from altuna.evaluation.imbalance import MAX_MODALITIES
 from altuna.report import charts
 from altuna.report.charts import Series
 from altuna.report.drawing import Drawing
@@ -42,8 +42,8 @@ def imbalance(runs: Sequence[Run]) -> Section:
         "kept: the norm of the projected gradient relative to the original. Conflicting turns: the share of "
         "turns whose gradient has a negative inner product with that of the turn before."
     )
-    if any(len(run.modalities) > MOST_MODALITIES for run in runs):
-        lead += f" Shapley values are computed for up to {MOST_MODALITIES} modalities: they need all subsets."
+    if any(len(run.modalities) > MAX_MODALITIES for run in runs):
+        lead += f" Shapley values are computed for up to {MAX_MODALITIES} modalities: they need all subsets."
     return Section("Modality imbalance", lead, [*parts, *each(runs, shapley)])
 
 
