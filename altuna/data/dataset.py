@@ -96,7 +96,7 @@ class BatchSampler(Sampler[NDArray[np.int64]]):
         self.epoch, self.start = 0, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next (Lightning calls this)."""
+        """Set the number of the next epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:

@@ -182,7 +182,7 @@ class Stream:
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next (Lightning calls this)."""
+        """Set the number of the next epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:

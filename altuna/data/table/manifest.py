@@ -162,18 +162,9 @@ def read_manifest(
     text = [*text, *names.values(), *stated_texts(modalities)]
     source = read_table(path, text, names["label"], keep_unlabelled=lenient)
     table = source.table
-    for key, name in names.items():
-        if name not in table.column_names and name != key:
-            if not lenient:
-                raise UserError(
-                    f"{path}: columns.{key}: no column {name!r}{nearest(name, table.column_names)}"
-                )
-            names[key] = key
+    names = _present(path, table, names, lenient)
     if table.num_rows == 0:
         raise UserError(f"{path}: the manifest has no rows")
-    ids = _strings(path, table, names["id"])
-    if names["id"] not in table.column_names:
-        ids = pa.array(np.arange(1, table.num_rows + 1)).cast(pa.string())
     classes = [name for name, kind in source.types.items() if kind == "class"]
     manifest = Manifest(
         path,
@@ -181,7 +172,7 @@ def read_manifest(
         find_modalities(
             path, table, modalities, [*names.values()], never=[*RESERVED, *classes], declared=source.types
         ),
-        ids,
+        _ids(path, table, names["id"]),
         _strings(path, table, names["label"]),
         _strings(path, table, names["split"]),
         _strings(path, table, names["group"]),
@@ -207,6 +198,24 @@ def _reserved(columns: Mapping[str, str]) -> dict[str, str]:
         if not isinstance(name, str):
             raise UserError(f"columns.{key}: must be the name of a column, got {name!r}")
     return {key: columns.get(key, key) for key in RESERVED}
+
+
+def _present(path: Path, table: pa.Table, names: dict[str, str], lenient: bool) -> dict[str, str]:
+    """Return the columns of ``RESERVED``; a stated one must be in the table unless ``lenient``."""
+    found = {}
+    for key, name in names.items():
+        absent = name not in table.column_names and name != key
+        if absent and not lenient:
+            raise UserError(f"{path}: columns.{key}: no column {name!r}{nearest(name, table.column_names)}")
+        found[key] = key if absent else name
+    return found
+
+
+def _ids(path: Path, table: pa.Table, name: str) -> pa.Array:
+    """Return the ids of the rows; numbers from 1 if the table has no column for them."""
+    if name in table.column_names:
+        return _strings(path, table, name)
+    return pa.array(np.arange(1, table.num_rows + 1)).cast(pa.string())
 
 
 def _strings(path: Path, table: pa.Table, name: str) -> pa.Array:
