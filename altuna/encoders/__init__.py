@@ -129,17 +129,11 @@ def build(
         transforms = {} if is_hf or options.get("weights") else {next(iter(TRANSFORMS[kind])): {}}
     apply = partial(_transforms, kind, transforms, f"{where}, transforms")
     if is_hf:
-        if kind not in HF_TYPES:
-            raise UserError(f"{where}: a Hugging Face encoder can be of {', '.join(HF_TYPES)}, not of {kind}")
         if front_end is not None:
             raise UserError(
                 f"{where}: a Hugging Face encoder has a front end of its own: leave front_end out"
             )
-        from altuna.encoders import hf
-
-        saved = options.pop("saved", None)
-        check_options(options, hf.build, f"{where}, encoder", _GIVEN)
-        return hf.build(kind, reader, str(name), apply, lr, saved=saved, **options)
+        return _build_hf(where, reader, str(name), apply, lr, options)
     steps, shape = apply(reader.shape)
     front_end = {"name": front_end} if isinstance(front_end, str) else dict(front_end or {})
     name = name or next(iter(ENCODERS[kind]))
@@ -154,6 +148,19 @@ def build(
     if options.get("weights"):  # a run saves them with the model
         encoder.saved = {"weights": None}
     return encoder
+
+
+def _build_hf(
+    where: str, reader: Reader, name: str, transforms: Callable[..., Any], lr: float | None, options: Any
+) -> Encoder:
+    if reader.type not in HF_TYPES:
+        types = ", ".join(HF_TYPES)
+        raise UserError(f"{where}: a Hugging Face encoder can be of {types}, not of {reader.type}")
+    from altuna.encoders import hf
+
+    saved = options.pop("saved", None)
+    check_options(options, hf.build, f"{where}, encoder", _GIVEN)
+    return hf.build(reader.type, reader, name, transforms, lr, saved=saved, **options)
 
 
 # Arguments that ``build`` itself passes to what it builds, besides their options.

@@ -222,16 +222,8 @@ def build(
     Raises:
         UserError: No such model, or not one for this type.
     """
-    source = _source(name)
     try:
-        if saved:
-            settings = dict(saved["config"])
-            config = transformers.AutoConfig.for_model(settings.pop("model_type"), **settings)
-            model = transformers.AutoModel.from_config(config)  # type: ignore[no-untyped-call]
-            preprocessor = saved["preprocessor"]
-        else:
-            model = _loaded(source, transformers.AutoModel)
-            preprocessor = _preprocessor(source, kind)
+        model, preprocessor = _model(_source(name), kind, saved)
         steps, shape = transforms(reader.shape)
         front_end = _front_end(kind, reader, shape, preprocessor)
         over_time = kind == "video" and not hasattr(model.config, "num_frames")
@@ -253,6 +245,16 @@ def build(
     encoder.depends = f"{pooling} {tuning}"
     encoder.saved = {"saved": {"config": config, "preprocessor": preprocessor}}
     return encoder
+
+
+def _model(source: str, kind: str, saved: Mapping[str, Any] | None) -> tuple[Any, dict[str, Any]]:
+    """Return a model, with random weights if it was ``saved``, and the settings of its preprocessor."""
+    if not saved:
+        return _loaded(source, transformers.AutoModel), _preprocessor(source, kind)
+    settings = dict(saved["config"])
+    config = transformers.AutoConfig.for_model(settings.pop("model_type"), **settings)
+    model = transformers.AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+    return model, saved["preprocessor"]
 
 
 def _tail(size: int, dropout: float) -> nn.Sequential:
