@@ -47,7 +47,7 @@ RULES: dict[str, Rule] = {
 class Fusion(NamedTuple):
     """A fused prediction of B samples.
 
-    Args:
+    Attributes:
         logits: Fused logits [B, C].
         probabilities: Their softmax [B, C].
         weights: How much each modality counted [M, B]; columns sum to 1.

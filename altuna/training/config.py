@@ -239,7 +239,7 @@ class FitConfig(Strict):
     )
     logger: str = option(
         "tensorboard",
-        "Experiment loggers: tensorboard, wandb, mlflow, csv, several (a,b), or none.",
+        "Experiment loggers: tensorboard, wandb, mlflow, several (a,b), or none.",
         OUTPUT,
         place=True,
         saved=True,
