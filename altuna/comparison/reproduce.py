@@ -58,32 +58,22 @@ def reproduce(
         UserError: Unknown table, data or method, or none of the data is there.
     """
     data_root = Path(data_root)
-    if table not in TABLES:
-        raise UserError(f"no table {table!r}{nearest(table, TABLES)}")
-    wanted = TABLES[table]
-    for name in data or ():
-        if name not in wanted.data:
-            raise UserError(f"table {table!r} has no data {name!r}{nearest(name, wanted.data)}")
-    chosen = {config: name for config, name in wanted.data.items() if config in (data or wanted.data)}
     out = Path(out) if out else Path("runs") / f"reproduce-{table}"
+    chosen = _chosen(table, data)
     paper = {config: read_yaml(CONFIGS / f"{config}.yaml") for config in chosen}
     _check_modalities(options, paper.values(), table)
     manifests = {config: _manifest(name, data_root, splits, reporter) for config, name in chosen.items()}
     absent = [config for config, path in manifests.items() if path is None]
     if len(absent) == len(chosen):
         raise UserError(f"{data_root}: has none of {', '.join(chosen.values())}, as a folder or as a .csv")
+    own = [MLA if name == "mla" else name for name in methods or TABLES[table].methods]
     lines: list[list[str]] = []
     for config, manifest in manifests.items():
-        for rate in wanted.rates if manifest else ():
-            folder = out / (config + (f"-missing-{rate}" if rate else ""))
+        if manifest:
             given = over(paper[config], _own(options, paper[config]["encoders"]))
-            if splits:
-                given["allow_shared_groups"] = True
-            if rate:
-                given["missing_rate"] = rate
-            own = [MLA if name == "mla" else name for name in methods or wanted.methods]
-            compare(str(manifest), methods=own, seeds=seeds, jobs=jobs, out=folder, quiet=True, **given)
-            lines += _lines(table, config, rate, folder)
+            given |= {"allow_shared_groups": True} if splits else {}
+            given |= {"methods": own, "seeds": seeds, "jobs": jobs, "quiet": True}
+            lines += _compared(table, config, manifest, out, given)
     left_out = f"Not found, left out: {', '.join(absent)}." if absent else ""
     if left_out:
         reporter.note(left_out)
@@ -93,6 +83,17 @@ def reproduce(
     )
     write_csv(out / "reproduce.csv", [HEADER, *lines])
     return out
+
+
+def _chosen(table: str, data: Sequence[str] | None) -> dict[str, str]:
+    """Return the table's data by configuration, or only those named."""
+    if table not in TABLES:
+        raise UserError(f"no table {table!r}{nearest(table, TABLES)}")
+    known = TABLES[table].data
+    for name in data or ():
+        if name not in known:
+            raise UserError(f"table {table!r} has no data {name!r}{nearest(name, known)}")
+    return {config: name for config, name in known.items() if config in (data or known)}
 
 
 def _check_modalities(options: Mapping[str, Any], recipes: Iterable[Mapping[str, Any]], table: str) -> None:
@@ -144,6 +145,17 @@ def _manifest(name: str, root: Path, splits: Path | None, reporter: Reporter) ->
         f"wrote {path}: {sum(report.counts.values()):,} samples{problems}; leakage: {report.leakage}"
     )
     return path
+
+
+def _compared(
+    table: str, config: str, manifest: Path, out: Path, given: Mapping[str, Any]
+) -> Iterator[list[str]]:
+    """Compare the methods on one data set at each missing rate, and yield the rows of the table."""
+    for rate in TABLES[table].rates:
+        folder = out / (config + (f"-missing-{rate}" if rate else ""))
+        masked = {**given, "missing_rate": rate} if rate else given
+        compare(str(manifest), out=folder, **masked)
+        yield from _lines(table, config, rate, folder)
 
 
 def _lines(table: str, config: str, rate: float, folder: Path) -> Iterator[list[str]]:
