@@ -17,4 +17,4 @@ def demo(
     """Serve the demo until Ctrl-C."""
     from altuna.demo import serve
 
-    serve(run, host, port)
+    serve(run, host, port, typer.echo)

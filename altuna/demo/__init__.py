@@ -1,4 +1,4 @@
-"""``altuna demo``: a local web page on which a person tries a model."""
+"""Serve a local web page on which people try a model."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import socket
 import sys
 import tempfile
 import threading
-
-import typer
+from collections.abc import Callable
 
 from altuna.demo.samples import sampler
 from altuna.errors import UserError
@@ -19,23 +18,24 @@ MAX_UPLOAD = "100mb"
 FIRST_PORT, PORTS = 7860, 100
 
 
-def serve(run: str, host: str = "127.0.0.1", port: int | None = None) -> None:
+def serve(run: str, host: str, port: int | None, announce: Callable[[str], None]) -> None:
     """Serve the page of a run until Ctrl-C; nothing is sent anywhere else.
 
     Args:
         run: The run directory, or ``hf:ORG/NAME``.
         host: Address to listen on.
         port: Port to listen on; the first free one from 7860 when None.
+        announce: Called with a line that has the address, once the page can be opened.
 
     Raises:
         UserError: Gradio is not installed, not a run, or the port is in use.
     """
-    # Else whoever stops it by a service manager or by closing the terminal leaves the uploads behind.
+    # Otherwise a service manager, or closing the terminal, would leave the uploads behind.
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", None)):
         if number is not None and threading.current_thread() is threading.main_thread():
             signal.signal(number, _stop)
     with tempfile.TemporaryDirectory(prefix="altuna-demo-") as folder:
-        # Read when Gradio is imported. Uploads go to the folder, and with it; 100 requests are remembered.
+        # Gradio reads these on import. Uploads are deleted with the folder; 100 requests are kept.
         os.environ.update(
             GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_MAX_EVENTS="100"
         )
@@ -50,8 +50,9 @@ def serve(run: str, host: str = "127.0.0.1", port: int | None = None) -> None:
         blocks = page(predictor, run, sampler(predictor, run, folder))
         name = f"[{host}]" if ":" in host else host  # IPv6
         start(blocks, name, port, MAX_UPLOAD)
-        others = "" if host in ("127.0.0.1", "localhost", "::1") else "; others in the network can reach it"
-        typer.echo(f"open http://{name}:{port} (Ctrl-C ends it{others})")
+        local = host in ("127.0.0.1", "localhost", "::1")
+        others = "" if local else "; other machines in the network can open it"
+        announce(f"open http://{name}:{port} (Ctrl-C stops it{others})")
         blocks.block_thread()
 
 
@@ -60,28 +61,28 @@ def _stop(number: int, frame: object) -> None:
 
 
 def _free_port(host: str, port: int | None) -> int:
-    """Return ``port`` if it can be listened on, or the first that can when None."""
+    """Return ``port`` if it is free, or the first free port when None."""
     if port is not None and not 0 < port < 2**16:
         raise UserError(f"--port must be a number from 1 to 65535, got {port}")
     try:
         _listen(host, 0)
-    except (OSError, UnicodeError) as error:  # the latter of a..b
+    except (OSError, UnicodeError) as error:  # the latter for a..b
         reason = getattr(error, "strerror", "not a name")
-        raise UserError(f"--host {host!r} is no address of this machine: {reason}") from None
+        raise UserError(f"--host {host!r} is not an address of this machine: {reason}") from None
     for candidate in range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else (port,):
         try:
-            for address in (host, "127.0.0.1"):  # Gradio wants the port there too, whatever the host
+            for address in (host, "127.0.0.1"):  # Gradio needs the port there too, whatever the host
                 _listen(address, candidate)
             return candidate
         except OSError as error:
             reason = error.strerror
     if port is None:
-        raise UserError(f"{host}: no free port from {FIRST_PORT} on: {reason}; --port names one")
-    raise UserError(f"cannot listen on {host}, port {port}: {reason}; --port names another")
+        raise UserError(f"{host}: no free port from {FIRST_PORT} on: {reason}; choose one with --port")
+    raise UserError(f"cannot listen on {host}, port {port}: {reason}; choose another with --port")
 
 
 def _listen(address: str, port: int) -> None:
-    """Try whether a port, any if 0, can be listened on."""
+    """Raise an OSError unless a port, any if 0, can be listened on."""
     family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
     with socket.socket(family, socket.SOCK_STREAM) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""What the page answers: a sample as it was given, predicted and told; knows nothing of Gradio."""
+"""Predict a sample as given on the page, and format the result; independent of Gradio."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from altuna.errors import UserError
 from altuna.runs.predictor import Predictor
 from altuna.text import clipped
 
-LETTERS = 60  # of a class, within the table
+MAX_LETTERS = 60  # of a class in the table
 
 
 class Answer(NamedTuple):
-    """Probabilities by class, None if there are none; the opinions as HTML; what went wrong as HTML."""
+    """Probabilities by class (None after a mistake), the modalities' predictions and the mistake as HTML."""
 
     probabilities: dict[str, float] | None
     opinions: str
@@ -24,9 +24,9 @@ class Answer(NamedTuple):
 
 
 def answer(predictor: Predictor, given: Mapping[str, Any]) -> Answer:
-    """Predict from what was given: paths of files, texts, and for vectors the text of their numbers.
+    """Predict from inputs: paths of files, texts, and for vectors the text of their numbers.
 
-    What is None or blank is left out. A mistake in what was given becomes the message.
+    Inputs that are None or blank are left out. A mistake in an input becomes the message.
     """
     try:
         sample = {
@@ -41,17 +41,17 @@ def answer(predictor: Predictor, given: Mapping[str, Any]) -> Answer:
     rows = []
     for name in predictor.modalities:
         if found[f"present_{name}"]:
-            bars = (_bar(found[f"{figure}_{name}"]) for figure in ("confidence", "weight"))
-            rows.append((html.escape(name), html.escape(clipped(found[f"says_{name}"], LETTERS)), *bars))
+            bars = (_bar(found[f"{column}_{name}"]) for column in ("confidence", "weight"))
+            rows.append((html.escape(name), html.escape(clipped(found[f"says_{name}"], MAX_LETTERS)), *bars))
         else:
             rows.append((html.escape(name), "<i>left out</i>", "", ""))
     cells = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    head = "".join(f"<th>{name}</th>" for name in ("modality", "says", "confidence", "weight"))
+    head = "".join(f"<th>{name}</th>" for name in ("modality", "prediction", "confidence", "fusion weight"))
     return Answer(probabilities, f"<table><thead><tr>{head}</tr></thead><tbody>{cells}</tbody></table>", "")
 
 
 def _cell(predictor: Predictor, name: str, raw: Any) -> Any:
-    """Return a cell as readers take it, None if it was left out."""
+    """Return an input as readers take it, None if it is left out."""
     if raw is None or (isinstance(raw, str) and not raw.strip()):
         return None
     if predictor.description.readers[name].type == "vector":
@@ -60,15 +60,21 @@ def _cell(predictor: Predictor, name: str, raw: Any) -> Any:
 
 
 def numbers(name: str, text: str, columns: tuple[str, ...] = ()) -> list[float | None]:
-    """Parse a row of numbers: with commas (nothing between two is a missing one), blanks, or as JSON.
+    """Return the numbers of a text: separated by commas (an empty place is missing) or blanks, or as JSON.
 
     Args:
-        name: Of the modality, for errors.
-        text: What was typed.
-        columns: Names of the numbers, by which a JSON object gives them.
+        name: Name of the modality, for errors.
+        text: The text.
+        columns: Names of the numbers, for JSON objects.
 
     Raises:
-        UserError: It is no such row.
+        UserError: The text is not a row of numbers.
+
+    Example:
+        >>> numbers("acc", "1, , 0.5")
+        [1.0, None, 0.5]
+        >>> numbers("acc", '{"y": 2}', ("x", "y"))
+        [None, 2.0]
     """
     text = text.strip()
     if text[:1] in "[{":
@@ -78,7 +84,9 @@ def numbers(name: str, text: str, columns: tuple[str, ...] = ()) -> list[float |
             raise UserError(f"{name!r}: not JSON: {text[:50]}") from None
         if isinstance(found, dict):
             if unknown := [*found.keys() - set(columns)]:
-                raise UserError(f"{name!r}: there is no {unknown[0]!r}, but {', '.join(columns[:20])}")
+                raise UserError(
+                    f"{name!r}: no number {unknown[0]!r}; the names are {', '.join(columns[:20])}"
+                )
             found = [found.get(column) for column in columns]
         parts = found
     else:
@@ -97,7 +105,7 @@ def _bar(share: float) -> str:
 
 
 def _message(error: UserError, given: Mapping[str, Any]) -> str:
-    """Return the error as HTML, with the names of files instead of where uploads lie."""
+    """Return an error as HTML, with the names of files instead of the paths of uploads."""
     text = str(error).removeprefix("sample 0, ")
     for raw in given.values():
         if isinstance(raw, str) and Path(raw).is_absolute():

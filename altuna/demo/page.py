@@ -1,9 +1,10 @@
-"""The page itself, by Gradio."""
+"""Build and serve the page, with Gradio."""
 
 from __future__ import annotations
 
 import html
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from altuna.demo.answer import answer
 from altuna.demo.samples import Sampler
 from altuna.runs.predictor import Predictor
 
-CLASSES = 10  # that are shown
+MAX_CLASSES = 10  # that are shown
 _CSS = """
 h1, #truth, .prediction, .opinions td, .problem { overflow-wrap: anywhere; }
 .prediction .confidence, .opinions td:nth-child(n+3) { white-space: nowrap; }
@@ -38,15 +39,15 @@ h1, #truth, .prediction, .opinions td, .problem { overflow-wrap: anywhere; }
 
 
 def page(predictor: Predictor, run: str, draw: Sampler | None) -> gr.Blocks:
-    """Return the page of a model: an input a modality, and what the model makes of them.
+    """Return the page of a model: an input for each modality, and the prediction.
 
     Args:
         predictor: The model with its readers.
-        run: What it is called.
-        draw: Draws the samples of the example button, which is left out when None.
+        run: Name of the run.
+        draw: Draws the samples of the example button; None: no button.
     """
     description = predictor.description
-    # Gradio calls from up to 40 threads; each that ran the model would keep memory and threads of PyTorch's.
+    # Gradio calls from up to 40 threads; each that ran the model would keep PyTorch's memory and threads.
     worker = ThreadPoolExecutor(1)
 
     def predict(*cells: Any) -> tuple[Any, str, str]:
@@ -54,11 +55,11 @@ def page(predictor: Predictor, run: str, draw: Sampler | None) -> gr.Blocks:
         probabilities, opinions, message = worker.submit(answer, predictor, given).result()
         return probabilities, opinions, message
 
-    # Files that were given are forgotten after an hour: the demo may run for weeks.
+    # Uploads are deleted after an hour: the demo may run for weeks.
     title = f"altuna: {Path(run).name}"
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
         name = html.escape(Path(run).name)
-        gr.HTML(f"<h1>{name}</h1><p>Leave out whatever you do not have; nothing leaves this machine.</p>")
+        gr.HTML(f"<h1>{name}</h1><p>Give any of the inputs. Your data stay on this machine.</p>")
         with gr.Row():
             with gr.Column():
                 inputs = [
@@ -73,7 +74,7 @@ def page(predictor: Predictor, run: str, draw: Sampler | None) -> gr.Blocks:
             with gr.Column():
                 message = gr.HTML(elem_id="message")
                 probabilities = gr.Label(
-                    label="Prediction", num_top_classes=CLASSES, elem_classes="prediction"
+                    label="Prediction", num_top_classes=MAX_CLASSES, elem_classes="prediction"
                 )
                 opinions = gr.HTML(elem_classes="opinions", elem_id="opinions")
         answers = [probabilities, opinions, message]
@@ -82,14 +83,8 @@ def page(predictor: Predictor, run: str, draw: Sampler | None) -> gr.Blocks:
         clear.add([*answers, truth])
         if draw is not None:
 
-            def show() -> Any:
-                label, given, left_out = draw()
-                cells = [given.get(m) for m in predictor.modalities]
-                said = f"The last example is of the test split. Its class: <b>{html.escape(label)}</b>."
-                if left_out:
-                    why = "cannot be read, or a part of a longer file"
-                    said += f" Left out ({why}): {html.escape(', '.join(left_out))}."
-                return [*cells, None, "", "", f"<p>{said}</p>"]
+            def show() -> list[Any]:
+                return _example(draw, predictor.modalities)
 
             example.click(show, None, [*inputs, *answers, truth], api_visibility="private")
     proceed = blocks.preprocess_data
@@ -97,13 +92,23 @@ def page(predictor: Predictor, run: str, draw: Sampler | None) -> gr.Blocks:
     async def preprocess(event: Any, cells: list[Any], *rest: Any, **named: Any) -> Any:
         return await proceed(event, _checked(event.inputs, cells), *rest, **named)
 
-    blocks.preprocess_data = preprocess  # before it, nothing is fetched or opened
+    blocks.preprocess_data = preprocess  # before Gradio fetches or opens anything
     blocks.queue(default_concurrency_limit=1, max_size=100)
     return blocks
 
 
+def _example(draw: Sampler, modalities: Sequence[str]) -> list[Any]:
+    """Return the cells of an example, an empty answer, and a remark on the example."""
+    label, given, left_out = draw()
+    note = f"Example from the test split. True class: <b>{html.escape(label)}</b>."
+    if left_out:
+        why = "unreadable, or part of a longer file"
+        note += f" Left out ({why}): {html.escape(', '.join(left_out))}."
+    return [*(given.get(m) for m in modalities), None, "", "", f"<p>{note}</p>"]
+
+
 def start(blocks: gr.Blocks, host: str, port: int, max_upload: str) -> None:
-    """Listen, and return; no share link, no fonts or links from elsewhere, no telemetry."""
+    """Start to listen, and return; without share link, external fonts or links, and telemetry."""
     fonts = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     blocks.launch(
         server_name=host,
@@ -123,23 +128,23 @@ def start(blocks: gr.Blocks, host: str, port: int, max_upload: str) -> None:
 
 
 def _unknown(request: Request, error: Exception) -> JSONResponse:
-    """Tell a client that asked for a function that is not there; else its stack trace fills the terminal."""
-    return JSONResponse({"detail": f"there is no {error} at {request.url.path}"}, 404)
+    """Answer a request for an unknown function; otherwise its stack trace fills the terminal."""
+    return JSONResponse({"detail": f"no {error} at {request.url.path}"}, 404)
 
 
 def _checked(inputs: list[Any], cells: list[Any]) -> list[Any]:
-    """Return what a client gave as uploads and texts alone.
+    """Return a client's inputs if they are uploads and texts.
 
-    Else Gradio fetches what URLs name, takes any path of this machine for a picture if ``meta`` is left out,
-    and prints a stack trace in the terminal for a wrong type.
+    Otherwise Gradio fetches URLs, accepts any path of this machine as an image if ``meta`` is left out, and
+    prints a stack trace for a wrong type.
 
     Raises:
-        gr.Error: It is something else; the client is told.
+        gr.Error: An input is something else; the client sees the message.
     """
     names = [place.label.strip() for place in inputs]
     if len(cells) != len(names):
-        told = f"give {len(names)} inputs ({', '.join(names)}), not {len(cells)}"
-        raise gr.Error(told, print_exception=False)
+        message = f"give {len(names)} inputs ({', '.join(names)}), not {len(cells)}"
+        raise gr.Error(message, print_exception=False)
     checked = []
     for name, place, cell in zip(names, inputs, cells, strict=True):
         if isinstance(place, gr.Textbox):
@@ -148,8 +153,8 @@ def _checked(inputs: list[Any], cells: list[Any]) -> list[Any]:
         elif cell is not None:
             path = cell.get("path") if isinstance(cell, dict) else None
             if not (isinstance(path, str) and _is_upload(path, place.GRADIO_CACHE)):
-                told = f"{name!r}: give a file that was uploaded within the last hour, no URL or other path"
-                raise gr.Error(told, print_exception=False)
+                message = f"{name!r}: give a file that was uploaded within the last hour, not a URL or path"
+                raise gr.Error(message, print_exception=False)
             cell = {"path": path, "meta": {"_type": "gradio.FileData"}}
         checked.append(cell)
     return checked

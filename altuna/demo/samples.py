@@ -1,4 +1,4 @@
-"""Samples of the test split for the page's example button."""
+"""Draw samples of the test split for the example button."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from altuna.runs.directory import read_config
 from altuna.runs.predictor import Predictor
 
 Sampler = Callable[[], tuple[str, dict[str, Any], list[str]]]
-KEPT = 50  # written files that stay
+MAX_FILES = 50  # that are kept
 
 
 def sampler(predictor: Predictor, run: str, folder: str) -> Sampler | None:
-    """Return what draws a sample of the run's test split; None if the data are not to be had.
+    """Return a function that draws a sample of the run's test split; None if the data cannot be opened.
 
-    It gives the sample's class, its cells as the page's inputs take them, and which modalities are left out:
-    they cannot be read, or are a part of a longer file.
+    The function returns the sample's class, its cells as inputs of the page, and the modalities that are left
+    out because they cannot be read or are part of a longer file.
 
     Args:
-        predictor: The run's.
+        predictor: The run's model with its readers.
         run: The run directory.
-        folder: Where pictures and sounds are copied to, for the page may only show what lies there.
+        folder: Folder for copies of images and sounds: the page may only show files there.
     """
     try:
         config = read_config(Path(run))
@@ -40,7 +40,7 @@ def sampler(predictor: Predictor, run: str, folder: str) -> Sampler | None:
             find_manifest(config["data"], root), config["modalities"], config.get("columns"), lenient=False
         )
         rows = split_rows(manifest, config["seed"])["test"]
-    except (UserError, OSError):  # the data are not here any more
+    except (UserError, OSError):  # the data are gone
         return None
     if not len(rows):
         return None
@@ -69,7 +69,7 @@ def sampler(predictor: Predictor, run: str, folder: str) -> Sampler | None:
                     given[name] = str(written[-1])
             except (BadCellError, OSError):  # the latter of a part of a file, which is no file itself
                 left_out.append(name)
-        while len(written) > KEPT:
+        while len(written) > MAX_FILES:
             written.pop(0).unlink(missing_ok=True)
         return str(manifest.labels[row].as_py()), given, left_out
 

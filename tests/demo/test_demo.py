@@ -116,7 +116,7 @@ def test_rows_of_numbers(text, found):
         ("[1, 2", "'acc': not JSON"),
         ("[" * 100_000, "'acc': not JSON"),
         ("[[1], 2]", "not a number"),
-        ('{"d": 1}', "there is no 'd', but a, b"),
+        ('{"d": 1}', "no number 'd'; the names are a, b"),
         (f"[1, {10**400}]", "not a number: 1000"),
     ],
 )
@@ -166,7 +166,7 @@ def test_what_an_example_lost_is_said(predictor):
 
     blocks = page(predictor, "run", lambda: (LONG, {"title": "red"}, ["image", "sound"]))
     (show,) = (event.fn for event in blocks.fns.values() if event.name == "show")
-    assert "Left out (cannot be read, or a part of a longer file): image, sound." in show()[-1]
+    assert "Left out (unreadable, or part of a longer file): image, sound." in show()[-1]
 
 
 @pytest.mark.parametrize("port", [-1, 0, 70000])
@@ -178,7 +178,7 @@ def test_no_port(port):
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid", "a..b", ""])
 @pytest.mark.parametrize("port", [None, 8123])
 def test_no_host(host, port):
-    with pytest.raises(UserError, match=f"^--host '{host}' is no address of this machine: [^-]+$"):
+    with pytest.raises(UserError, match=f"^--host '{host}' is not an address of this machine: [^-]+$"):
         demo._free_port(host, port)
 
 
@@ -484,6 +484,6 @@ def test_no_url_is_fetched(place, predictor, monkeypatch):
     (predict,) = (event for event in blocks.fns.values() if event.api_name == "predict")
     cells = [None] * 4
     cells[place] = {"path": "https://huggingface.co/logo.png", "meta": META}
-    told = pytest.raises(gradio.Error, match="no URL" if place < 2 else "a string")
+    told = pytest.raises(gradio.Error, match="not a URL" if place < 2 else "a string")
     with ThreadPoolExecutor() as pool, told:  # this thread may have playwright's loop
         pool.submit(asyncio.run, blocks.preprocess_data(predict, cells, None)).result()
