@@ -112,14 +112,7 @@ def fuse(
     chosen = rule_of(rule)
     if chosen.calibrated and temperatures is None:
         raise ValueError(f"the fusion rule {rule!r} needs temperatures")
-    opinions = Opinions(
-        logits,
-        present,
-        temperatures=temperatures,
-        fixed_weights=fixed_weights,
-        joint=joint,
-        joint_temperature=joint_temperature,
-    )
+    opinions = Opinions(logits, present, temperatures, fixed_weights, joint, joint_temperature)
     return opinions.fuse(chosen._replace(calibrated=temperatures is not None))
 
 
@@ -166,7 +159,6 @@ class Opinions:
         self,
         logits: Tensor,
         present: Tensor | None = None,
-        *,
         temperatures: Tensor | None = None,
         fixed_weights: Tensor | None = None,
         joint: Tensor | None = None,
