@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import altuna
 from altuna.errors import UserError
+from altuna.runs.directory import LOGGER_IDS
 from altuna.training import loggers
 from altuna.training.loop import Loop
 
@@ -56,10 +57,10 @@ def run(tmp_path_factory, patch):
         stop.setattr(Loop, "validate", stopped)
         with pytest.raises(KeyboardInterrupt):
             altuna.fit("samples.csv", **options)
-    ids = json.loads((folder / "run" / loggers.IDS).read_text())
+    ids = json.loads((folder / "run" / LOGGER_IDS).read_text())
     assert {*ids} == {*names} - {"tensorboard"}
     run = altuna.fit("samples.csv", resume=True, **options)
-    assert json.loads((run / loggers.IDS).read_text()) == ids
+    assert json.loads((run / LOGGER_IDS).read_text()) == ids
     return run
 
 
@@ -76,7 +77,7 @@ def of_tensorboard(run):
 def of_mlflow(run):
     from mlflow.tracking import MlflowClient
 
-    client, id = MlflowClient("file:mlruns"), json.loads((run / loggers.IDS).read_text())["mlflow"]
+    client, id = MlflowClient("file:mlruns"), json.loads((run / LOGGER_IDS).read_text())["mlflow"]
     there = client.get_run(id)
     assert there.data.params["method/name"] == "mla"
     assert there.info.status == "FINISHED"
@@ -88,7 +89,7 @@ def of_wandb(run):
     from wandb.proto.wandb_internal_pb2 import Record
     from wandb.sdk.internal.datastore import DataStore
 
-    id = json.loads((run / loggers.IDS).read_text())["wandb"]
+    id = json.loads((run / LOGGER_IDS).read_text())["wandb"]
     curves = {}
     files = sorted(run.glob(f"wandb/offline-run-*-{id}/*.wandb"))
     assert len(files) == 2
