@@ -24,7 +24,10 @@ from altuna.data.dataset import BatchSampler
 from altuna.errors import UserError
 from altuna.training.distributed import Placement, placement, processes_to_start
 
-pytestmark = pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -62,6 +62,7 @@ def without_time(run):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method", ["mla", "{name: mla, order: random, project: step}", "{name: concat, impute: mean}"]
 )
@@ -103,6 +104,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(manifest, tmp_path, method):
 STREAMED = {"stream": True, "workers": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
