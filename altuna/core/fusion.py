@@ -51,6 +51,11 @@ class Fusion(NamedTuple):
         logits: Fused logits [B, C].
         probabilities: Their softmax [B, C].
         weights: How much each modality counted [M, B]; columns sum to 1.
+
+    Example:
+        >>> fusion = fuse(torch.tensor([[[2.0, 0.0]], [[0.0, 0.0]]]), rule="mean")
+        >>> fusion.logits.tolist(), fusion.weights.tolist()
+        ([[1.0, 0.0]], [[0.5], [0.5]])
     """
 
     logits: Tensor

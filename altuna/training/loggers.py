@@ -92,7 +92,7 @@ def build(names: list[str], run: Path, config: Mapping[str, Any], quiet: bool) -
     return loggers
 
 
-class TensorBoard:
+class TensorBoard(Logger):
     """Events in the run directory."""
 
     id: str | None = None
@@ -112,7 +112,7 @@ class TensorBoard:
         self.writer.close()
 
 
-class Wandb:
+class Wandb(Logger):
     """A run at Weights & Biases."""
 
     def __init__(self, run: Path, id: str | None, config: Mapping[str, Any], quiet: bool) -> None:
@@ -138,7 +138,7 @@ class Wandb:
         self.run.finish(exit_code=int(failed))
 
 
-class MLflow:
+class MLflow(Logger):
     """A run at MLflow."""
 
     def __init__(self, run: Path, id: str | None, config: Mapping[str, Any], quiet: bool) -> None:
