@@ -9,16 +9,14 @@ import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from altuna.core.collectives import rank
 from altuna.errors import UserError
 from altuna.files import atomic_write, write_text
-
-if TYPE_CHECKING:
-    from altuna.training.loop import Loop
+from altuna.training.loop import Loop
 
 
 class Checkpoints:

@@ -10,10 +10,8 @@ import re
 import signal
 import sys
 import threading
-import time
-import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -150,6 +148,7 @@ def launch(options: Mapping[str, Any], reporter: Reporter, devices: int) -> Path
     """
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # slow, and for this alone
 
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the answer says what failed
     config = LaunchConfig(
         min_nodes=1,
@@ -167,7 +166,7 @@ def launch(options: Mapping[str, Any], reporter: Reporter, devices: int) -> Path
     with TemporaryDirectory() as folder:
         Path(folder, "call").write_bytes(pickle.dumps((dict(options), reporter)))
         try:
-            elastic_launch(config, sys.executable)("-m", "altuna.training.distributed", folder, os.getpid())
+            elastic_launch(config, sys.executable)("-m", "altuna.training.worker", folder, os.getpid())
         except Exception as error:
             failure = error
         finally:
@@ -183,43 +182,3 @@ def launch(options: Mapping[str, Any], reporter: Reporter, devices: int) -> Path
     if found is None and any(f.exitcode < 0 for f in getattr(failure, "failures", {}).values()):
         raise UserError("a process of the training was killed (was there enough memory?)")
     raise found or failure or RuntimeError("a process of the training ended without a reason")
-
-
-def _main(folder: Path, parent: int) -> None:
-    """Be a process of a training; leave the run directory, or the first error, as the answer."""
-    from altuna.training.fit import fit  # which imports this module
-
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    first = os.environ["RANK"] == "0"
-    if not first:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first one stops after its batch
-    answer: Path | BaseException
-    try:
-        options, reporter = pickle.loads((folder / "call").read_bytes())
-        answer = fit(**options, reporter=reporter)
-    except SystemExit:  # the first process says why, and ends this one
-        time.sleep(GRACE)
-        os._exit(1)
-    except (UserError, OSError, KeyboardInterrupt) as error:
-        answer = error
-    except Exception:
-        answer = RuntimeError(traceback.format_exc())
-    failed = isinstance(answer, BaseException)
-    if first or failed:
-        # Only what comes first: the others fail because a process is gone.
-        with suppress(FileExistsError), (folder / "answer").open("xb") as file:
-            pickle.dump(answer, file)
-    sys.stdout.flush()
-    if failed:
-        os._exit(1)
-
-
-def _end_with(parent: int) -> None:
-    """End this process soon after the one that started it."""
-    while os.getppid() == parent:
-        time.sleep(0.05)
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    _main(Path(sys.argv[1]), int(sys.argv[2]))

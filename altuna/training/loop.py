@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import combinations
@@ -25,7 +23,7 @@ from altuna.evaluation.metrics import classification_metrics
 from altuna.hardware import explain_out_of_memory
 from altuna.methods.base import Method, Turn
 from altuna.reporting import SILENT, Reporter, TrainingReporter
-from altuna.training.checkpoints import Checkpoints
+from altuna.training.interruption import interruption
 from altuna.training.loggers import Logger
 from altuna.training.optimizers import (
     OPTIMIZERS,
@@ -48,6 +46,19 @@ class Feed(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Batch]: ...
+
+
+class Checkpoints(Protocol):
+    """Where a loop saves what it needs to continue: ``altuna.training.checkpoints``."""
+
+    def is_due(self, batches: int) -> bool:
+        """Return whether to save after so many batches of an epoch."""
+
+    def save_last(self, loop: Loop) -> None:
+        """Save within an epoch."""
+
+    def save_epoch(self, loop: Loop) -> None:
+        """Save after an epoch."""
 
 
 class Loop:
@@ -134,7 +145,7 @@ class Loop:
             KeyboardInterrupt: Ctrl-C, after the batch at hand; a second one at once.
         """
         self.loggers, progress = loggers, self.progress
-        with reporter.training() as report, _interruption() as is_interrupted:
+        with reporter.training() as report, interruption() as is_interrupted:
             while not self.extent.is_over(progress):
                 self._begin_epoch(train, report)
                 for batch in train:
@@ -366,27 +377,3 @@ class Loop:
         if self._frozen is None:
             self._frozen = weights_digest(p for p in self.method.parameters() if not p.requires_grad)
         return self._frozen
-
-
-@contextmanager
-def _interruption() -> Iterator[Callable[[], bool]]:
-    """Yield whether Ctrl-C was pressed, to be asked after each batch; a second one takes effect at once.
-
-    In the middle of a batch it might leave locks of libraries held.
-    """
-    pressed = False
-    before = signal.getsignal(signal.SIGINT)
-
-    def press(*_: object) -> None:
-        nonlocal pressed
-        pressed = True
-        signal.signal(signal.SIGINT, before)
-
-    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    signal.signal(signal.SIGINT, press)
-    try:
-        yield lambda: pressed
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -30,7 +30,6 @@ from altuna.training.config import FitConfig
 from altuna.training.distributed import join, rank_zero_first
 from altuna.training.finish import finish
 from altuna.training.loggers import Logger
-from altuna.training.loop import Loop
 from altuna.training.resume import config_diff
 from altuna.training.setup import (
     Prepared,
@@ -87,7 +86,9 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
                 _write_start(run, saved, prepared)
         _remark(prepared, config, saved["precision"], facts, run, reporter)
         reset_peak_memory(device)
-        _train(loop, prepared, config, checkpoints, curves, number, reporter)
+        batches, val = feeds(prepared, config, device)
+        with _closing(curves, run), threads(number):
+            loop.run(batches, val, checkpoints=checkpoints, loggers=curves, reporter=reporter)
         memory = max(all_gather_object(peak_memory(device)))
         unread = prepared.stream.all_problems() if prepared.stream else []
         with rank_zero_first():
@@ -181,24 +182,15 @@ def _remark(
     reporter.note(f"training in {run}")
 
 
-def _train(
-    loop: Loop,
-    prepared: Prepared,
-    config: FitConfig,
-    checkpoints: Checkpoints,
-    curves: Sequence[Logger],
-    number: int,
-    reporter: Reporter,
-) -> None:
-    """Run the loop with ``number`` threads; close the loggers however it ends."""
-    train, val = feeds(prepared, config, loop.device)
+@contextmanager
+def _closing(curves: Sequence[Logger], run: Path) -> Iterator[None]:
+    """Close the loggers however a training ends; after Ctrl-C, name the run directory to continue in."""
     failed = True
     try:
-        with threads(number):
-            loop.run(train, val, checkpoints=checkpoints, loggers=curves, reporter=reporter)
+        yield
         failed = False
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(checkpoints.run) from None
+        raise KeyboardInterrupt(run) from None
     finally:
         for logger in curves:
             logger.close(failed)
