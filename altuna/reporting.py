@@ -7,6 +7,7 @@ passes one that draws progress bars (``altuna.terminal``), Python callers get ``
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
@@ -72,18 +73,26 @@ class TrainingReporter(AbstractContextManager["TrainingReporter", None]):
         """Report an epoch's metrics, by the names of ``log.csv``."""
 
 
+class _StandardError(logging.Handler):
+    """Write to what ``sys.stderr`` is at the time: notebooks and tests replace it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(self.format(record) + "\n")
+
+
 class LoggingReporter(Reporter):
     """Report by ``logging``, to the logger ``altuna``: a line for each remark and each epoch.
 
-    Where no handler is configured for it, its lines go to standard error.
+    Unless that logger has a handler already, its lines go to standard error, whatever the root logger does.
     """
 
     def __init__(self) -> None:
-        if not logger.hasHandlers():
-            handler = logging.StreamHandler()
+        if not logger.handlers:
+            handler = _StandardError()
             handler.setFormatter(logging.Formatter("%(message)s"))
             logger.addHandler(handler)
             logger.setLevel(logging.INFO)
+            logger.propagate = False
 
     def __reduce__(self) -> tuple[type[LoggingReporter], tuple[()]]:
         """Be made anew in another process, whose logger has handlers of its own."""

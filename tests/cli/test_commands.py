@@ -377,7 +377,7 @@ def test_a_mistake_in_a_process_of_its_own(tmp_path):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ("emojy", "no such file, and no data of that name; did you mean 'emoji'?"),
+        ("emojy", "no such file, and no built-in data of that name; did you mean 'emoji'?"),
         ("absent.csv", "absent.csv: no such file"),
         ("folder.csv", "is a folder"),
         ("broken.parquet", "broken.parquet: cannot be read"),
@@ -682,7 +682,7 @@ def test_interrupt_and_full_disk_leave_the_checkpoint_whole(manifest, tmp_path):
         process.send_signal(signal.SIGINT)
         assert "interrupted" in one_line(process.communicate(timeout=60))
     assert process.returncode == 130
-    epochs = len(torch.load(last, weights_only=True)["history"])
+    epochs = len(torch.load(last, weights_only=True)["progress"]["history"])
     assert epochs >= 1
     assert not [*(tmp_path / "run").rglob("*.unfinished")]
 
@@ -696,7 +696,7 @@ def test_interrupt_and_full_disk_leave_the_checkpoint_whole(manifest, tmp_path):
         assert "File too large" in one_line(process.communicate(timeout=60))
     assert process.returncode == 2
     assert before[last] == last.read_bytes()
-    assert len(torch.load(last, weights_only=True)["history"]) == epochs
+    assert len(torch.load(last, weights_only=True)["progress"]["history"]) == epochs
     torch.load(last.with_name("best.ckpt"), weights_only=True)
     assert not [*(tmp_path / "run").rglob("*.unfinished")]
 

@@ -262,7 +262,7 @@ def test_a_killed_process_does_not_sink_the_others(kills, jobs, manifest, tmp_pa
     assert all(run["status"] == "finished" for run in runs.values())
     if kills == 1:
         assert (victim["status"], victim["killed_once"]) == ("finished", True)
-        assert "killed once, resumed: toy-mla-1" in (out / "compare.md").read_text()
+        assert "killed once and resumed: toy-mla-1" in (out / "compare.md").read_text()
     else:
         assert (victim["status"], victim["reason"]) == ("failed", KILLED)
     assert not (out / "running").exists()

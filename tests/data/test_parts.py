@@ -38,7 +38,7 @@ def test_other_names_with_a_hash_are_names(name):
 
 @pytest.mark.parametrize("box", ["1,2", "1,2,3,4,5", "60,0,50,100", "0,0,0,100", "0,0,50,.", "0,1,50,100"])
 def test_a_box_that_is_none(box):
-    with pytest.raises(BadCellError, match=r"the box #xywh=percent.*is (none|empty)"):
+    with pytest.raises(BadCellError, match=r"the box #xywh=percent.*is (not valid|empty)"):
         split_fragment(f"a.avi#xywh=percent:{box}")
 
 

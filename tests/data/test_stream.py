@@ -359,7 +359,7 @@ def test_a_thread_reads_ahead(folder, monkeypatch):
 
 
 def test_a_buffer_is_of_a_stream(folder, tmp_path):
-    with pytest.raises(UserError, match="buffer: is of a stream"):
+    with pytest.raises(UserError, match="buffer: belongs to a stream"):
         fit(folder, tmp_path / "run", stream=None, buffer=7)
 
 

@@ -444,9 +444,17 @@ def test_mistakes_at_the_script_are_a_line(tmp_path, example, monkeypatch):
     readers |= {"clip": READERS["video"](1, 8), "note": READERS["tokens"](tokenizer(), 3)}
     np.save(tmp_path / "clip.npy", np.zeros((1, 8, 8, 3)))
     soundfile.write(tmp_path / "none.wav", np.zeros(0), 8000)
-    modalities = [{"name": n, "reader": {"name": r.name, **r.settings()}} for n, r in readers.items()]
+    modalities = [
+        {"name": n, "file": f"{n}.pt2", "features": 4, "reader": {"name": r.name, **r.settings()}}
+        for n, r in readers.items()
+    ]
     modalities[-1]["reader"]["tokenizer"] = "note.tokenizer.json"
-    content = {"format": "torch-export", "modalities": modalities, "classes": [], "fusion": {}}
+    content = {
+        "format": "torch-export",
+        "modalities": modalities,
+        "classes": ["a", "b"],
+        "fusion": {"file": "fusion.pt2"},
+    }
     (tmp_path / "export.json").write_text(json.dumps(content))
     for path in (Path(exporting.__file__).parent / "scripts").glob("*.py"):
         shutil.copy(path, tmp_path)
