@@ -270,7 +270,7 @@ class FitConfig(Strict):
     )
     threads: int | None = option(
         None,
-        "CPU threads of a training step (default: chosen by how much it computes).",
+        "CPU threads of a step (default: chosen by its work). Another number may round differently.",
         HARDWARE,
         place=True,
         ge=1,
