@@ -19,7 +19,7 @@ def reproduce(
     data: Annotated[str | None, typer.Option(metavar="A,B,...", help="Only these data sets.")] = None,
     methods: Annotated[str | None, typer.Option(metavar="A,B,...", help="Only these methods.")] = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds per method.")] = 3,
-    jobs: Annotated[int | None, typer.Option(help="Trainings at the same time.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Number of trainings to run at once (default: 1).")] = None,
     splits: Lists = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write (default: runs/reproduce-TABLE).")] = None,
     quiet: PrintFolder = False,

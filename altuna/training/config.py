@@ -145,7 +145,7 @@ class FitConfig(Strict):
     )
     stream: str | None = option(
         None,
-        "Train on these Parquet shards (a pattern or URL) as a stream; the rows of `data` describe them.",
+        "Train on these Parquet shards (a pattern or URL) as a stream; `data` is a small table like them.",
         DATA,
         single=True,
     )
@@ -194,7 +194,7 @@ class FitConfig(Strict):
     )
     fusion: str | None = option(
         None,
-        "Fusion rule that combines the modalities' predictions (default: calibrated_product).",
+        "Fusion rule that combines the modalities' predictions (default: that of the method's head).",
         MODEL,
     )
     fixed_weights: Annotated[dict[str, float], BeforeValidator(_mapping)] | None = option(
