@@ -12,7 +12,7 @@ import torch
 
 from altuna.errors import UserError
 
-# Multiply-adds of a forward pass of one modality's batch from which several threads are worth waiting for.
+# FLOPs of a forward pass of one modality's batch from which several threads are worth waiting for.
 MANY_FLOPS = 200_000_000
 
 
@@ -77,7 +77,7 @@ def choose_threads(flops: float, available: int) -> int:
     Threads of a small step wait for each other longer than they compute, and much longer beside other load.
 
     Args:
-        flops: Multiply-adds of a forward pass of one modality's batch.
+        flops: FLOPs of a forward pass of one modality's batch.
         available: Threads that there may be.
 
     Example:

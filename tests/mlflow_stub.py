@@ -1,5 +1,6 @@
 """What our logger uses of MLflow, kept in memory, where the package itself is not installed."""
 
+import re
 import sys
 from collections import namedtuple
 from itertools import count
@@ -35,6 +36,7 @@ class MlflowClient:
         return [metric for metric in runs[run_id].steps if metric.key == key]
 
     def log_batch(self, run_id, metrics=(), params=()):
+        assert not [m.key for m in metrics if re.search(r"[^\w/. -]", m.key)], "MLflow refuses such names"
         runs[run_id].data.params |= {p.key: p.value for p in params}
         runs[run_id].data.metrics |= {m.key: m.value for m in metrics}
         runs[run_id].steps += metrics

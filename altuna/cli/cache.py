@@ -12,7 +12,17 @@ from altuna.training.config import COMMON, DATA, MISSING, MODEL, FitConfig, mark
 BEFORE_TRAINING = (COMMON, DATA, MODEL, MISSING)
 
 
-@with_flags({n: field for n, field in options().items() if marker(field, "group") in BEFORE_TRAINING})
+# Of the common options, those that change what is prepared; the others are accepted in a --config file.
+LATER = ("epochs", "batch_size", "lr", "out", "resume")
+
+
+@with_flags(
+    {
+        name: field
+        for name, field in options().items()
+        if marker(field, "group") in BEFORE_TRAINING and name not in LATER
+    }
+)
 def cache(config: Path | None, set_: list[str] | None, **flags: Any) -> None:
     """Prepare the data, and print what there is of each modality."""
     given = given_options(config, set_, flags)

@@ -19,10 +19,13 @@ from altuna.training.config import FitConfig, options
 def fit(config: Path | None, set_: list[str] | None, **flags: Any) -> None:
     """Train, and print the tables of the run."""
     if flags.get("resume") and config is None:
-        given = over(_options_of_resumed(flags), set_, flags)
+        options, file = _options_of_resumed(flags), flags["out"] / "config.yaml"
     else:
-        given = given_options(config, set_, flags)
-    quiet = validate(FitConfig, given, str(config or "")).quiet
+        options, file = given_options(config, None, {}), config
+    if options:
+        validate(FitConfig, options, str(file))
+    given = over(options, set_, flags)
+    quiet = validate(FitConfig, given).quiet
 
     from altuna.core.collectives import rank  # with torch, which help does without
     from altuna.terminal.console import reporter

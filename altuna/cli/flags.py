@@ -101,6 +101,9 @@ def over(
     options = {**options, **given}
     for assignment in assignments or []:
         assign(options, assignment)
+    for name in options:
+        if not isinstance(name, str) or name == "reporter":  # which commands give, not users
+            raise UserError(f"unknown option {name!r}")
     return options
 
 

@@ -112,7 +112,7 @@ class BatchSampler(Sampler[NDArray[np.int64]]):
 
 
 class Loader(DataLoader[Batch]):
-    """Begins an epoch with its first batch: Lightning asks for an iterator before it knows the epoch."""
+    """Begins an epoch when its first batch is asked for."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         yield from super().__iter__()

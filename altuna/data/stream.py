@@ -178,7 +178,7 @@ class Stream:
 
     @property
     def sampler(self) -> Stream:
-        """Itself: Lightning tells a loader's sampler which epoch comes next."""
+        """Itself: the loop tells a loader's sampler which epoch comes next."""
         return self
 
     def set_epoch(self, epoch: int) -> None:

@@ -325,9 +325,10 @@ class FitConfig(Strict):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         """Check what concerns several options, or this machine."""
-        max_workers = max(32, 4 * (os.cpu_count() or 1))
-        if self.workers > max_workers:
-            raise ValueError(f"workers must be at most {max_workers} on this machine, got {self.workers}")
+        most = max(32, 4 * (os.cpu_count() or 1))
+        for name, number in (("workers", self.workers), ("threads", self.threads or 1)):
+            if number > most:
+                raise ValueError(f"{name} must be at most {most} on this machine, got {number}")
         if (self.micro_batch or 0) > self.batch_size:
             raise ValueError(
                 f"micro_batch must be at most batch_size ({self.batch_size}), got {self.micro_batch}"

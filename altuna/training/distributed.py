@@ -26,6 +26,7 @@ from altuna.core.collectives import all_gather_object, rank
 from altuna.errors import UserError
 from altuna.reporting import Reporter
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # that end the processes, too
 GRACE = 5  # seconds that processes have to end by themselves when one was interrupted or has failed
 
 
@@ -146,10 +147,10 @@ def launch(options: Mapping[str, Any], reporter: Reporter, devices: int) -> Path
     Raises:
         UserError: What a process found wrong, or one was killed.
     """
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # slow, and for this alone
+    # Slow, and for this alone.
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the answer says what failed
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -157,28 +158,51 @@ def launch(options: Mapping[str, Any], reporter: Reporter, devices: int) -> Path
         run_id="altuna",
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
+        local_addr="127.0.0.1",
         max_restarts=0,
         shutdown_timeout=GRACE,
+        # A signal that is ignored, as by nohup, stays ignored.
+        signals_to_handle=",".join(s.name for s in SIGNALS if signal.getsignal(s) != signal.SIG_IGN),
     )
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-    before = {number: signal.getsignal(number) for number in signals}
     failure: BaseException | None = None
     with TemporaryDirectory() as folder:
         Path(folder, "call").write_bytes(pickle.dumps((dict(options), reporter)))
-        try:
-            elastic_launch(config, sys.executable)("-m", "altuna.training.worker", folder, os.getpid())
-        except Exception as error:
-            failure = error
-        finally:
-            if threading.current_thread() is threading.main_thread():
-                for number, handler in before.items():  # the launcher leaves its own
-                    signal.signal(number, handler)
+        with _launching(devices):
+            try:
+                elastic_launch(config, sys.executable)("-m", "altuna.training.worker", folder, os.getpid())
+            except Exception as error:
+                failure = error
         answer = Path(folder, "answer")
         found = pickle.loads(answer.read_bytes()) if answer.exists() else None
     if isinstance(found, Path):
         return found
-    if found is None and getattr(failure, "sigval", None) == signal.SIGINT:
-        raise KeyboardInterrupt
+    if found is None and isinstance(failure, SignalException):
+        signal.raise_signal(failure.sigval)  # as it would have been without the launcher
     if found is None and any(f.exitcode < 0 for f in getattr(failure, "failures", {}).values()):
         raise UserError("a process of the training was killed (was there enough memory?)")
     raise found or failure or RuntimeError("a process of the training ended without a reason")
+
+
+@contextmanager
+def _launching(devices: int) -> Iterator[None]:
+    """Prepare for PyTorch's launcher; afterwards restore the environment, signal handlers and log levels."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    threads = str(max(1, (os.cpu_count() or 1) // devices))
+    environment = dict(os.environ)
+    os.environ.setdefault("OMP_NUM_THREADS", threads)
+    # The answer says what failed, in one line. PyTorch gives each of these loggers a level of its own.
+    loggers = [logging.getLogger(name) for name in [*logging.root.manager.loggerDict] if ".elastic" in name]
+    loggers.append(logging.getLogger("torch.distributed.launcher.api"))
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        os.environ.clear()
+        os.environ.update(environment)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
@@ -160,9 +161,9 @@ class MLflow(Logger):
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         now = int(time.time() * 1000)
-        self.client.log_batch(
-            self.id, metrics=[self.metric(name, value, now, step) for name, value in metrics.items()]
-        )
+        # MLflow refuses names with other characters, such as the plus of a turn of several modalities.
+        named = {re.sub(r"[^\w/. -]+", "", name): value for name, value in metrics.items()}
+        self.client.log_batch(self.id, metrics=[self.metric(k, v, now, step) for k, v in named.items()])
 
     def close(self, failed: bool) -> None:
         self.client.set_terminated(self.id, "FAILED" if failed else "FINISHED")

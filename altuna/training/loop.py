@@ -78,12 +78,12 @@ class Loop:
         optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
         lr: Peak learning rate.
         schedule: See ``learning_rate_factor``.
-        weight_decay: Of the optimizer.
+        weight_decay: Weight decay.
         epochs: Number of epochs; with a budget those to expect until the first one has ended.
         max_updates: Budget of encoder updates.
         max_seconds: Budget of training seconds.
         clip: Max gradient norm of a turn, as the method leaves it; None: any.
-        seed: Of dropout, transforms and whatever else is random.
+        seed: Random seed of dropout, transforms and the like.
         log_every: Batches between those whose turns are logged one by one, with gradient norms and
             interference, which cost time. None: about ``LOGGED`` batches of an epoch.
         device: Where to compute.

@@ -79,7 +79,7 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
         checkpoints = Checkpoints(run, config.checkpoint_every)
         with rank_zero_first():
             checkpoints.resume(loop)
-            curves = loggers.build(loggers.named(config.logger), run, saved, reporter is SILENT)
+            curves = loggers.build(loggers.named(config.logger), run, saved, config.quiet or not first)
         facts = _facts(prepared)
         with rank_zero_first():
             if first:
