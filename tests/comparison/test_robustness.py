@@ -11,6 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 import torch
+from notes import Notes
 from test_compare import write
 
 import altuna
@@ -178,12 +179,12 @@ def test_no_seed_below_zero(runs, capsys):
     assert capsys.readouterr().err == "altuna: seed must be at least 0, got -5\n"
 
 
-def test_samples_that_a_pattern_leaves_nothing_are_counted(tmp_path, capsys):
+def test_samples_that_a_pattern_leaves_nothing_are_counted(tmp_path):
     data = write(tmp_path / "toy.csv", modalities="ab", empty=0.2)
-    options = FAST | {"quiet": False, "report": False}
+    notes = Notes()
+    options = FAST | {"reporter": notes, "report": False}
     altuna.fit(data, out=tmp_path / "run", missing_pattern="never:a", missing_rate=0.5, **options)
-    err = " ".join(capsys.readouterr().err.split())
-    assert "samples are left without any cell, and are not used" in err
+    assert "samples are left without any cell, and are not used" in " ".join(notes.texts)
 
 
 def main_code(*arguments):
@@ -263,11 +264,11 @@ def test_mistakes_before_training(options, words, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_rare_modality_is_named(tmp_path, capsys):
+def test_a_rare_modality_is_named(tmp_path):
     data = write(tmp_path / "toy.csv", modalities="ab", empty=0.96)
-    altuna.fit(data, out=tmp_path / "run", **FAST | {"quiet": False})
-    err = " ".join(capsys.readouterr().err.split())
-    assert "of the training samples have 'b' (under 10%)" in err
+    notes = Notes()
+    altuna.fit(data, out=tmp_path / "run", **FAST | {"reporter": notes})
+    assert "of the training samples have 'b' (under 10%)" in " ".join(notes.texts)
     assert math.isfinite(json.loads(Path(tmp_path / "run" / "metrics.json").read_text())["fused"]["nll"])
 
 

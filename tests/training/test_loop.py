@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from notes import Notes
 from safetensors.torch import load_file
 from torch._dynamo.backends.registry import lookup_backend
 
@@ -194,9 +195,10 @@ def test_a_part_larger_than_the_batch(manifest, tmp_path):
         fit(manifest, tmp_path / "run", micro_batch=8)
 
 
-def test_a_batch_larger_than_the_data(manifest, tmp_path, capfd):
-    fit(manifest, tmp_path / "run", batch_size=1000, quiet=False)
-    assert "batch_size=1000: an epoch is one batch of 63 samples" in capfd.readouterr().err
+def test_a_batch_larger_than_the_data(manifest, tmp_path):
+    notes = Notes()
+    fit(manifest, tmp_path / "run", batch_size=1000, reporter=notes)
+    assert "batch_size=1000: an epoch is one batch of 63 samples" in notes.texts
 
 
 def test_a_precision_that_scales_gradients(manifest, tmp_path):
@@ -240,13 +242,12 @@ def test_in_bf16_a_turn_sees_what_the_one_before_has_changed(manifest, tmp_path,
     assert all(compared)
 
 
-def test_bf16_that_is_not_native_is_remarked_on(manifest, tmp_path, monkeypatch, capfd):
+def test_bf16_that_is_not_native_is_remarked_on(manifest, tmp_path, monkeypatch):
     for native in (True, False):
         monkeypatch.setattr("altuna.hardware.multiplies_bf16", lambda native=native: native)
-        fit(
-            manifest, tmp_path / str(native), precision="bf16-mixed", accelerator="cpu", quiet=False, epochs=1
-        )
-        assert ("bf16-mixed: not native here" in capfd.readouterr().err) is not native
+        notes, options = Notes(), {"precision": "bf16-mixed", "accelerator": "cpu", "epochs": 1}
+        fit(manifest, tmp_path / str(native), reporter=notes, **options)
+        assert ("bf16-mixed: not native here" in " ".join(notes.texts)) is not native
 
 
 def test_memory_is_page_locked_for_a_gpu_alone():
