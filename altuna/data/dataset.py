@@ -111,20 +111,13 @@ class BatchSampler(Sampler[NDArray[np.int64]]):
             yield order[start : start + self.batch_size]
 
 
-class Loader(DataLoader[Batch]):
-    """Begins an epoch when its first batch is asked for."""
-
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        yield from super().__iter__()
-
-
 def loader(
     dataset: MultimodalDataset,
     batch_size: int,
     shuffle_seed: int | None = None,
     workers: int = 0,
     device: torch.device | None = None,
-) -> Loader:
+) -> DataLoader[Batch]:
     """Return a loader of batches: each is gathered at once, without Python code per sample.
 
     Args:
@@ -134,7 +127,7 @@ def loader(
         workers: Worker processes; 0 loads in this process.
         device: Where the batches are used: for a GPU they are put into page-locked memory.
     """
-    return Loader(
+    return DataLoader(
         dataset,
         sampler=BatchSampler(len(dataset), batch_size, shuffle_seed),
         batch_size=None,

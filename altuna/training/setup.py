@@ -16,13 +16,15 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from altuna import methods
+from altuna.core.batch import Batch
 from altuna.core.collectives import processes, rank
 from altuna.core.model import MultimodalClassifier
 from altuna.core.subsets import subsets
-from altuna.data.dataset import Loader, loader
+from altuna.data.dataset import loader
 from altuna.data.fit_readers import fit_readers
 from altuna.data.missing.masks import Missing, masked
 from altuna.data.samples import Samples, class_numbers, prepare_stores, problems_of, samples_at
@@ -145,7 +147,9 @@ def prepare_ahead(config: FitConfig, reporter: Reporter) -> dict[str, Store]:
     return prepared.stores
 
 
-def feeds(prepared: Prepared, config: FitConfig, device: torch.device) -> tuple[Stream | Loader, Loader]:
+def feeds(
+    prepared: Prepared, config: FitConfig, device: torch.device
+) -> tuple[Stream | DataLoader[Batch], DataLoader[Batch]]:
     """Return what gives the training batches and the validation batches; processes share out the cells."""
     train, val = (prepared.splits[name].dataset.shared(rank(), processes()) for name in ("train", "val"))
     size, stream = config.batch_size, prepared.stream
