@@ -31,6 +31,6 @@ def test_a_handler_of_the_caller_is_the_only_one(fresh, capsys):
     handler.emit = records.append
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    LoggingReporter().note("told")
-    assert [record.getMessage() for record in records] == ["told"]
+    LoggingReporter().note("first")
+    assert [record.getMessage() for record in records] == ["first"]
     assert capsys.readouterr().err == ""

@@ -1,6 +1,7 @@
 """Malformed ``export.json``: the scripts of an export answer with one line and exit code 2."""
 
 import json
+import logging
 import os
 import shutil
 import sys
@@ -28,6 +29,7 @@ def readers(tmp_path, monkeypatch):
 
     yield readers
     monkeypatch.delitem(sys.modules, "readers", raising=False)
+    logging.disable(logging.NOTSET)  # the script silences all loggers of its process
 
 
 def refused(readers, monkeypatch, capsys, words):
