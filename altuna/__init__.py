@@ -1,4 +1,4 @@
-"""Multimodal learning in which no modality gets lazy and none is required."""
+"""Multimodal classification with balanced training of all modalities, any of which may be missing."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def evaluate(
     data: OtherData = None,
     split: Split = "test",
     without: Annotated[
-        list[str] | None, typer.Option(metavar="MODALITY", help="Leave out a modality, or several: a,b.")
+        list[str] | None, typer.Option(metavar="MODALITY", help="Modality to leave out, or several: a,b.")
     ] = None,
     missing_rate: Annotated[
         float | None,
@@ -25,13 +25,15 @@ def evaluate(
     missing_pattern: Pattern = "random",
     missing_mask: Annotated[
         Path | None,
-        typer.Option(help="Parquet file of the cells to keep, such as present.parquet of another run."),
+        typer.Option(
+            help="Parquet file that lists the cells to keep, such as present.parquet of another run."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of the mask.")] = 0,
-    fusion: Annotated[str | None, typer.Option(help="Fusion rule to use instead of the run's.")] = None,
+    fusion: Annotated[str | None, typer.Option(help="Fusion rule to use instead of that of the run.")] = None,
     one_rule: Annotated[
         bool,
-        typer.Option("--one-rule", help="Only the selected fusion's metrics (2-3x faster)."),
+        typer.Option("--one-rule", help="Compute metrics for the selected fusion rule only (2-3x faster)."),
     ] = False,
     root: Root = None,
     store: Store = None,

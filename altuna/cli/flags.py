@@ -22,7 +22,11 @@ from altuna.training.config import COMMON, FitConfig, marker
 Command = TypeVar("Command", bound=Callable[..., None])
 Assignments = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set one option: encoders.image.width=32."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set one option, such as encoders.image.width=32 (can be repeated).",
+    ),
 ]
 
 
@@ -34,7 +38,9 @@ def with_flags(fields: Mapping[str, FieldInfo]) -> Callable[[Command], Command]:
     """
     common = [_flag(name, field) for name, field in fields.items() if marker(field, "group") == COMMON]
     others = [_flag(name, field) for name, field in fields.items() if marker(field, "group") != COMMON]
-    file = typer.Option(help="YAML file of options, under their names.", rich_help_panel=COMMON)
+    file = typer.Option(
+        help="YAML file of options; its keys are the names of the options.", rich_help_panel=COMMON
+    )
     either = [
         _parameter("config", Annotated[Path | None, file]),
         _parameter("set_", Assignments),

@@ -21,20 +21,20 @@ SETTINGS: dict[str, Any] = {
 }
 # Command to its help; `altuna.cli.COMMAND.COMMAND` carries it out.
 COMMANDS = {
-    "fit": "Train a model on built-in data or your own table; without options, MLA on the built-in emoji.",
-    "cache": "Read and prepare the data ahead of `fit`, with the same options.",
-    "compare": "Train many methods with several seeds in parallel; report accuracy and cost, with p-values. "
-    "Run it again to finish what was interrupted.",
-    "init": "Write a commented configuration for `altuna fit --config` by looking at your table.",
-    "reproduce": "Run a table of the MLA paper on your data, beside the published results.",
-    "prepare": "Make a table of a public release, and report missing or corrupt files.",
-    "evaluate": "Evaluate a trained model, also with modalities left out.",
+    "fit": "Train a model on built-in data or your own table (default: MLA on the built-in emoji data).",
+    "cache": "Decode the data into the store before `fit`. It takes the data options of `fit`.",
+    "compare": "Train several methods with several seeds, and report accuracy, cost and p-values. "
+    "Run the same command again to resume after an interruption.",
+    "init": "Inspect your table, and write a commented configuration for `altuna fit --config`.",
+    "reproduce": "Reproduce a table of the MLA paper on your copies of its data sets.",
+    "prepare": "Write a table for your copy of a public data set, and report missing or corrupt files.",
+    "evaluate": "Evaluate a trained model, optionally without some of its modalities.",
     "robustness": "Evaluate runs at several missing rates and on every subset of their modalities.",
-    "report": "Write report.html of a run, or of several side by side.",
-    "predict": "Predict the samples of a table.",
+    "report": "Write report.html for one run, or for several runs side by side.",
+    "predict": "Predict the class of every sample of a table.",
     "export": "Export a model to files that run without altuna, and check their predictions.",
     "push": 'Upload a model and its card to the Hugging Face Hub; `altuna.load("hf:ORG/NAME")` loads it.',
-    "demo": "Try a model on your own files, on a local web page.",
+    "demo": "Open a local web page on which you can try a model on your own files.",
 }
 
 
@@ -59,7 +59,7 @@ def _load(name: str) -> Any:
 
 app = typer.Typer(
     name="altuna",
-    help="Multimodal learning in which no modality gets lazy and none is required.",
+    help="Multimodal classification with balanced training of all modalities, any of which may be missing.",
     cls=_Commands,
     **SETTINGS,
 )

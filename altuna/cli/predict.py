@@ -12,7 +12,7 @@ from altuna.cli.arguments import PrintNothing, Run, Store
 
 def predict(
     run: Run,
-    data: Annotated[str, typer.Option(help="Table of the samples (it needs no labels).")],
+    data: Annotated[str, typer.Option(help="Table of the samples. It needs no label column.")],
     out: Annotated[Path, typer.Option(help="File to write: .parquet or .csv.")],
     store: Store = None,
     quiet: PrintNothing = False,

@@ -14,12 +14,16 @@ def report(
     runs: Runs,
     out: Annotated[
         Path | None,
-        typer.Option(help="Page to write (default: the run's, or runs/report.html for several runs)."),
+        typer.Option(
+            help="HTML file to write (default: report.html in the run directory; for several runs: "
+            "runs/report.html)."
+        ),
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option(help="Folder for every plot as PNG and PDF (needs altuna\\[report]).")
+        Path | None,
+        typer.Option(help="Also write every plot as PNG and PDF to this folder (needs altuna\\[report])."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the page's path.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the path of the page.")] = False,
 ) -> None:
     """Write the report, and print where it is."""
     from altuna.report import write_report

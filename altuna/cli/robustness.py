@@ -17,13 +17,21 @@ def robustness(
     split: Split = "test",
     rates: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Missing rates (default: 0,0.1,...,0.7, as far as possible)."),
+        typer.Option(
+            metavar="A,B,...",
+            help="Missing rates to test (default: 0,0.1,...,0.7; rates at which a sample would lose all its "
+            "modalities are left out).",
+        ),
     ] = None,
     pattern: Pattern = "random",
-    masks: Annotated[int, typer.Option(help="Number of masks per rate.")] = 5,
+    masks: Annotated[
+        int, typer.Option(help="Number of random masks per rate; the results are averaged.")
+    ] = 5,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder to write (default: the run's, or runs/robustness for several runs)."),
+        typer.Option(
+            help="Folder to write (default: the run directory, or runs/robustness for several runs)."
+        ),
     ] = None,
     root: Root = None,
     store: Store = None,

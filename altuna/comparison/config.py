@@ -32,18 +32,18 @@ Methods = Annotated[
 class CompareConfig(Strict):
     """The options of a comparison itself."""
 
-    data: Names = option("emoji", "Data as for fit, or several: a,b.", COMMON)
+    data: Names = option("emoji", "Data, as for `altuna fit`, or several: a,b.", COMMON)
     methods: Methods = option(
-        ALL, "Methods to compare: all, or some: a,b (unimodal:NAME trains one modality).", COMMON
+        ALL, "Methods to compare: all, or a list a,b (unimodal:NAME trains modality NAME alone).", COMMON
     )
     seeds: int = option(3, "Number of seeds: each method is trained with seeds 0, 1, ...", COMMON, ge=1)
     budget: Literal["updates", "epochs", "time"] = option(
-        "updates", "What all methods get the same of: encoder updates, epochs, or time.", COMMON
+        "updates", "Budget that is equal for all methods: updates (of encoders), epochs or time.", COMMON
     )
     reference: str | None = option(None, "Method to test the others against (default: mla).", COMMON)
     jobs: int | None = option(
         None,
-        "Trainings at the same time (default: 1, or what joblib is configured for).",
+        "Number of trainings to run at once (default: 1, or as configured in joblib).",
         HARDWARE,
         place=True,
         ge=-1,
@@ -52,9 +52,9 @@ class CompareConfig(Strict):
         None, "CPU threads per training (default: cores / jobs).", HARDWARE, place=True, ge=1
     )
     out: Anywhere | None = option(
-        None, "Folder of the runs and tables (default: runs/compare-DATA).", COMMON, place=True
+        None, "Folder to write, for runs and tables (default: runs/compare-DATA).", COMMON, place=True
     )
-    quiet: bool = option(False, "Print only the folder.", COMMON, place=True)
+    quiet: bool = option(False, "Print only the path of the output folder.", COMMON, place=True)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

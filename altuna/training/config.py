@@ -35,7 +35,9 @@ class Strict(BaseModel):
 class Budget(Strict):
     """What ends a training instead of a number of epochs: exactly one of the two."""
 
-    updates: int | None = Field(None, gt=0, le=MAX_INT, description="Encoder updates, of all modalities.")
+    updates: int | None = Field(
+        None, gt=0, le=MAX_INT, description="Number of encoder updates, summed over modalities."
+    )
     seconds: float | None = Field(None, gt=0, description="Seconds of training.")
 
     @model_validator(mode="after")
@@ -50,7 +52,7 @@ class Schedule(Strict):
     """A step schedule: multiply the learning rate by ``gamma`` after every ``step`` epochs."""
 
     step: float = Field(gt=0, description="Epochs between two changes of the learning rate.")
-    gamma: float = Field(gt=0, description="Factor of each change.")
+    gamma: float = Field(gt=0, description="Factor by which each change multiplies the learning rate.")
 
 
 def _path(value: object) -> object:
@@ -145,11 +147,14 @@ class FitConfig(Strict):
     )
     stream: str | None = option(
         None,
-        "Train on these Parquet shards (a pattern or URL) as a stream; `data` is a small table like them.",
+        "Stream the training rows from these Parquet shards (a glob pattern or URL). `data` is then a small "
+        "table with the same columns, which gives the column types and the val and test rows.",
         DATA,
         single=True,
     )
-    buffer: int = option(BUFFER, "Shuffle buffer of a stream, in rows.", DATA, ge=1, le=MAX_INT, single=True)
+    buffer: int = option(
+        BUFFER, "Size of a stream's shuffle buffer, in rows.", DATA, ge=1, le=MAX_INT, single=True
+    )
     root: Anywhere | None = option(
         None, "Folder of the raw files of av-digits.", DATA, place=True, saved=True
     )
@@ -161,40 +166,46 @@ class FitConfig(Strict):
         single=True,
     )
     columns: Annotated[dict[str, str], BeforeValidator(_mapping)] | None = option(
-        None, "Names of the columns id, split, label and group in this table, if they differ.", DATA
+        None, "Your table's names for the columns id, split, label and group, if they differ.", DATA
     )
     modalities: Annotated[dict[str, Options], BeforeValidator(_mapping)] | None = option(
-        None, "Modalities, each with its type and columns (default: every other column is one).", DATA
+        None,
+        "Modalities, each with its type and columns (default: all columns but id, split, label, group).",
+        DATA,
     )
     readers: Annotated[dict[str, Options], BeforeValidator(_mapping)] | None = option(
-        None, "Reader options by modality, such as {image: {size: 48}}.", DATA
+        None, "Reader options of each modality, such as {image: {size: 48}}.", DATA
     )
     encoders: Annotated[dict[str, NameOrOptions], BeforeValidator(_mapping)] | None = option(
-        None, "Encoder by modality: its name, or its options with the name among them.", MODEL
+        None, "Encoder of each modality: a name, or a mapping of `name` and the encoder's options.", MODEL
     )
     transforms: Annotated[dict[str, Options | None], BeforeValidator(_mapping)] | None = option(
-        None, "Training transforms (augmentations) by modality, each with its options.", MODEL
+        None, "Transforms (data augmentation in training) of each modality, each with its options.", MODEL
     )
     missing_rate: float | None = option(
         None,
-        "Fraction of modality cells to mask, at most 1 - 1/M for M modalities (masks as in CPM-Nets).",
+        "Fraction of modality cells to mask, at most 1 - 1/M for M modalities (protocol of CPM-Nets).",
         MISSING,
     )
     missing_pattern: str = option(
-        "random", "Which cells to mask: random, group, label, only:MODALITY or never:MODALITY.", MISSING
+        "random",
+        "Which cells to mask: random (cells at random), group (one modality in a whole group), "
+        "label (a modality that depends on the class), only:NAME (every modality except NAME) or "
+        "never:NAME (modality NAME).",
+        MISSING,
     )
     test_missing_rate: float | None = option(
-        None, "Fraction to mask in the test split (default: as in the other splits).", MISSING
+        None, "Missing rate of the test split (default: that of the other splits).", MISSING
     )
     test_missing_pattern: str | None = option(
-        None, "Pattern in the test split (default: as in the other splits).", MISSING
+        None, "Missing pattern of the test split (default: that of the other splits).", MISSING
     )
     missing_mask: Anywhere | None = option(
-        None, "Parquet file of the cells to keep, such as present.parquet of another run.", MISSING
+        None, "Parquet file that lists the cells to keep, such as present.parquet of another run.", MISSING
     )
     fusion: str | None = option(
         None,
-        "Fusion rule that combines the modalities' predictions (default: that of the method's head).",
+        "Fusion rule that combines the modalities' predictions (default: the rule of the method's head).",
         MODEL,
     )
     fixed_weights: Annotated[dict[str, float], BeforeValidator(_mapping)] | None = option(
@@ -211,7 +222,7 @@ class FitConfig(Strict):
     micro_batch: int | None = option(
         None,
         "Micro-batch size: encode this many rows at a time and accumulate; gradients are those of the full "
-        "batch. Saves memory, costs one more forward pass.",
+        "batch. This saves memory and costs one more forward pass.",
         TRAINING,
         ge=1,
     )
@@ -239,14 +250,14 @@ class FitConfig(Strict):
     )
     logger: str = option(
         "tensorboard",
-        "Experiment loggers: tensorboard, wandb, mlflow, several (a,b), or none.",
+        "Loggers: tensorboard, wandb or mlflow, several (a,b), or none.",
         OUTPUT,
         place=True,
         saved=True,
     )
     precision: Annotated[Literal["auto", "32-true", "bf16-mixed"], BeforeValidator(_unscaled)] = option(
         "auto",
-        "Number format: 32-true or bf16-mixed; auto takes bf16-mixed where the hardware has it.",
+        "Number format: 32-true or bf16-mixed; auto uses bf16-mixed if the hardware supports it.",
         HARDWARE,
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = option(
@@ -270,7 +281,7 @@ class FitConfig(Strict):
     )
     threads: int | None = option(
         None,
-        "CPU threads of a step (default: chosen by its work). Another number may round differently.",
+        "CPU threads of a training step (default: chosen by the work of a step). It affects rounding.",
         HARDWARE,
         place=True,
         ge=1,
@@ -278,30 +289,30 @@ class FitConfig(Strict):
     )
     compile: bool = option(
         False,
-        "Compile the encoders with torch.compile: a slower start, then faster steps.",
+        "Compile the encoders with torch.compile: the first steps are slower, later ones faster.",
         HARDWARE,
         place=True,
     )
     workers: int = option(
         0,
-        "Processes that load batches (0: none but the main one), or threads that decode a stream.",
+        "Processes that load batches (0: the main process loads them), or threads that decode a stream.",
         HARDWARE,
         place=True,
         ge=0,
     )
     store: Anywhere | None = option(
-        None, "Folder of the prepared data (default: in the user's cache).", DATA, place=True
+        None, "Folder of the store of decoded data (default: in the user's cache).", DATA, place=True
     )
     allow_shared_groups: bool = option(False, "Accept groups whose samples are in more than one split.", DATA)
     strict: bool = option(
-        False, "Stop at the first cell that cannot be read; else it counts as missing.", DATA
+        False, "Stop at the first cell that cannot be read. By default such a cell counts as missing.", DATA
     )
     out: Anywhere | None = option(
         None, "Run directory to write (default: runs/DATA-METHOD-SEED).", COMMON, place=True, single=True
     )
     checkpoint_every: int | None = option(
         None,
-        "Write a checkpoint every N batches, too (default: only after each epoch).",
+        "Also write a checkpoint every N batches (default: only after each epoch).",
         OUTPUT,
         place=True,
         ge=1,
@@ -320,7 +331,7 @@ class FitConfig(Strict):
         place=True,
         single=True,
     )
-    quiet: bool = option(False, "Print only where the result is.", COMMON, place=True, single=True)
+    quiet: bool = option(False, "Print only the path of the result.", COMMON, place=True, single=True)
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
