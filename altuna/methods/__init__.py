@@ -1,4 +1,4 @@
-"""The registry of methods: ``list()`` names them, ``get(name)`` gives the class.
+"""The registry of methods: ``list()`` returns their names, ``get(name)`` the class.
 
 Example:
     >>> import altuna
@@ -62,10 +62,10 @@ def list() -> builtins.list[str]:
 
 
 def get(name: str) -> type[Method]:
-    """Return a method's class; one that is not altuna's by its place, ``module.Class``.
+    """Return the class of a method. For a method outside altuna, give ``module.Class``.
 
     Raises:
-        UserError: No method has that name (the nearest name is given), or there is none at that place.
+        UserError: The method does not exist (the message suggests the nearest name) or cannot be imported.
     """
     if "." in str(name):
         return _elsewhere(name)
@@ -89,10 +89,10 @@ def _elsewhere(place: str) -> type[Method]:
 
 
 def check(name: str, options: Mapping[str, Any]) -> type[Method]:
-    """Return a method's class, having checked options: its own, and ``impute``, which any may have.
+    """Return the class of a method after a check of its options (its own, and ``impute``).
 
     Raises:
-        UserError: There is no such method, or it has no such option or value.
+        UserError: The method, an option or a value does not exist.
     """
     from altuna.core.model import Impute
 

@@ -17,35 +17,36 @@ WORST = -math.log(1e-8)
 
 
 def lead(losses: Tensor) -> Tensor:
-    r"""Return from losses [M] how far each modality is ahead, :math:`\exp(\frac{M}{M-1} (\bar c - c_m))`."""
+    r"""Return how far each modality is ahead, :math:`\exp(\frac{M}{M-1} (\bar c - c_m))`, from losses [M]."""
     number = len(losses)
     return torch.exp(number / max(1, number - 1) * (losses.mean() - losses))
 
 
 class AGM(JointMethod):
-    r"""Joint training that slows a modality further ahead than it has been so far, and speeds up others.
+    r"""Train jointly, slowing a modality whose lead is larger than usual and speeding up the others.
 
-    A modality's share of the joint logits is its Shapley value, an absent modality counting as zero features,
-    so the head may join modalities as it likes. The shares sum to the joint logits, and the gradient through
-    each is multiplied by :math:`\kappa_m`:
+    The contribution of a modality to the joint logits is its Shapley value. The features of an absent
+    modality are zeros, so any joint head can be used. The contributions sum to the joint logits, and the
+    gradient through each of them is multiplied by :math:`\kappa_m`:
 
     .. math:: \phi_m = \mathrm{shapley}_m(z), \quad c_m = CE(\phi_m, y), \quad
         r_m = \exp\left(\tfrac{M}{M-1} (\bar c - c_m)\right), \quad
         \kappa_m = \exp(\alpha \min(\tau_m - r_m, cap))
 
-    with :math:`\tau_m` computed as :math:`r_m` from the means of :math:`c` over all batches before.
+    where :math:`\tau_m` is computed like :math:`r_m`, from the means of :math:`c` over all earlier batches.
 
     Source: Li, Li, Hu, Lei, Li, Zhou, ICCV 2023, arXiv 2308.07686.
 
-    Deviations from the authors' code: an absent modality is zero features, not a zero input through its
-    encoder; a mean starts with its first loss instead of 0; no gradient clipping, and no last epoch of
-    modulation. A loss is over the rows that have the modality, M counts the modalities of the batch. As in
-    their code a loss per sample is at most ``-log 1e-8``; their cap is 7, 10 or none, by data set.
+    Deviations from the authors' code: an absent modality has zero features, where theirs encodes a zero
+    input. A running mean starts with the first loss instead of 0. There is no gradient clipping, and
+    modulation never ends. A loss is computed over the rows that have the modality, and M is the number of
+    modalities in the batch. As in their code, the loss of a sample is at most ``-log 1e-8``; their cap is
+    7, 10 or none, depending on the data set.
 
     Args:
         model: A classifier with a joint head.
         alpha: Strength of the modulation.
-        cap: Largest lag that counts.
+        cap: Upper limit of :math:`\tau_m - r_m`.
     """
 
     mean_loss: Tensor
@@ -82,7 +83,7 @@ class AGM(JointMethod):
         return cross_entropy(torch.stack(parts).sum(0), batch.labels)
 
     def _factors(self, turn: Turn, losses: Tensor) -> Tensor:
-        """Return the factors [M] of the turn's modalities, and count their losses [M] into the means."""
+        """Return the factors [M] of the turn's modalities, and update the means of their losses [M]."""
         numbers = [self.model.modalities.index(m) for m in turn.modalities]
         mean, count = self.mean_loss[numbers], self.batches[numbers]
         usual = lead(torch.where(count > 0, mean, losses))

@@ -14,13 +14,14 @@ from altuna.methods.base import JointMethod, Turn
 
 
 class AMCo(JointMethod):
-    r"""Mask more and more features of the modality that a model depends on, and keep it fit by its own loss.
+    r"""Mask ever more features of the modality that the model depends on, and add a loss of each modality.
 
     .. math:: L = CE(z(\ldots, \mu_m * h_m, \ldots), y) + \sum_m CE(z_m, y)
 
-    with a mask [d] that is shared by the batch and has ``floor(p d)`` zeros at random places if modality m is
-    depended on, and none otherwise. ``p`` grows with the share t of training that is done, and the dependence
-    is modality m's share of the softmax over all modalities' logits together:
+    The mask :math:`\mu_m` [d] is the same for all samples of a batch. If the model depends on modality m,
+    it has ``floor(p d)`` zeros at random places, and otherwise none. ``p`` grows with the fraction t of
+    training that is done. The dependence on modality m is its share of the softmax over all logits of all
+    modalities. The model depends on m if the last inequality holds:
 
     .. math:: p = \sin(\tfrac\pi2 \min(1, t / \epsilon)), \qquad
         D_m = \frac{\sum_c e^{z_{mc}}}{\sum_v \sum_c e^{z_{vc}}}, \qquad
@@ -28,15 +29,17 @@ class AMCo(JointMethod):
 
     Source: Zhou, Liang, Zheng, Xuan, Kumada, ICASSP 2023, doi 10.1109/ICASSP49357.2023.10096641.
 
-    Deviations: the paper is not open; the equations are those of the public reimplementation in
-    BalanceBenchmark, which multiplies logits by the mask, restarts ``t`` every epoch and remembers dependence
-    until then. Here features are masked, ``t`` is the share of the run, dependence is judged anew in each
-    batch, and there is no linear layer after fusion. For M > 2 a modality stands against the mean of the
-    others. Absent modalities count for nothing: dependence is over the rows that have m and another modality.
+    Deviations: the paper is not openly available. The equations are those of the public reimplementation in
+    BalanceBenchmark, which masks logits, restarts ``t`` in every epoch and keeps the dependence until the
+    epoch ends. Here features are masked, ``t`` is the fraction of the whole run, the dependence is computed
+    in each batch, and there is no linear layer after fusion. With more than two modalities, each is
+    compared with the mean of the others. The dependence on m is computed over the rows that have m and
+    another modality.
 
     Args:
         model: A classifier with a joint head.
-        epsilon: Share of training after which the modality depended on is masked altogether.
+        epsilon: Fraction of training after which all features of a modality that the model depends on are
+            masked.
         sigma: Dependence above which a modality is masked; 0.5 is balance, 1 masks none.
     """
 
@@ -66,18 +69,18 @@ class AMCo(JointMethod):
 
 
 def mask_rate(done: float, epsilon: float) -> float:
-    """Return the share of features to mask when ``done`` of the training is over."""
+    """Return the fraction p of features to mask after the fraction ``done`` of the training."""
     return math.sin(math.pi / 2 * min(1.0, done / epsilon))
 
 
 @torch.no_grad()
 def dependence(logits: dict[str, Tensor], rows: dict[str, Tensor], size: int) -> dict[str, Tensor]:
-    """Return how far a model leans on each modality: 0.5 if as much as on the mean of the others.
+    """Return how much the model depends on each modality (a scalar each); 0.5 is balance.
 
     Args:
         logits: Modality to its logits [n_m, C].
         rows: Modality to the batch rows [n_m] that have it.
-        size: B.
+        size: Number of rows in the batch, B.
     """
     mass = next(iter(logits.values())).new_full((len(logits), size), -torch.inf)
     for i, (m, z) in enumerate(logits.items()):

@@ -34,15 +34,15 @@ class Turn:
     """One optimizer step of a batch.
 
     Args:
-        modalities: Whose encoders the turn trains.
-        kind: Tells turns of the same modalities apart, as in ``teacher``; empty for the usual ones.
+        modalities: The modalities whose encoders the turn trains.
+        kind: Distinguishes turns of the same modalities, such as ``teacher``; empty for ordinary turns.
         features: Features [n_m, d] of the turn's forward pass, kept by ``Method.loss`` for the later hooks.
-        logits: Unimodal logits [n_m, C], likewise.
-        joint: Joint logits [B, C], likewise, of a head that has them.
-        gradients: If ``Method.loss`` returned several losses, each one's name to the gradients of it alone.
-            The loop gives them to ``modify_gradients``, where every parameter's ``grad`` is their sum.
+        logits: Unimodal logits [n_m, C], kept in the same way.
+        joint: Joint logits [B, C], kept in the same way, if the head has them.
+        gradients: If ``Method.loss`` returned several losses: the name of each loss to its gradients. The
+            loop sets them before ``modify_gradients``, where every parameter's ``grad`` is their sum.
         log: Metrics to log beside the loss.
-        wants_log: Whether the loop will log them, as it does for some batches only.
+        wants_log: Whether the loop logs them; it does so only for some batches.
 
     Example:
         >>> Turn(("audio", "image"), kind="joint").name
@@ -65,19 +65,19 @@ class Turn:
 
 
 class Method(nn.Module):
-    """A way to train. A subclass defines four things and never iterates, calls backward or steps.
+    """A training method. A subclass defines four things and never iterates, calls backward or steps.
 
     1. ``turns``: the ordered turns of a batch;
     2. ``loss``: the loss of a turn;
     3. ``modify_gradients``: what is done to gradients between backward and step;
     4. ``after_step``, ``after_epoch``: what happens after a step, and after an epoch.
 
-    The defaults are unimodal turns: one per modality that the batch has, each with its own cross-entropy.
-    State belongs in buffers and modules: it is then saved, resumed and moved between devices with the method.
-    A public function that is not one of these hooks is refused, so that a misspelled one cannot be silent.
+    The defaults are unimodal turns: one per modality in the batch, with the cross-entropy of its logits.
+    Keep state in buffers and modules, so that it is saved, resumed and moved between devices with the method.
+    A public function that is not one of these hooks raises a TypeError, so a misspelled hook is noticed.
 
-    ``head`` names the head that it trains (``altuna.core.heads``), ``min_modalities`` the fewest modalities
-    it is for.
+    ``head`` is the name of the head that the method trains (see ``altuna.core.heads``), ``min_modalities``
+    the smallest number of modalities that it can train.
 
     Example:
         >>> import torch
@@ -118,7 +118,7 @@ class Method(nn.Module):
 
     @classmethod
     def select(cls, modalities: Sequence[str], **options: object) -> tuple[str, ...]:
-        """Return the modalities that the method uses, of those that the data have."""
+        """Return those modalities of the data that the method uses."""
         return tuple(modalities)
 
     def turns(self, batch: Batch) -> Iterable[Turn]:
@@ -130,7 +130,7 @@ class Method(nn.Module):
     def loss(self, turn: Turn, batch: Batch) -> Tensor | dict[str, Tensor]:
         """Run the turn's forward pass and return its loss (a scalar), or several by name.
 
-        The step is by the gradient of their sum; several are for methods that want each one's gradient.
+        The step uses the gradient of their sum. Return several losses to get the gradients of each separately.
         """
         self._forward(turn, batch)
         (modality,) = turn.modalities
@@ -140,13 +140,13 @@ class Method(nn.Module):
         """Change gradients in place, between backward and step."""
 
     def after_step(self, turn: Turn, batch: Batch) -> None:
-        """Act after the optimizer step of a turn."""
+        """Do something after the optimizer step of a turn."""
 
     def after_epoch(self) -> None:
-        """Act after an epoch's last turn."""
+        """Do something after the last turn of an epoch."""
 
     def _forward(self, turn: Turn, batch: Batch) -> None:
-        """Fill a turn with features and unimodal logits of its modalities, and a joint head's logits."""
+        """Set a turn's features, unimodal logits and, with a joint head, joint logits."""
         model = self.model
         for m in turn.modalities:
             turn.features[m] = model.encode(m, batch.inputs[m])
@@ -162,7 +162,7 @@ class Method(nn.Module):
 
 
 class JointMethod(Method):
-    r"""Train all encoders at once by the loss of the joint logits: what most methods of the field start from.
+    """Train all encoders jointly by the cross-entropy of the joint logits. Base of most methods.
 
     .. math:: L = CE(z, y)
 
@@ -189,6 +189,6 @@ class JointMethod(Method):
         return cross_entropy(turn.joint, batch.labels)
 
     def _joint(self, turn: Turn, batch: Batch, modalities: Sequence[str]) -> Tensor:
-        """Return the joint logits [B, C] of some of a turn's modalities, with nothing of the others."""
+        """Return the joint logits [B, C] of some modalities of a turn, as if the others were missing."""
         features = {m: turn.features[m] for m in modalities}
         return self.model.joint(features, {m: batch.rows[m] for m in modalities}, len(batch))

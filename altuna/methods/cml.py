@@ -13,7 +13,7 @@ from altuna.methods.base import JointMethod, Turn
 
 
 class CML(JointMethod):
-    r"""Train jointly, and penalise predictions from fewer modalities that are surer than those from all.
+    r"""Train jointly, and penalise predictions that get more confident when modalities are removed.
 
     Source: Ma et al., ICML 2023, arXiv 2306.01265.
 
@@ -21,17 +21,17 @@ class CML(JointMethod):
         L = CE(z, y) + \lambda \tfrac1B \sum_i \sum_{S \subset A_i}
         \max(0, \max_k p_k(x_i^S) - \max_k p_k(x_i^{A_i}))
 
-    with ``A_i`` the modalities of sample i, S every non-empty smaller set of them, and p the softmax of the
-    joint logits with the features outside S left out.
+    ``A_i`` are the modalities of sample i, and S are the non-empty proper subsets of ``A_i``. p is the
+    softmax of the joint logits without the features outside S.
 
-    Deviations: all subsets are compared with the whole, where the authors' code removes one modality
-    after the other in a random order; every violation counts, where it skips some by whether the two
-    predictions are right, and adds the cross-entropy of the subsets; a mean over the batch, not a sum.
-    Samples with one modality have nothing to compare.
+    Deviations: all subsets are compared with the full set; the authors' code removes one modality after the
+    other in random order. Every violation counts; their code skips some, depending on whether the two
+    predictions are right, and adds the cross-entropy of the subsets. The penalty is a mean over the batch,
+    not a sum. It is 0 for samples with one modality.
 
     Args:
         model: A classifier with a joint head.
-        calibration: The weight of the penalty, lambda.
+        calibration: Weight of the penalty, lambda.
     """
 
     def __init__(self, model: MultimodalClassifier, *, calibration: float = 1.0) -> None:
@@ -64,10 +64,10 @@ class CML(JointMethod):
 
 
 def confidence(logits: Tensor) -> Tensor:
-    """Return the highest probability [n] of logits [n, C]."""
+    """Return the highest class probability [n] of logits [n, C]."""
     return logits.softmax(1).amax(1)
 
 
 def excess(part: Tensor, whole: Tensor) -> Tensor:
-    """Return by how much each confidence of a part exceeds that of the whole, else 0."""
+    """Return how much the confidences of a subset exceed those of the full set, or 0 (same shape)."""
     return torch.relu(part - whole)

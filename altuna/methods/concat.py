@@ -6,10 +6,10 @@ from altuna.methods.base import JointMethod
 
 
 class Concat(JointMethod):
-    r"""Train all encoders at once through one linear layer on their concatenated features.
+    r"""Train all encoders jointly through one linear layer on their concatenated features.
 
-    The usual joint training, in which the modality that is learnt first lets the others stay lazy.
-    A modality that a sample lacks enters as zero features.
+    This is the usual joint training, in which the modality that is learnt fastest can leave the other
+    encoders under-trained. The features of a missing modality are zeros.
 
     .. math:: L = CE(W [h_1, \ldots, h_M] + b, y)
     """

@@ -7,32 +7,34 @@ from altuna.methods.parts.imagination import Imagining
 
 
 class CRA(Imagining):
-    r"""Complete the features of absent modalities from those present, and classify all of them jointly.
+    r"""Reconstruct the features of absent modalities from the present ones, and classify all of them jointly.
 
-    A cascade of three residual autoencoders takes the concatenated features, zeros where absent, and each
-    adds to them what those before it left out:
+    A cascade of three residual autoencoders takes the concatenated features, with zeros for absent
+    modalities. Each autoencoder adds what the previous ones have not reconstructed:
 
     .. math::
         x_{k+1} = x_k + D_k(E_k(x_k)), \qquad
         L = CE(W [\hat h_1, \ldots, \hat h_M] + b, y)
         + \lambda \, \mathrm{mean}_{i, m \in H_i} (\hat h_{i,m} - sg(h_{i,m}))^2
 
-    with :math:`\hat h_m = h_m` where modality m is seen, else its part of :math:`x_4`. :math:`H_i` are cells
-    that sample i has and that are hidden in this step: each is with probability ``drop``, one stays. In use
-    whatever is absent is completed; any subset of any number of modalities may be.
+    :math:`\hat h_m = h_m` where modality m is visible, and its part of :math:`x_4` otherwise. :math:`H_i`
+    are the cells of sample i that are hidden in this step: each cell is hidden with probability ``drop``,
+    but one always stays visible. sg stops the gradient. At test time the features of all absent modalities
+    are reconstructed, for any subset of any number of modalities.
 
-    Source: Tran, Liu, Zhou, Jin, CVPR 2017 (no arXiv version); code: github.com/tranluan/CRA, whose number of
-    autoencoders and rate of hidden cells these are.
+    Source: Tran, Liu, Zhou, Jin, CVPR 2017 (no arXiv version); code: github.com/tranluan/CRA. The number of
+    autoencoders and the rate of hidden cells are those of the authors.
 
-    Deviations from the authors' code: it completes images, and nothing else; here encoders and classifier are
-    trained along, and the features to find held constant. Fully connected autoencoders, as in MMIN, trained
-    together from the start, where theirs are added one by one and then tuned; the distance is over what is
-    hidden, there over all that exists, and what is seen stays as it is.
+    Deviations from the authors' code: theirs completes images and does nothing else. Here encoders and
+    classifier are trained at the same time, with the target features as constants. The autoencoders are
+    fully connected, as in MMIN, and trained together from the start; theirs are added one by one and then
+    fine-tuned. The distance is computed over hidden cells (theirs: over all cells), and the features of
+    visible cells are kept as they are.
 
     Args:
         model: A classifier with a head ``cra``.
-        weight: Of the distance between completed and hidden features, :math:`\lambda`.
-        drop: How likely a cell is hidden.
+        weight: Weight of the distance between reconstructed and hidden features, :math:`\lambda`.
+        drop: Probability of hiding a cell.
     """
 
     head = "cra"

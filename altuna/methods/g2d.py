@@ -14,7 +14,7 @@ from altuna.methods.parts.teachers import KIND, Taught
 
 
 def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Return ``T^2 KL(teacher || student)``, mean over rows, of logits [n, C] softened by T."""
+    """Return ``T^2 KL(teacher || student)``, averaged over rows, of logits [n, C] at temperature T."""
     soft, target = ((z / temperature).log_softmax(1) for z in (student, teacher))
     return temperature**2 * kl_div(soft, target, reduction="batchmean", log_target=True)
 
@@ -25,31 +25,32 @@ def prioritized(score: dict[str, Tensor], number: int) -> set[str]:
 
 
 class G2D(Taught):
-    r"""Distil unimodal teachers into the joint model, and let the weaker modalities lead the first epochs.
+    r"""Distil unimodal teachers into the joint model, and first train only the encoders of weak modalities.
 
     The student's features and joint logits follow those of each modality's frozen teacher:
 
-    .. math:: L = CE(z, y) + \sum_m \alpha\, MSE(h_m, h_m^{teacher}) + \beta\, T^2\,
-        KL(\sigma(z_m^{teacher} / T) \,\|\, \sigma(z / T))
+    .. math:: L = CE(z, y) + \sum_m \alpha\, MSE(h_m, h_m^{teacher})
+        + \beta\, T^2\, KL(\sigma(z_m^{teacher} / T) \,\|\, \sigma(z / T))
 
-    For the first half of the student's epochs only the encoder of the modality whose teacher is the least
-    confident in the true classes of the batch is trained; the encoders of the others stay where they are.
+    In the first half of the student's epochs, only one encoder is trained: that of the modality whose
+    teacher gives the lowest probability to the true classes of the batch. The other encoders are frozen.
 
     Source: Rakib, Bagavathi, ICCV 2025, arXiv 2506.21514.
 
-    Deviations: the teachers are trained in the first epochs of the same run (theirs are prepared
-    beforehand; needs two epochs or more) and start from the student's weights. The authors' code is for
-    two modalities; with M, the prioritised epochs fall into M - 1 equal parts, and in part k the k
-    weakest train. A held encoder has no gradient at all, so momentum and weight decay leave it alone too;
-    theirs holds convolutions only, by zeros. The terms of a modality are over its rows.
+    Deviations: the teachers are trained in the first epochs of the same run (the authors train them
+    beforehand), and start from the student's weights. Two or more epochs are needed. The authors' code is
+    for two modalities. With M modalities, the prioritised epochs are divided into M - 1 equal parts, and in
+    part k the k weakest are trained. A frozen encoder has no gradient, so momentum and weight decay do not
+    change it either; the authors set only the gradients of convolutions to zero. The terms of a modality
+    are computed over its rows.
 
     Args:
         model: A classifier with a joint head.
-        feature_weight: Of the distance to the teachers' features, :math:`\alpha`.
-        logit_weight: Of the divergence from the teachers' logits, :math:`\beta`.
-        temperature: Softens both sides of the divergence, T.
-        prioritized: Share of the student's epochs in which weaker modalities lead.
-        teachers: Share of all epochs in which the teachers are trained, between 0 and 1.
+        feature_weight: Weight of the distance to the teachers' features, :math:`\alpha`.
+        logit_weight: Weight of the divergence from the teachers' logits, :math:`\beta`.
+        temperature: Temperature of both distributions in the divergence, T.
+        prioritized: Fraction of the student's epochs in which only weaker modalities are trained.
+        teachers: Fraction of all epochs in which the teachers are trained, between 0 and 1.
     """
 
     def __init__(

@@ -17,11 +17,11 @@ MIN_OVERFITTING = 0.01
 
 
 def blend(before: Tensor, after: Tensor) -> Tensor:
-    """Return the weights [K] of K losses, which sum to 1, from what two points of training measured.
+    """Return the weights [K] of K losses, which sum to 1, from measurements at two points of the training.
 
     Args:
-        before: Each loss [2, K] at the first point, on the training rows and on the held-out rows.
-        after: The same at the second.
+        before: The losses [2, K] at the first point, on the training rows and on the held-out rows.
+        after: The losses [2, K] at the second point.
     """
     gained = (before[1] - after[1]).abs()
     overfitted = (after[1] - after[0]) - (before[1] - before[0])
@@ -31,27 +31,30 @@ def blend(before: Tensor, after: Tensor) -> Tensor:
 
 
 class GBlending(JointMethod):
-    r"""Weigh the joint and the unimodal losses by how much each generalises for how much it overfits.
+    r"""Weight the joint and unimodal losses by how much each generalises relative to how much it overfits.
 
-    Modalities overfit at different rates, so one schedule for all of them is wrong for most. With ``O`` the
-    gap between a loss on held-out and on training rows, and differences taken over the super-epoch before,
+    Modalities overfit at different rates, so one training schedule does not suit all of them. Let ``O`` be
+    the loss on held-out rows minus the loss on training rows, and let differences be taken over the
+    previous super-epoch (a fixed number of epochs). Then
 
     .. math:: L = \sum_k w_k L_k, \qquad w_k \propto \frac{|\Delta L_k^{held}|}{(\Delta O_k)^2}, \qquad
         k \in \{1 \dots M, joint\}
 
-    Part of the training rows is held out for this, the same rows in every epoch; no loss sees them.
+    A part of the training rows, the same in every epoch, is held out for this measurement and not trained
+    on.
 
     Source: Wang, Tran, Feiszli, CVPR 2020, arXiv 1905.12681 (online G-Blend).
 
-    Deviations: the paper trains each loss alone from a copy of the model to measure it; here all are measured
-    on the blended model as it trains, as means over an epoch, the held-out rows of the same batches without
-    gradient and as in use (no dropout). Weights are equal until a super-epoch has been measured. Overfitting
-    that changes by less than 0.01 counts as 0.01. A modality's losses are over the rows that have it.
+    Deviations: to measure a loss, the paper trains a copy of the model with that loss alone. Here all
+    losses are measured on the blended model during training, as means over an epoch; the losses of held-out
+    rows are computed on the same batches, without gradient and in eval mode (no dropout). Weights are equal
+    until a super-epoch has been measured. A change of overfitting below 0.01 counts as 0.01. The losses of
+    a modality are computed over the rows that have it.
 
     Args:
         model: A classifier with a joint head and unimodal classifiers.
-        super_epochs: How many times in all the weights are measured, at equal distances.
-        held_out: Share of the training rows that only measure.
+        super_epochs: How many times the weights are measured in a training, at equal distances.
+        held_out: Fraction of the training rows that is held out.
     """
 
     head = "multitask"
@@ -87,7 +90,7 @@ class GBlending(JointMethod):
         return torch.stack([self.weights[k] * loss for k, loss in losses.items()]).sum()
 
     def _losses(self, turn: Turn, batch: Batch, row: int) -> dict[int, Tensor]:
-        """Return each loss by its number, the joint one last, and add it to what the epoch measures."""
+        """Return each loss by its number (the joint loss is last), and add it to the sums of the epoch."""
         self._forward(turn, batch)
         assert turn.joint is not None
         answers = {self.model.modalities.index(m): (z, batch.labels_of(m)) for m, z in turn.logits.items()}

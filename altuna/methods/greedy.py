@@ -13,34 +13,35 @@ from altuna.methods.base import JointMethod, Turn
 
 
 class Greedy(JointMethod):
-    r"""Watch how fast each modality is learnt, and take steps on the slowest while the others stand still.
+    r"""Measure how fast each modality is learnt, and train the slowest alone while the speeds are unequal.
 
-    The conditional learning speed of modality m, over its weights ``theta_m`` and gradients ``g_m``, is
+    The conditional learning speed of modality m, with weights ``theta_m`` and gradients ``g_m``, is
 
     .. math:: s_m = \log_{10} \frac{\sum_t \mu_m}{\text{mean}_{v \ne m} \sum_t \mu_v}, \qquad
         \mu_m = \frac{\|g_m\|^2}{\|\theta_m\|^2}
 
-    When ``max s - min s > epsilon`` after a regular step (``CE(z, y)``), ``window`` re-balancing steps follow
-    on the slowest, m: other modalities' features are replaced by their running means and their weights get no
-    gradient, so that the joint logits are improved by modality m alone:
+    If ``max s - min s > epsilon`` after a regular step (loss ``CE(z, y)``), ``window`` re-balancing steps
+    on the slowest modality m follow. In these steps the features of the other modalities are replaced by
+    their running means, and the weights of the other modalities get no gradient, so only modality m
+    improves the joint logits:
 
     .. math:: L = CE(z(h_m, \bar h_{v \ne m}), y)
 
     Source: Wu, Jastrzebski, Cho, Geras, ICML 2022, arXiv 2202.05306.
 
-    Deviations: the paper fuses inside the encoders by MMTM layers, compares the speed of these with that
-    of the branch they feed, and fixes their gates at a running mean. With a late joint head nothing
-    crosses before it: ``theta_m`` is encoder m with its columns of the head, and features are what is
-    fixed. Speeds count the re-balancing steps too (the authors' code does not), in which only one
-    modality moves here. For M > 2 a modality stands against the mean of the others. The others' columns
-    of the head stand still but for what momentum and weight decay do to a weight whose gradient is zero.
-    A batch without rows of m is a regular step.
+    Deviations: the paper fuses modalities inside the encoders by MMTM layers, compares the speed of these
+    layers with that of their branch, and replaces their gates by a running mean. Here modalities meet only
+    in a late joint head. So ``theta_m`` is encoder m with its columns of the head, and features are
+    replaced by running means. Speeds also count the re-balancing steps, in which only one modality moves
+    (the authors' code does not count them). With more than two modalities, each is compared with the mean
+    of the others. In a re-balancing step, momentum and weight decay still change the other modalities'
+    columns of the head. A batch without rows of m is a regular step.
 
     Args:
         model: A classifier with the ``concat`` head.
-        epsilon: Difference of speeds that is tolerated.
-        window: Re-balancing steps before the speeds are compared again.
-        start: Epochs before the first re-balancing.
+        epsilon: Tolerated difference of the speeds.
+        window: Number of re-balancing steps before the speeds are compared again.
+        start: Number of epochs before the first re-balancing.
     """
 
     moved: Tensor
@@ -116,7 +117,7 @@ def _squared(tensors: list[Tensor]) -> Tensor:
 
 
 def speeds(moved: Tensor) -> Tensor:
-    """Return the conditional learning speed of each modality, from how far each has moved [M]."""
+    r"""Return the conditional learning speeds [M], from the sums over steps of :math:`\mu_m` [M]."""
     moved = moved.clamp_min(1e-30)
     others = (1 - torch.eye(len(moved)).to(moved)) @ moved / (len(moved) - 1)
     return torch.log10(moved / others)

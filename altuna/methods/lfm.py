@@ -16,31 +16,31 @@ from altuna.methods.parts.pairs import pairs
 
 
 class LFM(JointMethod):
-    r"""Mix the joint loss with the disagreement of the modalities' predictions, whose share falls with time.
+    r"""Add the disagreement of the modalities' predictions to the joint loss, with a decreasing weight.
 
-    Labels are of unequal difficulty for the modalities; agreement is not. Source: Yang, Wan, Jiang, Xu,
-    "Facilitating Multimodal Classification via Dynamically Learning Modality Gap", NeurIPS 2024,
-    https://openreview.net/forum?id=QbsPz0SnyV (not on arXiv).
+    It first aligns the modalities' predictions, because labels are not equally difficult for all
+    modalities. Source: Yang, Wan, Jiang, Xu, "Facilitating Multimodal Classification via Dynamically
+    Learning Modality Gap", NeurIPS 2024, https://openreview.net/forum?id=QbsPz0SnyV (not on arXiv).
 
     .. math::
         L = (1 - \alpha) \, CE(z, y) + \alpha \, \tfrac2{M(M-1)} \sum_{u < v} JS(p_u, p_v)
 
-    In epoch t (from 1) ``alpha = 1 - exp(-1 / t)`` by the heuristic schedule. The learned one starts at 0.95
-    and after each batch takes a gradient step on the cross-entropy that a step by L leaves behind, to first
-    order: ``alpha <- alpha + rate * <g_CE, g_JS - g_CE>``, kept within [0.05, 0.95].
+    The heuristic schedule has ``alpha = 1 - exp(-1 / t)`` in epoch t (from 1). The learned schedule starts
+    at 0.95. After each batch it takes a gradient step on alpha, to first order, to reduce the cross-entropy
+    after a step by L: ``alpha <- alpha + rate * <g_CE, g_JS - g_CE>``, kept within [0.05, 0.95].
 
-    Deviations: the paper matches modalities contrastively; like the authors' code this matches
-    predictions, by the Jensen-Shannon divergence proper (there the arguments of KL are swapped). The
-    authors' learned schedule takes second derivatives on held-out rows once an epoch, at a rate of 1e-4,
-    this takes inner products of each training batch's two gradients; their default run follows a
-    polynomial fitted to the learned schedule. Logits are added, not averaged, and the loss is not
-    doubled. Any number of modalities, as the mean over the pairs that the batch has; a pair is over the
-    rows with both, and a batch without pairs has the joint loss alone.
+    Deviations: the paper aligns modalities by a contrastive loss. As in the authors' code, altuna aligns
+    predictions, but by the true Jensen-Shannon divergence (their code swaps the arguments of KL). The
+    authors' learned schedule computes second derivatives on held-out rows once per epoch, at a rate of
+    1e-4; altuna uses inner products of the two gradients of each training batch. The default run of the
+    authors follows a polynomial fitted to the learned schedule. Logits are summed, not averaged, and the
+    loss is not doubled. With any number of modalities, the divergence is the mean over the pairs in the
+    batch; a pair is compared on the rows that have both, and a batch without pairs has only the joint loss.
 
     Args:
         model: A classifier with the head ``sum``.
         schedule: ``heuristic`` or ``learned``.
-        rate: Of the learned schedule.
+        rate: Learning rate of alpha in the learned schedule.
     """
 
     head = "sum"

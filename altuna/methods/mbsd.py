@@ -13,27 +13,28 @@ from altuna.methods.parts.pairs import pairs
 
 
 class MBSD(JointMethod):
-    r"""Train joint and unimodal logits, and distil from the better modality of each sample into the other.
+    r"""Train joint and unimodal logits, and for each sample distil from the better modality into the other.
 
     Source: Liu, Li, Song, Yang, Zeng, WSDM 2023, doi 10.1145/3539597.3570423 (no arXiv version).
 
     .. math::
-        L = CE(z, y) + \sum_m CE(z_m, y) + \lambda \tfrac2{M(M-1)} \sum_{u < v}
-        \tfrac1n \sum_i w_i \Big( KL(sg(p_s) \| p_w) + \tfrac1C \|sg(z_s) - z_w\|^2 \Big)
+        L = CE(z, y) + \sum_m CE(z_m, y) + \lambda \tfrac2{M(M-1)} \sum_{u < v} \tfrac1n \sum_i
+        w_i \Big( KL(sg(p_s) \| p_w) + \tfrac1C \|sg(z_s) - z_w\|^2 \Big)
 
-    of a pair's two modalities s has the higher probability of the true class, w the lower, and
-    ``w_i = p_s[y] - p_w[y]`` where either of them is right, else 0.
+    Of the two modalities of a pair, s (strong) has the higher probability of the true class and w (weak)
+    the lower. ``w_i = p_s[y] - p_w[y]`` if at least one of them predicts the true class, and 0 otherwise.
+    sg stops the gradient.
 
-    Deviations: the paper distils in the pre-training of one vision-and-language transformer; this is its
-    form for classification as GeWu-Lab's BalanceBenchmark has it, with the divergence of the whole
-    distributions (there of two numbers that are no distributions), the distance of logits for any number
-    of modalities (there of probabilities where there are three) and with the teacher and ``w_i``
-    constants. Any number of modalities, as the mean over the pairs that the batch has; a pair is over the
-    n rows with both.
+    Deviations: the paper distils while it pre-trains a vision-and-language transformer. altuna follows the
+    version for classification in GeWu-Lab's BalanceBenchmark, with three changes: the divergence is of
+    whole distributions (theirs is of two numbers that are no distributions), the distance is of logits for
+    any number of modalities (theirs is of probabilities for three), and the teacher and ``w_i`` are
+    constants. With any number of modalities, the loss is the mean over the pairs in the batch; a pair is
+    compared on the n rows that have both.
 
     Args:
         model: A classifier with a joint head.
-        distillation: The weight of the distillation, lambda.
+        distillation: Weight of the distillation, lambda.
     """
 
     def __init__(self, model: MultimodalClassifier, *, distillation: float = 1.0) -> None:
@@ -52,7 +53,7 @@ class MBSD(JointMethod):
 
 
 def distil(first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
-    """Return how far each sample's worse logits [n, C] are from its better ones, weighted by their gap."""
+    """Return the distillation loss of two modalities' logits [n, C] (a scalar), with labels [n]."""
     both = torch.stack([first, second]).softmax(2)
     true = both.gather(2, labels.expand(2, -1).unsqueeze(2)).squeeze(2)
     right = (both.argmax(2) == labels).any(0)

@@ -17,37 +17,39 @@ from altuna.methods.base import Method, Turn
 
 
 class MLA(Method):
-    r"""Alternate unimodal turns over a shared head whose gradient is kept off what it learnt before.
+    r"""Alternate unimodal turns over a shared head, and project the head's gradient to protect earlier turns.
 
-    In the turn of modality m only encoder m and the shared head train, on the rows that have m:
+    In the turn of modality m, only encoder m and the shared head are trained, on the rows that have m:
 
     .. math:: L_m = CE(W h_m + b, y), \qquad \nabla W \leftarrow \nabla W\, P
 
-    after the step the projector P takes a recursive-least-squares update on the mean of ``h_m``, so at
-    every turn it holds the features of the turns before. ``b`` and the encoder are not projected.
+    After the step, the projector P gets a recursive-least-squares update with the mean of ``h_m``. So in
+    each turn P represents the features of the earlier turns, and the projection removes their directions
+    from the gradient of W. The gradients of ``b`` and of the encoder are not projected.
 
     Source: Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707.
 
-    Deviations from the paper: P starts afresh with every batch and every other batch takes its turns the
-    other way round. P only ever shrinks, so a P that is kept closes the head over a training, and without
-    the other way round one modality's steps would be the free ones in all batches. The paper's is ``order =
-    "given"``, ``reset = "never"``.
+    Deviations from the paper: P is reset at the start of every batch, and every other batch takes its turns
+    in reverse order. Without the reset P only shrinks, until the head can no longer learn. Without the
+    reverse order the steps of one modality, the first, would never be projected. The paper's version is
+    ``order = "given"``, ``reset = "never"``.
 
-    Deviations from the authors' code, which follow the paper: the projection is executed (theirs looks
-    for a parameter that does not exist), q divides by the scalar ``alpha + r' P r`` (theirs by a matrix), and
-    ``alpha`` is a constant unless asked for otherwise. P is kept by its square root, the same update without
-    its rounding. With AdamW, momentum or weight decay the step is not the projected gradient; ``project =
-    "step"`` projects the step itself.
+    Deviations from the authors' code, where altuna follows the paper: the projection is executed (their
+    code looks for a parameter that does not exist), the update of P divides by the scalar ``alpha + r' P
+    r`` with r the mean of ``h_m`` (theirs divides by a matrix), and ``alpha`` is a constant unless
+    ``schedule`` is set. altuna stores a square root of P: the same update, but P stays positive despite
+    rounding. With AdamW, momentum or weight decay, the optimizer's step differs from the projected
+    gradient; ``project = "step"`` projects the step itself.
 
     Args:
         model: A classifier with a shared head.
-        order: Of the turns of a batch: ``alternating``, reversed in every other batch; ``given``;
-            ``random``; ``weakest``, the modality with the highest running loss first.
-        alpha: The projector's regulariser, > 0, or ``schedule``, the authors' ``10 ** -(1 + i / N)`` at
+        order: Order of the turns of a batch: ``alternating`` (reversed in every other batch), ``given``,
+            ``random``, or ``weakest`` (the modality with the highest running loss first).
+        alpha: Regulariser of the projector, > 0; or ``schedule``, the authors' ``10 ** -(1 + i / N)`` at
             batch i of N of an epoch.
-        reset: When the projector starts afresh: with every ``batch``, every ``epoch``, or ``never``.
-        project: ``gradient`` (the paper), ``step`` (the optimizer's change of the head is projected, which
-            holds for any optimizer), or ``off`` (the ablation).
+        reset: When the projector is reset: at every ``batch``, every ``epoch``, or ``never``.
+        project: What is projected: ``gradient`` (the paper), ``step`` (the optimizer's change of the head,
+            for any optimizer), or ``off`` (no projection, the ablation).
     """
 
     running_loss: Tensor
@@ -75,7 +77,7 @@ class MLA(Method):
 
     @property
     def weight(self) -> Tensor:
-        """The shared head's weight [C, d]."""
+        """Weight of the shared head [C, d]."""
         return self._head[0].linear.weight
 
     def turns(self, batch: Batch) -> Iterable[Turn]:
@@ -133,7 +135,7 @@ class MLA(Method):
 
     @torch.no_grad()
     def _previous_loss(self, batch: Batch) -> Tensor:
-        """Loss of the head, as it is now, on the features of the turn before."""
+        """Return the loss of the head, with its present weights, on the features of the previous turn."""
         assert self._previous is not None
         features, name = self._previous
         return cross_entropy(self.model.head(0, features), batch.labels_of(name))

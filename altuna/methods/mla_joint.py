@@ -15,26 +15,26 @@ from altuna.methods.base import Method, Turn
 
 
 class MLAJoint(Method):
-    r"""MLA's turns, then one that trains all encoders and a small joint head on the concatenated features.
+    r"""Take MLA's turns, then a joint turn of all encoders with a small head on the concatenated features.
 
-    The joint head is one more expert in the calibrated fusion of the unimodal logits, for samples that have
-    all modalities: it can learn what only a combination tells, which no sum of unimodal logits can. Per
-    batch, with the projector P of MLA (see ``mla``):
+    For samples that have all modalities, the logits of the joint head enter the calibrated fusion beside
+    the unimodal logits. The joint head can learn labels that depend on a combination of modalities, which
+    no sum of unimodal logits can. Per batch, with MLA's projector P (see ``mla``):
 
     .. math:: L_m = CE(W h_m + b, y), \quad \nabla W \leftarrow \nabla W\, P
         \quad \text{for each } m, \text{ then} \qquad
         L = CE(V_2\, \mathrm{relu}(V_1 [h_1, \ldots, h_M] + v_1) + v_2, y)
 
-    Source: ours, on MLA (Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707).
+    Source: an extension by altuna of MLA (Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707).
 
-    Deviations from MLA: the joint turn, on the rows that have all modalities and only in batches that have
-    such rows; it leaves the shared head and the projector alone. Turns are in the given order, the projector
-    never starts afresh.
+    Deviations from altuna's ``mla``: the joint turn uses the rows that have all modalities, and is skipped
+    in batches without such rows. It changes neither the shared head nor the projector. Turns are in the
+    given order, and the projector is never reset.
 
     Args:
         model: A classifier with the head ``shared_joint``.
-        alpha: The projector's regulariser, > 0.
-        project: Whether the shared head's gradient is projected.
+        alpha: Regulariser of the projector, > 0.
+        project: Whether the gradient of the shared head is projected.
     """
 
     head = "shared_joint"

@@ -12,37 +12,39 @@ from altuna.methods.parts.imagination import Imagining, distance
 
 
 class MMIN(Imagining):
-    r"""Classify what a cascade of autoencoders knows while it imagines absent features from those present.
+    r"""Classify the latent vectors of autoencoders that reconstruct absent features from present ones.
 
-    The cascade takes a sample's features, zeros where absent; its latent vectors are the joint
-    representation. What it imagines must find back, through a second cascade, what it was imagined from:
+    A cascade F of autoencoders takes the features of a sample, with zeros for absent modalities. Its latent
+    vectors are the joint representation. A second cascade G must reconstruct the visible features from
+    those that F imagined (a cycle):
 
     .. math::
-        (\hat h, c) = F(h_S), \qquad L = CE(W c + b, y)
-        + \lambda_1 \, \mathrm{mean}_H (\hat h - sg(h))^2
+        (\hat h, c) = F(h_S), \qquad
+        L = CE(W c + b, y) + \lambda_1 \, \mathrm{mean}_H (\hat h - sg(h))^2
         + \lambda_2 \, \mathrm{mean}_S (G(\hat h_{\bar S}) - sg(h))^2
 
-    with S the cells of a sample that are seen, :math:`\bar S` the others, F and G cascades of five residual
-    autoencoders and c [B, latents] the latent vectors of F. H are cells that the sample has and that are
-    hidden in this step: each is with probability ``drop``, one stays. Samples of which all is seen have no
-    cycle. Any subset of any number of modalities may be absent, in training too.
+    S are the visible cells of a sample and :math:`\bar S` the others. F and G have five residual
+    autoencoders each, and c [B, latents] are the latent vectors of F. H are the cells of the sample that
+    are hidden in this step: each cell is hidden with probability ``drop``, but one always stays visible. sg
+    stops the gradient. Samples of which all cells are visible have no cycle term. Any subset of any number
+    of modalities may be absent, also in training.
 
-    Source: Zhao, Li, Jin, ACL 2021 (no arXiv version); code: github.com/AIM3-RUC/MMIN, whose weights for
-    IEMOCAP, number of autoencoders and ratios of layers these are.
+    Source: Zhao, Li, Jin, ACL 2021 (no arXiv version); code: github.com/AIM3-RUC/MMIN. The loss weights
+    (those for IEMOCAP), the number of autoencoders and the ratios of layer sizes are those of the authors.
 
-    Deviations from the authors' code: the features to imagine come from the encoders in training, held
-    constant, where theirs come from encoders trained before on all modalities; what is absent is zero
-    features, there the features of zero input; the distance of what is imagined is over hidden cells, there
-    over all, the features of zero input where something was seen; the cycle takes what was imagined alone,
-    there all that the cascade gives; cells are hidden one by one, there one of the incomplete combinations
-    is drawn, and complete samples never seen; ReLUs for leaky ones, a linear classifier, no layers after a
-    cascade, no clipping of gradients.
+    Deviations from the authors' code: the target features come from the encoders in training, as constants;
+    theirs come from encoders trained beforehand on all modalities. Absent cells have zero features; theirs
+    are the features of a zero input. The imagination loss is computed over hidden cells; theirs over all
+    cells, with the features of a zero input as target for visible ones. The cycle takes only the imagined
+    features; theirs takes the whole output of the cascade. Cells are hidden independently; theirs draws one
+    of the incomplete combinations and never trains on complete samples. ReLU replaces leaky ReLU, the
+    classifier is linear, no layers follow a cascade, and gradients are not clipped.
 
     Args:
         model: A classifier with a head ``mmin``.
-        imagination: The weight of the distance between imagined and hidden features, :math:`\lambda_1`.
-        cycle: The weight of the distance between features found back and seen, :math:`\lambda_2`.
-        drop: How likely a cell is hidden.
+        imagination: Weight of the distance between imagined and hidden features, :math:`\lambda_1`.
+        cycle: Weight of the distance between reconstructed and visible features, :math:`\lambda_2`.
+        drop: Probability of hiding a cell.
     """
 
     head = "mmin"

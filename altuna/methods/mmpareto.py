@@ -12,10 +12,11 @@ from altuna.methods.base import JointMethod, Turn
 
 
 def pareto_gradient(joint: Tensor, unimodal: Tensor, gamma: float) -> Tensor:
-    """Combine the joint and the unimodal loss's gradient of an encoder [P] into the one for its step [P].
+    """Return an encoder's gradient [P] for the step, from the gradients [P] of its joint and unimodal loss.
 
-    In conflict (negative cosine) the weights, which sum to 1, are those of the shortest convex combination;
-    it has the same positive inner product with both gradients. Nothing is left to scale if it has no length.
+    If they conflict (negative cosine), the weights, which sum to 1, are those of the shortest convex
+    combination, which has the same positive inner product with both gradients. If its length is 0, the
+    result is 0.
     """
     difference = joint - unimodal
     shortest = -(unimodal @ difference) / (difference @ difference)
@@ -26,25 +27,26 @@ def pareto_gradient(joint: Tensor, unimodal: Tensor, gamma: float) -> Tensor:
 
 
 class MMPareto(JointMethod):
-    r"""Help joint training with unimodal losses, and take a direction that serves both where they conflict.
+    r"""Add unimodal losses to joint training; where gradients conflict, take a direction that reduces both.
 
-    Each modality has a classifier of its own beside the joint one. Encoder m gets from the joint loss the
-    gradient ``g`` and from its own ``u``, and takes, with weights :math:`w_0 + w_1 = 1`,
+    Each modality has its own classifier beside the joint one. Let ``g`` be the gradient of the joint loss
+    for encoder m and ``u`` that of its unimodal loss. With weights :math:`w_0 + w_1 = 1`, the encoder's
+    gradient is
 
     .. math:: h = 2 (w_0 g + w_1 u), \qquad \gamma \max(1, \lVert g + u \rVert / \lVert h \rVert)\, h
 
-    The weights are 1/2 where :math:`\cos(g, u) \ge 0`; else those of the shortest vector between g and u,
-    which descends both losses. The classifiers' own gradients stay as they are.
+    Both weights are 1/2 where :math:`\cos(g, u) \ge 0`. Otherwise they are those of the shortest vector
+    between g and u, which decreases both losses. The classifiers' own gradients are not changed.
 
     Source: Wei, Hu, ICML 2024, arXiv 2405.17730.
 
-    Deviations: an encoder's gradient is one vector for its length as for its angle; the
-    authors' code scales parameter by parameter. A modality that the batch lacks has no unimodal loss. An
-    optimizer that divides by the gradients' own size (AdamW) undoes gamma; the authors use SGD.
+    Deviations: length and angle are those of an encoder's whole gradient as one vector; the authors' code
+    scales each parameter separately. A modality that is missing from the batch has no unimodal loss. An
+    optimizer that normalises gradients by their size (AdamW) cancels gamma; the authors use SGD.
 
     Args:
         model: A classifier with a joint head and unimodal classifiers.
-        gamma: Factor of the encoders' gradients; the authors' 1.5.
+        gamma: Factor of the encoders' gradients; the authors use 1.5.
     """
 
     head = "multitask"

@@ -10,21 +10,22 @@ from altuna.methods.base import JointMethod, Turn
 
 
 class ModalityDropout(JointMethod):
-    r"""Train jointly with modalities dropped from samples at random, so that none is relied on.
+    r"""Train jointly, and drop modalities from samples at random, so that the model depends on none of them.
 
     .. math:: L = \tfrac1B \sum_i CE(z(S_i), y_i)
 
-    where :math:`S_i` are the modalities that are left of sample i: each that it has is dropped with
-    probability p; if all would be, one drawn uniformly stays. What is dropped is not encoded.
+    :math:`S_i` are the modalities that are left of sample i. Each modality that the sample has is dropped
+    with probability p; if all would be dropped, one of them, drawn uniformly, is kept. Dropped cells are
+    not encoded.
 
     Source: ModDrop, Neverova, Wolf, Taylor, Nebout, TPAMI 2016, arXiv 1501.00102.
 
-    Deviations: all is trained together from the start, without the paper's stage in which each modality
-    is trained alone; one rate for all modalities; no sample loses everything.
+    Deviations: all weights are trained together from the start; the paper first trains each modality alone.
+    All modalities have the same rate. No sample loses all its modalities.
 
     Args:
         model: A classifier with a joint head.
-        p: How likely a modality of a sample is dropped.
+        p: Probability of dropping a modality of a sample.
     """
 
     def __init__(self, model: MultimodalClassifier, *, p: float = 0.5) -> None:

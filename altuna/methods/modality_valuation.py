@@ -16,30 +16,31 @@ from altuna.methods.parts.memory import SampleMemory
 
 
 class ModalityValuation(JointMethod):
-    r"""Value what each modality brings to each sample, and train on it again where it brought little.
+    r"""Measure what each modality contributes to each sample, and resample those that contribute little.
 
-    The contribution of modality m to a sample is its Shapley value for the right prediction,
+    The contribution of modality m to a sample is its Shapley value for a correct prediction,
 
     .. math:: v(S) = |S| \, [\arg\max z(S) = y], \qquad \phi_m = \mathrm{Shapley}_m(v)
 
-    with ``z(S)`` the joint logits where the modalities outside S are zero. It is kept, and in the next epoch
-    the sample is resampled ``s_m`` times with m alone:
+    where ``z(S)`` are the joint logits with zeros for the modalities outside S. In the next epoch the
+    sample is resampled ``s_m`` times with modality m alone:
 
     .. math:: s_m = \max(0, r (1 - \phi_m)), \qquad
         L = \frac{\sum_i CE(z_i, y_i) + \sum_m \sum_i s_{im} CE(z_i(\{m\}), y_i)}{B + \sum_{im} s_{im}}
 
     Source: Wei, Feng, Wang, Hu, CVPR 2024, arXiv 2309.06255 (the sample-level variant).
 
-    Deviations: a resampled row adds its weighted loss to its own batch, the expected gradient of the authors'
-    longer epoch, so that the number of updates stays the same. Contributions come from the training
-    pass of the epoch before (theirs from one more pass over all data after it). The authors' steps 0, 1, 2, 3
-    for two modalities are the line through them. An absent modality is in no coalition: it is worth nothing,
-    the others share the value, and a sample with one modality meets it again if it was wrong.
+    Deviations: resampling is a weighted loss in the sample's own batch. It has the expected gradient of the
+    authors' longer epoch, and the number of updates stays the same. Contributions come from the training
+    pass of the previous epoch; the authors run one more pass over all data after the epoch. The authors
+    resample 0, 1, 2 or 3 times for two modalities; ``s_m`` is the line through these points. An absent
+    modality is in no coalition: its contribution is 0 and the others share the value. A sample with one
+    modality is resampled if its prediction was wrong.
 
     Args:
         model: A classifier with a joint head.
-        warmup: Epochs before the first resampling.
-        rate: How often a sample is resampled per unit of contribution that is missing, r; 0 never.
+        warmup: Number of epochs before the first resampling.
+        rate: Number of resamplings per unit of missing contribution, r; 0: no resampling.
     """
 
     def __init__(self, model: MultimodalClassifier, *, warmup: int = 5, rate: float = 2.0) -> None:
@@ -74,7 +75,7 @@ class ModalityValuation(JointMethod):
 
     @torch.no_grad()
     def _contributions(self, turn: Turn, batch: Batch) -> Mapping[str, Tensor]:
-        """Return each modality's contribution [B] to each sample's right prediction."""
+        """Return the contribution [B] of each modality to the right prediction of each sample."""
         present = dict(zip(turn.modalities, presence(batch.rows, turn.modalities, len(batch)), strict=True))
 
         def value(coalition: tuple[str, ...]) -> Tensor:
@@ -87,5 +88,5 @@ class ModalityValuation(JointMethod):
 
 
 def repetitions(contributions: Tensor, rate: float) -> Tensor:
-    """Return how often to resample, from contributions of any shape: never from a full one, 1, upwards."""
+    """Return how often to resample (same shape): from 0 at a contribution of 1 or more, linearly upwards."""
     return (rate * (1 - contributions)).clamp_min(0)

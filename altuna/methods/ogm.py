@@ -11,26 +11,26 @@ from altuna.methods.parts.scores import modulated_parameters, ogm_coefficients
 
 
 class OGM(JointMethod):
-    r"""Joint training in which the encoder of a modality that is ahead takes smaller steps.
+    r"""Train jointly, with smaller encoder gradients for a modality that is ahead of the others.
 
-    A modality's score :math:`s_m` is the probability that its own logits give the true class, mean over its
-    rows of the batch. Gradients of an encoder's convolutions (of all its weights, if it is not a CNN) are
-    multiplied by
+    The score :math:`s_m` of a modality is the probability that its own logits give to the true class,
+    averaged over its rows of the batch. The gradients of encoder m's convolutions (of all its weights, if
+    it is not a CNN) are multiplied by
 
     .. math:: \kappa_m = 1 - \tanh(\alpha \rho_m) \text{ if } \rho_m > 1 \text{ else } 1, \qquad
         \rho_m = \frac{s_m}{\mathrm{mean}_{v \ne m} s_v}
 
     Source: Peng, Wei, Deng, Wang, Hu, CVPR 2022, arXiv 2203.15332.
 
-    Deviations: for more than two modalities one is compared with the mean of the others. The score is a mean,
-    not a sum, over the rows that have the modality; a batch with one modality is not modulated. An optimizer
-    that divides by the gradients' own size (AdamW) undoes most of a factor that hardly changes: the authors
-    use SGD.
+    Deviations: with more than two modalities, each is compared with the mean of the others. The score is a
+    mean, not a sum, over the rows that have the modality. A batch with one modality is not modulated. An
+    optimizer that normalises gradients by their size (AdamW) cancels most of a factor that changes slowly;
+    the authors use SGD.
 
     Args:
         model: A classifier with a joint head.
         alpha: Strength of the modulation; the authors use 0.8 for CREMA-D, 0.1 for VGGSound.
-        modulation_starts: First epoch, from 0, with modulation.
+        modulation_starts: First epoch with modulation, counted from 0.
         modulation_ends: Last epoch with modulation.
     """
 

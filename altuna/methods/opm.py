@@ -15,7 +15,7 @@ from altuna.methods.parts.scores import dominance, scores
 
 
 def drop_rates(score: Mapping[str, Tensor], q_base: float, lam: float) -> dict[str, Tensor]:
-    """Return how often the features of each modality are dropped: never unless it is ahead."""
+    """Return the drop rate :math:`q_m` of each modality's features: 0 unless the modality is ahead."""
     return {
         m: torch.where(rho > 1, q_base * (1 + lam * torch.tanh(rho - 1)), 0.0)
         for m, rho in dominance(score).items()
@@ -23,29 +23,30 @@ def drop_rates(score: Mapping[str, Tensor], q_base: float, lam: float) -> dict[s
 
 
 class OPM(JointMethod):
-    r"""Joint training in which features of a modality that is ahead are dropped, the more the further it is.
+    r"""Train jointly, and drop features of a modality that is ahead, with a rate that grows with its lead.
 
-    A modality's score :math:`s_m` is the probability that its own logits give the true class, mean over its
-    rows of the batch. A sample's features of modality m are zero with probability
+    The score :math:`s_m` of a modality is the probability that its own logits give to the true class,
+    averaged over its rows of the batch. The features that a sample has of modality m are replaced by zeros
+    with probability
 
     .. math:: q_m = q_{base} (1 + \lambda \tanh(\rho_m - 1)) \text{ if } \rho_m > 1 \text{ else } 0, \qquad
         \rho_m = \frac{s_m}{\mathrm{mean}_{v \ne m} s_v}
 
-    and :math:`h_m / (1 - q_m)` otherwise; the loss is the cross-entropy of the joint logits.
+    and by :math:`h_m / (1 - q_m)` otherwise. The loss is the cross-entropy of the joint logits.
 
     Source: Wei, Hu, Du, Wen, TPAMI 2024, arXiv 2410.11582.
 
-    Deviations from the authors' code: features are scaled by their own modality's :math:`1 - q_m`, as in
-    dropout, not all by one factor; features are dropped only of samples that have a modality which is not
-    ahead, so that no sample is left with nothing; for more than two modalities one is compared with the mean
-    of the others.
+    Deviations from the authors' code: the features of a modality are scaled by its own :math:`1 - q_m`, as
+    in dropout; theirs scales all features by one factor. Features are dropped only from samples that also
+    have a modality which is not ahead, so that no sample loses everything. With more than two modalities,
+    each is compared with the mean of the others.
 
     Args:
         model: A classifier with a joint head.
-        q_base: Rate at which dropping starts.
-        lam: How much the rate grows with the lead; ``q_base * (1 + lam)`` must be below 1.
-        execute: Share of the batches in which anything is dropped.
-        modulation_starts: First epoch, from 0, with dropping.
+        q_base: Base drop rate, of a modality that is only just ahead.
+        lam: How much the rate grows with the lead, lambda; ``q_base * (1 + lam)`` must be below 1.
+        execute: Fraction of the batches in which features are dropped.
+        modulation_starts: First epoch with dropping, counted from 0.
     """
 
     def __init__(

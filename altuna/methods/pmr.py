@@ -15,7 +15,7 @@ from altuna.methods.parts.scores import dominance, scores
 
 
 class PMR(JointMethod):
-    r"""Train jointly; pull the slower modality to its class prototypes, and early on blur the faster one.
+    r"""Train jointly; class prototypes help the slower modality and, early on, restrain the faster one.
 
     Source: Fan et al., CVPR 2023, arXiv 2211.07089.
 
@@ -23,21 +23,22 @@ class PMR(JointMethod):
         L = CE(z, y) + \sum_m \alpha\, [\tfrac1{\rho_m} - 1]_0^1 \, CE(s_m, y)
         - \mu\, [\rho_m - 1]_0^1 \, H(s_m), \quad s_{mk} = -\|h_m - c_{mk}\|
 
-    with ``rho_m`` the prototypes' mean probability of the true class over the mean of the other modalities',
-    the brackets clipped to [0, 1] and the entropy H only in the first epochs. After an epoch
-    ``c <- momentum c + (1 - momentum) mean of the class's features``.
+    Here ``rho_m`` is the mean probability of the true class by the prototypes of m, divided by the mean of
+    the other modalities. Brackets are clipped to [0, 1]. The entropy term H is used only in the first
+    epochs. After an epoch ``c <- momentum c + (1 - momentum) mean of the class's features``.
 
-    Deviations: the coefficients and the entropy are the paper's, the authors' code has 0 or 1 and none.
-    Prototypes are the means of all features of the epoch as it trained, not of a tenth of the data read once
-    more, so the first epoch has none. The ratio of two is that of one modality to the mean of the others.
-    With missing modalities every term is over the rows that have the modality and a class with a prototype.
+    Deviations: the coefficients and the entropy term are those of the paper; the authors' code uses
+    coefficients 0 or 1 and no entropy term. Prototypes are means of all features computed during the epoch;
+    the authors read a tenth of the data again. So the first epoch has no prototypes. With more than two
+    modalities, each is compared with the mean of the others. With missing modalities, every term is
+    computed over the rows that have the modality and whose class has a prototype.
 
     Args:
         model: A classifier with a joint head.
-        alpha: The weight of the prototypes' cross-entropy.
-        mu: The weight of the entropy.
-        entropy_epochs: The first epochs, which have the entropy.
-        momentum: How much of a prototype is kept, in [0, 1).
+        alpha: Weight of the cross-entropy by prototypes.
+        mu: Weight of the entropy term.
+        entropy_epochs: Number of first epochs with the entropy term.
+        momentum: Momentum of the prototypes, in [0, 1).
     """
 
     def __init__(

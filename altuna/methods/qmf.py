@@ -13,28 +13,30 @@ from altuna.methods.parts.memory import SampleMemory
 
 
 class QMF(JointMethod):
-    r"""Weigh each modality's logits by the energy of its own prediction, sample by sample.
+    r"""Weight each modality's logits per sample by a confidence: the energy score of its own logits.
 
-    Confidences are trained to rank samples opposite to the losses that they had so far.
+    A ranking loss trains the confidences: samples with higher losses so far should get lower confidence.
     Source: Zhang et al., ICML 2023, arXiv 2306.02050.
 
     .. math::
         c_m = \tfrac1{10} \log \sum_k e^{z_{mk}}, \quad z = \sum_m sg(c_m) z_m, \quad
         L = CE(z, y) + \sum_m CE(z_m, y) + \lambda \sum_m R_m
 
+    .. math::
         R_m = \tfrac1n \sum_i \max(0, sign(l_{mi} - l_{mj}) (c_{mi} - c_{mj}) + |l_{mi} - l_{mj}|)
 
-    where j follows i in the batch (the first follows the last) and ``l_m`` is the sum of a sample's unimodal
-    losses so far, this batch's included, scaled to [0, 1] over all samples met.
+    Here sg stops the gradient, and j is the sample after i in the batch (the first follows the last).
+    ``l_m`` is the sum of a sample's losses of modality m so far, including this batch, scaled to [0, 1]
+    over all samples seen.
 
-    Deviations: the margin ``|l_i - l_j|`` is added, as in correctness ranking (arXiv 2007.01458), which the
-    paper takes it from; the authors' code subtracts it, and so tolerates pairs in the wrong order by less.
-    Losses are scaled over the samples already met, not over all.
-    With missing modalities every term of a modality is over the rows that have it.
+    Deviations: the margin ``|l_i - l_j|`` is added, as in correctness ranking (arXiv 2007.01458), from
+    which the paper takes the loss. The authors' code subtracts it, and so does not penalise a wrong order
+    by less than the margin. Losses are scaled over the samples seen so far, not over all samples. With
+    missing modalities, every term of a modality is computed over the rows that have it.
 
     Args:
         model: A classifier with a confidence head.
-        ranking: The weight of the ranking, lambda.
+        ranking: Weight of the ranking loss, lambda.
     """
 
     head = "confidence"
@@ -66,11 +68,11 @@ class QMF(JointMethod):
 
 
 def confidence(logits: Tensor) -> Tensor:
-    """Return the energy [n] of logits [n, C] over 10."""
+    """Return the confidence [n] of logits [n, C]: a tenth of their log-sum-exp (negative energy)."""
     return torch.logsumexp(logits, 1) / 10
 
 
 def disorder(confidences: Tensor, losses: Tensor) -> Tensor:
-    """Return by how much neighbours [n] of higher loss are not less confident by the difference of losses."""
+    """Return the ranking loss :math:`R_m` (a scalar) of confidences [n] and scaled losses [n]."""
     gap = losses - losses.roll(-1)
     return torch.relu(gap.sign() * (confidences - confidences.roll(-1)) + gap.abs()).mean()

@@ -15,39 +15,40 @@ from altuna.methods.base import Method, Turn
 
 
 def reconcilement(logits: Tensor, others: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean ``q_y log(q_y / p_y)`` of a learner's p and the others' q, both as logits [n, C]."""
+    """Return the mean of ``q_y log(q_y / p_y)``; p is from ``logits``, q from ``others``, both [n, C]."""
     p, q = (z.log_softmax(1).gather(1, labels.unsqueeze(1)) for z in (logits, others))
     return (q.exp() * (q - p)).mean()
 
 
 class ReconBoost(Method):
-    r"""Let one modality learn at a time, and learn what the ensemble of the others gets wrong.
+    r"""Train one modality at a time, on what the ensemble of the other modalities gets wrong.
 
-    Training is a sequence of stages, each of one modality in turn. In a stage's first epochs its learner
-    (encoder and classifier) trains alone, p being its probabilities, q those of the frozen sum of the others,
-    and p' those of the learner of the stage before, from which it must not stray (memory consolidation):
+    Training is a sequence of stages, and each stage belongs to one modality in turn. In the first epochs of
+    a stage only the learner (encoder and classifier) of this modality is trained:
 
     .. math:: L = CE(z_m, y) - \lambda\, q_y \log \frac{q_y}{p_y} + \alpha\, MSE(p, p')
 
-    whose gradient for the logits, :math:`(1 - \lambda q_y)(p - y)` without the last term, counts a sample
-    the less, the surer the others are of its class, as boosting does. In its last epochs (global
-    rectification) all learners that have had a stage train together, :math:`L = CE(\sum_m z_m, y)`.
+    Here p are the learner's probabilities, q those of the frozen sum of the other learners, and p' those of
+    the learner of the previous stage, to which p should stay close (memory consolidation). Without the last
+    term the gradient for the logits is :math:`(1 - \lambda q_y)(p - y)`: as in boosting, a sample counts
+    less if the others already predict its class with confidence. In the last epochs of a stage (global
+    rectification) all learners that have had a stage are trained together, :math:`L = CE(\sum_m z_m, y)`.
 
     Source: Hua, Xu, Bao, Yang, Huang, ICML 2024, arXiv 2405.09321.
 
-    The reconcilement is KL(q || p) at the true class, as in the authors' code: over all classes the loss
-    would have no lower bound. Deviations from their code: the consolidation has a gradient (theirs is
-    detached on both sides); classifiers are separate and the ensemble has no learnt scale; one optimizer
-    serves all stages; others are frozen as in use (no dropout). Stages shrink in proportion where the run
-    is too short to give every modality two. Each term is over the rows that have all it compares; a batch
-    without the stage's modality has no turn.
+    The second term (reconcilement) is KL(q || p) at the true class, as in the authors' code; over all
+    classes the loss would have no lower bound. Deviations from their code: the consolidation has a gradient
+    (theirs is detached on both sides); classifiers are separate, and the ensemble has no learnt scale; one
+    optimizer serves all stages; the other learners are frozen in eval mode (no dropout). If a run is too
+    short for two stages per modality, stages are shortened in proportion. Each term is computed over the
+    rows that have all the modalities it compares. A batch without the modality of the stage has no turn.
 
     Args:
-        model: A classifier whose joint logits are the sum of the unimodal ones.
-        stage_epochs: Epochs in which a stage's modality trains alone.
+        model: A classifier whose joint logits are the sum of the unimodal logits.
+        stage_epochs: Epochs in which the modality of a stage is trained alone.
         rectify_epochs: Epochs of rectification after them.
-        agreement: How much to leave to the others, :math:`\lambda`; the authors' 1 : 5.
-        consolidation: :math:`\alpha`.
+        agreement: Weight of the reconcilement, :math:`\lambda`; the authors use 1 : 5.
+        consolidation: Weight of the memory consolidation, :math:`\alpha`.
     """
 
     head = "sum"
@@ -108,7 +109,7 @@ class ReconBoost(Method):
         return loss
 
     def _frozen(self, modalities: Sequence[str], batch: Batch) -> dict[str, Tensor]:
-        """Return the logits [B, C] of learners that do not train, 0 for rows without them."""
+        """Return the logits [B, C] of frozen learners by modality, 0 for rows without the modality."""
         answers = {}
         with self.model.eval_mode():
             for m in modalities:
@@ -117,6 +118,6 @@ class ReconBoost(Method):
         return answers
 
     def _rows_with(self, modalities: Sequence[str], batch: Batch) -> Tensor:
-        """Return which rows [B] have one of the modalities."""
+        """Return which rows [B] have at least one of the modalities."""
         present = presence({m: batch.rows[m] for m in modalities}, modalities, len(batch))
         return present.any(0).to(batch.labels.device)

@@ -15,30 +15,33 @@ from altuna.methods.parts.memory import Collected
 
 
 class Relearning(JointMethod):
-    r"""Now and then put each encoder back towards its initial weights, by how far it overfits.
+    r"""At fixed epochs, move each encoder towards its initial weights, the more the more it overfits.
 
-    That is seen from how much better its features cluster by class on trained rows than on held-out ones:
+    Overfitting is measured by how much better an encoder's features cluster by class on training rows than
+    on held-out rows:
 
     .. math:: a_m = \tanh(\lambda |P_m^{train} - P_m^{held}|), \qquad
         \theta_m \leftarrow a_m \theta_m^0 + (1 - a_m) \theta_m
 
-    ``P`` is the purity of k-means clusters, as many as classes, of features scaled to [-1, 1]: the share of
-    rows whose class is their cluster's most frequent one. Head and optimizer state stay.
+    ``P`` is the purity of k-means clusters (as many as classes) of features scaled to [-1, 1]: the fraction
+    of rows whose class is the most frequent one in their cluster. The head and the optimizer state are not
+    changed.
 
     Source: Wei, Li, Feng, Hu, ECCV 2024, arXiv 2407.09705.
 
-    Deviations: the authors' held-out rows are a validation split; here that is what epochs are chosen by, and
-    the rows come out of training, by a hash of their position. Purity rises as rows get fewer, so as many
-    trained rows are compared (the authors take all). The authors re-initialise after epochs 20 and 40 of 50,
-    here it is a share of the epochs. Features are those after each step of the epoch, in evaluation mode, of
-    the rows that have the modality; without any its encoder stays.
+    Deviations: the authors use the validation split as held-out rows. altuna selects the best epoch on that
+    split, so it takes held-out rows from the training rows, by a hash of their position. Purity is higher
+    on fewer rows, so the same number of training rows is used (the authors use all). The authors
+    re-initialise after epochs 20 and 40 of 50; here the distance is a fraction of the epochs. Features are
+    computed after each step of the epoch, in eval mode, of the rows that have the modality. An encoder for
+    which there are none is not changed.
 
     Args:
         model: A classifier with a joint head.
-        strength: lambda.
-        every: Share of all epochs from one re-initialisation to the next; none follows the last epoch.
-        times: Most re-initialisations of a run.
-        held: Share of the training rows that is held out.
+        strength: Strength of the re-initialisation, lambda.
+        every: Fraction of all epochs between two re-initialisations; there is none after the last epoch.
+        times: Maximum number of re-initialisations in a run.
+        held: Fraction of the training rows that is held out.
     """
 
     weights: Tensor
@@ -118,5 +121,5 @@ class Relearning(JointMethod):
 
 
 def restart_weight(trained: Tensor, held: Tensor, strength: float) -> Tensor:
-    """Return how much of an encoder is to be its start, from the purities of both kinds of rows."""
+    """Return the weight :math:`a_m` of the initial weights, from training and held-out purity."""
     return torch.tanh(strength * (trained - held).abs())

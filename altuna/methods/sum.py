@@ -6,7 +6,7 @@ from altuna.methods.base import JointMethod
 
 
 class Sum(JointMethod):
-    r"""Train all encoders at once through the sum of their linear heads.
+    r"""Train all encoders jointly through the sum of their linear heads.
 
     .. math:: L = CE(\sum_m (W_m h_m + b_m), y)
     """

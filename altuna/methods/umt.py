@@ -13,23 +13,24 @@ from altuna.methods.parts.teachers import Taught
 
 
 class UMT(Taught):
-    r"""Keep every encoder's features near those of a teacher that was trained on that modality alone.
+    r"""Train jointly, and keep each encoder's features close to those of a frozen unimodal teacher.
 
-    What an encoder would not learn beside a stronger modality it thus takes from its frozen teacher:
+    So an encoder learns from its teacher what it would not learn beside a stronger modality:
 
     .. math:: L = CE(z, y) + \lambda \sum_m \frac{1}{n_m d_m} \lVert h_m - h_m^{teacher} \rVert^2
 
-    with ``h_m`` [n_m, d_m] the features of the rows that have modality m.
+    where ``h_m`` [n_m, d_m] are the features of the rows that have modality m.
 
     Source: Du, Teng, Li, Liu, Yuan, Wang, Yuan, Zhao, ICML 2023, arXiv 2305.01233.
 
-    Deviations: the teachers are trained in the first epochs of the same run, so that the whole method fits
-    the budget of the others; teachers and student start from the same weights. Needs two epochs or more.
+    Deviations: the teachers are trained in the first epochs of the same run, so that the whole method has
+    the same budget as other methods. Teachers and student start from the same weights. Two or more epochs
+    are needed.
 
     Args:
         model: A classifier with a joint head.
-        weight: Of the distance to the teachers' features, :math:`\lambda`.
-        teachers: Share of the epochs in which the teachers are trained, between 0 and 1.
+        weight: Weight of the distance to the teachers' features, :math:`\lambda`.
+        teachers: Fraction of the epochs in which the teachers are trained, between 0 and 1.
     """
 
     def __init__(self, model: MultimodalClassifier, *, weight: float = 50.0, teachers: float = 0.3) -> None:

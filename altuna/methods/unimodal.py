@@ -10,7 +10,7 @@ from altuna.methods.base import Method
 
 
 class Unimodal(Method):
-    """Train one modality and ignore the others: what a modality can do by itself.
+    """Train one modality alone and ignore the others.
 
     Samples that lack the modality are left out, in training and in evaluation.
 
@@ -18,7 +18,7 @@ class Unimodal(Method):
 
     Args:
         model: The classifier to train.
-        modality: Which one; the first of the data when None.
+        modality: The modality to train; None: the first one of the data.
     """
 
     head = "separate"

@@ -1,4 +1,4 @@
-"""What methods share that learn to imagine absent features by hiding some that are there."""
+"""The base of methods that hide cells in training and learn to reconstruct their features."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from altuna.methods.base import JointMethod, Turn
 
 
 class Imagining(JointMethod):
-    """Joint training on what is left of each sample when cells are hidden, which are imagined from the rest.
+    """Joint training that hides cells at random and reconstructs their features from the visible cells.
+
+    The loss is the cross-entropy of the joint logits of the visible cells, plus ``weight`` times the mean
+    squared distance between reconstructed and hidden features. Base of ``cra`` and ``mmin``.
 
     Args:
-        model: A classifier with a head that imagines.
-        weight: Of the distance between imagined and hidden features.
-        drop: How likely a cell is hidden.
+        model: A classifier with a head that reconstructs features (``cra`` or ``mmin``).
+        weight: Weight of the distance between reconstructed and hidden features.
+        drop: Probability of hiding a cell.
     """
 
     def __init__(self, model: MultimodalClassifier, *, weight: float, drop: float) -> None:
@@ -44,11 +47,11 @@ class Imagining(JointMethod):
         return cross_entropy(turn.joint, batch.labels) + self.weight * imagination + self._more(view)
 
     def _more(self, view: Imagined) -> Tensor | float:
-        """Return what else is added to the loss."""
+        """Return further terms of the loss."""
         return 0.0
 
     def _numbered(self, batch: Batch) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-        """Return features and rows by the modalities' numbers, as heads have them."""
+        """Return features and rows by the number of the modality, as heads expect them."""
         numbers = {m: self.model.modalities.index(m) for m in batch.inputs}
         return (
             {i: cast(Tensor, batch.inputs[m]) for m, i in numbers.items()},
@@ -57,6 +60,15 @@ class Imagining(JointMethod):
 
 
 def distance(imagined: Tensor, truth: Tensor, where: Tensor) -> Tensor:
-    """Return the mean square of a difference [B, d] over what a mask marks; the truth is a constant."""
+    """Return the mean squared difference (a scalar) of features [B, d] where the mask [B, d] is true.
+
+    The gradient does not flow into ``truth``.
+
+    Example:
+        >>> import torch
+        >>> truth = torch.tensor([[1.0, 2.0]])
+        >>> distance(torch.tensor([[1.0, 5.0]]), truth, torch.tensor([[False, True]]))
+        tensor(9.)
+    """
     square = (imagined.float() - truth.detach().float()).square()
     return (square * where).sum() / where.sum().clamp_min(1)

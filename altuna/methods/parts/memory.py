@@ -1,4 +1,4 @@
-"""What a method remembers of every training sample."""
+"""State of a method for every training sample."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from torch import Tensor, nn
 
 
 class SampleMemory(nn.Module):
-    """Values [N, k] of the samples met so far, by their position in the data set; N grows as needed.
+    """Store values [N, k] of training samples by their index in the data set; N grows as needed.
 
     Args:
-        width: Values a sample, k.
-        initial: What a sample has that was never recorded.
+        width: Number of values per sample, k.
+        initial: Value of samples that were never recorded.
+
+    Example:
+        >>> memory = SampleMemory(1)
+        >>> memory.record(torch.tensor([2]), torch.tensor([[0.5]]))
+        >>> memory.read(torch.tensor([0, 2]))
+        tensor([[0.0000],
+                [0.5000]])
     """
 
     def __init__(self, width: int, initial: float = 0.0) -> None:
@@ -20,17 +27,17 @@ class SampleMemory(nn.Module):
         self._values = torch.empty(0, width)
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return the values [n, k] of samples [n]."""
+        """Return the values [n, k] of samples with indices [n]."""
         self._grow(indices)
         return self._values[indices]
 
     def record(self, indices: Tensor, values: Tensor) -> None:
-        """Remember values [n, k] of samples [n]."""
+        """Store values [n, k] of samples with indices [n]."""
         self._grow(indices)
         self._values[indices] = values.detach().to(self._values)
 
     def all(self) -> Tensor:
-        """Return the values [N, k] of all samples up to the last that was met."""
+        """Return the values [N, k] of all samples, up to the largest index so far."""
         return self._values
 
     def _grow(self, indices: Tensor) -> None:
@@ -50,14 +57,23 @@ class SampleMemory(nn.Module):
 
 
 class Collected(nn.Module):
-    """Features [N, d] in float32 and labels [N] of batches; saved, as an epoch may be resumed within."""
+    """Collect the features [N, d] (float32) and labels [N] of batches.
+
+    They are part of the state, because a training can be resumed within an epoch.
+
+    Example:
+        >>> collected = Collected()
+        >>> collected.add(torch.zeros(2, 3), torch.tensor([0, 1]))
+        >>> collected.all()[0].shape
+        torch.Size([2, 3])
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.parts: list[tuple[Tensor, Tensor]] = []
 
     def add(self, features: Tensor, labels: Tensor) -> None:
-        """Take a batch's features [n, d] and labels [n]."""
+        """Add the features [n, d] and labels [n] of a batch."""
         self.parts.append((features.float(), labels))
 
     def all(self) -> tuple[Tensor, Tensor]:

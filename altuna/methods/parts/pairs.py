@@ -1,4 +1,4 @@
-"""What the losses of several methods share."""
+"""Pairs of modalities, for losses that compare two of them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from torch import Tensor
 def pairs(
     values: Mapping[str, Tensor], rows: Mapping[str, Tensor]
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield, for every two modalities, what each has for the samples that have both, and these samples' rows.
+    """Yield both modalities' values [n, ...] and the rows [n] of the samples that have both, for every pair.
 
     Args:
         values: Modality to its values [n_m, ...].
         rows: Modality to the batch rows [n_m] of its values, ascending.
+
+    Example:
+        >>> values = {"audio": torch.tensor([1.0, 2.0]), "image": torch.tensor([3.0])}
+        >>> rows = {"audio": torch.tensor([0, 1]), "image": torch.tensor([1])}
+        >>> next(pairs(values, rows))
+        (tensor([2.]), tensor([3.]), tensor([1]))
     """
     for one, other in combinations(values, 2):
         mine, theirs = torch.isin(rows[one], rows[other]), torch.isin(rows[other], rows[one])

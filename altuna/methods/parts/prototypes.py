@@ -1,4 +1,4 @@
-"""Class prototypes of one modality: what a classifier without parameters compares features with."""
+"""Class prototypes of one modality, for classification by the nearest prototype."""
 
 from __future__ import annotations
 
@@ -7,11 +7,21 @@ from torch import Tensor, nn
 
 
 class Prototypes(nn.Module):
-    """The mean features of each class of one modality, renewed after every epoch.
+    """The prototypes [C, d] of one modality: the mean features of each class, updated after every epoch.
+
+    Source: PMR (arXiv 2211.07089).
 
     Args:
-        num_classes: C.
-        size: Of the features, d.
+        num_classes: Number of classes, C.
+        size: Number of features, d.
+
+    Example:
+        >>> prototypes = Prototypes(num_classes=2, size=1)
+        >>> prototypes.add(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([0, 0, 1]))
+        >>> prototypes.renew(momentum=0.0)
+        >>> prototypes.centres
+        tensor([[2.],
+                [5.]])
     """
 
     centres: Tensor
@@ -27,18 +37,18 @@ class Prototypes(nn.Module):
         self.register_buffer("counts", torch.zeros(num_classes))
 
     def similarity(self, features: Tensor) -> Tensor:
-        """Return the negative distances [n, C] of features [n, d] to prototypes; unknown ones are far off."""
+        """Return the negative distances [n, C] of features [n, d] to the prototypes (-1e4 without one)."""
         exact = "donot_use_mm_for_euclid_dist"
         distance = torch.cdist(features.to(self.centres), self.centres, compute_mode=exact)
         return -distance.masked_fill(~self.known, 1e4)
 
     def add(self, features: Tensor, labels: Tensor) -> None:
-        """Count features [n, d] of labels [n] towards the next prototypes."""
+        """Add features [n, d] with labels [n] to the sums for the next prototypes."""
         self.sums.index_add_(0, labels, features.detach().to(self.sums))
         self.counts.index_add_(0, labels, torch.ones_like(labels, dtype=self.counts.dtype))
 
     def renew(self, momentum: float) -> None:
-        """Move the prototypes to the means of what was counted, and count afresh."""
+        """Move the prototypes towards the means of the added features, and reset the sums."""
         met = self.counts > 0
         mean = self.sums / self.counts.clamp_min(1).unsqueeze(1)
         kept = torch.where(self.known, momentum, 0.0).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""How much each modality contributes: what balancing methods and imbalance metrics share."""
+"""Scores of modalities, for methods that balance them and for imbalance metrics."""
 
 from __future__ import annotations
 
@@ -13,19 +13,29 @@ from torch.nn.modules.conv import _ConvNd
 def scores(logits: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return each modality's mean probability of the true class (a scalar), without gradient.
 
-    OGM's ``s_m`` (arXiv 2203.15332) over the number of rows, so that modalities that are present in
-    different numbers of rows compare; for complete batches their ratios are the paper's.
+    This is OGM's ``s_m`` (arXiv 2203.15332) divided by the number of rows, so that modalities with
+    different numbers of rows are comparable. For complete batches the ratios of scores are those of the
+    paper.
 
     Args:
         logits: Modality to its logits [n_m, C].
         labels: Modality to the labels [n_m] of its rows.
+
+    Example:
+        >>> scores({"audio": torch.zeros(3, 4)}, {"audio": torch.tensor([0, 1, 2])})
+        {'audio': tensor(0.2500)}
     """
     with torch.no_grad():
         return {m: z.float().softmax(1).gather(1, labels[m].unsqueeze(1)).mean() for m, z in logits.items()}
 
 
 def dominance(score: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return how far each modality is ahead: its score over the mean of the others' (1 if it is alone)."""
+    """Return how far each modality is ahead: its score divided by the mean of the others (1 if it is alone).
+
+    Example:
+        >>> dominance({"audio": torch.tensor(0.2), "image": torch.tensor(0.8)})
+        {'audio': tensor(0.2500), 'image': tensor(4.)}
+    """
     found = {}
     for m, mine in score.items():
         others = [s for v, s in score.items() if v != m]
@@ -36,7 +46,7 @@ def dominance(score: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def ogm_coefficients(
     logits: Mapping[str, Tensor], labels: Mapping[str, Tensor], alpha: float
 ) -> dict[str, Tensor]:
-    r"""Return OGM's coefficient of each modality's gradients: below 1 for those that are ahead.
+    r"""Return OGM's coefficient of each modality's gradients: below 1 if the modality is ahead.
 
     .. math:: \kappa_m = 1 - \tanh(\alpha \rho_m) \text{ if } \rho_m > 1 \text{ else } 1
 
@@ -46,6 +56,11 @@ def ogm_coefficients(
         logits: Modality to its logits [n_m, C].
         labels: Modality to the labels [n_m] of its rows.
         alpha: Strength of the modulation.
+
+    Example:
+        >>> logits = {"audio": torch.zeros(1, 2), "image": torch.tensor([[9.0, 0.0]])}
+        >>> ogm_coefficients(logits, dict.fromkeys(logits, torch.tensor([0])), alpha=0.5)
+        {'audio': tensor(1.), 'image': tensor(0.2385)}
     """
     ahead = dominance(scores(logits, labels))
     return {m: torch.where(rho > 1, 1 - torch.tanh(alpha * rho), 1.0) for m, rho in ahead.items()}
@@ -54,7 +69,8 @@ def ogm_coefficients(
 def modulated_parameters(encoder: nn.Module) -> list[nn.Parameter]:
     """Return the parameters that OGM modulates: an encoder's convolution weights, or all if it is not a CNN.
 
-    A CNN has most of its weights in convolutions; a transformer that cuts patches by one is none.
+    An encoder counts as a CNN if most of its weights are in convolutions. A transformer that cuts patches
+    with a convolution is not one.
     """
     parameters = [*encoder.parameters()]
     kernels = [cast(nn.Parameter, m.weight) for m in encoder.modules() if isinstance(m, _ConvNd)]

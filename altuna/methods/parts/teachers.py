@@ -1,4 +1,4 @@
-"""Unimodal teachers, trained in the first epochs of a run, and joint training that has them."""
+"""Unimodal teachers, trained in the first epochs of a run, and joint training with them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ KIND = "teacher"
 
 
 class Teachers(nn.Module):
-    """A copy of every encoder with a linear head of its own, trained alone, then constant.
+    """Unimodal teachers: a copy of every encoder with its own linear head, trained alone and then frozen.
 
-    A method that has teachers yields their ``turns`` while it is their time, gives their ``loss`` for a turn
-    of kind ``teacher``, and asks for their ``answers`` afterwards. Once their time is over it stays so,
-    however many epochs a budget turns out to allow; ``ended`` is the epoch in which it was (-1 before).
+    A method with teachers yields their ``turns`` as long as ``training_at`` is true, returns their ``loss``
+    for turns of kind ``teacher``, and later uses their ``answers``. Once the teachers' epochs are over they
+    stay over, even if a budget allows more epochs than expected. ``ended`` is the first epoch after them
+    (-1 before).
 
     Args:
-        model: Whose encoders are copied, as they start.
-        share: Of all epochs that go to the teachers; at least one epoch, and one is left for the student.
+        model: The model whose encoders are copied, with their initial weights.
+        share: Fraction of all epochs in which the teachers are trained; at least one epoch, and at least
+            one is left for the student.
     """
 
     ended: Tensor
@@ -44,27 +46,27 @@ class Teachers(nn.Module):
         self.register_buffer("ended", torch.tensor(-1))
 
     def training_at(self, clock: Clock) -> bool:
-        """Whether it is still the teachers' time."""
+        """Return whether the teachers are trained in this epoch."""
         until = min(max(1, round(self.share * clock.epochs)), clock.epochs - 1)
         if self.ended < 0 and clock.epoch >= until:
             self.ended.fill_(clock.epoch)
         return bool(self.ended < 0)
 
     def turns(self, batch: Batch) -> Iterable[Turn]:
-        """Yield a turn of each modality's teacher."""
+        """Yield one turn per modality in the batch, which trains the teacher of that modality."""
         for modality in self.modalities:
             if modality in batch.inputs:
                 yield Turn((modality,), kind=KIND)
 
     def loss(self, turn: Turn, batch: Batch) -> Tensor:
-        """Return the cross-entropy of the turn's teacher."""
+        """Return the cross-entropy of the teacher of a turn."""
         (modality,) = turn.modalities
         self.train()
         return cross_entropy(self._run(modality, batch.inputs[modality])[1], batch.labels_of(modality))
 
     @torch.no_grad()
     def answers(self, modality: str, inputs: Input) -> tuple[Tensor, Tensor]:
-        """Return a trained teacher's features [n, d] and logits [n, C], computed as in use: constants."""
+        """Return a frozen teacher's features [n, d] and logits [n, C], in eval mode and without gradient."""
         self.eval()
         return self._run(modality, inputs)
 
@@ -75,11 +77,11 @@ class Teachers(nn.Module):
 
 
 class Taught(JointMethod):
-    """Joint training with teachers: they are trained first, then a student that also learns from them.
+    """Joint training with unimodal teachers: first the teachers are trained, then a student learns from them.
 
     Args:
-        model: A classifier with a joint head: the student.
-        teachers: Share of the epochs in which the teachers are trained, between 0 and 1.
+        model: A classifier with a joint head, the student.
+        teachers: Fraction of the epochs in which the teachers are trained, between 0 and 1.
     """
 
     def __init__(self, model: MultimodalClassifier, *, teachers: float = 0.3) -> None:
@@ -98,5 +100,5 @@ class Taught(JointMethod):
         return loss + self._distillation(turn, batch)
 
     def _distillation(self, turn: Turn, batch: Batch) -> Tensor:
-        """Return what is added to the student's loss."""
+        """Return the term that is added to the student's loss."""
         raise NotImplementedError
