@@ -97,12 +97,14 @@ class OrthogonalProjector(nn.Module):
             raise ValueError(f"features must be [N, {self.dim}], got {list(features.shape)}")
         if features.shape[0] == 0:
             return
+        is_fresh = self._since_reset == []  # the root is the identity: no need to multiply by it
         with torch.autocast(features.device.type, enabled=False):
             r = features.to(self.root.dtype).mean(dim=0)
-            f = r @ self.root
+            f = r if is_fresh else r @ self.root
             total = f @ f + self.alpha
-            self._since_reset = [(r / total, r)] if self._since_reset == [] else None
-            self.root.addr_(self.root @ (f / (total + (self.alpha * total).sqrt())), f, alpha=-1)
+            step = f / (total + (self.alpha * total).sqrt())
+            self.root.addr_(step if is_fresh else self.root @ step, f, alpha=-1)
+            self._since_reset = [(r / total, r)] if is_fresh else None
 
     @torch.no_grad()
     def reset(self) -> None:

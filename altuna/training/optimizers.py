@@ -55,7 +55,7 @@ def match_gradient_layouts(optimizer: torch.optim.Optimizer) -> None:
     """Give each gradient the memory layout of its parameter."""
     for group in optimizer.param_groups:
         for p in group["params"]:
-            if p.grad is not None:
+            if p.grad is not None and p.grad.stride() != p.stride():
                 p.grad = match_layout(p.grad, p)
 
 
