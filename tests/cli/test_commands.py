@@ -297,6 +297,7 @@ def test_evaluate_prints_a_table(run, command):
         assert word in out
 
 
+@pytest.mark.slow
 def test_predict_parquet(run, manifest, tmp_path):
     result = shell("predict", run, "--data", manifest, "--out", tmp_path / "p.parquet", "--quiet")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

@@ -178,6 +178,7 @@ def test_other_options_are_refused(out, manifest):
     assert "toy-mla-0: was started with lr = 0.001, not 0.5; --out names another folder" in err
 
 
+@pytest.mark.slow
 def test_a_failing_run_is_reported(manifest, tmp_path, here, monkeypatch, capsys):
     from altuna.comparison.pool import fit
 
@@ -304,6 +305,7 @@ def test_dask_takes_over(manifest, tmp_path):
     assert {event.name.split(".")[-2] for event in events} <= workers
 
 
+@pytest.mark.slow
 def test_all_methods_and_several_data(manifest, tmp_path, here, capsys):
     other = write(manifest.parent / "one.csv", 1, "a")
     third = write(manifest.parent / "third.csv", 2, "abc", empty=0.5)
@@ -345,6 +347,7 @@ def test_all_methods_and_several_data(manifest, tmp_path, here, capsys):
         assert f"imbalance/conflict/{name}" not in toy["late_fusion"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", ["epochs", "time"])
 def test_other_budgets(budget, manifest, tmp_path, here):
     given = {**FAST, "epochs": 6}

@@ -113,6 +113,7 @@ def rows(out):
         return [*csv.DictReader(file)]
 
 
+@pytest.mark.slow
 def test_a_table_beside_what_was_published(releases, tmp_path):
     reporter = Notes()
     options = over(SMALL, {"seeds": 2, "out": tmp_path / "out"}) | {"reporter": reporter}

@@ -272,6 +272,7 @@ def test_a_rare_modality_is_named(tmp_path):
     assert math.isfinite(json.loads(Path(tmp_path / "run" / "metrics.json").read_text())["fused"]["nll"])
 
 
+@pytest.mark.slow
 def test_a_modality_of_noise_is_distrusted(tmp_path):
     """Calibrated fusion does not pay for a modality that knows nothing."""
     rng = np.random.default_rng(0)

@@ -112,12 +112,14 @@ def imagines(name, **options):
     return 1 - (parts - h[1]).square().mean() / h[1].var(0).mean(), cycle
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "weight"), [("cra", "weight"), ("mmin", "imagination")])
 def test_imagines_what_one_modality_knows_of_another(name, weight):
     assert imagines(name)[0] > 0.7
     assert imagines(name, **{weight: 0.0})[0] < 0.3
 
 
+@pytest.mark.slow
 def test_the_cycle_finds_back_what_was_imagined_from():
     assert imagines("mmin")[1] > 0.7
     assert imagines("mmin", cycle=0.0)[1] < 0.3

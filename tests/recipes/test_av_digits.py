@@ -282,6 +282,7 @@ def test_the_release(tmp_path: Path) -> None:
     assert not np.array_equal(pictures, hard)
 
 
+@pytest.mark.slow
 def test_a_comparison_gives_the_raw_files_to_those_data_that_have_some(root: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.csv"
     other.write_text("label,a\n" + "".join(f"{'xy'[i % 2]},{i % 2 + i / 100}\n" for i in range(60)))

@@ -62,6 +62,7 @@ def test_figures_do_not_depend_on_the_size_of_batches(head):
         near(streamed(predictor, dataset, size), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux only")
 def test_memory_does_not_grow_with_the_rows():
     rows, classes = 200_000, 100

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def run(tmp_path_factory, patch):
         stop.setattr(Loop, "validate", stopped)
         with pytest.raises(KeyboardInterrupt):
             altuna.fit("samples.csv", **options)
+    time.sleep(1)  # wandb names an offline run's folder by the second: the next needs a folder of its own
     ids = json.loads((folder / "run" / LOGGER_IDS).read_text())
     assert {*ids} == {*names} - {"tensorboard"}
     run = altuna.fit("samples.csv", resume=True, **options)

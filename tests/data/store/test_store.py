@@ -371,6 +371,7 @@ def test_what_passes_is_tried_again(pictures, reads, monkeypatch, tmp_path):
     assert store.position.tolist() == [0, 3, -1, 1, -1, 2]
 
 
+@pytest.mark.slow
 def test_workers_read_the_array_by_its_path(tmp_path):
     from altuna.data.dataset import MultimodalDataset, loader
 

@@ -213,6 +213,7 @@ def test_no_python_objects_for_every_row(tmp_path):
         assert manifest.table["note"].to_pylist() == table["note"].to_pylist()
 
 
+@pytest.mark.slow
 def test_a_cell_of_100_mb(tmp_path):
     text = "word " * 20_000_000
     (tmp_path / "m.csv").write_text(f'id,t\n1,short\n2,"{text}"\n3,last\n')
