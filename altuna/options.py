@@ -24,6 +24,9 @@ from altuna.errors import UserError
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
     from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
+
+MAX_SHOWN = 80  # characters of a wrong value in a message
 
 Schema = TypeVar("Schema", bound="BaseModel")
 
@@ -178,59 +181,85 @@ def validate(schema: type[Schema], content: Mapping[str, Any], where: str = "") 
 
 
 def mistake(error: ValidationError, schema: type[BaseModel]) -> str:
-    """Return the first mistake that pydantic found as one line, unknown keys before others."""
+    """Return the first mistake that pydantic found as one line, unknown keys before others.
+
+    An error of the type ``altuna`` has the line itself in its context, which begins with a key below its own.
+    """
     found = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")[0]
-    kind, place, value = found["type"], [str(part) for part in found["loc"]], found["input"]
+    return " ".join(_line(found, schema).split())
+
+
+def _line(found: ErrorDetails, schema: type[BaseModel]) -> str:
+    kind, place, value = found["type"], [str(part) for part in found["loc"]], shown(found["input"])
     key, context = ".".join(place), found.get("ctx", {})
     if kind == "extra_forbidden":
-        known = _keys(schema, place[:-1])
+        known = _keys(schema, found["loc"][:-1])
         within = f"{'.'.join(place[:-1])}: " if place[:-1] else ""
         return f"{within}unknown option {place[-1]!r}{nearest(place[-1], known)}"
     if kind == "missing":
         return f"{key} is missing"
-    if kind == "literal_error":
-        known = re.findall("'([^']*)'", context["expected"])
-        return f"{key}: no {value!r}{nearest(str(value), known)}"
+    if kind == "altuna":
+        return (f"{key}." if key else "") + context["line"]
+    if kind == "literal_error" and (known := re.findall("'([^']*)'", context["expected"])):
+        return f"{key}: no {value}{nearest(str(found['input']), known)}"
     if kind == "value_error":
-        text = " ".join(str(context["error"]).split())
+        text = str(context["error"])
         return f"{key}: {text}" if place and not text.startswith(key) else text
-    if kind in _BOUNDS:
-        name, words = _BOUNDS[kind]
-        limit = context[name]
-        return f"{key} must be {words} {int(limit) if limit == int(limit) else limit}, got {value!r}"
-    if kind in _TYPES:
-        return f"{key} must be {_TYPES[kind]}, got {value!r}"
-    return f"{key}: {found['msg']}, got {value!r}"
+    if kind in _REASONS:
+        limits = {n: int(x) if isinstance(x, float) and x.is_integer() else x for n, x in context.items()}
+        reason = _REASONS[kind].format(**limits)
+        return f"{key} must {reason}, got {value}" if key else f"must {reason}, got {value}"
+    return f"{key}: {found['msg']}, got {value}" if key else f"{found['msg']}, got {value}"
 
 
-_BOUNDS = {
-    "greater_than_equal": ("ge", "at least"),
-    "greater_than": ("gt", "above"),
-    "less_than_equal": ("le", "at most"),
-    "less_than": ("lt", "below"),
+# By the type of a pydantic error, with the error's context.
+_REASONS = {
+    "greater_than_equal": "be at least {ge}",
+    "greater_than": "be above {gt}",
+    "less_than_equal": "be at most {le}",
+    "less_than": "be below {lt}",
+    "literal_error": "be {expected}",
+    "int_type": "be a whole number",
+    "int_from_float": "be a whole number",
+    "int_parsing_size": "be a smaller whole number",
+    "float_type": "be a number",
+    "finite_number": "be a finite number",
+    "bool_type": "be true or false",
+    "none_required": "be empty",
+    "string_type": "be a text",
+    "string_too_short": "not be empty",
+    "string_too_long": "have at most {max_length} characters",
+    "too_short": "not be empty",
+    "path_type": "be a path",
+    "is_instance_of": "be a path",
+    "dict_type": "be options with their values",
+    "model_type": "be options with their values",
+    "model_attributes_type": "be options with their values",
+    "list_type": "be a list",
+    "tuple_type": "be a list",
 }
-_TYPES = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "int_parsing_size": "a smaller whole number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "string_type": "a text",
-    "path_type": "a path",
-    "is_instance_of": "a path",
-    "dict_type": "options with their values",
-    "model_type": "options with their values",
-    "model_attributes_type": "options with their values",
-    "list_type": "a list",
-    "tuple_type": "a list",
-}
 
 
-def _keys(schema: type[BaseModel], place: Sequence[str]) -> list[str]:
+def shown(value: object) -> str:
+    """Return a value as a message shows it: the beginning of a long one.
+
+    Example:
+        >>> shown(0.5), len(shown("x" * 1000))
+        ('0.5', 80)
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # a number of more than 4300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
+
+
+def _keys(schema: type[BaseModel], place: Sequence[str | int]) -> list[str]:
     """Return the keys that a model has, or the model at a place within it."""
+    hint: Any = schema
     for part in place:
-        hint = schema.model_fields[part].annotation
-        inner = [one for one in (hint, *get_args(hint)) if hasattr(one, "model_fields")]
-        schema = inner[0]
-    return [*schema.model_fields]
+        fields = getattr(hint, "model_fields", None)
+        hint = fields[part].annotation if fields else get_args(hint)[-1]  # else of a mapping to models
+        if get_origin(hint) in (Union, types.UnionType):
+            hint = next(one for one in get_args(hint) if hasattr(one, "model_fields"))
+    return [*hint.model_fields]

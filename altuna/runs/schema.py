@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from altuna.data.readers import READERS, Reader
 from altuna.errors import UserError
-from altuna.options import nearest
+from altuna.options import MAX_SHOWN, mistake, nearest, shown
 
 FORMAT = 2  # of config.json
 MAX_NAME = 10_000  # characters of a class, a column or a modality
@@ -26,7 +26,6 @@ MAX_SETTING = 1 << 24  # the largest whole number in a reader's or an encoder's 
 MAX_CELL = 1 << 28  # numbers in a cell
 MAX_COUNT = 10**24
 MAX_DEPTH = 20  # of values within values
-MAX_SHOWN = 80  # characters of a wrong value in a message
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
@@ -235,12 +234,12 @@ def check(model: type[FileModel], content: object, path: Path | str) -> FileMode
         >>> check(MethodOptions, {"name": 3}, "config.yaml")
         Traceback (most recent call last):
         ...
-        altuna.errors.UserError: config.yaml: name: must be a text, got 3
+        altuna.errors.UserError: config.yaml: name must be a text, got 3
     """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{path}: {_line(error.errors()[0], model)}") from None
+        raise UserError(f"{path}: {mistake(error, model)}") from None
 
 
 def make_reader(settings: Mapping[str, Any]) -> Reader:
@@ -252,7 +251,7 @@ def make_reader(settings: Mapping[str, Any]) -> Reader:
     own = dict(settings)
     name = own.pop("name", None)
     if not isinstance(name, str) or name not in READERS:
-        raise _wrong("reader.name", f"must be one of {', '.join(READERS)}, got {_shown(name)}")
+        raise _wrong("reader.name", f"must be one of {', '.join(READERS)}, got {shown(name)}")
     reader = READERS[name]
     own = {key: tuple(value) if isinstance(value, list) else value for key, value in own.items()}
     hints = get_type_hints(reader)
@@ -261,7 +260,7 @@ def make_reader(settings: Mapping[str, Any]) -> Reader:
     try:
         model.model_validate(own)
     except ValidationError as error:
-        raise _wrong("reader", _line(error.errors()[0], model), separator=".") from None
+        raise _wrong("reader", mistake(error, model), separator=".") from None
     for key, value in own.items():
         if isinstance(value, int | float) and not 0 < value <= MAX_SETTING:
             raise _wrong(f"reader.{key}", f"must be more than 0 and at most {MAX_SETTING}, got {value!r}")
@@ -281,17 +280,17 @@ def check_encoder(encoder: Mapping[str, Any]) -> None:
     _check_numbers(encoder, "encoder")
     name, saved = encoder.get("name"), encoder.get("saved")
     if name is not None and not isinstance(name, str):
-        raise _wrong("encoder.name", f"must be a text, got {_shown(name)}")
+        raise _wrong("encoder.name", f"must be a text, got {shown(name)}")
     transforms, front_end = encoder.get("transforms") or {}, encoder.get("front_end") or {}
     if not isinstance(transforms, Mapping):
-        raise _wrong("encoder.transforms", f"must be a mapping, got {_shown(transforms)}")
+        raise _wrong("encoder.transforms", f"must be a mapping, got {shown(transforms)}")
     for transform, options in transforms.items():
         if options is not None and not isinstance(options, Mapping):
-            raise _wrong(f"encoder.transforms.{transform}", f"must be a mapping, got {_shown(options)}")
+            raise _wrong(f"encoder.transforms.{transform}", f"must be a mapping, got {shown(options)}")
     if not isinstance(front_end, str | Mapping):
-        raise _wrong("encoder.front_end", f"must be a text or a mapping, got {_shown(front_end)}")
+        raise _wrong("encoder.front_end", f"must be a text or a mapping, got {shown(front_end)}")
     if isinstance(front_end, Mapping) and not isinstance(front_end.get("name", ""), str):
-        raise _wrong("encoder.front_end.name", f"must be a text, got {_shown(front_end['name'])}")
+        raise _wrong("encoder.front_end.name", f"must be a text, got {shown(front_end['name'])}")
     if encoder.get("weights") is not None:
         raise _wrong("encoder.weights", "must be null, as a run has its weights itself")
     if name is not None and name.startswith("hf:"):
@@ -310,7 +309,7 @@ def _check_numbers(value: Any, key: str, depth: int = 0) -> None:
         for i, one in enumerate(value):
             _check_numbers(one, f"{key}.{i}", depth + 1)
     elif isinstance(value, int) and abs(value) > MAX_SETTING:
-        raise _wrong(key, f"must be at most {MAX_SETTING}, got {_shown(value)}")
+        raise _wrong(key, f"must be at most {MAX_SETTING}, got {shown(value)}")
     elif isinstance(value, float) and not math.isfinite(value):
         raise _wrong(key, f"must be a finite number, got {value}")
 
@@ -319,64 +318,3 @@ def _wrong(key: str, reason: str, separator: str = ": ") -> PydanticCustomError:
     """Return the error of a key below the one that is being validated."""
     # As a context, for a name may have braces, which a template may not.
     return PydanticCustomError("altuna", "{line}", {"line": f"{key}{separator}{reason}"})
-
-
-# By the type of a pydantic error: what is wrong, with the error's context.
-_REASONS = {
-    "missing": "is missing",
-    "string_type": "must be a text",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "int_parsing_size": "must be a smaller number",
-    "float_type": "must be a number",
-    "bool_type": "must be true or false",
-    "finite_number": "must be a finite number",
-    "list_type": "must be a list",
-    "tuple_type": "must be a list",
-    "dict_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "model_attributes_type": "must be a mapping",
-    "none_required": "must be null",
-    "literal_error": "must be {expected}",
-    "greater_than": "must be more than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be at most {le}",
-    "string_too_short": "must not be empty",
-    "string_too_long": "must have at most {max_length} characters",
-    "too_short": "must not be empty",
-}
-
-
-def _line(error: ErrorDetails, model: type[BaseModel]) -> str:
-    key = ".".join(map(str, error["loc"]))
-    start = f"{key}: " if key else ""
-    kind, context = error["type"], error.get("ctx", {})
-    if kind == "altuna":  # of a key below this one
-        return (f"{key}." if key else "") + _one_line(context["line"])
-    if kind == "extra_forbidden":
-        name = str(error["loc"][-1])
-        known = model.model_fields if len(error["loc"]) == 1 else ModalityFile.model_fields
-        return f"{start}unknown key{nearest(name, known)}"
-    reason = _REASONS.get(kind, error["msg"]).format(**context) if kind in _REASONS else error["msg"]
-    value = "" if kind == "missing" else f", got {_shown(error['input'])}"
-    return _one_line(start + reason + value)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _shown(value: object) -> str:
-    """Return a value as JSON would have it, without its inside if it is long."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, Mapping):
-        return f"a mapping of {len(value)} keys"
-    if isinstance(value, list | tuple):
-        return f"a list of {len(value)} values"
-    try:
-        text = repr(value)
-    except ValueError:  # a number of more than 4300 digits
-        return "a number of thousands of digits"
-    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
