@@ -353,12 +353,11 @@ class FitConfig(Strict):
                     raise ValueError(f"{name}: the cells of a stream cannot be masked")
         elif self.buffer != BUFFER:
             raise ValueError("buffer: belongs to a stream, and no stream is given")
-        patterns = {self.missing_pattern, self.test_missing_pattern or "random"}
-        others = patterns != {"random"} or any(getattr(self, name) is not None for name in rates)
-        if self.missing_mask is not None and others:
-            raise ValueError(
-                "missing_mask: already says which cells to keep; give no missing rate or pattern with it"
-            )
+        if self.missing_mask is not None:
+            from altuna.data.missing.masks import check_mask  # `altuna --help` starts without pyarrow
+
+            check_mask(self.missing_mask, self.missing_rate, self.missing_pattern)
+            check_mask(self.missing_mask, self.test_missing_rate, self.test_missing_pattern or "random")
         return self
 
     def saved(self) -> dict[str, Any]:
