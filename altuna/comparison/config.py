@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import PlainValidator, model_validator
 from pydantic.fields import FieldInfo
 
-from altuna.training.config import COMMON, HARDWARE, Anywhere, Strict, marker, option, options
+from altuna.training.config import COMMON, HARDWARE, Strict, marker, option, options
+from altuna.training.option_types import Anywhere
 
 ALL = "all"
 

@@ -9,15 +9,26 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
 from altuna import methods
 from altuna.recipes import NAMES
 from altuna.training import loggers
+from altuna.training.option_types import (
+    Anywhere,
+    Encoders,
+    Mappings,
+    Method,
+    Names,
+    OptionalMappings,
+    Precision,
+    Text,
+    Weights,
+)
 
 COMMON, DATA, MODEL, TRAINING = "Options", "Data", "Model", "Training"
 MISSING, HARDWARE, OUTPUT = "Missing modalities", "Hardware", "Output"
@@ -53,54 +64,6 @@ class Schedule(Strict):
 
     step: float = Field(gt=0, description="Epochs between two changes of the learning rate.")
     gamma: float = Field(gt=0, description="Factor by which each change multiplies the learning rate.")
-
-
-def _path(value: object) -> object:
-    return Path(value) if isinstance(value, str | os.PathLike) else value
-
-
-def _text(value: object) -> object:
-    return str(value) if isinstance(value, os.PathLike) else value
-
-
-def _mapping(value: object) -> object:
-    return dict(value) if isinstance(value, Mapping) else value
-
-
-def _name_or_options(value: object) -> object:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise ValueError(f"must be a name, or options with their values, got {value!r}")
-
-
-def _method(value: object) -> object:
-    """Return a method's options, its name among them, also where only a name is given."""
-    if isinstance(value, str):
-        return {"name": value}
-    if isinstance(value, Mapping) and isinstance(value.get("name"), str):
-        return dict(value)
-    if isinstance(value, Mapping):
-        raise ValueError("needs a name, one of " + ", ".join(methods.list()))
-    raise ValueError(f"must be a name, or options with their values, got {value!r}")
-
-
-def _unscaled(value: object) -> object:
-    if isinstance(value, str) and value.startswith("16"):
-        raise ValueError(f"{value} scales gradients, which methods read and change; take bf16-mixed")
-    return value
-
-
-_METHOD = Annotated[str | dict[str, Any], Field(examples=methods.list())]
-Anywhere = Annotated[Path, BeforeValidator(_path)]
-Text = Annotated[str, BeforeValidator(_text)]
-Options = Annotated[dict[str, Any], BeforeValidator(_mapping)]
-NameOrOptions = Annotated[
-    str | dict[str, Any] | None,
-    PlainValidator(_name_or_options, json_schema_input_type=str | dict[str, Any] | None),
-]
-Method = Annotated[dict[str, Any], PlainValidator(_method, json_schema_input_type=_METHOD)]
 
 
 def option(
@@ -165,21 +128,21 @@ class FitConfig(Strict):
         COMMON,
         single=True,
     )
-    columns: Annotated[dict[str, str], BeforeValidator(_mapping)] | None = option(
+    columns: Names | None = option(
         None, "Your table's names for the columns id, split, label and group, if they differ.", DATA
     )
-    modalities: Annotated[dict[str, Options], BeforeValidator(_mapping)] | None = option(
+    modalities: Mappings | None = option(
         None,
         "Modalities, each with its type and columns (default: all columns but id, split, label, group).",
         DATA,
     )
-    readers: Annotated[dict[str, Options], BeforeValidator(_mapping)] | None = option(
+    readers: Mappings | None = option(
         None, "Reader options of each modality, such as {image: {size: 48}}.", DATA
     )
-    encoders: Annotated[dict[str, NameOrOptions], BeforeValidator(_mapping)] | None = option(
+    encoders: Encoders | None = option(
         None, "Encoder of each modality: a name, or a mapping of `name` and the encoder's options.", MODEL
     )
-    transforms: Annotated[dict[str, Options | None], BeforeValidator(_mapping)] | None = option(
+    transforms: OptionalMappings | None = option(
         None, "Transforms (data augmentation in training) of each modality, each with its options.", MODEL
     )
     missing_rate: float | None = option(
@@ -208,7 +171,7 @@ class FitConfig(Strict):
         "Fusion rule that combines the modalities' predictions (default: the rule of the method's head).",
         MODEL,
     )
-    fixed_weights: Annotated[dict[str, float], BeforeValidator(_mapping)] | None = option(
+    fixed_weights: Weights | None = option(
         None, "Weight of each modality for the fusion rule 'fixed'.", MODEL
     )
     epochs: int = option(25, "Number of epochs.", COMMON, ge=1, le=MAX_INT)
@@ -255,7 +218,7 @@ class FitConfig(Strict):
         place=True,
         saved=True,
     )
-    precision: Annotated[Literal["auto", "32-true", "bf16-mixed"], BeforeValidator(_unscaled)] = option(
+    precision: Precision = option(
         "auto",
         "Number format: 32-true or bf16-mixed; auto uses bf16-mixed if the hardware supports it.",
         HARDWARE,
