@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import PlainValidator, model_validator
 from pydantic.fields import FieldInfo
 
-from altuna.training.config import COMMON, HARDWARE, Strict, marker, option, options
+from altuna.training.config import COMMON, HARDWARE, MAX_PROCESSES, Strict, marker, option, options
 from altuna.training.option_types import Anywhere
 
 ALL = "all"
+MAX_SEEDS = 10_000
 
 
 def _several(value: object) -> object:
@@ -37,7 +38,9 @@ class CompareConfig(Strict):
     methods: Methods = option(
         ALL, "Methods to compare: all, or a list a,b (unimodal:NAME trains modality NAME alone).", COMMON
     )
-    seeds: int = option(3, "Number of seeds: each method is trained with seeds 0, 1, ...", COMMON, ge=1)
+    seeds: int = option(
+        3, "Number of seeds: each method is trained with seeds 0, 1, ...", COMMON, ge=1, le=MAX_SEEDS
+    )
     budget: Literal["updates", "epochs", "time"] = option(
         "updates", "Budget that is equal for all methods: updates (of encoders), epochs or time.", COMMON
     )
@@ -48,9 +51,15 @@ class CompareConfig(Strict):
         HARDWARE,
         place=True,
         ge=-1,
+        le=MAX_PROCESSES,
     )
     threads: int | None = option(
-        None, "CPU threads per training (default: cores / jobs).", HARDWARE, place=True, ge=1
+        None,
+        "CPU threads per training (default: cores / jobs).",
+        HARDWARE,
+        place=True,
+        ge=1,
+        le=MAX_PROCESSES,
     )
     out: Anywhere | None = option(
         None, "Folder to write, for runs and tables (default: runs/compare-DATA).", COMMON, place=True

@@ -35,6 +35,7 @@ MISSING, HARDWARE, OUTPUT = "Missing modalities", "Hardware", "Output"
 BUFFER = 4096
 RAW = ("root", "download")  # about the raw files of av-digits
 MAX_INT = 2**63 - 1
+MAX_PROCESSES = 2**16  # more than any cluster has GPUs in a machine, or machines
 
 
 class Strict(BaseModel):
@@ -188,6 +189,7 @@ class FitConfig(Strict):
         "batch. This saves memory and costs one more forward pass.",
         TRAINING,
         ge=1,
+        le=MAX_INT,
     )
     clip: float | None = option(None, "Max gradient norm per turn (gradient clipping).", TRAINING, gt=0)
     lr: float = option(1e-3, "Peak learning rate.", COMMON, ge=0)
@@ -210,6 +212,7 @@ class FitConfig(Strict):
         OUTPUT,
         place=True,
         ge=1,
+        le=MAX_INT,
     )
     logger: str = option(
         "tensorboard",
@@ -232,6 +235,7 @@ class FitConfig(Strict):
         HARDWARE,
         place=True,
         ge=1,
+        le=MAX_PROCESSES,
         single=True,
     )
     nodes: int | None = option(
@@ -240,6 +244,7 @@ class FitConfig(Strict):
         HARDWARE,
         place=True,
         ge=1,
+        le=MAX_PROCESSES,
         single=True,
     )
     threads: int | None = option(
@@ -279,6 +284,7 @@ class FitConfig(Strict):
         OUTPUT,
         place=True,
         ge=1,
+        le=MAX_INT,
     )
     resume: bool = option(
         False,
