@@ -7,16 +7,69 @@ import io
 import math
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 
 from altuna.core.collectives import rank
 from altuna.errors import UserError
 from altuna.files import atomic_write, write_text
+from altuna.runs.schema import Count, NotNegative, check
 from altuna.training.loop import Loop
+
+
+class _Part(BaseModel):
+    """A part of a checkpoint; keys that are not known are kept."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _Epoch(_Part):
+    """What is needed of an epoch's metrics; the others are numbers, too."""
+
+    __pydantic_extra__: dict[str, float]
+    nll: float = Field(alias="val/nll/fused")
+    seconds: float
+    updates: float
+
+
+class _Progress(_Part):
+    """``Progress`` as its arguments."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    history: list[_Epoch]
+    steps: Count
+    updates: Count
+    batches: Count
+    trained: Count
+    flops: Count
+    seconds: NotNegative
+
+
+class _Content(_Part):
+    """What ``Loop.state`` returns."""
+
+    weights: dict[str, Any]
+    progress: _Progress
+    sums: dict[str, tuple[float, int]]
+    frozen: str
+    data: str
+
+
+class _Optimizer(_Part):
+    state: dict[int, dict[str, Any]]
+    param_groups: list[dict[str, Any]]
+
+
+class _Resumable(_Content):
+    """What ``last.ckpt`` holds."""
+
+    optimizer: _Optimizer
 
 
 class Checkpoints:
@@ -64,7 +117,7 @@ class Checkpoints:
         """
         if not self.last.exists():
             return False
-        content = load_checkpoint(self.last, loop)
+        content = load_checkpoint(self.last, loop, _Resumable)
         history = content["progress"]["history"]
         if history and not content["progress"]["batches"] and best_epoch(history) == len(history) - 1:
             if rank() == 0:
@@ -72,7 +125,8 @@ class Checkpoints:
                     shutil.copyfile(self.last, unfinished)
         elif history:
             load_checkpoint(self.best, loop)
-        loop.load_state(content)
+        with _mistakes_of(self.last):
+            loop.load_state(content)
         return True
 
 
@@ -89,8 +143,34 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
             raise (cause if isinstance(cause, OSError | KeyboardInterrupt) else error) from None
 
 
-def load_checkpoint(path: Path, loop: Loop) -> dict[str, Any]:
+def load_weights(path: Path, loop: Loop) -> None:
+    """Load the weights of a checkpoint into the loop.
+
+    Raises:
+        UserError: See ``load_checkpoint``.
+    """
+    content = load_checkpoint(path, loop)
+    with _mistakes_of(path):
+        loop.load_weights(content)
+
+
+@contextmanager
+def _mistakes_of(path: Path) -> Iterator[None]:
+    """Turn what an optimizer or a method raises for a state that does not fit into a UserError."""
+    try:
+        yield
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{path}: cannot be loaded: {reason}") from error
+
+
+def load_checkpoint(path: Path, loop: Loop, model: type[_Content] = _Content) -> dict[str, Any]:
     """Return the content of a checkpoint that this training wrote, without running any code in it.
+
+    Args:
+        path: The checkpoint.
+        loop: The training.
+        model: What it has to hold.
 
     Raises:
         UserError: The file is missing or damaged, or belongs to another training, other data or other frozen
@@ -104,15 +184,16 @@ def load_checkpoint(path: Path, loop: Loop) -> dict[str, Any]:
             content: Any = torch.load(path, weights_only=True, map_location="cpu")
     except Exception:  # torch raises many kinds for a foreign or damaged file
         content = None
-    found: dict[str, Any] = content if isinstance(content, dict) and "progress" in content else {}
-    weights = found.get("weights")
-    if not isinstance(weights, dict) or _shapes(weights) != _shapes(loop.trained_weights()):
+    if not isinstance(content, dict):
         raise UserError(f"{path}: is damaged, or not a checkpoint of this run (none of it was executed)")
-    if found["frozen"] != loop.frozen_digest():
+    check(model, content, path)
+    if _shapes(content["weights"]) != _shapes(loop.trained_weights()):
+        raise UserError(f"{path}: weights: are not those of this run's model")
+    if content["frozen"] != loop.frozen_digest():
         raise UserError(f"{path}: a frozen encoder has other weights than it was trained with")
-    if found["data"] != loop.data:
+    if content["data"] != loop.data:
         raise UserError(f"{path}: the data are not those that the training began with")
-    return found
+    return content
 
 
 def _shapes(weights: Mapping[str, Any]) -> dict[str, Any]:

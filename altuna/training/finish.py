@@ -17,7 +17,7 @@ from altuna.evaluation.robustness import by_missing_rate, by_subset
 from altuna.files import atomic_write, write_json
 from altuna.runs.predictor import Predictor
 from altuna.runs.weights import save_model
-from altuna.training.checkpoints import best_epoch, load_checkpoint
+from altuna.training.checkpoints import best_epoch, load_weights
 from altuna.training.config import FitConfig
 from altuna.training.loop import Loop
 from altuna.training.setup import Prepared
@@ -43,7 +43,7 @@ def finish(
         best: The checkpoint of the best epoch.
         memory: Peak in bytes.
     """
-    loop.load_weights(load_checkpoint(best, loop))
+    load_weights(best, loop)
     save_model(run, prepared.description, loop.method.model)
     split = "test" if len(prepared.splits["test"].rows) else "val"
     samples = prepared.splits[split]

@@ -28,6 +28,7 @@ from altuna.training.loggers import Logger
 from altuna.training.optimizers import (
     OPTIMIZERS,
     learning_rate_factor,
+    load_optimizer,
     match_gradient_layouts,
     parameter_groups,
 )
@@ -358,7 +359,7 @@ class Loop:
     def load_state(self, content: Mapping[str, Any]) -> None:
         """Continue from the content of a checkpoint."""
         self.load_weights(content)
-        self.optimizer.load_state_dict(content["optimizer"])
+        load_optimizer(self.optimizer, content["optimizer"])
         self.progress = Progress(**content["progress"])
         for name, (total, count) in content["sums"].items():
             self._sums[name] = (torch.tensor(total, dtype=self._sum_type, device=self.device), count)

@@ -38,6 +38,11 @@ OPTIMIZERS: dict[str, Callable[[Iterable[Any], float, float], torch.optim.Optimi
     "adamw": adamw,
     "sgd": sgd,
 }
+# What a step reads of each parameter's state.
+STATE: dict[type[torch.optim.Optimizer], tuple[str, ...]] = {
+    torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"),
+    torch.optim.SGD: ("momentum_buffer",),
+}
 
 
 def _match_layout_when_loaded(optimizer: Fused) -> Fused:
@@ -49,6 +54,26 @@ def _match_layout_when_loaded(optimizer: Fused) -> Fused:
 
     optimizer.register_load_state_dict_post_hook(match)
     return optimizer
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, content: dict[str, Any]) -> None:
+    """Load the state of an optimizer of the same kind for the same parameters.
+
+    Raises:
+        ValueError: A key is missing or has a wrong type or shape. PyTorch raises other kinds, too.
+    """
+    before = [dict(group) for group in optimizer.param_groups]
+    optimizer.load_state_dict(content)
+    for i, (old, new) in enumerate(zip(before, optimizer.param_groups, strict=True)):
+        for name, value in old.items():
+            number = isinstance(value, int | float) and isinstance(new.get(name), int | float)
+            if name not in new or not (number or type(new[name]) is type(value)):
+                raise ValueError(f"optimizer.param_groups.{i}.{name} is missing or of the wrong type")
+    for p, state in optimizer.state.items():
+        for name in STATE[type(optimizer)]:
+            shape = getattr(state.get(name), "shape", None)
+            if shape != (() if name == "step" else p.shape):
+                raise ValueError(f"optimizer.state: {name} of a parameter is missing or of the wrong shape")
 
 
 def match_gradient_layouts(optimizer: torch.optim.Optimizer) -> None:

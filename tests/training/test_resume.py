@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import time
 
@@ -173,14 +175,70 @@ def test_a_kill_between_the_two_checkpoints_loses_neither(manifest, tmp_path, mo
     assert all(torch.equal(one[k], two[k]) for k in one)
 
 
-def test_a_checkpoint_of_an_earlier_version_is_refused(manifest, tmp_path):
-    common = {"epochs": 1, "quiet": True, "report": False, "out": tmp_path / "run"}
-    last = altuna.fit(manifest, **common) / "checkpoints" / "last.ckpt"
+@pytest.fixture(scope="module")
+def trained(manifest, tmp_path_factory):
+    """A run of one epoch; tests damage copies of it."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    return altuna.fit(manifest, epochs=1, quiet=True, report=False, out=out)
+
+
+MISSING = object()
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "words"),
+    [
+        ((), [], "damaged, or not a checkpoint"),
+        (("progress",), MISSING, "progress is missing"),
+        (("progress",), 3, "progress must be"),
+        (("progress", "steps"), MISSING, "progress.steps is missing"),
+        (("progress", "batches"), "2", "progress.batches must be a whole number"),
+        (("progress", "more"), 1, "progress: unknown option 'more'"),
+        (("progress", "history"), {}, "progress.history must be a list"),
+        (("progress", "history", 0), 1.0, "progress.history.0 must be"),
+        (("progress", "history", 0, "val/nll/fused"), MISSING, "progress.history.0.val/nll/fused is missing"),
+        (("progress", "history", 0, "seconds"), "x", "progress.history.0.seconds must be a number"),
+        (("progress", "history", 0, "epoch"), "x", "progress.history.0.epoch must be a number"),
+        (("weights",), MISSING, "weights is missing"),
+        (("weights",), [], "weights must be"),
+        (("weights",), {}, "weights: are not those"),
+        (("sums",), MISSING, "sums is missing"),
+        (("sums",), {"train/loss/a": 1.0}, "sums.train/loss/a must be a list"),
+        (("frozen",), MISSING, "frozen is missing"),
+        (("data",), 3, "data must be a text"),
+        (("optimizer",), MISSING, "optimizer is missing"),
+        (("optimizer", "state"), MISSING, "optimizer.state is missing"),
+        (("optimizer", "state"), [], "optimizer.state must be"),
+        (("optimizer", "state", 0), 3, "optimizer.state.0 must be"),
+        (("optimizer", "state", 0, "exp_avg"), MISSING, "optimizer.state: exp_avg"),
+        (("optimizer", "state", 0, "exp_avg"), "x", "optimizer.state: exp_avg"),
+        (("optimizer", "state", 999), {}, "cannot be loaded"),
+        (("optimizer", "param_groups"), [], "cannot be loaded"),
+        (("optimizer", "param_groups", 0, "params"), MISSING, "cannot be loaded"),
+        (("optimizer", "param_groups", 0, "betas"), "x", "optimizer.param_groups.0.betas"),
+    ],
+)
+def test_a_checkpoint_that_lacks_a_key_or_has_a_wrong_one_is_one_line(
+    keys, value, words, trained, manifest, tmp_path
+):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    last = run / "checkpoints" / "last.ckpt"
     content = torch.load(last, weights_only=True)
-    del content["progress"]
+    place = content
+    for key in keys[:-1]:
+        place = place[key]
+    if not keys:
+        content = value
+    elif value is MISSING:
+        del place[keys[-1]]
+    else:
+        place[keys[-1]] = value
     torch.save(content, last)
-    with pytest.raises(UserError, match="not a checkpoint of this run"):
-        altuna.fit(manifest, resume=True, **common)
+    with pytest.raises(UserError, match=re.escape(words)) as error:
+        altuna.fit(manifest, epochs=1, quiet=True, report=False, out=run, resume=True)
+    assert str(error.value).startswith(f"{last}: ")
+    assert "\n" not in str(error.value)
 
 
 def test_a_finished_run_is_resumed_for_nothing(manifest, tmp_path):
