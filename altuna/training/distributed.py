@@ -145,8 +145,15 @@ def launch(options: Mapping[str, Any], reporter: Reporter, devices: int) -> Path
     They end with this process. Ctrl-C is passed on, and takes effect after their batch.
 
     Raises:
-        UserError: What a process found wrong, or one was killed.
+        UserError: The reporter cannot be pickled, what a process found wrong, or one was killed.
     """
+    try:
+        call = pickle.dumps((dict(options), reporter))
+    except Exception as error:  # of many kinds, whatever an object's own methods raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(
+            f"reporter: cannot be sent to {devices} processes, as it cannot be pickled: {reason}"
+        ) from error
     # Slow, and for this alone.
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -166,7 +173,7 @@ def launch(options: Mapping[str, Any], reporter: Reporter, devices: int) -> Path
     )
     failure: BaseException | None = None
     with TemporaryDirectory() as folder:
-        Path(folder, "call").write_bytes(pickle.dumps((dict(options), reporter)))
+        Path(folder, "call").write_bytes(call)
         with _launching(devices):
             try:
                 elastic_launch(config, sys.executable)("-m", "altuna.training.worker", folder, os.getpid())

@@ -22,6 +22,7 @@ import altuna
 from altuna.core.collectives import Share, encoded
 from altuna.data.dataset import BatchSampler
 from altuna.errors import UserError
+from altuna.reporting import Reporter
 from altuna.training.distributed import Placement, placement, processes_to_start
 
 pytestmark = [
@@ -293,6 +294,15 @@ def test_what_cannot_be_is_told_before_training(options, message, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UserError, match=message):
         altuna.fit(**options)
+
+
+def test_a_reporter_that_cannot_be_pickled_is_refused_first(manifest, tmp_path):
+    reporter = Reporter()
+    reporter.note = lambda text: None
+    with pytest.raises(UserError, match=r"^reporter: cannot be sent to 2 processes") as error:
+        altuna.fit(manifest, devices=2, accelerator="cpu", out=tmp_path / "run", reporter=reporter)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_job_of_slurm_that_is_alone_trains_as_without(manifest, tmp_path, monkeypatch):
