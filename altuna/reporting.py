@@ -50,7 +50,7 @@ class Reporter:
         yield
 
     def training(self) -> AbstractContextManager[TrainingReporter]:
-        """Report a training; yield what is told of its batches and epochs."""
+        """Report a training; yield what its batches and epochs are reported to."""
         return TrainingReporter()
 
 
@@ -81,7 +81,7 @@ class _StandardError(logging.Handler):
 
 
 class LoggingReporter(Reporter):
-    """Report by ``logging``, to the logger ``altuna``: a line for each remark and each epoch.
+    """Report by ``logging``, to the logger ``altuna``: a line for each remark, task and epoch.
 
     Unless that logger has a handler already, its lines go to standard error, whatever the root logger does.
     """
@@ -101,6 +101,26 @@ class LoggingReporter(Reporter):
     def note(self, text: str) -> None:
         """Log one line."""
         logger.info(text)
+
+    @contextmanager
+    def cells(self, what: str, total: int) -> Iterator[Callable[[int, int], None]]:
+        """Log a line before the cells are read, and one if there were problems."""
+        logger.info("%s: %s cells", what, f"{total:,}")
+        found = 0
+
+        def advance(done: int, problems: int) -> None:
+            nonlocal found
+            found += problems
+
+        yield advance
+        if found:
+            logger.info("%s: %s problems", what, f"{found:,}")
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Log a line when the work begins."""
+        logger.info("%s", what)
+        yield
 
     @contextmanager
     def steps(self, what: str, total: int) -> Iterator[Advance]:

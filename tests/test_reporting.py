@@ -34,3 +34,20 @@ def test_a_handler_of_the_caller_is_the_only_one(fresh, capsys):
     LoggingReporter().note("first")
     assert [record.getMessage() for record in records] == ["first"]
     assert capsys.readouterr().err == ""
+
+
+def test_tasks_have_lines(fresh, capsys):
+    reporter = LoggingReporter()
+    with reporter.cells("reading image", 1200) as advance:
+        advance(1000, 1)
+        advance(200, 2)
+    with reporter.cells("reading text", 3) as advance:
+        advance(3, 0)
+    with reporter.waiting("writing the report"):
+        pass
+    assert capsys.readouterr().err.splitlines() == [
+        "reading image: 1,200 cells",
+        "reading image: 3 problems",
+        "reading text: 3 cells",
+        "writing the report",
+    ]
