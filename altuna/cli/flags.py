@@ -93,10 +93,10 @@ def given_options(
 ) -> dict[str, Any]:
     """Return the options of a file, of flags and of assignments; the later ones win."""
     options = read_yaml(config) if config is not None else {}
-    return over(options, assignments, flags)
+    return apply_flags(options, assignments, flags)
 
 
-def over(
+def apply_flags(
     options: dict[str, Any], assignments: Sequence[str] | None, flags: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return options with those of flags and of assignments in their place."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from altuna.cli.arguments import Lists, PrintFolder
-from altuna.cli.flags import Assignments, over, resumable_by_same_command
+from altuna.cli.flags import Assignments, apply_flags, resumable_by_same_command
 
 
 def reproduce(
@@ -48,7 +48,7 @@ def reproduce(
     from altuna.terminal.console import out as screen
     from altuna.terminal.console import reporter
 
-    options: dict[str, Any] = over({}, set_, {})
+    options: dict[str, Any] = apply_flags({}, set_, {})
     with resumable_by_same_command():
         folder = run(
             table,

@@ -70,7 +70,7 @@ def reproduce(
     lines: list[list[str]] = []
     for config, manifest in manifests.items():
         if manifest:
-            given = over(paper[config], _own(options, paper[config]["encoders"]))
+            given = merge_options(paper[config], _own(options, paper[config]["encoders"]))
             given |= {"allow_shared_groups": True} if splits else {}
             given |= {"methods": own, "seeds": seeds, "jobs": jobs, "quiet": True}
             lines += _compared(table, config, manifest, out, given)
@@ -104,17 +104,17 @@ def _check_modalities(options: Mapping[str, Any], recipes: Iterable[Mapping[str,
                 raise UserError(f"table {table!r} has no modality {modality!r}{nearest(modality, known)}")
 
 
-def over(options: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+def merge_options(options: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     """Return options overridden by others, mapping by mapping.
 
     Example:
-        >>> over({"epochs": 100, "encoders": {"image": {"width": 64}}}, {"encoders": {"image": {"width": 8}}})
-        {'epochs': 100, 'encoders': {'image': {'width': 8}}}
+        >>> merge_options({"lr": 1, "readers": {"photo": {"size": 64}}}, {"readers": {"photo": {"size": 8}}})
+        {'lr': 1, 'readers': {'photo': {'size': 8}}}
     """
     found = dict(options)
     for name, value in more.items():
         both = isinstance(value, Mapping) and isinstance(found.get(name), Mapping)
-        found[name] = over(found[name], value) if both else value
+        found[name] = merge_options(found[name], value) if both else value
     return found
 
 

@@ -10,7 +10,7 @@ import typer
 
 import altuna.cli
 from altuna.cli import main
-from altuna.cli.flags import given_options, over, with_flags
+from altuna.cli.flags import apply_flags, given_options, with_flags
 from altuna.errors import UserError
 from altuna.training.config import COMMON, MISSING, options
 
@@ -70,14 +70,14 @@ def test_a_later_source_wins(tmp_path):
         "method": {"name": "mla", "alpha": 0.5},
         "encoders": {"image": {"width": 8}},
     }
-    assert over({"method": {"name": "mla", "alpha": 1}}, None, {"method": "sum"}) == {"method": "sum"}
-    assert over({}, ["method.alpha=1"], {}) == {"method": {"name": "mla", "alpha": 1}}
+    assert apply_flags({"method": {"name": "mla", "alpha": 1}}, None, {"method": "sum"}) == {"method": "sum"}
+    assert apply_flags({}, ["method.alpha=1"], {}) == {"method": {"name": "mla", "alpha": 1}}
 
 
 @pytest.mark.parametrize("assignment", ["epochs", "=3", "a..b=1", "epochs.x=1", "lr=[1"])
 def test_an_assignment_with_a_mistake(assignment):
     with pytest.raises(UserError, match="--set"):
-        over({"epochs": 2}, [assignment], {})
+        apply_flags({"epochs": 2}, [assignment], {})
 
 
 def test_an_unknown_command_names_the_nearest(monkeypatch, capsys):

@@ -9,7 +9,7 @@ import trees
 from altuna import UserError, methods
 from altuna.comparison.compare import _methods
 from altuna.comparison.paper import BASELINES, CONFIGS, LABEL, PUBLISHED, TABLES
-from altuna.comparison.reproduce import over, reproduce
+from altuna.comparison.reproduce import merge_options, reproduce
 from altuna.files import read_yaml, write_json
 from altuna.recipes import RELEASES
 from altuna.recipes.cremad import EMOTIONS
@@ -41,7 +41,7 @@ def test_tables_name_what_there_is():
 
 
 def test_over():
-    assert over({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 4}, "d": {"e": 5}}) == {
+    assert merge_options({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 4}, "d": {"e": 5}}) == {
         "a": {"b": 4, "c": 2},
         "d": {"e": 5},
     }
@@ -116,7 +116,7 @@ def rows(out):
 @pytest.mark.slow
 def test_a_table_beside_what_was_published(releases, tmp_path):
     reporter = Notes()
-    options = over(SMALL, {"seeds": 2, "out": tmp_path / "out"}) | {"reporter": reporter}
+    options = merge_options(SMALL, {"seeds": 2, "out": tmp_path / "out"}) | {"reporter": reporter}
     out = reproduce("complete", releases, methods=["mla"], splits=releases / "lists", **options)
     mla, entropy = rows(out)
     runs = [json.loads((out / "cremad" / f"{FOLDER}-{s}" / "metrics.json").read_text()) for s in (0, 1)]
