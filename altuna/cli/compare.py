@@ -17,11 +17,17 @@ def compare(config: Path | None, set_: list[str] | None, **flags: Any) -> None:
     given = given_options(config, set_, flags)
     quiet = bool(given.get("quiet"))
 
+    from altuna.comparison.compare import AllFailedError
     from altuna.comparison.compare import compare as train_all
     from altuna.terminal.console import reporter
 
-    with resumable_by_same_command():
-        folder = train_all(**given, reporter=reporter(quiet))
+    try:
+        with resumable_by_same_command():
+            folder = train_all(**given, reporter=reporter(quiet))
+    except AllFailedError as error:
+        if not quiet:
+            show(error.folder)
+        raise
     typer.echo(folder) if quiet else show(folder)
 
 

@@ -24,6 +24,14 @@ from altuna.training.setup import silence_warnings
 DEFAULT_METHOD = FitConfig().method["name"]
 
 
+class AllFailedError(UserError):
+    """No run of a comparison succeeded; ``folder`` has the reasons."""
+
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__(message)
+        self.folder = folder
+
+
 def compare(
     data: str | Path | Sequence[str] = "emoji", *, reporter: Reporter | None = None, **options: Any
 ) -> Path:
@@ -39,7 +47,8 @@ def compare(
     run for each. Options of ``fit`` are for all runs alike.
 
     Raises:
-        UserError: Something is wrong with what was given, before anything runs; or no run succeeded.
+        UserError: Something is wrong with what was given, before anything runs.
+        AllFailedError: No run succeeded.
 
     Example:
         >>> import altuna
@@ -73,7 +82,7 @@ def compare(
     write_comparison(out, stated | pool.said, grid.runs, failed, pool.resumed, grid.left_out)
     if len(failed) == len(grid.runs):
         first = grid.runs[0].folder
-        raise UserError(f"every run failed, as in {first}: {failed[first]}")
+        raise AllFailedError(f"every run failed, as in {first}: {failed[first]}", out)
     return out
 
 

@@ -114,7 +114,13 @@ def weights_table(weights: dict[str, dict[str, float]]) -> Table:
 
 
 def comparison_tables(comparison: Mapping[str, Any]) -> Iterator[Table | str]:
-    """Yield what a comparison prints: a table for each data set, the ranks, and remarks."""
+    """Yield what a comparison prints: a table for each data set, the ranks, and remarks.
+
+    If every run failed, only the remarks: which runs failed, and why.
+    """
+    if not any(result["seeds"] for result in comparison["results"]):
+        yield from map(escape, tables.notes(comparison))
+        return
     for data, results in tables.by_data(comparison):
         columns = tables.summary_columns(comparison, results)
         table = Table(title=escape(data), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)

@@ -220,6 +220,17 @@ def test_a_failing_run_is_reported(manifest, tmp_path, here, monkeypatch, capsys
 
 
 @pytest.mark.slow
+def test_the_command_prints_why_all_runs_failed(manifest, tmp_path):
+    given = ["--methods=mla,sum", "--seeds=1", f"--out={tmp_path / 'out'}", "--lr=1e30"]
+    given += [f"--{name.replace('_', '-')}={value}" for name, value in FAST.items()]
+    code, out, err = command.run("compare", f"--data={manifest}", *given)
+    assert code == 2
+    for folder in ("toy-mla-0", "toy-sum-0"):
+        assert f"failed: {folder}: diverged" in " ".join(out.split())
+    assert err.splitlines()[-1].startswith("altuna: every run failed, as in")
+
+
+@pytest.mark.slow
 def test_when_all_runs_diverge(manifest, tmp_path):
     with pytest.raises(UserError, match=r"every run failed, as in .*toy-mla-0: diverged: .* in epoch 0"):
         compare(
