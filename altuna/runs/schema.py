@@ -94,7 +94,7 @@ class Scores(_File):
 
     accuracy: Share
     macro_f1: Share
-    nll: NotNegative
+    nll: AnyNumber
     ece: Share
 
 
@@ -104,7 +104,7 @@ class CountedScores(_File):
     n: Count
     accuracy: Share | None
     macro_f1: Share | None
-    nll: NotNegative | None
+    nll: AnyNumber | None
     ece: Share | None
 
     @model_validator(mode="after")
@@ -132,7 +132,7 @@ class FusionFile(_File):
 class ImbalanceFile(_File):
     """How far the modalities are apart."""
 
-    gap: Finite
+    gap: AnyNumber
     fusion_gain: Finite
     interference: dict[str, AnyNumber]
     gradient_kept: dict[str, AnyNumber]
