@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from altuna.errors import UserError
-from altuna.recipes.htad import assign_blocks, prepare
+from altuna.recipes.htad import assign_blocks, assign_sessions, prepare, prepare_sessions
 
 LABELS = ["eat"] * 40 + ["mop"] * 63 + ["eat"] * 20 + ["mop"] * 21 + ["eat"] * 7
 Rows = list[dict[str, str]]
@@ -140,3 +140,26 @@ def test_blocks_do_not_leak(manifest: Rows) -> None:
     blocks = accuracy(splits)
     assert blocks == pytest.approx(0.77, abs=0.03)
     assert accuracy(np.random.default_rng(0).permutation(splits)) > blocks + 0.04
+
+
+def test_a_session_has_all_classes() -> None:
+    labels = ["eat"] * 3 + ["mop"] * 2 + ["eat"] * 4 + ["mop", "eat"] + ["mop"] * 2 + ["eat"]
+    assert [session for _, session in assign_sessions(labels)] == (
+        ["session-1"] * 5 + ["session-2"] * 5 + ["session-3"] * 4
+    )
+    assert [split for split, _ in assign_sessions(labels)] == ["train"] * 5 + ["val"] * 5 + ["test"] * 4
+
+
+def test_sessions_of_the_source(source: Rows, manifest: Rows, tmp_path: Path) -> None:
+    with prepare_sessions(tmp_path).open() as file:
+        rows = list(csv.DictReader(file))
+    assert Counter((row["split"], row["group"]) for row in rows) == {
+        ("train", "session-1"): 466,
+        ("val", "session-2"): 466,
+        ("test", "session-3"): 454,
+    }
+    assert all(
+        len({r["label"] for r in rows if r["split"] == split}) == 7 for split in ("train", "val", "test")
+    )
+    for row, same in zip(rows, manifest, strict=True):
+        assert list(row.values())[4:] == list(same.values())[4:]
