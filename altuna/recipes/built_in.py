@@ -11,7 +11,15 @@ from altuna.data.table import hf
 from altuna.errors import UserError
 from altuna.files import atomic_folder, cache_folder
 from altuna.options import nearest
-from altuna.recipes import NAMES, av_digits, htad
+from altuna.recipes import NAMES, av_digits, digits_views, htad, watch
+
+# What packages from PyPI carry: written by a function of the folder.
+PACKAGED: dict[str, Callable[[Path], Path]] = {
+    "htad": htad.prepare,
+    "htad-sessions": htad.prepare_sessions,
+    "watch": watch.prepare,
+    "digits-views": digits_views.prepare,
+}
 
 # Part of the folder of built-in data: raise it when a recipe writes something else for the same files.
 VERSION = 1
@@ -21,8 +29,8 @@ def find_manifest(data: str, root: Path | None = None, *, download: bool = False
     """Return the manifest of built-in data, written on first use, or else ``data`` itself as a path.
 
     Args:
-        data: ``emoji``, ``htad``, ``av-digits``, ``av-digits-hard``, the path of a manifest, the folder of a
-            data set saved to disk, or ``hf:NAME[:CONFIG]``.
+        data: One of ``NAMES``, the path of a manifest, the folder of a data set saved to disk, or
+            ``hf:NAME[:CONFIG]``.
         root: Folder of the raw files of ``av-digits``.
         download: Download the raw files if there is no root.
 
@@ -36,8 +44,8 @@ def find_manifest(data: str, root: Path | None = None, *, download: bool = False
     if data == "emoji":
         return Path(__file__).parent.parent / "data" / "emoji.parquet"
     made = cache_folder() / f"data-{VERSION}"
-    if data == "htad":
-        return _once(made / data, htad.prepare)
+    if data in PACKAGED:
+        return _once(made / data, PACKAGED[data])
     if data in ("av-digits", "av-digits-hard"):
         raw = made / "av-digits-raw"
         if root is None and (download or raw.exists()):

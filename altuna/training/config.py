@@ -105,7 +105,7 @@ class FitConfig(Strict):
 
     data: Text = option(
         "emoji",
-        "Data to train on: emoji, htad, av-digits, av-digits-hard, the path of a table, or hf:NAME[:CONFIG].",
+        f"Data to train on: {', '.join(NAMES)}, the path of a table, or hf:NAME[:CONFIG].",
         COMMON,
         single=True,
     )
