@@ -47,7 +47,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.tested: $(VENV)/.installed
-	$(INSTALL) --editable '.[demo,export,hf,sensors,wandb,docs,dev]'
+	$(INSTALL) --editable '.[demo,export,hf,icons,sensors,wandb,docs,dev]'
 	@touch $@
 
 clean:

@@ -14,7 +14,7 @@ from altuna.recipes import RELEASES
 def prepare(
     name: Annotated[str, typer.Argument(help="Release: " + ", ".join(RELEASES) + ".")],
     out: Annotated[Path, typer.Option(help="Table to write: a .csv or .parquet file.")],
-    root: Annotated[Path | None, typer.Option(help="Folder of the release.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the release (icons: or the archive).")] = None,
     splits: Lists = None,
     seed: Annotated[int, typer.Option(help="Random seed of the splits.")] = 0,
     download: Annotated[

@@ -4,4 +4,4 @@ This file has the names only, so that the command line can list them without imp
 """
 
 NAMES = ("emoji", "htad", "htad-sessions", "watch", "digits-views", "av-digits", "av-digits-hard")
-RELEASES = ("cremad", "kinetics-sounds", "food101", "mvsa", "iemocap", "av-digits", "av-digits-hard")
+RELEASES = ("cremad", "kinetics-sounds", "food101", "mvsa", "iemocap", "av-digits", "av-digits-hard", "icons")

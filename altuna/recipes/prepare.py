@@ -20,7 +20,7 @@ from altuna.data.table.splits import TEST_SHARE, VAL_SHARE, carve
 from altuna.errors import UserError
 from altuna.files import atomic_write, write_csv
 from altuna.options import nearest
-from altuna.recipes import RELEASES, av_digits
+from altuna.recipes import RELEASES, av_digits, icons
 from altuna.recipes.lists import apply_lists, read_lists
 from altuna.recipes.release import Problem, Problems, Recipe, Sample
 from altuna.reporting import SILENT, Reporter
@@ -72,12 +72,16 @@ def prepare(
         raise UserError(f"{name}: no recipe of that name{nearest(name, RELEASES)}")
     if name.startswith("av-digits"):
         return _prepare_digits(name, root, out, splits, seed, download, overwrite)
+    if name == "icons" and splits:
+        raise UserError(f"{name}: has no published lists; it is split by groups of similar icons")
     if download:
         raise UserError(
             f"{name}: --download works for av-digits only; download this release yourself, under its terms"
         )
     if root is None:
         raise UserError(f"{name}: --root is missing, the folder of the release")
+    if name == "icons":
+        return _prepare_icons(root, out, seed, overwrite)
     recipe: Recipe = import_module(f"altuna.recipes.{name.replace('-', '_')}").RECIPE
     return prepare_release(
         recipe, root, out, splits=splits, seed=seed, overwrite=overwrite, reporter=reporter
@@ -136,11 +140,32 @@ def prepare_release(
     in_lists = leakage_of(recipe, ((id, split) for id, (split, _) in listed.items()))
     if splits and in_lists != leakage:
         leakage = f"{in_lists} in the lists; in this manifest {leakage}"
-    found, problems_file = sorted({*problems.found}), out.with_suffix(".problems.csv")
-    write_csv(problems_file, [Problem._fields, *found])
     _write(out, samples, recipe)
     counts = Counter((sample.label, sample.split) for sample in samples)
-    return Report(recipe.title, out, counts, found, problems_file, leakage)
+    return _report(recipe.title, out, counts, problems, leakage)
+
+
+def _report(
+    title: str, out: Path, counts: Mapping[tuple[str, str], int], problems: Problems, leakage: str
+) -> Report:
+    """Write the problems to ``<name>.problems.csv`` in the folder of the manifest; return the report."""
+    found, problems_file = sorted({*problems.found}), out.with_suffix(".problems.csv")
+    write_csv(problems_file, [Problem._fields, *found])
+    return Report(title, out, counts, found, problems_file, leakage)
+
+
+def _prepare_icons(root: Path, out: Path, seed: int, overwrite: bool) -> Report:
+    if out.suffix != ".parquet":
+        raise UserError(f"{out}: the manifest of icons must be .parquet, which holds the pictures too")
+    out = Path(os.path.abspath(out))
+    check_out(out, overwrite)
+    problems = Problems(root)
+    table = icons.build(root, problems, seed)
+    with atomic_write(out) as unfinished:
+        pyarrow.parquet.write_table(table, unfinished)
+    labels, splits, groups = (table[name].to_pylist() for name in ("label", "split", "group"))
+    counts = Counter(zip(labels, splits, strict=True))
+    return _report("icons", out, counts, problems, shared_groups("group", zip(groups, splits, strict=True)))
 
 
 def _prepare_digits(
