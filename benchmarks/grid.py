@@ -35,7 +35,7 @@ def compact(comparison: dict[str, Any]) -> str:
     cells: dict[str, dict[str, str]] = {}
     for data, results in by_data.items():
         for result in results:
-            accuracy, versus = result["figures"]["accuracy"], result["versus"]
+            accuracy, versus = result["metrics"]["accuracy"], result["versus"]
             worse = versus and versus["p_holm"] < 0.05
             text = f"{100 * accuracy['mean']:.1f} ± {100 * accuracy['sd']:.1f}" + " *" * bool(worse)
             cells.setdefault(result["method"], {})[data] = text

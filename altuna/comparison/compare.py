@@ -79,7 +79,7 @@ def compare(
     with pool.alone(), reporter.steps("comparing", len(grid.runs)) as advance:
         failed = _carry_out_all(grid.runs, reference, own.budget, pool, reporter, advance)
     stated = {"budget": own.budget, "reference": reference, "seeds": own.seeds, "options": passed}
-    write_comparison(out, stated | pool.said, grid.runs, failed, pool.resumed, grid.left_out)
+    write_comparison(out, stated | pool.concurrency, grid.runs, failed, pool.resumed, grid.left_out)
     if len(failed) == len(grid.runs):
         first = grid.runs[0].folder
         raise AllFailedError(f"every run failed, as in {first}: {failed[first]}", out)

@@ -56,8 +56,8 @@ class Pool:
     resumed: list[Path] = field(default_factory=list)
 
     @property
-    def said(self) -> dict[str, int]:
-        """How many runs at once, and threads a run."""
+    def concurrency(self) -> dict[str, int]:
+        """Number of runs at once (``jobs``) and of threads of each (``threads``)."""
         jobs = joblib.effective_n_jobs(self.jobs)
         return {"jobs": jobs, "threads": self.threads or max(1, (os.cpu_count() or 1) // jobs)}
 
@@ -98,7 +98,7 @@ class Pool:
         """Carry out runs and return those that are left when the pool falls."""
         for run in runs:
             self._note(run).unlink(missing_ok=True)
-        threads = self.said["threads"]
+        threads = self.concurrency["threads"]
         if joblib.effective_n_jobs(jobs) == 1:
             # One after the other, yet in a process of its own, which may be killed.
             settings: dict[str, Any] = {"n_jobs": 2, "pre_dispatch": 1}
@@ -151,7 +151,7 @@ def train(run: Run, note: Path, threads: int, boss: int) -> tuple[Path, str]:
         except KeyboardInterrupt:
             if os.getpid() == boss:
                 raise
-            reason = "it was told to end"
+            reason = "interrupted"
         except (Exception, SystemExit) as error:
             lines = str(error).strip().splitlines() or [""]
             reason = f"{type(error).__name__}: {lines[0]}".removesuffix(": ")

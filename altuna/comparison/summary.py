@@ -46,7 +46,7 @@ def write_comparison(
     """
     done = [run for run in runs if run.folder not in failed]
     contents = {run.folder: read_metrics(run.folder) for run in done}
-    metrics = {folder: figures(content) for folder, content in contents.items()}
+    metrics = {folder: flat_metrics(content) for folder, content in contents.items()}
     _add_laziness(done, metrics)
     comparison: dict[str, Any] = {
         **settings,
@@ -69,7 +69,7 @@ def write_comparison(
                     "split": contents[finished[0].folder]["split"] if finished else None,
                     "seeds": [run.seed for run in finished],
                     "failed": len(some) - len(finished),
-                    "figures": summary([metrics[run.folder] for run in finished]),
+                    "metrics": summary([metrics[run.folder] for run in finished]),
                     "versus": None,
                 }
             )
@@ -94,7 +94,7 @@ def _run_entry(run: Run, reason: str, was_killed: bool) -> dict[str, Any]:
     }
 
 
-def figures(metrics: Mapping[str, Any]) -> dict[str, float]:
+def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of a run's ``metrics.json`` with flat names: ``accuracy``, ``imbalance/gap`` ..."""
     found = dict(metrics["fused"])
     for name, alone in metrics["modalities"].items():
@@ -183,8 +183,8 @@ def _cells(right: Sequence[Mapping[str, bool]], ids: Sequence[str]) -> NDArray[n
 def ranking(results: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """Rank the methods that were tested on all samples by accuracy; None of fewer than two data sets."""
     scores = {
-        data: {r["method"]: r["figures"]["accuracy"]["mean"] for r in some if tables.is_whole(r, results)}
-        for data, some in groupby((r for r in results if r["figures"]), lambda r: r["data"])
+        data: {r["method"]: r["metrics"]["accuracy"]["mean"] for r in some if tables.is_whole(r, results)}
+        for data, some in groupby((r for r in results if r["metrics"]), lambda r: r["data"])
     }
     everywhere = [
         m for m in dict.fromkeys(r["method"] for r in results) if all(m in s for s in scores.values())

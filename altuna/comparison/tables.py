@@ -19,15 +19,15 @@ BUDGETS = {
 def rows(comparison: Mapping[str, Any]) -> list[list[Any]]:
     """Return the rows of ``compare.csv``: one for each method and data set, two columns a metric."""
     results = comparison["results"]
-    names = [*dict.fromkeys(name for result in results for name in result["figures"])]
+    names = [*dict.fromkeys(name for result in results for name in result["metrics"])]
     versus = ("reference", "samples", "mean", "low", "high", "p", "p_holm")
     header = ["data", "method", "seeds", "failed", *(f"{n} {part}" for n in names for part in ("mean", "sd"))]
     found: list[list[Any]] = [header + [f"versus {name}" for name in versus]]
     for result in results:
         row = [result["data"], result["method"], len(result["seeds"]), result["failed"]]
         for name in names:
-            figure = result["figures"].get(name, {})
-            row += [figure.get("mean"), figure.get("sd")]
+            metric = result["metrics"].get(name, {})
+            row += [metric.get("mean"), metric.get("sd")]
         found.append(row + [(result["versus"] or {}).get(name) for name in versus])
     return found
 
@@ -75,7 +75,7 @@ def is_whole(result: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) ->
 def _method(result: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> str:
     """Return a method's name, and on how many samples it was tested if not on all."""
     name = str(result["method"])
-    if not result["figures"] or is_whole(result, results):
+    if not result["metrics"] or is_whole(result, results):
         return name
     most = max(_mean(one, "samples", 0.0) for one in results)
     return f"{name} ({_mean(result, 'samples', 0.0):,.0f} of {most:,.0f} samples)"
@@ -125,8 +125,8 @@ def _accuracies(results: Sequence[Mapping[str, Any]], *, sd: bool = True) -> dic
     """Return columns of the fused accuracy, with its standard deviation, and of each modality's."""
     end = "/accuracy"
     # Methods that use all modalities have them in the order of the data.
-    ordered = sorted(results, key=lambda r: -len(r["figures"]))
-    names = dict.fromkeys(n for r in ordered for n in r["figures"] if n.endswith(end) and n.count("/") == 1)
+    ordered = sorted(results, key=lambda r: -len(r["metrics"]))
+    names = dict.fromkeys(n for r in ordered for n in r["metrics"] if n.endswith(end) and n.count("/") == 1)
     return {
         "accuracy": _metric("accuracy", 100, 1),
         **{name.removesuffix(end): _metric(name, 100, 1, sd=sd) for name in names},
@@ -169,7 +169,7 @@ def _versus(comparison: Mapping[str, Any]) -> dict[str, Cell]:
 
 def _metric(name: str, times: float, digits: int, *, sd: bool = True) -> Cell:
     def cell(result: Mapping[str, Any]) -> str:
-        value = result["figures"].get(name)
+        value = result["metrics"].get(name)
         if value is None:
             return ""
         text = f"{times * value['mean']:,.{digits}f}"
@@ -179,4 +179,4 @@ def _metric(name: str, times: float, digits: int, *, sd: bool = True) -> Cell:
 
 
 def _mean(result: Mapping[str, Any], name: str, otherwise: float) -> float:
-    return float(result["figures"].get(name, {"mean": otherwise})["mean"])
+    return float(result["metrics"].get(name, {"mean": otherwise})["mean"])

@@ -61,7 +61,7 @@ class QMF(JointMethod):
         self.memory.record(batch.indices, history)
         for m, number in numbers.items():
             seen = self.memory.all()[:, number]
-            low, high = seen[~(seen < 0)].aminmax()  # NaN is met: a run that diverges is told so by its loss
+            low, high = seen[~(seen < 0)].aminmax()  # NaN stays: the loop raises DivergedError
             scaled = (history[batch.rows[m], number] - low) / (high - low).clamp_min(1e-12)
             loss = loss + self.ranking * disorder(confidence(turn.logits[m]), scaled)
         return loss

@@ -99,7 +99,7 @@ def gallery(run: Run, room: int) -> str:
 
 def kinds_of(run: Run) -> dict[str, NDArray[np.bool_]]:
     """Return which samples [N] are of each kind except ``all``."""
-    predicted = np.stack([run.said(m) for m in run.modalities])
+    predicted = np.stack([run.predicted_by(m) for m in run.modalities])
     here, correct = predicted >= 0, predicted == run.truth
     first = predicted[here.argmax(0), np.arange(predicted.shape[1])]
     fused = run.predicted == run.truth

@@ -59,7 +59,7 @@ class Run:
         """Predicted classes [N]."""
         return class_numbers(self.table["prediction"].combine_chunks(), self.classes)
 
-    def said(self, modality: str) -> NDArray[np.int64]:
+    def predicted_by(self, modality: str) -> NDArray[np.int64]:
         """Return the classes that a modality predicts by itself [N], -1 where it is absent."""
         return class_numbers(self.table[f"says_{modality}"].combine_chunks(), self.classes)
 

@@ -79,17 +79,17 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
     table = Table(title=escape(f"{metrics['data']}: {metrics['method']}, {which}, {metrics['n']:,} samples"))
     for name in ("", "accuracy", "macro-F1", "NLL", "ECE", "samples"):
         table.add_column(name, justify="left" if not name else "right")
-    for name, figures in metrics["modalities"].items():
-        if figures["n"]:
-            table.add_row(escape(f"{name} alone"), *_figures(figures), f"{figures['n']:,}")
+    for name, scores in metrics["modalities"].items():
+        if scores["n"]:
+            table.add_row(escape(f"{name} alone"), *_scores(scores), f"{scores['n']:,}")
         else:
             table.add_row(escape(f"{name} alone"), *["-"] * 4, "0")
     table.add_section()
-    table.add_row(f"fused ({chosen})", *_figures(metrics["fused"]), f"{metrics['n']:,}", style="bold")
+    table.add_row(f"fused ({chosen})", *_scores(metrics["fused"]), f"{metrics['n']:,}", style="bold")
     for rule in ("calibrated_product", "entropy"):  # ours and the paper's, to compare with
-        figures = metrics["fusion"]["rules"].get(rule)
-        if chosen != rule and figures:
-            table.add_row(f"fused ({rule})", *_figures(figures), f"{metrics['n']:,}")
+        scores = metrics["fusion"]["rules"].get(rule)
+        if chosen != rule and scores:
+            table.add_row(f"fused ({rule})", *_scores(scores), f"{metrics['n']:,}")
     return table
 
 
@@ -156,10 +156,10 @@ def text_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]])
     return table
 
 
-def _figures(figures: dict[str, float]) -> list[str]:
+def _scores(scores: dict[str, float]) -> list[str]:
     return [
-        f"{figures['accuracy']:.1%}",
-        f"{figures['macro_f1']:.3f}",
-        f"{figures['nll']:.3f}",
-        f"{figures['ece']:.3f}",
+        f"{scores['accuracy']:.1%}",
+        f"{scores['macro_f1']:.3f}",
+        f"{scores['nll']:.3f}",
+        f"{scores['ece']:.3f}",
     ]

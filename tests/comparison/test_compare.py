@@ -25,7 +25,7 @@ from altuna.cli.compare import show
 from altuna.comparison import tables
 from altuna.comparison.compare import compare
 from altuna.comparison.pool import KILLED, Run, train
-from altuna.comparison.summary import figures, ranking, summary
+from altuna.comparison.summary import flat_metrics, ranking, summary
 from altuna.errors import DivergedError, UserError
 from altuna.terminal.console import TerminalReporter
 from altuna.terminal.tables import comparison_tables
@@ -100,19 +100,24 @@ def test_runs_and_files(out, manifest):
     assert {path.name for path in out.iterdir()} - {".lock"} == {
         *names, "compare.json", "compare.csv", "compare.md",
     }  # fmt: skip
-    said = read(out)
+    comparison = read(out)
     assert {*status(out).values()} == {"finished"}
-    assert (said["reference"], said["budget"], said["seeds"], said["jobs"]) == ("mla", "updates", 2, 2)
-    assert said["threads"] == max(1, os.cpu_count() // 2)
-    assert {"altuna", "commit", "torch", "cores"} <= {*said["environment"]}
+    assert (comparison["reference"], comparison["budget"], comparison["seeds"], comparison["jobs"]) == (
+        "mla",
+        "updates",
+        2,
+        2,
+    )
+    assert comparison["threads"] == max(1, os.cpu_count() // 2)
+    assert {"altuna", "commit", "torch", "cores"} <= {*comparison["environment"]}
     config = yaml.safe_load((out / "toy-mla-1" / "config.yaml").read_text())
     assert (config["epochs"], config["batch_size"], config["seed"]) == (2, 16, 1)
     assert config["budget"] == {"updates": 2 * 4 * 2}
-    assert said["ranking"] is None
+    assert comparison["ranking"] is None
 
 
 @pytest.mark.slow
-def test_the_figures_are_those_of_the_runs(out):
+def test_the_metrics_are_those_of_the_runs(out):
     for result in read(out)["results"]:
         runs = [out / f"toy-{result['method']}-{seed}" for seed in (0, 1)]
         metrics = [json.loads((run / "metrics.json").read_text()) for run in runs]
@@ -127,14 +132,14 @@ def test_the_figures_are_those_of_the_runs(out):
             "parameters": lambda m: m["cost"]["parameters"],
         }.items():
             values = [value(m) for m in metrics]
-            figure = result["figures"][name]
-            assert figure["mean"] == pytest.approx(np.mean(values))
-            assert figure["sd"] == pytest.approx(np.std(values, ddof=1))
+            metric = result["metrics"][name]
+            assert metric["mean"] == pytest.approx(np.mean(values))
+            assert metric["sd"] == pytest.approx(np.std(values, ddof=1))
     mla, concat = read(out)["results"]
     assert mla["versus"] is None
     versus = concat["versus"]
     assert versus["mean"] == pytest.approx(
-        concat["figures"]["accuracy"]["mean"] - mla["figures"]["accuracy"]["mean"]
+        concat["metrics"]["accuracy"]["mean"] - mla["metrics"]["accuracy"]["mean"]
     )
     assert versus["low"] <= versus["mean"] <= versus["high"]
     assert versus["p_holm"] == versus["p"]  # one comparison
@@ -144,11 +149,11 @@ def test_the_figures_are_those_of_the_runs(out):
 @pytest.mark.slow
 def test_the_tables_parse(out):
     rows = [*csv.DictReader((out / "compare.csv").open())]
-    said = {result["method"]: result for result in read(out)["results"]}
+    by_method = {result["method"]: result for result in read(out)["results"]}
     assert [row["method"] for row in rows] == ["mla", "concat"]
     for row in rows:
-        for name, figure in said[row["method"]]["figures"].items():
-            assert float(row[f"{name} mean"]) == pytest.approx(figure["mean"])
+        for name, metric in by_method[row["method"]]["metrics"].items():
+            assert float(row[f"{name} mean"]) == pytest.approx(metric["mean"])
     lines = (out / "compare.md").read_text().splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert len({line.count("|") for line in table}) == 1
@@ -208,12 +213,12 @@ def test_a_failing_run_is_reported(manifest, tmp_path, here, monkeypatch, capsys
     }
     assert status(tmp_path / "out") == expected | reasons
     concat, late, *_ = read(tmp_path / "out")["results"]
-    assert (concat["seeds"], concat["failed"], concat["figures"]["accuracy"]["sd"]) == ([1], 1, None)
+    assert (concat["seeds"], concat["failed"], concat["metrics"]["accuracy"]["sd"]) == ([1], 1, None)
     assert late["versus"]["reference"] == "concat"  # mla is not among them
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     for folder, reason in reasons.items():
-        assert f"{folder} failed: {reason}" in said.err
-        assert f"failed: {folder}: {reason}" in " ".join(said.out.split())
+        assert f"{folder} failed: {reason}" in printed.err
+        assert f"failed: {folder}: {reason}" in " ".join(printed.out.split())
         assert f"failed: {folder}: {reason}" in (tmp_path / "out" / "compare.md").read_text()
     compare(manifest, quiet=True, **given)
     assert status(tmp_path / "out") == expected
@@ -288,9 +293,9 @@ def test_ctrl_c_says_how_to_go_on(manifest, tmp_path, here):
         time.sleep(0.02)
     pids = [int(note.read_text()) for note in (out / "running").iterdir() if note.suffix != ".lock"]
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of its processes
-    said, err = process.communicate(timeout=60)
+    printed, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said == ""
+    assert printed == ""
     assert err == "altuna: interrupted; the same command continues with what is unfinished\n"
     assert pids
     for pid in pids:
@@ -325,30 +330,30 @@ def test_all_methods_and_several_data(manifest, tmp_path, here, capsys):
         **FAST,
     )  # fmt: skip
     show(tmp_path / "out")
-    said = read(tmp_path / "out")
-    left_out = {(Path(o["data"]).stem, o["method"]) for o in said["left_out"]}
+    comparison = read(tmp_path / "out")
+    left_out = {(Path(o["data"]).stem, o["method"]) for o in comparison["left_out"]}
     two = {name for name in altuna.methods.list() if altuna.methods.get(name).min_modalities == 2}
     assert left_out == {("one", name) for name in two}
     assert "sum" in two
-    assert "needs 2 modalities or more, the data have 1" in said["left_out"][0]["reason"]
-    methods = {Path(r["data"]).stem: [] for r in said["results"]}
-    for r in said["results"]:
+    assert "needs 2 modalities or more, the data have 1" in comparison["left_out"][0]["reason"]
+    methods = {Path(r["data"]).stem: [] for r in comparison["results"]}
+    for r in comparison["results"]:
         methods[Path(r["data"]).stem].append(r["method"])
     assert methods["toy"] == ["mla", "late_fusion", "unimodal:a", "unimodal:b", "sum", "concat"]
     assert "sum" not in methods["one"]
     assert methods["one"][:3] == ["mla", "late_fusion", "unimodal:a"]
     assert {*methods["third"]} == {*methods["toy"], "unimodal:c"}
-    ranks = said["ranking"]["mean_rank"]
+    ranks = comparison["ranking"]["mean_rank"]
     assert [*ranks.values()] == sorted(ranks.values())
     assert {*ranks} == {*methods["one"]}  # all are tested on all samples
     assert sum(ranks.values()) == pytest.approx(len(ranks) * (len(ranks) + 1) / 2)
-    assert said["ranking"]["critical_difference"] > 0
-    results = [r for r in said["results"] if Path(r["data"]) == third]
+    assert comparison["ranking"]["critical_difference"] > 0
+    results = [r for r in comparison["results"] if Path(r["data"]) == third]
     samples = {r["method"]: r["versus"] and r["versus"]["samples"] for r in results}
     assert samples["unimodal:b"] < samples["unimodal:a"] == 18  # those that have the modality
-    assert {r["figures"]["updates"]["mean"] for r in results} == {2 * 4 * 3}
+    assert {r["metrics"]["updates"]["mean"] for r in results} == {2 * 4 * 3}
     assert "mean rank" in capsys.readouterr().out
-    toy = {r["method"]: r["figures"] for r in said["results"] if Path(r["data"]).stem == "toy"}
+    toy = {r["method"]: r["metrics"] for r in comparison["results"] if Path(r["data"]).stem == "toy"}
     for name in "ab":
         alone, mine = (toy[method][f"{name}/accuracy"]["mean"] for method in (f"unimodal:{name}", "mla"))
         assert toy["mla"][f"imbalance/laziness/{name}"]["mean"] == pytest.approx(alone - mine)
@@ -366,12 +371,12 @@ def test_other_budgets(budget, manifest, tmp_path, here):
         manifest, methods="unimodal:a,mla", seeds=1, budget=budget, out=tmp_path / "o", quiet=True, **given
     )
     alone, mla = read(tmp_path / "o")["results"]
-    assert mla["figures"]["epochs"]["mean"] == 6
+    assert mla["metrics"]["epochs"]["mean"] == 6
     if budget == "epochs":
-        assert alone["figures"]["updates"]["mean"] == mla["figures"]["updates"]["mean"] / 2
+        assert alone["metrics"]["updates"]["mean"] == mla["metrics"]["updates"]["mean"] / 2
         return
-    seconds = mla["figures"]["seconds"]["mean"]
-    assert seconds <= alone["figures"]["seconds"]["mean"] + 0.01 < 4 * seconds + 1
+    seconds = mla["metrics"]["seconds"]["mean"]
+    assert seconds <= alone["metrics"]["seconds"]["mean"] + 0.01 < 4 * seconds + 1
     before = times(tmp_path / "o")
     compare(
         manifest, methods="unimodal:a,mla", seeds=1, budget=budget, out=tmp_path / "o", quiet=True, **given
@@ -429,7 +434,7 @@ def test_methods_with_options(manifest, tmp_path, here):
         ({"out": "MANIFEST"}, "is a file, not a folder"),
     ],
 )
-def test_mistakes_are_said_before_anything_runs(options, words, manifest, tmp_path, monkeypatch):
+def test_mistakes_are_raised_before_anything_runs(options, words, manifest, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(Path("one.csv"), 1, "a")
     options = {
@@ -459,7 +464,7 @@ def test_numbers_that_are_none_do_not_count():
         "imbalance": {"gap": 0.1, "deep": {"x": 1, "said": "no"}},
         "cost": {"seconds": 2.0, "best_epoch": 3},
     }
-    found = figures(metrics)
+    found = flat_metrics(metrics)
     assert found == {
         "accuracy": 0.5,
         "a/n": 0,
@@ -474,7 +479,7 @@ def test_numbers_that_are_none_do_not_count():
 
 
 def test_markdown_and_terminal_show_names_as_they_are():
-    result = {"data": "[x]", "method": "a|b", "split": None, "figures": {}, "versus": None, "failed": 1}
+    result = {"data": "[x]", "method": "a|b", "split": None, "metrics": {}, "versus": None, "failed": 1}
     run = {"folder": "r", "reason": "[red]no", "killed_once": False}
     comparison = {
         "results": [result], "ranking": None, "left_out": [], "runs": [run],
@@ -485,12 +490,12 @@ def test_markdown_and_terminal_show_names_as_they_are():
 
 
 def result_of(method, accuracy=0.8, samples=100.0, data="d.csv", split="test"):
-    figures = {name: {"mean": 0.5, "sd": 0.1} for name in ("macro_f1", "nll", "ece", "seconds")}
+    metrics = {name: {"mean": 0.5, "sd": 0.1} for name in ("macro_f1", "nll", "ece", "seconds")}
     for name in ("a_long_modality", "another_modality", "one_more_modality"):
-        figures[f"{name}/accuracy"] = {"mean": 0.5, "sd": 0.1}
-    figures |= {"accuracy": {"mean": accuracy, "sd": 0.1}, "samples": {"mean": samples, "sd": 0.0}}
+        metrics[f"{name}/accuracy"] = {"mean": 0.5, "sd": 0.1}
+    metrics |= {"accuracy": {"mean": accuracy, "sd": 0.1}, "samples": {"mean": samples, "sd": 0.0}}
     versus = {"mean": -0.1, "p_holm": 0.012}
-    return {"data": data, "method": method, "split": split, "figures": figures, "versus": versus}
+    return {"data": data, "method": method, "split": split, "metrics": metrics, "versus": versus}
 
 
 def comparison_of(*results, seeds=3):

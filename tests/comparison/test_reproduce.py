@@ -164,7 +164,7 @@ def test_options_of_a_modality_are_for_the_data_that_have_it(comparison, tmp_pat
     assert {*of["cremad"]} == {"video", "audio"}
 
 
-def test_each_missing_rate_has_its_figures(comparison, tmp_path):
+def test_each_missing_rate_has_its_metrics(comparison, tmp_path):
     out = reproduce("missing", comparison, data=["cremad"], methods=["mla"], seeds=1, out=tmp_path / "out")
     published = {(row["missing"], row["method"]): row["published"].partition(" ")[0] for row in rows(out)}
     assert published == {

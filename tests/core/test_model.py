@@ -393,7 +393,7 @@ def test_features_of_two_types(types):
     assert total[:, 0].tolist() == [1, 2, 1]
 
 
-def test_in_use_gives_back_every_module_as_it_was():
+def test_eval_mode_restores_the_mode_of_every_module():
     model = MultimodalClassifier({"a": torch.nn.Dropout()}, 2, feature_sizes={"a": 2})
     model.train()
     model.encoders[0].eval()

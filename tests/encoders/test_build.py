@@ -43,7 +43,7 @@ def test_cells_to_features(kind, name):
 
 
 @pytest.mark.parametrize("kind", READERS_OF)
-def test_in_use_nothing_is_random(kind):
+def test_eval_mode_is_deterministic(kind):
     encoder = build("m", READERS_OF[kind]).eval()
     cells = cells_of(READERS_OF[kind])
     assert torch.equal(encoder(cells), encoder(cells))

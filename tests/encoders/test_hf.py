@@ -209,7 +209,7 @@ def test_long_texts_are_cut_to_what_the_model_takes(folders):
     build("m", reader, f"hf:{folders / 'text'}")(torch.from_numpy(numbers[None]))
 
 
-def test_a_frozen_model_stays_as_in_use(folders):
+def test_a_frozen_model_stays_in_eval_mode(folders):
     encoder, cells, _ = prepared("text", folders / "text")
     encoder.train()
     assert not encoder.network.training

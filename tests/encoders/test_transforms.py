@@ -104,7 +104,7 @@ def test_a_crop_without_freedom_is_the_whole():
     assert torch.equal(RandomResizedCrop(scale=1.0, ratio=1.0)(x), x)
 
 
-def test_in_use_the_whole_picture_has_the_crops_size():
+def test_in_eval_mode_the_whole_picture_has_the_crops_size():
     crop = RandomResizedCrop(10).eval()
     assert crop.shape((2, 20, 24, 3)) == (2, 10, 10, 3)
     assert crop(CELLS["video"]).shape == (6, 2, 10, 10, 3)

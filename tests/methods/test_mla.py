@@ -308,7 +308,7 @@ def test_loss_is_cross_entropy_on_the_rows_present():
     assert len(z) < len(batch)
 
 
-def test_logged_figures():
+def test_logged_metrics():
     method = MLA(model_of(), alpha=0.01)
     optimizer, batch = sgd(method), batch_of(0)
     (quiet,) = train(method, [batch], optimizer)

@@ -263,7 +263,7 @@ def test_what_modalities_say_are_the_accuracies_measured(mixed):
     (run,) = read_runs([mixed])
     for m, figures in run.metrics["modalities"].items():
         here = run.present(m)
-        assert (run.said(m) == run.truth)[here].mean() == pytest.approx(figures["accuracy"])
+        assert (run.predicted_by(m) == run.truth)[here].mean() == pytest.approx(figures["accuracy"])
         sure = run.numbers(f"confidence_{m}")[here]
         assert (sure >= 1 / len(run.classes) - 1e-6).all()
     assert next(iter(run.metrics["rates"])) == "0.0"

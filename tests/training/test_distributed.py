@@ -290,7 +290,7 @@ def test_slurm_and_torchrun_say_how_many_there_are(monkeypatch):
         ({"precision": "17"}, "precision: no '17'"),
     ],
 )
-def test_what_cannot_be_is_told_before_training(options, message, monkeypatch):
+def test_impossible_options_are_refused_before_training(options, message, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UserError, match=message):
         altuna.fit(**options)

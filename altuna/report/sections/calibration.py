@@ -29,7 +29,10 @@ def calibration(runs: Sequence[Run]) -> Section:
         for j, m in enumerate(_plotted(runs)):
             here = run.present(m)
             if here.any():
-                correct, confidence = (run.said(m) == run.truth)[here], run.numbers(f"confidence_{m}")[here]
+                correct, confidence = (
+                    (run.predicted_by(m) == run.truth)[here],
+                    run.numbers(f"confidence_{m}")[here],
+                )
                 ece = run.metrics["modalities"][m]["ece"]
                 name = f"reliability-modality-{j + 1}-{anchor(m)}"
                 title, colour = f"{m} alone", look(run)[m][0]
@@ -53,7 +56,7 @@ def confusion(runs: Sequence[Run]) -> Section:
     for i, m in enumerate(_plotted(runs)):
         if runs[0].present(m).any():
             name = f"confusion-modality-{i + 1}-{anchor(m)}"
-            drawings.append(_matrix(runs[0], name, f"{m} alone", runs[0].said(m)))
+            drawings.append(_matrix(runs[0], name, f"{m} alone", runs[0].predicted_by(m)))
     lead = (
         "A row is a true class, a column a predicted one: correct predictions are blue, errors orange; the "
         "darker a cell, the larger its share of the row."
