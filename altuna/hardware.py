@@ -100,7 +100,7 @@ def threads(number: int) -> Iterator[None]:
 
 @contextmanager
 def explain_out_of_memory(where: str, rows: int) -> Iterator[None]:
-    """Turn an allocation that fails into a UserError that names the place and what to lower."""
+    """Raise UserError, which says where it happened and what to do, if memory runs out."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # only some devices raise a class of their own
@@ -108,8 +108,8 @@ def explain_out_of_memory(where: str, rows: int) -> Iterator[None]:
         if not isinstance(error, MemoryError) and not any(sign in str(error).lower() for sign in signs):
             raise
         raise UserError(
-            f"out of memory {where}, with a batch of {rows} rows: lower batch_size, set "
-            "micro_batch (rows encoded at once), or take a smaller encoder"
+            f"out of memory {where}, with a batch of {rows} rows: lower micro_batch or batch_size, or use a "
+            "smaller encoder"
         ) from error
 
 

@@ -171,7 +171,7 @@ class Loop:
         progress, clock = self.progress, self.method.clock
         if not len(batch):  # of a stream: nothing in its rows could be read
             return
-        with explain_out_of_memory("copying a batch to the device", len(batch)):
+        with explain_out_of_memory("when a batch was copied to the device", len(batch)):
             batch = batch.to(self.device, non_blocking=self.device.type == "cuda")  # from page-locked memory
         clock.batch = progress.trained
         seed(hash((self.seed, clock.epoch, progress.batches)))
@@ -231,7 +231,7 @@ class Loop:
         features = {}
         with self._autocast():
             for m, x in batch.inputs.items():
-                with explain_out_of_memory(f"in validation, encoding {m}", len(batch)):
+                with explain_out_of_memory(f"in validation, when {m} was encoded", len(batch)):
                     features[m] = model.encode(m, x)
             outputs = model.outputs_of(features, batch.rows, len(batch))
         # Joint fusion is calibrated on what the head makes of fewer modalities, which takes their features.

@@ -278,7 +278,7 @@ def test_out_of_memory_says_whose_turn(error, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("training", "where"), [(True, "in the turn of m0"), (False, "in validation, encoding")]
+    ("training", "where"), [(True, "in the turn of m0"), (False, "in validation, when m0 was encoded")]
 )
 def test_out_of_memory_in_a_step_and_in_validation(training, where, monkeypatch):
     dataset = data(2, False)
