@@ -118,7 +118,7 @@ def comparison_tables(comparison: Mapping[str, Any]) -> Iterator[Table | str]:
 
     If every run failed, only the remarks: which runs failed, and why.
     """
-    if not any(result["seeds"] for result in comparison["results"]):
+    if not any(result["metrics"] for result in comparison["results"]):
         yield from map(escape, tables.notes(comparison))
         return
     for data, results in tables.by_data(comparison):

@@ -479,7 +479,7 @@ def test_numbers_that_are_none_do_not_count():
 
 
 def test_markdown_and_terminal_show_names_as_they_are():
-    result = {"data": "[x]", "method": "a|b", "split": None, "metrics": {}, "versus": None, "failed": 1}
+    result = {"data": "[x]", "method": "a|b", "split": None, "metrics": {}, "versus": None}
     run = {"folder": "r", "reason": "[red]no", "killed_once": False}
     comparison = {
         "results": [result], "ranking": None, "left_out": [], "runs": [run],
