@@ -130,7 +130,7 @@ class Method(nn.Module):
     def loss(self, turn: Turn, batch: Batch) -> Tensor | dict[str, Tensor]:
         """Run the turn's forward pass and return its loss (a scalar), or several by name.
 
-        The step uses the gradient of their sum. Return several losses to get the gradients of each separately.
+        The step uses the gradient of their sum. Return several losses to get their gradients separately.
         """
         self._forward(turn, batch)
         (modality,) = turn.modalities
