@@ -14,13 +14,13 @@ from altuna.core.collectives import Input
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples, of which each modality has only the rows where it is present.
+    """B samples, with the inputs of each modality only for the rows that have it.
 
-    An absent cell therefore costs no memory, no copy and no compute. A modality that no sample
-    of the batch has is not in ``inputs`` at all.
+    So an absent cell costs no memory, no copy and no computation. A modality that no sample
+    of the batch has is not in ``inputs``.
 
     Args:
-        inputs: Modality name to its input [n_m, ...], n_m <= B, or to this process's share of it.
+        inputs: Modality name to its input [n_m, ...], n_m <= B, or to the share that this process encodes.
         rows: Modality name to the batch rows [n_m] (int64, ascending) that its input belongs to.
         labels: Class numbers [B] (int64); -1 where unknown.
         indices: Positions [B] (int64) of the samples in their data set, for methods with memory.

@@ -23,17 +23,32 @@ _draws = torch.Generator()
 
 
 def processes() -> int:
-    """Return how many processes carry out the training."""
+    """Return the number of processes of the training.
+
+    Example:
+        >>> processes()
+        1
+    """
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def rank() -> int:
-    """Return the number of this process among them; the first one writes files."""
+    """Return the rank of this process; rank 0 writes the files.
+
+    Example:
+        >>> rank()
+        0
+    """
     return distributed.get_rank() if processes() > 1 else 0
 
 
 def all_gather_object(value: T) -> list[T]:
-    """Return the values of all processes by rank; every process has to call this."""
+    """Return the values of all processes by rank. Every process must call this.
+
+    Example:
+        >>> all_gather_object("a")
+        ['a']
+    """
     values = [value] * processes()
     if len(values) > 1:
         distributed.all_gather_object(values, value, group=object_group)
@@ -41,7 +56,7 @@ def all_gather_object(value: T) -> list[T]:
 
 
 def seed(number: int) -> None:
-    """Seed what is drawn: alike in all processes, but in encoders, where each draws for cells of its own."""
+    """Seed the random generators: equally in all processes, except in encoders, which differ by process."""
     if torch.accelerator.is_available():
         torch.manual_seed(number)
     else:  # what that does for devices that are not there takes longer than a small batch
@@ -51,12 +66,19 @@ def seed(number: int) -> None:
 
 @dataclass(frozen=True)
 class Share:
-    """Those cells of a modality that this process encodes, every n-th one of a batch.
+    """The cells of a modality that this process encodes: every n-th cell of a batch.
 
     Args:
-        values: Its cells [k, ...]; where it has none one of another's, as encoders need something to encode.
-        places: Where they stand [k] (or none, ascending) among all cells of the batch.
-        total: Number of all cells.
+        values: The cells [k, ...]; if the process has none, one cell of another process, because an encoder
+            needs input.
+        places: Positions [k] (ascending; empty if the process has none) of the cells among all cells of the
+            batch.
+        total: Number of cells of all processes.
+
+    Example:
+        >>> share = Share(torch.zeros(2, 3), places=torch.tensor([0, 2]), total=4)
+        >>> share[torch.tensor([False, True, True, True])].places
+        tensor([1])
     """
 
     values: Tensor
@@ -84,7 +106,12 @@ Input = Tensor | Share
 
 
 def encoded(encoder: Callable[[Tensor], Tensor], inputs: Input) -> Tensor:
-    """Return the features [n, d] of all of a modality's cells in the batch, whoever holds them."""
+    """Return the features [n, d] of all cells of a modality in the batch, from all processes.
+
+    Example:
+        >>> encoded(nn.Linear(3, 2), torch.randn(5, 3)).shape
+        torch.Size([5, 2])
+    """
     if isinstance(inputs, Tensor):
         return encoder(inputs)
     device = inputs.values.get_device()
@@ -96,10 +123,12 @@ def encoded(encoder: Callable[[Tensor], Tensor], inputs: Input) -> Tensor:
 
 
 class _Gathered(torch.autograd.Function):
-    """All processes' features. As all compute the same loss of them, each one's gradient is in its own rows.
+    """Gather the features of all processes, and in the backward pass select the gradient of one's own.
 
-    ``backward`` divides the loss by the number of processes and adds up their gradients: what all have alike
-    stays what it is. Here the gradient comes times that number, as each has but its own part of it.
+    All processes compute the same loss from the gathered features. ``backward`` (of this module) divides
+    the loss by the number of processes and sums the gradients of parameters, so parameters that all
+    processes use alike get the right gradient. The gradient of a process's own features is multiplied by
+    that number, because it occurs in one process only.
     """
 
     @staticmethod
@@ -117,7 +146,7 @@ class _Gathered(torch.autograd.Function):
 
 
 def average(tensors: Sequence[Tensor]) -> None:
-    """Replace tensors by their means over all processes."""
+    """Replace tensors by their means over all processes, in place."""
     if processes() == 1 or not tensors:
         return
     flat = torch.cat([t.flatten() for t in tensors])
@@ -128,9 +157,9 @@ def average(tensors: Sequence[Tensor]) -> None:
 
 
 def backward(loss: Tensor, module: nn.Module, *, retain_graph: bool = False) -> None:
-    """Leave in a module's trained parameters the gradients of what all processes computed.
+    """Compute the gradients of a loss with respect to a module's parameters, summed over all processes.
 
-    The mean over processes is taken of the loss, not of the gradients, which are many.
+    Instead of the gradients, the loss is divided by the number of processes, which is cheaper.
     """
     torch.autograd.backward(loss / processes() if processes() > 1 else loss, retain_graph=retain_graph)
     if processes() == 1:

@@ -15,14 +15,18 @@ FEW_CLASSES = (
 
 
 class Rule(NamedTuple):
-    """One way to fuse.
+    """A fusion rule.
 
     Args:
         pool: How unimodal logits are combined, see ``fuse``.
-        calibrated: Whether they are divided by the temperatures first.
-        joint: What the joint logits are: ``unused``, ``alone`` (they are the prediction, and ``pool`` gives
-            the weights that are shown), or ``expert`` (one more factor of the product, for the samples that
+        calibrated: Whether unimodal logits are first divided by the temperatures.
+        joint: How joint logits are used: ``unused``, ``alone`` (they are the prediction, and ``pool`` only
+            gives the reported weights), or ``expert`` (one more factor of the product, for samples that
             have all modalities).
+
+    Example:
+        >>> RULES["calibrated_product"]
+        Rule(pool='product', calibrated=True, joint='unused')
     """
 
     pool: Literal["entropy", "product", "mean", "fixed"]
@@ -50,7 +54,7 @@ class Fusion(NamedTuple):
     Attributes:
         logits: Fused logits [B, C].
         probabilities: Their softmax [B, C].
-        weights: How much each modality counted [M, B]; columns sum to 1.
+        weights: Fusion weights of the modalities [M, B]; those of a sample sum to 1.
 
     Example:
         >>> fusion = fuse(torch.tensor([[[2.0, 0.0]], [[0.0, 0.0]]]), rule="mean")
@@ -79,10 +83,10 @@ def fuse(
 
     - ``entropy``: :math:`\sum_m w_m z_m` with :math:`w_m \propto \exp(\max_v e_v - e_m)`
       (MLA, arXiv 2311.10707, eq. 8-9);
-    - ``product``: :math:`\sum_m \log\mathrm{softmax}(z_m)`, the product of experts. The weight shown
-      is the share of information that m brings, :math:`w_m \propto \log C - e_m`;
+    - ``product``: :math:`\sum_m \log\mathrm{softmax}(z_m)`, the product of experts. The reported
+      weight is the information in the prediction of m, :math:`w_m \propto \log C - e_m`;
     - ``mean``: :math:`\sum_m z_m / M_{present}`;
-    - ``fixed``: :math:`\sum_m w_m z_m` with ``fixed_weights``, renormalised over what is present;
+    - ``fixed``: :math:`\sum_m w_m z_m` with ``fixed_weights``, renormalised over the present modalities;
     - ``calibrated_entropy``, ``calibrated_product``, ``calibrated_mean``, ``calibrated_fixed``: the same, and
       ``temperatures``, fitted on validation data, must be given;
     - ``joint``: the logits of a joint head, with the weights of ``calibrated_product``;
@@ -93,7 +97,7 @@ def fuse(
     (at least float32).
 
     Args:
-        logits: [M, B, C]. Entries of absent modalities are ignored, whatever they hold.
+        logits: [M, B, C]. Entries of absent modalities are ignored, even NaN.
         present: [M, B] bool, which modalities each sample has; all when None.
         rule: One of ``RULES``.
         temperatures: [M] positive; if given, ``z_m / T_m`` is fused by every rule.

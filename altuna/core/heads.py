@@ -13,13 +13,13 @@ from altuna.core.cascade import Cascade
 
 
 class Head(nn.Module):
-    """A head for M modalities.
+    """Base of the heads for M modalities; modalities are addressed by number.
 
-    ``forward(i, features)`` gives the unimodal logits [n, C] of modality number ``i``.
-    A head with ``is_joint`` also has ``joint(features, rows, size)``, the joint logits [B, C]. With
-    ``is_expert`` too, they are one more opinion beside the unimodal ones, where all modalities are present.
-    A head that is ``joint_only`` has no ``forward``: a modality's logits are the joint ones of samples that
-    have nothing else.
+    ``forward(i, features)`` returns the unimodal logits [n, C] of modality i. A head with ``is_joint`` also
+    has ``joint(features, rows, size)``, which returns the joint logits [B, C]. With ``is_expert``, the
+    joint logits are fused with the unimodal logits for samples that have all modalities. A head with
+    ``joint_only`` has no ``forward``: the logits of a modality are the joint logits of samples that have
+    only this modality.
 
     Example:
         >>> head = HEADS["concat"](sizes=[4, 8], num_classes=3)
@@ -49,7 +49,14 @@ class Head(nn.Module):
 
 
 class SharedHead(Head):
-    """One linear layer for all modalities: ``z_m = W h_m + b`` (MLA, arXiv 2311.10707, eq. 2)."""
+    """One linear layer for all modalities: ``z_m = W h_m + b`` (MLA, arXiv 2311.10707, eq. 2).
+
+    Example:
+        >>> head = SharedHead(sizes=[4, 4], num_classes=3)
+        >>> features = torch.randn(5, 4)
+        >>> bool((head(0, features) == head(1, features)).all())
+        True
+    """
 
     needs_equal_sizes = True
 
@@ -63,10 +70,11 @@ class SharedHead(Head):
 
 
 class SharedJointHead(SharedHead):
-    """A shared linear layer, and beside it a small network on the concatenated features (``mla_joint``).
+    """A shared linear layer, and a small network on the concatenated features (for ``mla_joint``).
 
-    ``z_m = W h_m + b``, ``z = V_2 relu(V_1 [h_1 .. h_M] + v_1) + v_2``. The hidden layer, as wide as a
-    modality's features, lets the joint logits depend on combinations, which no sum of unimodal logits can.
+    ``z_m = W h_m + b``, ``z = V_2 relu(V_1 [h_1 .. h_M] + v_1) + v_2``. The hidden layer has the size of
+    one modality's features. With it the joint logits can depend on combinations of modalities, which no sum
+    of unimodal logits can.
     """
 
     is_joint = True
@@ -84,7 +92,13 @@ class SharedJointHead(SharedHead):
 
 
 class SeparateHeads(Head):
-    """A linear layer per modality: ``z_m = W_m h_m + b_m``."""
+    """One linear layer per modality: ``z_m = W_m h_m + b_m``.
+
+    Example:
+        >>> head = SeparateHeads(sizes=[4, 8], num_classes=3)
+        >>> head(0, torch.randn(5, 4)).shape, head(1, torch.randn(5, 8)).shape
+        (torch.Size([5, 3]), torch.Size([5, 3]))
+    """
 
     def __init__(self, sizes: Sequence[int], num_classes: int) -> None:
         super().__init__(sizes, num_classes)
@@ -98,7 +112,14 @@ class SeparateHeads(Head):
 class ConcatHead(Head):
     """One linear layer on the concatenated features: ``z = W [h_1 .. h_M] + b``.
 
-    A modality's own logits are its columns' share plus ``b / M``, so that they sum to the joint ones.
+    The unimodal logits use the modality's columns of W and ``b / M``, so they sum to the joint logits.
+
+    Example:
+        >>> head, rows = ConcatHead(sizes=[4, 8], num_classes=3), torch.arange(5)
+        >>> features = {0: torch.randn(5, 4), 1: torch.randn(5, 8)}
+        >>> joint = head.joint(features, {0: rows, 1: rows}, size=5)
+        >>> torch.allclose(joint, head(0, features[0]) + head(1, features[1]), atol=1e-5)
+        True
     """
 
     is_joint = True
@@ -117,9 +138,9 @@ class ConcatHead(Head):
 
 
 class MultitaskHead(ConcatHead):
-    """A linear layer on the concatenated features, and beside it one a modality, for unimodal losses.
+    """A linear layer on the concatenated features, and one linear layer per modality for unimodal losses.
 
-    ``z = W [h_1 .. h_M] + b``, ``z_m = W_m h_m + b_m`` with parameters of their own.
+    ``z = W [h_1 .. h_M] + b`` and ``z_m = W_m h_m + b_m``, with separate parameters.
     """
 
     def __init__(self, sizes: Sequence[int], num_classes: int) -> None:
@@ -132,7 +153,13 @@ class MultitaskHead(ConcatHead):
 
 
 class SumHead(SeparateHeads):
-    """The sum of the modalities' own logits: ``z = sum_m (W_m h_m + b_m)`` over those that are present."""
+    """The sum of the unimodal logits of the modalities that are present: ``z = sum_m (W_m h_m + b_m)``.
+
+    Example:
+        >>> head = SumHead(sizes=[4, 8], num_classes=3)
+        >>> head.joint({1: torch.randn(2, 8)}, {1: torch.tensor([0, 2])}, size=3).shape  # only modality 1
+        torch.Size([3, 3])
+    """
 
     is_joint = True
 
@@ -141,9 +168,10 @@ class SumHead(SeparateHeads):
 
 
 class ConfidenceHead(SumHead):
-    """A sum weighted by each modality's confidence: ``z = sum_m sg(c_m) z_m``, ``c_m = logsumexp(z_m) / 10``.
+    """A sum weighted by confidence: ``z = sum_m sg(c_m) z_m`` with ``c_m = logsumexp(z_m) / 10``.
 
-    The energy of its logits as a modality's quality (QMF, Zhang et al., 2023, arXiv 2306.02050).
+    The confidence is the energy score of a modality's logits (QMF, Zhang et al., 2023, arXiv 2306.02050);
+    sg stops the gradient.
     """
 
     def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:
@@ -155,7 +183,14 @@ class ConfidenceHead(SumHead):
 
 
 class CosineHead(SumHead):
-    """Scaled cosines to the classes' weights: ``z = s sum_m cos(h_m, W_m)`` (MMCosine, arXiv 2303.05338)."""
+    """Scaled cosine similarities: ``z = s sum_m cos(h_m, W_m)``, s = 10 (MMCosine, arXiv 2303.05338).
+
+    Example:
+        >>> head = CosineHead(sizes=[4], num_classes=3)
+        >>> features = torch.randn(5, 4)
+        >>> torch.allclose(head(0, features), head(0, 2 * features), atol=1e-5)  # the norm does not matter
+        True
+    """
 
     scale = 10.0
 
@@ -171,7 +206,10 @@ class CosineHead(SumHead):
 
 
 class ConditionedHead(Head):
-    """A head in which each modality conditions the sum of the others; their mean is classified."""
+    """Base of heads in which each modality conditions the sum of the others' features.
+
+    The mean of the conditioned features is classified by a linear layer.
+    """
 
     needs_equal_sizes = True
     is_joint = True
@@ -189,7 +227,7 @@ class ConditionedHead(Head):
         return logits
 
     def _condition(self, i: int, features: Tensor, others: Tensor) -> Tensor:
-        """Return [n, d] of modality i's features [n, d] and the sum of the others' [n, d]."""
+        """Return features [n, d] from those of modality i [n, d] and the sum of the others [n, d]."""
         raise NotImplementedError
 
 
@@ -207,7 +245,7 @@ class FiLMHead(ConditionedHead):
 
 
 class GatedHead(ConditionedHead):
-    """Gates: ``sigmoid(U_m h_m) * V_m h_others`` (Kiela et al., 2018, arXiv 1802.02892)."""
+    """Gated features: ``sigmoid(U_m h_m) * V_m h_others`` (Kiela et al., 2018, arXiv 1802.02892)."""
 
     def __init__(self, sizes: Sequence[int], num_classes: int) -> None:
         super().__init__(sizes, num_classes)
@@ -220,10 +258,10 @@ class GatedHead(ConditionedHead):
 
 
 class Imagined(NamedTuple):
-    """What is given of B samples, and what a cascade makes of it, with d features of all modalities together.
+    """The input and output of a cascade for B samples; d is the size of all features together.
 
-    ``given`` [B, d], zeros where absent; ``has`` [B, d] bool; ``features`` [B, d], imagined ones;
-    ``latents`` [B, latent_size].
+    ``given`` [B, d] are the present features (zeros where absent), ``has`` [B, d] bool marks them,
+    ``features`` [B, d] are the reconstructed features and ``latents`` [B, latent_size] the latent vectors.
     """
 
     given: Tensor
@@ -233,7 +271,7 @@ class Imagined(NamedTuple):
 
 
 class CascadeHead(Head):
-    """A head that imagines absent features from those present, by a cascade of autoencoders."""
+    """Base of heads that reconstruct absent features from present ones by a cascade of autoencoders."""
 
     is_joint = True
     joint_only = True
@@ -249,13 +287,13 @@ class CascadeHead(Head):
     def side_by_side(
         self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int
     ) -> tuple[Tensor, Tensor]:
-        """Return all features side by side [size, d], and which of them [size, d] there are."""
+        """Return the concatenated features [size, d] and a mask [size, d] of those that are present."""
         ones = {i: torch.ones_like(f) for i, f in features.items()}
         has = _side_by_side(ones, rows, size, self.sizes).bool()
         return _side_by_side(features, rows, size, self.sizes), has
 
     def imagine(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Imagined:
-        """Return what the cascade makes of features [n_m, d_m] at rows [n_m]."""
+        """Return the result of the cascade for features [n_m, d_m] at rows [n_m]."""
         given, has = self.side_by_side(features, rows, size)
         return Imagined(given, has, *self.cascade(given))
 
@@ -265,7 +303,13 @@ class CascadeHead(Head):
 
 
 class CRAHead(CascadeHead):
-    """A linear layer on the features, completed by three autoencoders (CRA, Tran et al., CVPR 2017)."""
+    """A linear layer on features that three autoencoders complete (CRA, Tran et al., CVPR 2017).
+
+    Example:
+        >>> head = CRAHead(sizes=[4, 8], num_classes=3)
+        >>> head.joint({0: torch.randn(5, 4)}, {0: torch.arange(5)}, size=5).shape  # only modality 0
+        torch.Size([5, 3])
+    """
 
     blocks = 3
 
@@ -279,7 +323,13 @@ class CRAHead(CascadeHead):
 
 
 class MMINHead(CascadeHead):
-    """A linear layer on the latent vectors of five autoencoders (MMIN, Zhao et al., ACL 2021)."""
+    """A linear layer on the latent vectors of five autoencoders (MMIN, Zhao et al., ACL 2021).
+
+    Example:
+        >>> head = MMINHead(sizes=[4, 8], num_classes=3)
+        >>> head.joint({0: torch.randn(5, 4)}, {0: torch.arange(5)}, size=5).shape
+        torch.Size([5, 3])
+    """
 
     blocks = 5
 
@@ -293,7 +343,7 @@ class MMINHead(CascadeHead):
 
 
 def _total(parts: dict[int, Tensor], rows: dict[int, Tensor], size: int, width: int) -> Tensor:
-    """Add what modalities have [n_m, width] at their rows of [size, width]."""
+    """Add the values [n_m, width] of all modalities at their rows; return [size, width]."""
     dtype, device = _common(parts)
     total = torch.zeros(size, width, dtype=dtype, device=device)
     for i, part in parts.items():
@@ -313,7 +363,7 @@ def _side_by_side(
 
 
 def _common(parts: dict[int, Tensor]) -> tuple[torch.dtype, torch.device]:
-    """Return a type for all of them: under autocast one encoder may end in bf16 and another in float32."""
+    """Return a common dtype: under autocast, one encoder may return bf16 and another float32."""
     some = [*parts.values()]
     return reduce(torch.promote_types, (part.dtype for part in some)), some[0].device
 

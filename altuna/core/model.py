@@ -22,27 +22,27 @@ MEAN_ROWS = 1024  # how many rows a running mean of features reaches back
 
 
 class MultimodalClassifier(nn.Module):
-    """Encoders, a head and test-time fusion; takes any non-empty subset of its modalities.
+    """Encoders, a head and fusion, for any non-empty subset of the modalities.
 
     Args:
         encoders: Modality name to a module from its input [n, ...] to features [n, d_m].
         num_classes: Number of classes C.
         head: ``shared`` (MLA), ``separate``, ``concat`` or another of ``altuna.core.heads``.
-        fusion: The rule of fusion, one of ``altuna.core.fusion.RULES`` that the head has; when None,
-            ``experts``, ``joint`` or ``calibrated_product``, whichever of these comes first.
-        fixed_weights: Modality name to its weight, for ``fixed``.
+        fusion: The fusion rule, one of ``altuna.core.fusion.RULES`` that the head supports. None: the first
+            supported one of ``experts``, ``joint`` and ``calibrated_product``.
+        fixed_weights: Modality name to its weight, for the rule ``fixed``.
         feature_sizes: Modality name to d_m, for encoders that have no ``out_features``.
-        impute: What a joint head gets for features that are absent: ``zero``, or their running ``mean`` over
-            the training: exact for the first ``MEAN_ROWS`` rows, then exponential, since a mean of all would
-            keep the features of encoders that had learnt nothing. Samples count alike in any batch.
+        impute: The input of a joint head for absent features: ``zero``, or their running training ``mean``.
+            The mean is exact for the first ``MEAN_ROWS`` rows and then exponential, because a mean over all
+            rows would include the features of untrained encoders. Its result does not depend on batches.
 
-    With ``micro_batch`` set, at most so many rows are encoded at once: the gradients are those of the full
-    batch and the memory that of a part, at the cost of a second forward pass. Batch normalisation sees the
-    parts.
+    With ``micro_batch`` set, at most this many rows are encoded at once. The gradients are those of the full
+    batch, and the memory is that of a micro-batch, at the cost of a second forward pass. Batch normalisation
+    uses the statistics of each micro-batch.
 
     The buffers ``temperatures`` [M] and ``confidence_temperatures`` [M] (entry k - 1 for predictions from
-    k modalities) start at 1 and are fitted by ``altuna.core.calibration.calibrate``; likewise
-    ``joint_temperature`` [], which only a model with a joint expert has.
+    k modalities) start at 1 and are fitted by ``altuna.core.calibration.calibrate``, like
+    ``joint_temperature`` [], which exists only if the head's joint logits are an expert.
 
     Raises:
         ValueError: An argument is wrong.

@@ -13,10 +13,18 @@ from altuna.core.batch import presence
 
 
 class Features(NamedTuple):
-    """Features of N labelled samples, encoded once, to be evaluated with any modalities left out.
+    """Features of N labelled samples, encoded once and then evaluated on any subset of the modalities.
 
-    ``of`` and ``rows`` have the features [n_m, d_m] of a modality and the samples [n_m], ascending, that have
-    it; ``labels`` is [N].
+    ``of`` has the features [n_m, d_m] of each modality, ``rows`` the numbers [n_m] (ascending) of the
+    samples that have it, and ``labels`` [N] the class numbers.
+
+    Example:
+        >>> of = {"audio": torch.zeros(2, 4), "image": torch.zeros(1, 4)}
+        >>> rows = {"audio": torch.tensor([0, 1]), "image": torch.tensor([1])}
+        >>> features = Features(of, rows, labels=torch.tensor([3, 0]))
+        >>> features.present(["audio", "image"])
+        tensor([[ True,  True],
+                [False,  True]])
     """
 
     of: dict[str, Tensor]
@@ -25,7 +33,7 @@ class Features(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Sequence[Features]) -> Features:
-        """Return the features of the samples of several batches, one after the other."""
+        """Concatenate the features of several batches."""
         starts = [*accumulate((len(part.labels) for part in parts), initial=0)]
         of: dict[str, list[Tensor]] = {}
         rows: dict[str, list[Tensor]] = {}
@@ -39,11 +47,11 @@ class Features(NamedTuple):
         )
 
     def present(self, modalities: Sequence[str]) -> Tensor:
-        """Return [M, N] bool: which of some modalities each sample has."""
+        """Return which samples have each of the modalities, [M, N] bool."""
         return presence(self.rows, modalities, len(self.labels))
 
     def restricted(self, modalities: Sequence[str], present: Tensor) -> tuple[Features, Tensor]:
-        """Return the features of the cells ``present`` [M, N], and the samples [n] that still have one."""
+        """Return the features of the cells ``present`` [M, N], and the numbers [n] of samples with any."""
         present = present & self.present(modalities)
         kept = present.any(0)
         place = kept.cumsum(0) - 1
@@ -58,8 +66,13 @@ class Features(NamedTuple):
 class Outputs(NamedTuple):
     """Unimodal and joint logits of B samples, before fusion.
 
-    ``logits`` [M, B, C] (0 where absent), ``present`` [M, B] bool, and ``joint`` [B, C], the logits of
-    a joint head, None where the head has no joint logits.
+    ``logits`` [M, B, C] are 0 where a modality is absent; ``present`` is [M, B] bool; ``joint`` [B, C] are
+    the joint logits, or None if the head has none.
+
+    Example:
+        >>> outputs = Outputs(torch.zeros(2, 5, 3), torch.ones(2, 5, dtype=torch.bool), joint=None)
+        >>> [part.logits.shape[1] for part in outputs.split(2)]
+        [2, 2, 1]
     """
 
     logits: Tensor
@@ -67,12 +80,12 @@ class Outputs(NamedTuple):
     joint: Tensor | None
 
     def cpu(self) -> Outputs:
-        """Return the outputs in the CPU's memory."""
+        """Copy the outputs to the CPU."""
         joint = None if self.joint is None else self.joint.cpu()
         return Outputs(self.logits.cpu(), self.present.cpu(), joint)
 
     def split(self, size: int) -> Iterator[Outputs]:
-        """Yield the outputs of ``size`` samples at a time; the last ones may be fewer."""
+        """Yield the outputs of ``size`` samples at a time; the last part may be smaller."""
         for start in range(0, self.logits.shape[1], size):
             rows = slice(start, start + size)
             joint = None if self.joint is None else self.joint[rows]
@@ -80,7 +93,14 @@ class Outputs(NamedTuple):
 
 
 def concatenate(parts: Sequence[tuple[Outputs, Tensor]]) -> tuple[Outputs, Tensor]:
-    """Join the outputs and labels of several batches."""
+    """Concatenate the outputs and labels of several batches.
+
+    Example:
+        >>> outputs = Outputs(torch.zeros(2, 5, 3), torch.ones(2, 5, dtype=torch.bool), joint=None)
+        >>> outputs, labels = concatenate([(outputs, torch.zeros(5))] * 2)
+        >>> outputs.logits.shape, labels.shape
+        (torch.Size([2, 10, 3]), torch.Size([10]))
+    """
     joint = [o.joint for o, _ in parts if o.joint is not None]
     return (
         Outputs(
@@ -95,9 +115,9 @@ def concatenate(parts: Sequence[tuple[Outputs, Tensor]]) -> tuple[Outputs, Tenso
 class Prediction(NamedTuple):
     """A fused prediction of B samples.
 
-    ``logits`` and ``probabilities`` [B, C]; ``weights`` [M, B], how much each modality counted, each
-    column summing to 1 (a joint head's own share is not in them); ``unimodal_logits`` [M, B, C];
-    ``present`` [M, B] bool.
+    ``logits`` and ``probabilities`` are [B, C]. ``weights`` [M, B] are the fusion weights of the
+    modalities, which sum to 1 for each sample (the weight of a joint head is not included).
+    ``unimodal_logits`` are [M, B, C], and ``present`` is [M, B] bool.
 
     Example:
         >>> import torch

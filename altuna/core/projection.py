@@ -12,27 +12,27 @@ from torch import Tensor, nn
 class OrthogonalProjector(nn.Module):
     r"""Project gradients onto the directions that earlier features do not use.
 
-    Projecting a head gradient, ``grad @ P``, leaves the head's outputs for the mean features of
-    earlier turns nearly unchanged. Every turn removes its own mean feature :math:`r` from ``P``
-    by a step of recursive least squares:
+    With the projected gradient ``grad @ P``, a step hardly changes the head's outputs for the mean
+    features of earlier turns. Every turn removes the direction of its own mean feature :math:`r` from
+    ``P`` by a step of recursive least squares:
 
     .. math:: q = P r / (\alpha + r^\top P r), \qquad P \leftarrow P - q\, (P r)^\top
 
     ``P`` starts as the identity, is symmetric, its eigenvalues lie in (0, 1] (up to the rounding
     of its dtype), and it is kept in float32 or better whatever the training precision.
 
-    What is stored and updated is a square root, the buffer ``root``, :math:`P = S S^\top` (Potter, 1963):
+    The module stores a square root of P, the buffer ``root``, :math:`P = S S^\top` (Potter, 1963):
     with :math:`f = S^\top r` and :math:`t = \alpha + f^\top f` the same step is
-    :math:`S \leftarrow S - S f f^\top / (t + \sqrt{\alpha t})`. On ``P`` itself rounding turns eigenvalues
-    negative, and large features make those grow without bound. An update and a projection take O(d^2);
-    ``P`` is computed when it is read or saved, in O(d^3).
+    :math:`S \leftarrow S - S f f^\top / (t + \sqrt{\alpha t})`. If ``P`` itself were updated, rounding could
+    make eigenvalues negative, and large features would make them grow without bound. An update and a
+    projection take O(d^2). ``P`` is computed when it is read or saved, in O(d^3).
 
     Source: MLA, arXiv 2311.10707, eq. 5-7, after orthogonal weights modification (Zeng et al., 2019,
     arXiv 1810.01256).
 
     Args:
         dim: Feature dimension d of the head.
-        alpha: Regulariser, > 0; the smaller, the more of a mean feature one update removes.
+        alpha: Regulariser, > 0; with a smaller alpha, one update removes more of the mean feature.
 
     Raises:
         ValueError: ``dim`` is below 1 or ``alpha`` is not positive.

@@ -37,9 +37,15 @@ class MapFeatures(NamedTuple):
 
 
 def write_features(run: Path, features: Features) -> None:
-    """Write features of samples that are spread evenly over a split, in half precision.
+    """Write the features of evenly spaced samples of a split to the run directory, in half precision.
 
-    Values beyond its range, which an encoder that does not end in a norm may give, are clamped.
+    Values beyond the range of half precision are clamped.
+
+    Example:
+        >>> run, rows = Path(), torch.arange(3)
+        >>> write_features(run, Features({"audio": torch.ones(3, 2)}, {"audio": rows}, labels=rows))
+        >>> read_features(run, samples=3).of["audio"].shape
+        (3, 2)
     """
     number = len(features.labels)
     most = max(1, MAX_POINTS // max(1, len(features.of)))
@@ -54,7 +60,7 @@ def write_features(run: Path, features: Features) -> None:
 
 
 def read_features(run: Path, samples: int) -> MapFeatures | None:
-    """Return what ``write_features`` wrote, None where it is missing or damaged.
+    """Return the features that ``write_features`` wrote, or None if the file is missing or damaged.
 
     Args:
         run: The run directory.

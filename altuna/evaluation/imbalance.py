@@ -25,14 +25,14 @@ def imbalance(
     right: Tensor,
     present: Tensor,
 ) -> dict[str, Any]:
-    """Return how far the modalities are apart, and what the turns did to the head.
+    """Return metrics of the imbalance between modalities, and of the effect of turns on the head.
 
-    ``gap``: best minus worst modality's accuracy. ``fusion_gain``: fused accuracy minus a modality's, on the
-    samples that have it, for the modality where that is least. Both among the modalities that are
-    ``well_measured``.
-    ``interference``: mean change of the loss of the modality before by the head step of each one's turns.
-    ``gradient_kept``: norm of the projected head gradient over the norm before, likewise.
-    ``conflict``: share of the turns in which gradients were in conflict (``conflicts``), likewise.
+    ``gap``: accuracy of the best modality minus that of the worst. ``fusion_gain``: fused accuracy minus the
+    accuracy of a modality on the samples that have it, the minimum over modalities. Both are computed over
+    the modalities that are ``well_measured``. The following have one value per turn:
+    ``interference``: mean change of the loss of the previous turn by the head's step.
+    ``gradient_kept``: norm of the head's gradient after projection, divided by the norm before.
+    ``conflict``: fraction of the turns with conflicting gradients (see ``conflicts``).
 
     Args:
         metrics: Those of an evaluation, with ``modalities``.
@@ -84,10 +84,10 @@ Gradients = Mapping[nn.Parameter, Tensor]
 
 
 def conflicts(pairs: Iterable[tuple[Gradients, Gradients]]) -> Tensor | None:
-    """Return the share of pairs of gradients that are in conflict: whose inner product is negative.
+    """Return the fraction of pairs of gradients that conflict, which means a negative inner product.
 
-    A step by one then undoes something of the other's, to first order (Yu et al., 2020, arXiv 2001.06782).
-    Only parameters that both have count, and a pair without any does not; None if there is no other pair.
+    A step along one gradient then increases the loss of the other, to first order (Yu et al., 2020, arXiv
+    2001.06782). Only common parameters count. Pairs without any are left out; None if no pair remains.
 
     Example:
         >>> p = nn.Parameter(torch.zeros(2))
@@ -105,10 +105,10 @@ def conflicts(pairs: Iterable[tuple[Gradients, Gradients]]) -> Tensor | None:
 
 @torch.no_grad()
 def shapley_accuracy(model: MultimodalClassifier, features: Features) -> dict[str, float]:
-    """Return the Shapley value of every modality for the fused accuracy (above that of guessing).
+    """Return the Shapley value of every modality for the fused accuracy.
 
-    The value of a subset is the accuracy with the other modalities absent; a sample that has none of it is
-    guessed to be of the most frequent class. Empty for more modalities than ``MAX_MODALITIES``.
+    The value of a subset is the accuracy with the other modalities absent; for a sample without any modality
+    of the subset, the most frequent class is predicted. Empty with more than ``MAX_MODALITIES`` modalities.
 
     Example:
         >>> from altuna.core.model import MultimodalClassifier
@@ -136,7 +136,7 @@ def shapley_accuracy(model: MultimodalClassifier, features: Features) -> dict[st
 
 @torch.no_grad()
 def geometry(features: Features) -> dict[str, dict[str, float]]:
-    r"""Return where the modalities' features lie on the unit sphere.
+    r"""Return metrics of the modalities' features on the unit sphere.
 
     ``modality_gap``: distance of the mean features of a pair (Liang et al., 2022, arXiv 2203.02053);
     ``alignment``: mean squared distance of a pair's features of one sample; ``uniformity``: of a modality,

@@ -110,14 +110,14 @@ def classification_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, f
 class Evaluation:
     """Compute the metrics of ``metrics.json`` from a model's outputs in batches.
 
-    A modality's metrics are over the ``n`` rows that have it, with its temperature. ``fusion.rules`` has
-    the fused metrics of every rule on the same outputs, ``fused`` those of ``fusion`` (the model's own when
-    None). The last temperature, for the confidence, belongs to the model's own rule and applies to no other.
+    The metrics of a modality are computed over the ``n`` rows that have it, with its temperature.
+    ``fusion.rules`` has the fused metrics of every rule on the same outputs, ``fused`` those of ``fusion``
+    (None: the model's own rule). The confidence temperature is used only for the model's own rule.
 
     Args:
         model: The classifier.
         fusion: The rule whose metrics are ``fused``.
-        one_rule: Leave the other rules out, which takes half the time or less.
+        one_rule: Compute no metrics of other rules, which takes half the time or less.
 
     Raises:
         ValueError: The model has no such fusion.
@@ -172,7 +172,15 @@ class Evaluation:
 def evaluate(
     model: MultimodalClassifier, outputs: Outputs, labels: Tensor, fusion: str | None = None
 ) -> dict[str, Any]:
-    """Return the metrics of all outputs at once; see ``Evaluation``."""
+    """Return the metrics of a model's outputs for labelled samples; see ``Evaluation``.
+
+    Example:
+        >>> from torch import nn
+        >>> model = MultimodalClassifier({"audio": nn.Linear(2, 4)}, num_classes=2)
+        >>> outputs = Outputs(torch.tensor([[[3.0, 0.0]]]), torch.ones(1, 1, dtype=torch.bool), joint=None)
+        >>> evaluate(model, outputs, torch.tensor([0]))["fused"]["accuracy"]
+        1.0
+    """
     evaluation = Evaluation(model, fusion)
     evaluation.update(outputs, labels)
     return evaluation.compute()

@@ -19,9 +19,18 @@ MASKS = 3  # drawn at each rate for a run's own metrics
 
 @torch.no_grad()
 def by_subset(model: MultimodalClassifier, features: Features) -> dict[str, dict[str, Any]]:
-    """Return the fused metrics where nothing but a subset of modalities is given, by its names with a plus.
+    """Return the fused metrics for each subset of modalities; keys are names joined by a plus.
 
-    Each is over the ``n`` samples that have all of the subset; subsets that no sample has are left out.
+    Each is computed over the ``n`` samples that have all modalities of the subset. Subsets that no sample
+    has are left out.
+
+    Example:
+        >>> encoders = {"audio": torch.nn.Linear(2, 4), "image": torch.nn.Linear(2, 4)}
+        >>> model = MultimodalClassifier(encoders, num_classes=2)
+        >>> of, rows = {m: torch.zeros(3, 4) for m in model.modalities}, torch.arange(3)
+        >>> features = Features(of, dict.fromkeys(of, rows), labels=torch.tensor([0, 1, 1]))
+        >>> {subset: metrics["n"] for subset, metrics in by_subset(model, features).items()}
+        {'audio': 3, 'image': 3, 'audio+image': 3}
     """
     found = {}
     for subset in subsets(model.modalities):
@@ -39,15 +48,16 @@ def by_rate(
     masks: int,
     draw: Callable[[float, int], Mask],
 ) -> list[list[dict[str, Any]]]:
-    """Return the fused metrics for each missing rate, one for each of several masks.
+    """Return the fused metrics for each missing rate, as a list with one entry per mask.
 
     Args:
         model: The classifier.
-        features: Of the N samples, as complete as they are.
-        modalities: M of the model's, which the data have.
-        rates: To take away.
-        masks: How many to draw at each rate; at 0 all are the same, and one is enough.
-        draw: Returns which cells [M, N] stay at a rate, by a seed. A rate that leaves none has no metrics.
+        features: Features of the N samples before masking.
+        modalities: The M modalities of the model that the data have.
+        rates: Missing rates.
+        masks: Number of masks to draw at each rate; at rate 0 one is enough, because all are equal.
+        draw: Returns the cells to keep [M, N] from a rate and a seed. If no cell is kept, there are no
+            metrics.
     """
 
     def at(rate: float, seed: int) -> list[dict[str, Any]]:
@@ -58,7 +68,16 @@ def by_rate(
 
 
 def by_missing_rate(model: MultimodalClassifier, features: Features) -> dict[str, list[dict[str, Any]]]:
-    """Return ``by_rate`` at the usual rates, as far as every sample keeps a modality, by the rate as text."""
+    """Return ``by_rate`` for the rates 0, 0.1, ... at which every sample keeps a modality; keys are text.
+
+    Example:
+        >>> encoders = {"audio": torch.nn.Linear(2, 4), "image": torch.nn.Linear(2, 4)}
+        >>> model = MultimodalClassifier(encoders, num_classes=2)
+        >>> of, rows = {m: torch.zeros(20, 4) for m in model.modalities}, torch.arange(20)
+        >>> features = Features(of, dict.fromkeys(of, rows), labels=rows % 2)
+        >>> [*by_missing_rate(model, features)]
+        ['0.0', '0.1', '0.2', '0.3', '0.4', '0.5']
+    """
     names, present = [*features.of], features.present([*features.of]).numpy()
     rates = [rate for rate in RATES if rate <= highest_rate(present) + 1e-9]
     each = by_rate(model, features, names, rates, MASKS, lambda rate, seed: missing_mask(present, rate, seed))
@@ -69,7 +88,7 @@ def by_missing_rate(model: MultimodalClassifier, features: Features) -> dict[str
 def metrics_of_cells(
     model: MultimodalClassifier, features: Features, modalities: Sequence[str], present: torch.Tensor
 ) -> dict[str, Any]:
-    """Return the fused metrics, and ``n`` samples, where only the cells ``present`` [M, N] are given."""
+    """Return the fused metrics, and the number of samples ``n``, with only the cells ``present`` [M, N]."""
     some, _ = features.restricted(modalities, present)
     prediction = model.fuse(model.outputs_of(some.of, some.rows, len(some.labels)))
     return {**classification_metrics(prediction.probabilities, some.labels), "n": len(some.labels)}

@@ -13,7 +13,7 @@ CHUNK = 1 << 24  # random numbers at once
 
 
 class Difference(NamedTuple):
-    """A difference of means, first minus second: its confidence interval and p-value."""
+    """A difference of means (first minus second) with confidence interval and p-value."""
 
     mean: float
     low: float
@@ -26,21 +26,21 @@ def paired_bootstrap(
 ) -> Difference:
     r"""Compare two methods on the same samples and seeds by a paired bootstrap over both.
 
-    Seeds and samples are drawn with replacement, independently of each other, and a draw weighs every cell by
-    how often its seed and its sample came up: the bootstrap for crossed random effects (Owen, 2007,
-    doi 10.1214/07-AOAS122). With one seed it is the usual bootstrap over samples. The interval is that of
-    percentiles; the p-value, two-sided, is the share of draws that are as far from the observed difference as
-    that is from 0:
+    Seeds and samples are drawn with replacement, independently of each other. In a draw, the weight of a cell
+    (seed, sample) is the number of times that its seed was drawn times the number of times that its sample
+    was: the bootstrap for crossed random effects (Owen, 2007, doi 10.1214/07-AOAS122). With one seed it is
+    the usual bootstrap over samples. The confidence interval is the percentile interval. The two-sided
+    p-value is the fraction of draws that are at least as far from the observed difference as that is from 0:
 
     .. math:: p = \frac{1 + \#\{|d^* - d| \ge |d|\}}{1 + \mathrm{draws}}
 
     Args:
-        first: [seeds, samples] whether the first method is right (or any other metric); NaN where a sample is
-            not among those of a seed.
-        second: Of the second method, likewise.
-        draws: Bootstrap draws.
-        level: Of the interval.
-        seed: Of the draws.
+        first: Whether the first method is right [seeds, samples] (or any other metric); NaN if the sample
+            does not belong to the seed.
+        second: The same for the second method.
+        draws: Number of bootstrap draws.
+        level: Level of the confidence interval.
+        seed: Random seed of the draws.
 
     Raises:
         ValueError: The arrays are not [seeds, samples], or there is no cell that both methods have.
