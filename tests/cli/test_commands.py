@@ -610,7 +610,10 @@ def edit(name, old, new):
             edit("config.json", '"shared"', '"sharp"'),
             ["config.json: does not hold this run's model", "sharp"],
         ),
-        (edit("config.json", '"reader"', '"raeder"'), ["config.json: modalities.", "reader: is missing"]),
+        (
+            edit("config.json", '"reader"', '"raeder"'),
+            ["config.json: modalities.", "unknown option 'raeder'; did you mean 'reader'?"],
+        ),
         (lambda run: (run / "config.json").unlink(), ["not a finished run"]),
         (lambda run: (run / "model.safetensors").unlink(), ["model.safetensors"]),
         (lambda run: os.truncate(run / "model.safetensors", 5000), ["model.safetensors: does not hold"]),

@@ -508,8 +508,8 @@ def test_modalities_without_a_figure_are_counted(modalities):
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
-        ("metrics.json", "{}", "metrics.json: data: is missing"),
-        ("config.yaml", "a: 1", "config.yaml: data: is missing"),
+        ("metrics.json", "{}", "metrics.json: data is missing"),
+        ("config.yaml", "a: 1", "config.yaml: data is missing"),
         (
             "config.yaml",
             "{data: x, method: 3, modalities: null, seed: 0}",
