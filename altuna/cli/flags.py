@@ -149,4 +149,4 @@ def resumable_by_same_command() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise StoppedError("interrupted; the same command continues with what is unfinished") from None
+        raise StoppedError("interrupted; run the same command again to continue") from None

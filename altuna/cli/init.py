@@ -53,10 +53,10 @@ def write_config(path: str | Path, out: Path) -> None:
         out: The YAML file to write.
 
     Raises:
-        UserError: The manifest has a mistake, or ``out`` is there already.
+        UserError: The manifest has a mistake, or ``out`` exists already.
     """
     if out.exists():
-        raise UserError(f"{out}: is there already; --out names another file")
+        raise UserError(f"{out}: exists already; choose another file with --out")
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder")
     text, schema = config_text(path), out.with_suffix(".schema.json")

@@ -165,7 +165,9 @@ def _reference(given: str | None, runs: Sequence[Run], budget: str) -> str:
         raise UserError(f"reference: {given!r} is not among the methods{nearest(given, labels)}")
     for name in {run.data for run in runs} - {run.data for run in runs if run.label == given}:
         if budget == "time":
-            raise UserError(f"budget: the reference {given!r} cannot run on {name} and sets no time")
+            raise UserError(
+                f"budget: the reference {given!r} cannot be trained on {name}, so it gives no time"
+            )
     return given
 
 

@@ -93,8 +93,8 @@ class MultimodalClassifier(nn.Module):
         if impute not in get_args(Impute):
             raise ValueError(f"impute must be one of {', '.join(get_args(Impute))}, got {impute!r}")
         if impute == "mean" and (not self.head.is_joint or isinstance(self.head, CascadeHead)):
-            reason = "imagines what is absent" if self.head.is_joint else "is not joint"
-            raise ValueError(f"impute: 'mean' cannot be, as the head {head!r} {reason}")
+            reason = "reconstructs absent features" if self.head.is_joint else "is not joint"
+            raise ValueError(f"impute: 'mean' is not possible, because the head {head!r} {reason}")
         self.impute = impute
         self.micro_batch: int | None = None
         if impute == "mean":

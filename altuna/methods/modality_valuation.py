@@ -46,7 +46,9 @@ class ModalityValuation(JointMethod):
     def __init__(self, model: MultimodalClassifier, *, warmup: int = 5, rate: float = 2.0) -> None:
         super().__init__(model)
         if warmup < 1:
-            raise ValueError(f"warmup must be at least 1, for there is nothing to go by before, got {warmup}")
+            raise ValueError(
+                f"warmup must be at least 1 (the first epoch has no contributions yet), got {warmup}"
+            )
         if not rate >= 0:
             raise ValueError(f"rate must not be negative, got {rate}")
         self.warmup, self.rate = warmup, rate

@@ -31,7 +31,7 @@ class Predictor:
 
     Args:
         run: The run directory, or ``hf:ORG/NAME``, a model on the Hugging Face hub.
-        device: Where to compute; a GPU if there is one when None.
+        device: Where to compute; None: a GPU if there is one.
 
     Example:
         >>> import altuna
@@ -51,13 +51,13 @@ class Predictor:
     def from_pretrained(
         cls, repo: str, *, revision: str | None = None, token: str | None = None, device: str | None = None
     ) -> Predictor:
-        """Load a model from the Hugging Face hub, where ``altuna.push_to_hub`` put it; nothing is unpickled.
+        """Load a model that ``altuna.push_to_hub`` uploaded to the Hugging Face hub; nothing is unpickled.
 
         Args:
             repo: ``ORG/NAME``.
             revision: A branch, tag or commit.
-            token: Of the hub; the one that you logged in with when None.
-            device: As above.
+            token: Access token of the hub; None: that of your login.
+            device: As for the constructor.
 
         Raises:
             UserError: There is no such model, or the hub cannot be reached.
@@ -66,31 +66,31 @@ class Predictor:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The class names, in the order of the logits."""
+        """Class names in the order of the logits."""
         return self.description.classes
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The modality names, in the order of the weights."""
+        """Modality names in the order of the weights."""
         return self.model.modalities
 
     def predict(
         self, samples: str | Path | Sequence[Mapping[str, Any]], batch_size: int | None = None
     ) -> pa.Table:
-        """Predict a manifest, or a list of samples.
+        """Predict the class of every sample of a manifest or list.
 
         Args:
             samples: A manifest's path; or dicts from modality name to a path, bytes, an array (an image
                 [H, W, 3] of uint8, or a vector), a pair (waveform, rate) for sound, or a string for text.
                 A modality may be left out or None.
-            batch_size: Samples computed at once, see ``outputs_in_batches``; it does not change the
+            batch_size: Number of samples per batch, see ``outputs_in_batches``. It does not change the
                 predictions.
 
         Returns:
             A table with ``id``, ``prediction``, ``confidence``, ``p_<class>``, ``weight_<modality>`` and
             ``present_<modality>``, and ``n_modalities``; ``says_<modality>`` and ``confidence_<modality>``,
-            what each says by itself and how sure it is, null where absent; ``label`` too if the manifest has
-            it. A row of a manifest of which nothing could be read has nulls.
+            the prediction of each modality alone and its confidence, null where absent; and ``label`` if
+            the manifest has it. A row of a manifest without any readable cell has nulls.
 
         Raises:
             UserError: A sample without any modality, an unknown modality, or a cell that cannot be read.
@@ -129,7 +129,7 @@ class Predictor:
         batch_size: int | None = None,
         reporter: Reporter = SILENT,
     ) -> Iterator[pa.Table]:
-        """Yield the table of ``predict`` in parts of some rows, which are all that is held in memory."""
+        """Yield the table of ``predict`` in parts; only one part is in memory at a time."""
         readers = {name: self.description.readers[name] for name in manifest.modalities}
         stores = prepare_stores(manifest, readers, store or cache_folder() / "store", reporter)
         self.problems = problems_of(stores, manifest)

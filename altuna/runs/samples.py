@@ -30,7 +30,7 @@ def read_samples(samples: Sequence[Mapping[str, Any]], readers: Mapping[str, Rea
         UserError: No sample or one without modality, an unknown modality, or a cell that cannot be read.
     """
     if isinstance(samples, Mapping) or not all(isinstance(sample, Mapping) for sample in samples):
-        raise UserError("give a manifest's path, or a list of dicts from modality to what it is")
+        raise UserError("give the path of a manifest, or a list of dicts from modality name to value")
     if not samples:
         raise UserError("there is no sample to predict")
     cells: dict[str, list[NDArray[Any]]] = {name: [] for name in readers}

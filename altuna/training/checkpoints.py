@@ -177,7 +177,7 @@ def load_checkpoint(path: Path, loop: Loop, model: type[_Content] = _Content) ->
             weights.
     """
     if not path.exists():
-        raise UserError(f"{path}: no such file: the training cannot continue, start it anew")
+        raise UserError(f"{path}: no such file, so the training cannot be resumed; start a new one")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

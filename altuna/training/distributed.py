@@ -72,7 +72,7 @@ def processes_to_start(devices: int | None, nodes: int | None, accelerator: str)
         raise UserError(f"nodes={nodes}: start altuna on each with torchrun or srun (docs/distributed.md)")
     if here and (devices or here.devices, nodes or here.nodes) != (here.devices, here.nodes):
         has = f"devices={here.devices}, nodes={here.nodes}"
-        raise UserError(f"devices={devices}, nodes={nodes}: the processes that were started are {has}")
+        raise UserError(f"devices={devices}, nodes={nodes}: torchrun or Slurm started {has}")
     wanted = here.devices if here else devices or 1
     if wanted == 1:
         return 0

@@ -50,7 +50,7 @@ def named(text: str) -> list[str]:
         return []
     for name in dict.fromkeys(names):
         if name == NONE:
-            raise UserError(f"logger: {NONE!r} stands alone, got {text!r}")
+            raise UserError(f"logger: {NONE!r} cannot be combined with others, got {text!r}")
         if find_spec(PACKAGES[name]) is None:
             raise UserError(f"logger {name}: its package is not installed: pip install 'altuna[{name}]'")
     return [*dict.fromkeys(names)]

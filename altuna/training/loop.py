@@ -280,7 +280,7 @@ class Loop:
                 raise DivergedError(f"diverged: {name} is {mean} in epoch {progress.epoch}")
         self.method.after_epoch()
         if self.extent.max_updates is not None and progress.updates == progress.updates_before:
-            raise UserError("a budget of encoder updates cannot be spent: the method makes none")
+            raise UserError("the budget of encoder updates cannot be used up: the method makes no updates")
         seconds, updates = progress.epoch_seconds(), progress.updates
         metrics |= {"seconds": seconds, "updates": updates, "flops": progress.flops, **means}
         self._show(metrics)

@@ -45,7 +45,7 @@ def _method(value: object) -> object:
 
 def _unscaled(value: object) -> object:
     if isinstance(value, str) and value.startswith("16"):
-        raise ValueError(f"{value} scales gradients, which methods read and change; take bf16-mixed")
+        raise ValueError(f"{value} scales the gradients that methods read and modify; use bf16-mixed")
     return value
 
 

@@ -175,7 +175,7 @@ def _remark(
     for remark in facts["remarks"]:
         reporter.note(remark)
     if precision == "bf16-mixed" != choose_precision("auto", config.accelerator):
-        reporter.note("precision=bf16-mixed: not native here, 32-true may be faster")
+        reporter.note("precision=bf16-mixed: this hardware has no native bf16; 32-true may be faster")
     rows = facts.get("stream", facts["n"])
     if config.batch_size > rows:
         reporter.note(f"batch_size={config.batch_size}: an epoch is one batch of {rows} samples")

@@ -83,7 +83,7 @@ def test_clips_with_sound_give_a_modality_of_sound(tmp_path):
 
 def test_mistakes(table, tmp_path):
     write_config(table, tmp_path / "c.yaml")
-    with pytest.raises(UserError, match=r"c\.yaml: is there already"):
+    with pytest.raises(UserError, match=r"c\.yaml: exists already"):
         write_config(table, tmp_path / "c.yaml")
     with pytest.raises(UserError, match="no such folder"):
         write_config(table, tmp_path / "none" / "c.yaml")

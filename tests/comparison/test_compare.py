@@ -296,7 +296,7 @@ def test_ctrl_c_says_how_to_go_on(manifest, tmp_path, here):
     printed, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert printed == ""
-    assert err == "altuna: interrupted; the same command continues with what is unfinished\n"
+    assert err == "altuna: interrupted; run the same command again to continue\n"
     assert pids
     for pid in pids:
         deadline = time.monotonic() + 10

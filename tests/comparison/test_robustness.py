@@ -252,7 +252,7 @@ def test_mistakes(arguments, words, runs, tmp_path, capsys):
         ({"missing_pattern": "only:a"}, "no train row has a 'b'"),
         (
             {"missing_mask": "m.parquet", "missing_rate": 0.1},
-            "missing_mask: already says which cells to keep",
+            "missing_mask: already selects the cells to keep",
         ),
         ({"missing_mask": "nowhere.parquet"}, "nowhere.parquet: no such file"),
     ],

@@ -120,8 +120,8 @@ def test_complete_data_need_no_mean():
     [
         ("concat", "median", "impute must be one of zero, mean, got 'median'"),
         ("shared", "mean", "the head 'shared' is not joint"),
-        ("cra", "mean", "the head 'cra' imagines what is absent"),
-        ("mmin", "mean", "the head 'mmin' imagines what is absent"),
+        ("cra", "mean", "the head 'cra' reconstructs absent features"),
+        ("mmin", "mean", "the head 'mmin' reconstructs absent features"),
     ],
 )
 def test_refuses(head, impute, words):

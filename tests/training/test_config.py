@@ -106,7 +106,7 @@ def test_fit_shows_all_options():
         ({"workers": 10**30}, "workers must be at most"),
         ({"optimizer": "adam"}, "optimizer: no 'adam'; did you mean 'adamw'?"),
         ({"accelerator": "tpu"}, "accelerator: no 'tpu'; did you mean 'gpu'?"),
-        ({"precision": "16-mixed"}, "precision: 16-mixed scales gradients, which methods read and change"),
+        ({"precision": "16-mixed"}, "precision: 16-mixed scales the gradients that methods read and modify"),
         ({"method": {"alpha": 1}}, "method: needs a name, one of mla"),
         ({"method": 3}, "method: must be a name, or options with their values, got 3"),
         ({"encoders": {"a": 3}}, "encoders.a: must be a name, or options with their values, got 3"),
@@ -120,8 +120,11 @@ def test_fit_shows_all_options():
         ({"root": "x"}, "root: is for av-digits only, not for emoji"),
         ({"stream": "x", "missing_rate": 0.1}, "missing_rate: the cells of a stream cannot be masked"),
         ({"buffer": 5}, "buffer: belongs to a stream, and no stream is given"),
-        ({"missing_mask": "m", "test_missing_rate": 0.1}, "missing_mask: already says which cells to keep"),
-        ({"missing_mask": "m", "missing_pattern": "group"}, "missing_mask: already says which cells to keep"),
+        ({"missing_mask": "m", "test_missing_rate": 0.1}, "missing_mask: already selects the cells to keep"),
+        (
+            {"missing_mask": "m", "missing_pattern": "group"},
+            "missing_mask: already selects the cells to keep",
+        ),
         ({"out": 3}, "out must be a path, got 3"),
     ],
 )

@@ -264,9 +264,7 @@ def test_slurm_and_torchrun_say_how_many_there_are(monkeypatch):
         monkeypatch.setenv(f"SLURM_{name}", value)
     assert placement() == Placement(rank=3, local_rank=1, devices=2, nodes=2)
     assert processes_to_start(None, None, "cpu") == processes_to_start(2, 2, "cpu") == 0
-    with pytest.raises(
-        UserError, match="devices=4, nodes=None: the processes that were started are devices=2"
-    ):
+    with pytest.raises(UserError, match="devices=4, nodes=None: torchrun or Slurm started devices=2"):
         processes_to_start(4, None, "cpu")
     for name, value in {
         "TORCHELASTIC_RUN_ID": "x",

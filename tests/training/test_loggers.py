@@ -132,7 +132,7 @@ def test_none_leaves_no_events(tmp_path):
     [
         ("wand", "unknown logger 'wand'; did you mean 'wandb'?"),
         ("mlflow,tensorbord", "unknown logger 'tensorbord'; did you mean 'tensorboard'?"),
-        ("tensorboard,none", "logger: 'none' stands alone, got 'tensorboard,none'"),
+        ("tensorboard,none", "logger: 'none' cannot be combined with others, got 'tensorboard,none'"),
         ("csv", "logger csv: every run has its log.csv; leave it out, or take none"),
         ("wandb", "logger wandb: its package is not installed: pip install 'altuna[wandb]'"),
     ],

@@ -202,7 +202,7 @@ def test_a_batch_larger_than_the_data(manifest, tmp_path):
 
 
 def test_a_precision_that_scales_gradients(manifest, tmp_path):
-    with pytest.raises(UserError, match=r"^precision: 16-mixed scales gradients, .* take bf16-mixed$"):
+    with pytest.raises(UserError, match=r"^precision: 16-mixed scales the gradients .* use bf16-mixed$"):
         fit(manifest, tmp_path / "run", precision="16-mixed")
 
 
@@ -247,7 +247,7 @@ def test_bf16_that_is_not_native_is_remarked_on(manifest, tmp_path, monkeypatch)
         monkeypatch.setattr("altuna.hardware.multiplies_bf16", lambda native=native: native)
         notes, options = Notes(), {"precision": "bf16-mixed", "accelerator": "cpu", "epochs": 1}
         fit(manifest, tmp_path / str(native), reporter=notes, **options)
-        assert ("bf16-mixed: not native here" in " ".join(notes.texts)) is not native
+        assert ("bf16-mixed: this hardware has no native bf16" in " ".join(notes.texts)) is not native
 
 
 def test_memory_is_page_locked_for_a_gpu_alone():

@@ -154,5 +154,5 @@ def check_mask(mask: str | Path | None, rate: float | None, pattern: str) -> Non
     """Raise UserError if both a mask file and a missing rate or pattern are given."""
     if mask is not None and (rate is not None or pattern != "random"):
         raise UserError(
-            "missing_mask: already says which cells to keep; give no missing rate or pattern with it"
+            "missing_mask: already selects the cells to keep; leave out missing rates and patterns"
         )
