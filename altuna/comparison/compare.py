@@ -37,17 +37,17 @@ def compare(
 ) -> Path:
     """Train methods on data with several seeds, compare them, and return the folder of runs and tables.
 
-    Runs are ``fit`` calls in processes of joblib, each into ``OUT/DATA-METHOD-SEED``; under
-    ``joblib.parallel_config("dask")`` or another backend they run there, if ``out`` is a folder that all
-    machines share. Started again, the comparison repeats no finished run and resumes the others. A run that
-    fails is reported; one whose process is killed is resumed once, by itself. ``OUT/compare.json``, ``.csv``
-    and ``.md`` have the result.
+    Each run is a ``fit`` call in a joblib process, into ``OUT/DATA-METHOD-SEED``. With
+    ``joblib.parallel_config("dask")`` or another backend, runs use it; ``out`` must then be a folder that all
+    machines share. If the comparison is started again, finished runs are kept and others resumed.
+    A run that fails is reported. A run whose process is killed is resumed once, while no other run is active.
+    The results are in ``OUT/compare.json``, ``.csv`` and ``.md``.
 
-    Methods may be mappings with options, as for ``fit``. One that trains a single modality (``unimodal``) is
-    run for each. Options of ``fit`` are for all runs alike.
+    Methods may be mappings with options, as for ``fit``. A method that trains a single modality
+    (``unimodal``) is run once per modality. Options of ``fit`` apply to all runs.
 
     Raises:
-        UserError: Something is wrong with what was given, before anything runs.
+        UserError: The data or the options contain a mistake; no run has started.
         AllFailedError: No run succeeded.
 
     Example:

@@ -22,18 +22,18 @@ from altuna.text import markdown_table, markdown_text, one_line
 
 
 def push_to_hub(run: str | Path, repo: str, *, private: bool = False, token: str | None = None) -> str:
-    """Push the model of a run to the Hugging Face hub, with a model card, and return its address.
+    """Upload the model of a run to the Hugging Face hub, with a model card, and return its address.
 
-    Neither the run's data nor its options, which may name your files, are pushed.
+    The data and the options of the run (which may contain names of your files) are not uploaded.
 
     Args:
         run: The run directory.
         repo: ``ORG/NAME`` on the hub; created if it does not exist.
         private: Whether a new repository is private.
-        token: Token of the hub; the one that you logged in with when None.
+        token: Access token of the hub; None: that of your login.
 
     Raises:
-        UserError: Not a run, or the hub refuses.
+        UserError: ``run`` is not a run directory, or the upload fails.
 
     Example:
         >>> import altuna

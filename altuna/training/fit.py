@@ -18,21 +18,21 @@ from altuna.training.setup import prepare_ahead
 def fit(data: str | Path = "emoji", *, reporter: Reporter | None = None, **options: Any) -> Path:
     r"""Train a multimodal classifier and return its run directory.
 
-    Every option is also a key of a ``--config`` file, and the plain ones are flags of ``altuna fit``. Some
-    are mappings:
+    Every option is also a key of a ``--config`` file, and all except mappings are flags of ``altuna fit``.
+    These are mappings:
 
-    - ``method``: ``{name: mla, alpha: 0.05}``, or just the name;
-    - ``budget``: ``{updates: 5000}``, encoder updates (a step of one modality's encoder is one), or
+    - ``method``: ``{name: mla, alpha: 0.05}``, or only the name;
+    - ``budget``: ``{updates: 5000}``, encoder updates (one update is one step of one modality's encoder), or
       ``{seconds: 60}``;
-    - ``schedule``: ``{step: 70, gamma: 0.1}``, the learning rate times 0.1 after every 70 epochs;
-    - ``columns``: ``{label: category, group: speaker}``, for those that have other names than altuna's;
-    - ``modalities``: ``{image: {column: picture}, motion: {prefix: acc_}}``; otherwise every column is one;
-    - ``readers``: ``{image: {size: 48}}``, with the options of the reader's ``fit``;
+    - ``schedule``: ``{step: 70, gamma: 0.1}`` multiplies the learning rate by 0.1 after every 70 epochs;
+    - ``columns``: ``{label: category, group: speaker}``, your names of id, label, split and group;
+    - ``modalities``: ``{image: {column: picture}, motion: {prefix: acc_}}``; by default every other column;
+    - ``readers``: ``{image: {size: 48}}``, the options of each reader;
     - ``encoders``: ``{image: {name: resnet34, width: 64, lr: 1e-4}}``, ``{text: hf:FOLDER}``, see
       ``altuna.encoders.build``; ``transforms``: ``{image: {flip: {}, color_jitter: {contrast: 0.5}}}``.
 
     Raises:
-        UserError: Something about the data or the options is wrong; nothing is written then.
+        UserError: The data or the options contain a mistake; nothing is written.
 
     Example:
         >>> import tempfile
@@ -59,7 +59,7 @@ document(fit, options())
 def cache(
     data: str | Path = "emoji", *, reporter: Reporter | None = None, **options: Any
 ) -> dict[str, Store]:
-    """Read and prepare data ahead of ``fit``: what it would do before it trains.
+    """Decode the data into stores, as ``fit`` does before it trains.
 
     Args:
         data: See ``fit``.
@@ -67,7 +67,7 @@ def cache(
         options: Those of ``fit``.
 
     Returns:
-        Modality name to its prepared ``Store``.
+        Modality name to its ``Store`` of decoded cells.
     """
     config = validate(FitConfig, {"data": data, **options})
     if reporter is None:
