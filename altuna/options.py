@@ -49,7 +49,7 @@ def check_options(
     """Check names and values against a function's signature.
 
     Args:
-        options: What was given.
+        options: The given options.
         function: Takes the options as keyword arguments; a class stands for its constructor.
         where: Names the place for messages.
         beside: Parameters that are not options.
@@ -165,7 +165,7 @@ def validate(schema: type[Schema], content: Mapping[str, Any], where: str = "") 
 
     Args:
         schema: The model.
-        content: What was given.
+        content: The given options.
         where: Begins each message: a file, or nothing.
 
     Raises:

@@ -50,8 +50,8 @@ def make_grid(
         names: Data.
         chosen: Methods.
         out: The folder of all run directories.
-        options: Of ``fit``, for all trainings.
-        seeds: How many.
+        options: Options of ``fit`` for all trainings.
+        seeds: Number of seeds.
         budget: ``updates``, ``epochs`` or ``time``.
         strict: A method that cannot be trained on some data is a mistake; otherwise it is left out there.
         reporter: Where to report.

@@ -51,7 +51,7 @@ def robustness(
         runs: Run directories.
         data: Data other than each run's own.
         split: ``train``, ``val`` or ``test``.
-        rates: Fractions of the cells to mask; None: 0, 0.1 .. 0.7, as far as every sample keeps a modality.
+        rates: Missing rates; None: those of 0, 0.1 .. 0.7 at which every sample keeps a modality.
         pattern: Which cells to mask, see ``altuna.data.missing.patterns.pattern_mask``.
         masks: Number of masks drawn at each rate.
         out: Folder; None: that of the run, or ``runs/robustness`` for several.
@@ -123,7 +123,7 @@ def _metrics(
 
 
 def _rates(pattern: str, present: Mask, groups: Codes) -> list[float]:
-    """Return the default rates, as far as the pattern leaves every sample a modality."""
+    """Return the default rates at which the pattern leaves every sample a modality."""
     if pattern in NAMED:
         return [*RATES, 1.0]
     have = by_group(present, groups)[0] if pattern == "group" else present

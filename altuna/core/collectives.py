@@ -1,8 +1,8 @@
-"""One training in several processes: each encodes a share of the cells, and all do the rest alike.
+"""One training in several processes: each encodes a share of the cells, and all do the rest in the same way.
 
 Every process knows the labels, rows and presence of the whole batch, but holds and encodes only its share of
 the cells. The features of all of them are then gathered, so that heads, losses, projectors, memories and
-calibration are computed by every process on the whole batch: what a method does need not know of this.
+calibration are computed by every process on the whole batch. So methods need no code for several processes.
 """
 
 from __future__ import annotations

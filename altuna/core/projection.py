@@ -108,7 +108,7 @@ class OrthogonalProjector(nn.Module):
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Start afresh: set ``P`` to the identity."""
+        """Set ``P`` to the identity."""
         nn.init.eye_(self.root)
         self._since_reset = []
 

@@ -35,7 +35,7 @@ def imbalance(
     ``conflict``: fraction of the turns with conflicting gradients (see ``conflicts``).
 
     Args:
-        metrics: Those of an evaluation, with ``modalities``.
+        metrics: The metrics of an evaluation, with ``modalities``.
         history: The training log, one row per epoch.
         right: Which fused predictions are right [N] bool.
         present: Which samples have a modality [M, N] bool.

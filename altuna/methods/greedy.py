@@ -58,7 +58,7 @@ class Greedy(JointMethod):
                 raise ValueError(f"{name} must not be negative, got {value}")
         if not isinstance(model.head, ConcatHead):
             raise ValueError(f"greedy needs a concat head, got {type(model.head).__name__}")
-        self._head = (model.head,)  # in a tuple, lest it be registered twice
+        self._head = (model.head,)  # in a tuple, so that it is not registered twice
         self.epsilon, self.window, self.start = epsilon, window, start
         self.register_buffer("moved", torch.zeros(len(model.modalities)))
         self.register_buffer("slowest", torch.tensor(0))

@@ -66,7 +66,7 @@ class MLA(Method):
         super().__init__(model)
         if not isinstance(model.head, SharedHead):
             raise ValueError(f"MLA needs a shared head, got {type(model.head).__name__}")
-        self._head = (model.head,)  # in a tuple, lest it be registered twice
+        self._head = (model.head,)  # in a tuple, so that it is not registered twice
         self.order, self.alpha, self.reset, self.project = order, alpha, reset, project
         self.projector = OrthogonalProjector(
             model.head.linear.in_features, 0.1 if alpha == "schedule" else alpha

@@ -44,7 +44,7 @@ class MLAJoint(Method):
         super().__init__(model)
         if not isinstance(model.head, SharedJointHead):
             raise ValueError(f"mla_joint needs a head 'shared_joint', got {type(model.head).__name__}")
-        self._head = (model.head,)  # in a tuple, lest it be registered twice
+        self._head = (model.head,)  # in a tuple, so that it is not registered twice
         self.project = project
         self.projector = OrthogonalProjector(model.head.linear.in_features, alpha)
 

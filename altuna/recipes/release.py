@@ -79,7 +79,7 @@ class Recipe:
         title: Its name in reports and errors.
         read: Yields the samples below a root, and reports problems.
         types: Column to its modality type.
-        group: What must not be in two splits, in the singular (an actor, a video).
+        group: What a group is, in the singular (actor, video); a group must not be in two splits.
         group_of: From an id to its group.
         tag: Part of the file names of the authors' lists, one of ``LIST_TAGS``.
         list_labels: From the labels of the lists to those of the release.

@@ -43,7 +43,7 @@ def evaluate_run(
         split: ``train``, ``val`` or ``test``; None in what is returned if all rows were tested.
         without: Modalities to leave out.
         missing_rate: Fraction of the (sample, modality) cells to mask.
-        missing_pattern: Which cells, see ``pattern_mask``.
+        missing_pattern: Which cells to mask, see ``pattern_mask``.
         missing_mask: File of the cells that stay, instead: ``present.parquet`` of a run.
         seed: Random seed of the mask.
         fusion: Another fusion rule than the run's.

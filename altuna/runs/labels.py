@@ -18,7 +18,7 @@ def run_labels(
 
     Args:
         configs: The runs' ``config.yaml``.
-        folders: What to call their folders.
+        folders: Names of their folders.
         joined: Give runs that differ in the seed alone one name, by the folder of the first of them.
 
     Example:

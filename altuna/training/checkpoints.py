@@ -170,7 +170,7 @@ def load_checkpoint(path: Path, loop: Loop, model: type[_Content] = _Content) ->
     Args:
         path: The checkpoint.
         loop: The training.
-        model: What it has to hold.
+        model: The expected content.
 
     Raises:
         UserError: The file is missing or damaged, or belongs to another training, other data or other frozen

@@ -87,7 +87,7 @@ def option(
             a resumed run may change it.
         saved: It is written to ``config.yaml``; by default if it changes the result.
         single: It belongs to one training: ``altuna compare`` sets it for each of its own.
-        bounds: Of pydantic's ``Field``: ``ge``, ``gt``, ``le``, ``lt``.
+        bounds: Bounds for pydantic's ``Field``: ``ge``, ``gt``, ``le``, ``lt``.
     """
     extra: JsonDict = {"group": group, "place": place, "single": single}
     extra["saved"] = not place if saved is None else saved

@@ -64,7 +64,7 @@ def cache(
     Args:
         data: See ``fit``.
         reporter: See ``fit``.
-        options: Those of ``fit``.
+        options: The options of ``fit``.
 
     Returns:
         Modality name to its ``Store`` of decoded cells.

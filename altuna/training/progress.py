@@ -21,7 +21,7 @@ class Progress:
         batches: Batches of this epoch that are done.
         trained: Those of them that had rows: a stream may give a batch of which nothing could be read.
         flops: Floating-point operations of this epoch's first batch, in all processes.
-        seconds: Of this epoch, before it was resumed.
+        seconds: Seconds of this epoch before it was resumed.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)

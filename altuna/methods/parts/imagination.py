@@ -34,7 +34,7 @@ class Imagining(JointMethod):
             raise ValueError(f"the weight of imagination must not be negative, got {weight}")
         if not 0 <= drop <= 1:
             raise ValueError(f"drop must be between 0 and 1, got {drop}")
-        self._head = (model.head,)  # in a tuple, lest it be registered twice
+        self._head = (model.head,)  # in a tuple, so that it is not registered twice
         self.weight, self.drop = weight, drop
 
     def loss(self, turn: Turn, batch: Batch) -> Tensor:

@@ -79,7 +79,7 @@ def ablation(runs: Sequence[Run]) -> Section | None:
     lead = (
         "Equal weights switch dynamic fusion off; --set method.project=off trains without head gradient "
         "modification. Gain: fused accuracy minus that of a modality alone, on the samples that have it; "
-        "the smallest over the modalities. Gap: accuracy of the best minus that of the worst modality. "
+        "the minimum over the modalities. Gap: accuracy of the best minus that of the worst modality. "
         "Both are in percentage points. Each row is one training: differences of one or two points may be "
         "due to the seed."
     )
