@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 import torch
 from notes import Notes
-from test_compare import write
+from toys import write
 
 import altuna
 from altuna.cli.main import main
