@@ -1,10 +1,6 @@
 """Exports: what they predict, without this package, and what cannot be exported."""
 
-import itertools
 import json
-import logging
-import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -12,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 import transformers
-from encoders.test_build import ALL, READERS_OF, SMALL, cells_of
+from exports import needs_onnx
 from filelock import FileLock
 from huggingface_hub import ModelCard, RepoUrl
 from huggingface_hub.errors import HFValidationError
@@ -25,26 +20,16 @@ from PIL import Image
 
 import altuna
 from altuna.cli.main import main
-from altuna.core.heads import HEADS
-from altuna.data.readers import READERS, BadCellError
-from altuna.data.readers.text import TextReader
-from altuna.demo.answer import numbers
+from altuna.data.readers import READERS
 from altuna.encoders import build
 from altuna.errors import UserError
 from altuna.export import check as checking
 from altuna.export import export as exporting
 from altuna.export import hub
-from altuna.export.graphs import branch_program, fusion_program
 from altuna.reporting import SILENT
 from altuna.runs.directory import read_json
 from altuna.runs.predict import predict_to_file
 from altuna.text import markdown_table
-
-needs_onnx = pytest.mark.skipif(
-    not all(map(__import__("importlib.util").util.find_spec, ("onnx", "onnxscript", "onnxruntime"))),
-    reason="the extra export is not installed",
-)
-TINY = {"dimension": 16, "depth": 2, "heads": 2}
 
 
 @pytest.fixture(scope="module")
@@ -128,26 +113,6 @@ def test_its_own_script_predicts_without_this_package(run, engine_format, export
     code, _, error = example(folder, "titel=red")
     assert code == 2
     assert error == "example.py: titel=red: write NAME=VALUE, NAME one of a/photo, fusion, title, acc\n"
-
-
-@pytest.fixture
-def example(monkeypatch, capfd):
-    """Runs the script of a folder; gives its exit code, and what it printed to stdout and stderr."""
-
-    def run(folder, *arguments):
-        monkeypatch.setattr(sys, "argv", ["example.py", *arguments])
-        monkeypatch.syspath_prepend(folder)
-        sys.modules.pop("readers", None)
-        try:
-            runpy.run_path(str(folder / "example.py"), run_name="__main__")
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capfd.readouterr()
-
-    yield run
-    sys.modules.pop("readers", None)
-    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.slow
@@ -296,196 +261,6 @@ def test_safetensors_are_loaded_again_without_the_run(run, tmp_path):
     ]
     sample = [{"title": "red apple"}]
     assert altuna.load(folder, "cpu").predict(sample).equals(altuna.load(run, "cpu").predict(sample))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("kind", "name"), ALL)
-def test_every_encoder_is_a_graph_of_any_batch(kind, name):
-    options = TINY | SMALL[name] if name in SMALL else {"width": 4} if "resnet" in name else {}
-    same_graph(READERS_OF[kind], name, TINY if name == "vit" else options)
-
-
-@pytest.mark.parametrize("front_end", ["log_stft", {"name": "log_stft", "tile": True}, "kaldi_fbank"])
-def test_every_front_end_of_sound(front_end):
-    small = {"name": front_end, "mels": 32, "frames": 32} if front_end == "kaldi_fbank" else front_end
-    same_graph(READERS_OF["audio"], "resnet18", {"width": 4, "front_end": small})
-
-
-def same_graph(reader, name, options):
-    torch.manual_seed(0)
-    encoder = build("m", reader, name, **options).eval()
-    model = altuna.MultimodalClassifier({"m": encoder}, 2).eval()
-    graph = branch_program(model, "m", reader, name).module()
-    for number in (3, 1):
-        cells = cells_of(reader, number)
-        if reader.type == "audio":
-            cells[:, 2000:] = 0
-        if reader.type == "text":
-            cells = cells[:, : number + 1].clamp(min=1)
-        torch.testing.assert_close(graph(cells), encoder(cells), atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("impute", ["zero", "mean"])
-@pytest.mark.parametrize("head", HEADS)
-def test_every_head_from_every_subset(head, impute):
-    torch.manual_seed(0)
-    try:
-        model = altuna.MultimodalClassifier(
-            {m: torch.nn.Linear(4, 8 if m == "a" else 6) for m in "abc"}, 4, head=head, impute=impute
-        ).eval()
-    except ValueError:
-        pytest.skip("this head imputes in its own way")
-    graph = fusion_program(model).module()
-    present = torch.tensor([*itertools.product([False, True], repeat=3)][1:])
-    for part in (present, present[:1], present[-1:]):
-        features = [torch.randn(len(part), size) for size in model.head.sizes]
-        rows = {m: part[:, i].nonzero().flatten() for i, m in enumerate("abc")}
-        given = {m: features[i][rows[m]] for i, m in enumerate("abc") if len(rows[m])}
-        with torch.no_grad():
-            wanted = model.fuse(model.outputs_of(given, {m: rows[m] for m in given}, len(part)))
-        absent = [torch.where(part[:, i, None], f, torch.nan) for i, f in enumerate(features)]
-        probabilities, weights, unimodal = graph(part, *absent)
-        torch.testing.assert_close(probabilities, wanted.probabilities)
-        torch.testing.assert_close(weights, wanted.weights.T)
-        torch.testing.assert_close(unimodal, wanted.unimodal_logits.transpose(0, 1))
-
-
-def test_an_encoder_that_is_no_graph_is_named():
-    class ByNumPy(torch.nn.Linear):
-        def forward(self, x):
-            return super().forward(torch.from_numpy(x.numpy() + 1))
-
-    model = altuna.MultimodalClassifier({"acc": ByNumPy(3, 4)}, 2).eval()
-    with pytest.raises(UserError, match=r"^modality 'acc': the encoder 'hf:x' cannot be exported: ") as error:
-        branch_program(model, "acc", READERS_OF["vector"], "hf:x")
-    assert "\n" not in str(error.value)
-
-
-READ = runpy.run_path(str(Path(exporting.__file__).parent / "scripts" / "readers.py"))["READERS"]
-
-
-def example_of(reader):
-    """How the shipped script reads what a reader does."""
-    return READ[reader.name]
-
-
-def test_the_scripts_import_no_altuna():
-    for path in (Path(exporting.__file__).parent / "scripts").glob("*.py"):
-        assert "altuna" not in path.read_text()
-
-
-@needs_onnx
-def test_the_script_reads_as_the_readers_do(tmp_path):
-    text = TextReader.fit(["Ein größerer Baum, 2 Äpfel", "red-green ½"])
-    for cell in ("RED Baum!?", "½ apples", "xyz", "größer " * 40):
-        array = text.read(cell)
-        assert [*example_of(text)(cell, **text.settings())] == [*array[array > 0]]
-    tokens = READERS["tokens"](tokenizer(), 3)
-    names = example_of(tokens)
-    (tmp_path / "t.json").write_text(tokens.tokenizer)
-    for cell in ("a few words", "words", "a few few few words"):
-        array = tokens.read(cell)
-        assert [*names(cell, tmp_path / "t.json", 3)] == [*array[array > 0]]
-    image = READERS["image"](size=8)
-    rng = np.random.default_rng(0)
-    for mode, bands in (("RGB", 3), ("RGBA", 4), ("LA", 2), ("I;16", 1)):
-        pixels = rng.integers(0, 256, (20, 13, bands), dtype=np.uint8)
-        if mode == "I;16":
-            pixels = pixels[:, :, 0].astype(np.uint16) * 257
-        Image.fromarray(pixels, mode).save(tmp_path / "p.png")
-        assert (
-            np.abs(
-                example_of(image)(tmp_path / "p.png", 8).astype(int) - image.read(tmp_path / "p.png")
-            ).max()
-            <= 1
-        )
-    audio = READERS["audio"](8000, 0.25)
-    read = example_of(audio)
-    for seconds in (0.1, 0.5):
-        (tmp_path / "s.wav").write_bytes(recording(np.stack([tone(seconds, 8000)] * 2, 1), 8000))
-        assert np.array_equal(read(tmp_path / "s.wav", 8000, 0.25), audio.read(tmp_path / "s.wav"))
-    loud, late = np.full(3000, 2.0), np.where(np.arange(3000) > 2000, np.nan, 0.1)
-    for wave in (loud, late):
-        soundfile.write(tmp_path / "f.wav", wave, 8000, "FLOAT")
-        assert np.array_equal(read(tmp_path / "f.wav", 8000, 0.25), audio.read(tmp_path / "f.wav"))
-    huge = np.array([[3e38, 3e38], [3e38, -3e38]])
-    for wave in (np.zeros(0), late[::-1], huge):
-        soundfile.write(tmp_path / "f.wav", wave, 8000, "FLOAT")
-        with pytest.raises(BadCellError) as mine:
-            audio.read(tmp_path / "f.wav")
-        with pytest.raises(ValueError, match=f"^{re.escape(str(mine.value))}$"):
-            read(tmp_path / "f.wav", 8000, 0.25)
-
-
-@pytest.mark.parametrize(
-    "typed",
-    [
-        *("1,2", "1 2", " 1 ,\t2 ", "1\t-2e3", ",2", "1 ,", "1_0,2"),
-        *("nan,1", "1 nan", ",nan", "1,inf", "1e39,1", "1", "1,2,3", "1,2,", "1 2 3", ",", "1;2", "1,two"),
-    ],
-)
-def test_the_script_takes_the_numbers_that_the_model_does(typed):
-    def taken(read):
-        try:
-            return read().tolist()
-        except (UserError, BadCellError, ValueError):
-            return None
-
-    reader = READERS["vector"](2)
-    wanted = taken(lambda: reader.read(numbers("acc", typed)))
-    assert str(taken(lambda: example_of(reader)(typed, 2))) == str(wanted)
-
-
-def test_mistakes_at_the_script_are_a_line(tmp_path, example, monkeypatch):
-    (tmp_path / "broken.png").write_bytes(picture(Image.effect_noise((30, 30), 50))[:-200])
-    (tmp_path / "broken.wav").write_bytes(b"RIFF")
-    (tmp_path / "fast.wav").write_bytes(recording(tone(0.1, 16000), 16000))
-    readers = {"photo": READERS["image"](8), "call": READERS["audio"](8000, 0.2), "acc": READERS["vector"](2)}
-    readers |= {"clip": READERS["video"](1, 8), "note": READERS["tokens"](tokenizer(), 3)}
-    np.save(tmp_path / "clip.npy", np.zeros((1, 8, 8, 3)))
-    soundfile.write(tmp_path / "none.wav", np.zeros(0), 8000)
-    modalities = [
-        {"name": n, "file": f"{n}.pt2", "features": 4, "reader": {"name": r.name, **r.settings()}}
-        for n, r in readers.items()
-    ]
-    modalities[-1]["reader"]["tokenizer"] = "note.tokenizer.json"
-    content = {
-        "format": "torch-export",
-        "modalities": modalities,
-        "classes": ["a", "b"],
-        "fusion": {"file": "fusion.pt2"},
-    }
-    (tmp_path / "export.json").write_text(json.dumps(content))
-    for path in (Path(exporting.__file__).parent / "scripts").glob("*.py"):
-        shutil.copy(path, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    known = "photo, call, acc, clip, note"
-    for arguments, said in (
-        ((), f"give one or more of {known}, as in NAME=VALUE"),
-        (("image=a.png",), f"image=a.png: write NAME=VALUE, NAME one of {known}"),
-        (("photo=a.png", "photo=b.png"), "photo=b.png: photo is given twice"),
-        (("acc",), "acc=: write NAME=VALUE"),
-        (("acc= ",), "acc= : write NAME=VALUE"),
-        (("photo=none.png",), "photo=none.png: No such file or directory"),
-        (("acc=1,2", "photo=broken.png"), "photo=broken.png: image file is truncated"),
-        (("photo=broken.wav",), "photo=broken.wav: cannot identify image file"),
-        (("call=gone.wav",), "call=gone.wav: No such file or directory"),
-        (("call=none.wav",), "call=none.wav: no sound in it (0 samples)"),
-        (("call=broken.wav",), "call=broken.wav: Error opening"),
-        (("call=fast.wav",), "call=fast.wav: has 16000 samples a second; resample it to 8000 first"),
-        (("acc=1,two",), "acc=1,two: could not convert string to float: 'two'"),
-        (("acc=1,2,3",), "acc=1,2,3: give 2 finite numbers, with commas or blanks between"),
-        (("acc=1,-inf",), "acc=1,-inf: give 2 finite numbers"),
-        (("acc=1e39,1",), "acc=1e39,1: give 2 finite numbers"),
-        (("acc=nan,1",), "acc=nan,1: give 2 finite numbers"),
-        (("acc=,",), "acc=,: all its numbers are empty"),
-        (("clip=clip.npy",), "clip=clip.npy: must be uint8, is float64"),
-        (("note=words",), "note=words: note.tokenizer.json: no such file in "),
-    ):
-        code, _, error = example(tmp_path, *arguments)
-        assert code == 2
-        assert error.startswith(f"example.py: {said}")
-        assert error.count("\n") == 1
 
 
 def failed(capsys, monkeypatch, *arguments):

@@ -1,0 +1,78 @@
+"""Encoders and heads as graphs: the same numbers as the modules, for any batch."""
+
+import itertools
+
+import pytest
+import torch
+from encoders.test_build import ALL, READERS_OF, SMALL, cells_of
+
+import altuna
+from altuna.core.heads import HEADS
+from altuna.encoders import build
+from altuna.errors import UserError
+from altuna.export.graphs import branch_program, fusion_program
+
+TINY = {"dimension": 16, "depth": 2, "heads": 2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_every_encoder_is_a_graph_of_any_batch(kind, name):
+    options = TINY | SMALL[name] if name in SMALL else {"width": 4} if "resnet" in name else {}
+    same_graph(READERS_OF[kind], name, TINY if name == "vit" else options)
+
+
+@pytest.mark.parametrize("front_end", ["log_stft", {"name": "log_stft", "tile": True}, "kaldi_fbank"])
+def test_every_front_end_of_sound(front_end):
+    small = {"name": front_end, "mels": 32, "frames": 32} if front_end == "kaldi_fbank" else front_end
+    same_graph(READERS_OF["audio"], "resnet18", {"width": 4, "front_end": small})
+
+
+def same_graph(reader, name, options):
+    torch.manual_seed(0)
+    encoder = build("m", reader, name, **options).eval()
+    model = altuna.MultimodalClassifier({"m": encoder}, 2).eval()
+    graph = branch_program(model, "m", reader, name).module()
+    for number in (3, 1):
+        cells = cells_of(reader, number)
+        if reader.type == "audio":
+            cells[:, 2000:] = 0
+        if reader.type == "text":
+            cells = cells[:, : number + 1].clamp(min=1)
+        torch.testing.assert_close(graph(cells), encoder(cells), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("impute", ["zero", "mean"])
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_from_every_subset(head, impute):
+    torch.manual_seed(0)
+    try:
+        model = altuna.MultimodalClassifier(
+            {m: torch.nn.Linear(4, 8 if m == "a" else 6) for m in "abc"}, 4, head=head, impute=impute
+        ).eval()
+    except ValueError:
+        pytest.skip("this head imputes in its own way")
+    graph = fusion_program(model).module()
+    present = torch.tensor([*itertools.product([False, True], repeat=3)][1:])
+    for part in (present, present[:1], present[-1:]):
+        features = [torch.randn(len(part), size) for size in model.head.sizes]
+        rows = {m: part[:, i].nonzero().flatten() for i, m in enumerate("abc")}
+        given = {m: features[i][rows[m]] for i, m in enumerate("abc") if len(rows[m])}
+        with torch.no_grad():
+            wanted = model.fuse(model.outputs_of(given, {m: rows[m] for m in given}, len(part)))
+        absent = [torch.where(part[:, i, None], f, torch.nan) for i, f in enumerate(features)]
+        probabilities, weights, unimodal = graph(part, *absent)
+        torch.testing.assert_close(probabilities, wanted.probabilities)
+        torch.testing.assert_close(weights, wanted.weights.T)
+        torch.testing.assert_close(unimodal, wanted.unimodal_logits.transpose(0, 1))
+
+
+def test_an_encoder_that_is_no_graph_is_named():
+    class ByNumPy(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(torch.from_numpy(x.numpy() + 1))
+
+    model = altuna.MultimodalClassifier({"acc": ByNumPy(3, 4)}, 2).eval()
+    with pytest.raises(UserError, match=r"^modality 'acc': the encoder 'hf:x' cannot be exported: ") as error:
+        branch_program(model, "acc", READERS_OF["vector"], "hf:x")
+    assert "\n" not in str(error.value)
