@@ -1,6 +1,5 @@
 """The report: what it says, what it survives, and what Chromium makes of it."""
 
-import io
 import re
 import shutil
 import sys
@@ -10,17 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-import torch
-from media import picture, recording, tone
 from PIL import Image
-from rich.console import Console
+from report_data import rows_of, write_manifest
 
 import altuna
 from altuna.cli.main import main
-from altuna.core.outputs import Features
-from altuna.evaluation.feature_map import feature_map
-from altuna.evaluation.features import read_features, write_features
-from altuna.report import charts, weights_by_class, write_report
+from altuna.report import charts, write_report
 from altuna.report.drawing import Line, Text, save
 from altuna.report.frame import short
 from altuna.report.gallery import gallery, kinds_of
@@ -30,210 +24,7 @@ from altuna.report.sections import sections
 from altuna.report.sections.calibration import confusion
 from altuna.report.sections.missing import _subset, missing
 from altuna.runs.labels import run_labels
-from altuna.terminal.tables import weights_table
 from altuna.text import unique_endings
-
-CHROMIUM = shutil.which("chromium")
-ARTEFACTS = Path(__file__).parents[2] / "artefacts"  # screenshots, kept by CI
-NASTY = "<script>document.title='hacked'</script><img src=x onerror=\"document.title='hacked'\">"
-LONG = "a class with a name of very many words " * 6
-in_chromium = pytest.mark.skipif(not CHROMIUM, reason="needs chromium (apt-get install chromium)")
-
-
-def rows_of(classes, counts):
-    return [(split, c) for split, n in counts.items() for c in classes for _ in range(n)]
-
-
-def write_manifest(folder, rows, **columns):
-    folder.mkdir(parents=True, exist_ok=True)
-    split, label = zip(*rows, strict=True)
-    ids = [f"{i}{NASTY if i % 2 else ''}" for i in range(len(rows))]
-    table = pa.table({"id": ids, "split": split, "label": label, **columns})
-    pyarrow.parquet.write_table(table, folder / "samples.parquet")
-    return folder / "samples.parquet"
-
-
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory):
-    """A run on pictures, sounds, texts and numbers with gaps, whose names and texts are HTML."""
-    folder = tmp_path_factory.mktemp("mixed")
-    rng = np.random.default_rng(0)
-    rows = rows_of((NASTY, LONG, "c"), {"train": 8, "val": 4, "test": 12})
-    pictures, sounds, texts = [], [], []
-    for i, (_, label) in enumerate(rows):
-        c = (NASTY, LONG, "c").index(label)
-        pixels = rng.integers(0, 90, (24, 24, 3), dtype=np.uint8) + np.uint8(70 * c)
-        (folder / f"{i}.png").write_bytes(picture(Image.fromarray(pixels)))
-        (folder / f"{i}.wav").write_bytes(recording(tone(0.3, 8000, 300 * (c + 1)), 8000))
-        pictures.append(f"{i}.png" if i % 5 else None)
-        sounds.append(f"{i}.wav" if i % 7 else None)
-        texts.append(f"{NASTY} word{c if i % 3 else 0}")
-    numbers = {f"acc_{j}": rng.normal(size=len(rows)) for j in range(12)}
-    path = write_manifest(folder, rows, **{"look & <b>": pictures}, sound=sounds, text=texts, **numbers)
-    narrow = {"look & <b>": {"width": 4}, "sound": {"width": 4}}
-    return altuna.fit(path, epochs=2, encoders=narrow, out=folder / "run", quiet=True)
-
-
-def fit_vectors(folder, classes, modalities):
-    rows = rows_of([f"class {c}" for c in range(classes)], {"train": 1, "val": 1, "test": 1})
-    rng = np.random.default_rng(0)
-    # Long names without a space, where no line can be broken.
-    values = {f"{m * 40}_{j}": rng.normal(size=len(rows)) for m in modalities for j in range(3)}
-    path = write_manifest(folder, rows, **values)
-    return altuna.fit(path, epochs=1, out=folder / "run", quiet=True, report=False)
-
-
-@pytest.fixture(scope="module")
-def modalities(tmp_path_factory):
-    """A run with 20 modalities."""
-    return fit_vectors(tmp_path_factory.mktemp("modalities"), 20, "abcdefghijklmnopqrst")
-
-
-@pytest.fixture(scope="module")
-def classes(tmp_path_factory):
-    """A run with 300 classes."""
-    return fit_vectors(tmp_path_factory.mktemp("classes"), 300, "ab")
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """A run with one modality and without a test split."""
-    folder = tmp_path_factory.mktemp("alone")
-    rows = rows_of("ab", {"train": 8, "val": 8})
-    path = write_manifest(folder, rows, text=[f"word {label}" for _, label in rows])
-    return altuna.fit(path, epochs=2, out=folder / "run", quiet=True, report=False)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield opened
-        opened.close()
-
-
-LOOKS = {"light": ("light", 1200), "dark": ("dark", 1200), "phone": ("light", 390)}
-
-
-@pytest.fixture
-def opened(browser):
-    """Opens a page; what goes wrong in it is found in ``errors``, what it asks for in ``asked``."""
-    contexts = []
-
-    def open_page(path, look="light"):
-        scheme, width = LOOKS[look]
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
-        page.errors, page.asked = [], []
-        page.on("console", lambda message: page.errors.append(message.text))
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.on("dialog", lambda dialog: page.errors.append(dialog.message))
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.goto(path.absolute().as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-
-
-TEXTS = """() => {
-  const outside = [], crossing = [];
-  for (const svg of document.querySelectorAll('figure svg')) {
-    const edge = svg.getBoundingClientRect();
-    const texts = [...svg.querySelectorAll('text')].map(t => [t.textContent, t.getBoundingClientRect()]);
-    for (const [i, [said, box]] of texts.entries()) {
-      if (box.left < edge.left - 1 || box.right > edge.right + 1 || box.bottom > edge.bottom + 2)
-        outside.push(said);
-      for (const [other, its] of texts.slice(i + 1)) {
-        const wide = Math.min(box.right, its.right) - Math.max(box.left, its.left);
-        const high = Math.min(box.bottom, its.bottom) - Math.max(box.top, its.top);
-        if (wide > 1 && high > 5) crossing.push([said, other]);
-      }
-    }
-  }
-  return [outside, crossing];
-}"""
-
-
-@in_chromium
-@pytest.mark.parametrize(
-    "names", [("mixed",), ("modalities",), ("classes",), ("alone",), ("mixed", "alone")], ids="-".join
-)
-def test_pages_in_chromium(names, request, opened, tmp_path):
-    path = write_report([request.getfixturevalue(name) for name in names], tmp_path / "report.html")
-    assert path.stat().st_size < 3_000_000
-    assert "NaN" not in path.read_text()
-    for look in LOOKS if names == ("mixed",) else ("light", "phone"):
-        page = opened(path, look)
-        drawn = page.evaluate(
-            """[...document.querySelectorAll('figure svg')].map(svg => [svg.clientWidth, svg.clientHeight,
-            ...[...svg.querySelectorAll('circle,polygon,polyline')].map(e => e.getBBox().width)])"""
-        )
-        assert len(drawn) >= (7 if names == ("alone",) else 8)  # one modality has nothing beside it
-        assert all(width > 100 and height > 40 and max(shapes) > 0 for width, height, *shapes in drawn)
-        # No text is cut off by the edge of its figure, and none lies on another: some pixels are bearings.
-        page.wait_for_function("document.fonts.status == 'loaded'")
-        outside, crossing = page.evaluate(TEXTS)
-        assert outside == []
-        assert crossing == []
-        links = "[...document.querySelectorAll('nav a')]"
-        assert page.evaluate(f"{links}.every(a => document.querySelector(a.hash))")
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert page.evaluate("document.querySelectorAll('body script').length") == 1
-        page.wait_for_function("[...document.images].every(i => i.complete && i.naturalWidth && i.alt)")
-        ARTEFACTS.mkdir(exist_ok=True)
-        page.screenshot(path=ARTEFACTS / f"report-{'-'.join(names)}-{look}.png", full_page=True)
-        assert page.errors == []
-        assert "hacked" not in page.title()
-        assert [url for url in page.asked if not url.startswith("data:")] == [path.absolute().as_uri()]
-
-
-@in_chromium
-def test_filters(mixed, opened):
-    page = opened(mixed / "report.html")
-    visible = ".sample:not([hidden])"
-    everything = page.locator(visible).count()
-    (run,) = read_runs([mixed])
-    seen = set()
-    for kind, rows in kinds_of(run).items():
-        button = page.locator(f".filters button[data-kind={kind}]")
-        button.focus()
-        page.keyboard.press("Enter")
-        shown = [
-            card.split() for card in page.eval_on_selector_all(visible, "c => c.map(e => e.dataset.kinds)")
-        ]
-        assert len(shown) == min(rows.sum(), everything)
-        assert all(kind in kinds for kinds in shown)
-        assert page.locator(".filters [aria-pressed=true]").get_attribute("data-kind") == kind
-        assert page.locator("#count").inner_text() == f"{len(shown)} samples shown"
-        seen.add(len(shown))
-    assert len(seen | {everything}) > 2  # or the filters would prove nothing
-    page.locator(".filters button[data-kind=all]").click()
-    assert page.locator(visible).count() == everything
-    assert page.errors == []
-
-
-@in_chromium
-def test_sounds_play_and_printing_opens_details(mixed, opened):
-    page = opened(mixed / "report.html")
-    seconds = page.evaluate(
-        "new Promise((done, fail) => { const a = document.querySelector('audio'); a.onerror = fail;"
-        " a.onloadedmetadata = () => done(a.duration); a.preload = 'metadata'; a.load(); })"
-    )
-    assert 0.2 < seconds < 0.6
-    closed = "document.querySelectorAll('details:not([open])').length"
-    assert page.evaluate(closed) > 0
-    page.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = {closed} }})")
-    page.pdf(path=ARTEFACTS / "report-mixed.pdf", print_background=True)
-    assert page.evaluate("window.printed") == 0
-    assert page.evaluate(closed) > 0
-    page.emulate_media(media="print")
-    page.screenshot(path=ARTEFACTS / "report-mixed-print.png", full_page=True)
-    assert not page.locator(".filters").is_visible()
 
 
 def test_everything_is_escaped(mixed):
@@ -567,56 +358,3 @@ def test_a_title_is_shown_and_paths_are_where_the_data_are():
     # Infinite values, as a training that diverged may have, are left out.
     worse = charts.Series("b", [(1.0, float("inf")), (2.0, 0.5)], "c1")
     assert "inf" not in re.sub("<text.*?</text>", "", charts.line_chart("n", "t", [worse], "x", "y").svg())
-
-
-def test_feature_maps(monkeypatch):
-    rng = np.random.default_rng(0)
-    features = rng.normal(size=(40, 6)).astype(np.float32)
-    features[:20] += 20 * np.eye(6, dtype=np.float32)[0]
-    places, how = feature_map(features)
-    assert how == "t-SNE"
-    assert places.shape == (40, 2)
-    np.testing.assert_array_equal(places, feature_map(features)[0])
-    centres = places[:20].mean(0), places[20:].mean(0)
-    away = np.linalg.norm(places - centres[0], axis=1) < np.linalg.norm(places - centres[1], axis=1)
-    assert away[:20].mean() > 0.9
-    assert away[20:].mean() < 0.1
-    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
-    places, how = feature_map(features)
-    assert how == "PCA"
-    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-    values = np.linalg.eigvalsh(np.cov(unit.T, bias=True))
-    np.testing.assert_allclose(places.var(0), values[::-1][:2], rtol=1e-4)
-    assert feature_map(np.zeros((1, 4), np.float32))[0].shape == (1, 2)
-
-
-def test_features_of_any_size_become_a_map(tmp_path):
-    numbers = torch.tensor([[1e30], [-1e30], [1.0]]).repeat(4, 1)
-    write_features(tmp_path, Features({"a": numbers}, {"a": torch.arange(12)}, torch.zeros(12)))
-    found = read_features(tmp_path, 12)
-    places, how = feature_map(found.of["a"])
-    assert how == "PCA"  # of one number there is nothing else
-    assert np.isfinite(places).all()
-    assert len(np.unique(places.round(6), axis=0)) == 2
-
-
-def test_weights_of_any_number_of_modalities_are_shown():
-    weights = {f"class {c}": {f"modality {m}": (c + m) / 400 for m in range(20)} for c in range(300)}
-    console = Console(width=80, file=io.StringIO())
-    console.print(weights_table(weights))
-    shown = console.file.getvalue()
-    assert "…" not in shown
-    (line,) = [line for line in shown.splitlines() if "modality 19" in line]
-    assert [cell.strip() for cell in line.split("│")[2:-1]] == [
-        "0.42",
-        "0.80",
-        "class 299",
-        "0.05",
-        "class 0",
-    ]
-
-
-def test_weights_by_class_are_means():
-    columns = {"label": ["x", "x", "y"], "weight_m": [0.25, 1.0, 1.0], "weight_rare": [0.75, 0.0, 0.0]}
-    there = {"present_m": [True] * 3, "present_rare": [True, False, False]}
-    assert weights_by_class(pa.table(columns | there)) == {"x": {"m": 0.625, "rare": 0.75}, "y": {"m": 1.0}}
