@@ -199,7 +199,7 @@ def _line(found: ErrorDetails, schema: type[BaseModel]) -> str:
     if kind == "missing":
         return f"{key} is missing"
     if kind == "altuna":
-        return (f"{key}." if key else "") + context["line"]
+        return (f"{key}." if key else "") + str(context["line"])
     if kind == "literal_error" and (known := re.findall("'([^']*)'", context["expected"])):
         return f"{key}: no {value}{nearest(str(found['input']), known)}"
     if kind == "value_error":
