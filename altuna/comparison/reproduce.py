@@ -77,12 +77,16 @@ def reproduce(
     left_out = f"Not found, left out: {', '.join(absent)}." if absent else ""
     if left_out:
         reporter.note(left_out)
-    rows = markdown_table(HEADER, lines)
-    write_text(
-        out / "reproduce.md", "\n".join([f"# Table `{table}`", "", *rows, "", left_out]).strip() + "\n"
-    )
-    write_csv(out / "reproduce.csv", [HEADER, *lines])
+    _write(out, table, lines, left_out)
     return out
+
+
+def _write(out: Path, table: str, lines: Sequence[Sequence[str]], left_out: str) -> None:
+    """Write ``reproduce.md`` and ``reproduce.csv``."""
+    rows = markdown_table(HEADER, lines)
+    text = "\n".join([f"# Table `{table}`", "", *rows, "", left_out]).strip()
+    write_text(out / "reproduce.md", text + "\n")
+    write_csv(out / "reproduce.csv", [HEADER, *lines])
 
 
 def _chosen(table: str, data: Sequence[str] | None) -> dict[str, str]:

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from altuna.core.model import MultimodalClassifier
+from altuna.data.dataset import MultimodalDataset
 from altuna.data.missing.masks import Missing, check_mask, staying
+from altuna.data.samples import Samples
+from altuna.data.table.manifest import Manifest
 from altuna.errors import UserError
 from altuna.evaluation.metrics import Evaluation
 from altuna.options import nearest
@@ -58,21 +62,14 @@ def evaluate_run(
     predictor = Predictor(run)
     config = read_config(run)
     without = _modalities(predictor.model, without)
-    try:
-        evaluation = Evaluation(predictor.model, fusion, one_rule=one_rule)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    evaluation = _evaluation(predictor.model, fusion, one_rule)
     check_mask(missing_mask, missing_rate, missing_pattern)
     if seed < 0:
         raise UserError(f"seed must be at least 0, got {seed}")
     manifest, samples, *_ = open_split(predictor.description, config, data, split, root, store, reporter)
     kept = np.array([name not in without for name in manifest.modalities])[:, None]
-    left = samples.dataset.present & kept
-    dataset, rows = samples.dataset.masked(left), samples.rows[left.any(axis=0)]
     missing = Missing(missing_rate, missing_pattern, missing_mask)
-    if missing and len(dataset):
-        mask = staying(missing, manifest, rows, dataset.present, dataset.labels, seed)
-        dataset = dataset.masked(mask)
+    dataset = _masked(samples, manifest, kept, missing, seed)
     if not len(dataset):
         raise UserError(f"{manifest.path}, split {split}: no sample has a modality left to test")
     for outputs, targets in predictor.outputs_in_batches(dataset):
@@ -83,14 +80,33 @@ def evaluate_run(
         "seed": config["seed"],
         "split": split if data is None or manifest.splits.null_count < len(manifest) else None,
         "without": without,
-        "missing": {
-            "rate": missing_rate or 0.0,
-            "pattern": missing_pattern,
-            "mask": str(missing_mask) if missing_mask else None,
-            "seed": seed,
-        },
+        "missing": _stated(missing, seed),
         **evaluation.compute(),
     }
+
+
+def _evaluation(model: MultimodalClassifier, fusion: str | None, one_rule: bool) -> Evaluation:
+    try:
+        return Evaluation(model, fusion, one_rule=one_rule)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _stated(missing: Missing, seed: int) -> dict[str, Any]:
+    """Return which cells were masked, for the metrics."""
+    mask = str(missing.file) if missing.file else None
+    return {"rate": missing.rate or 0.0, "pattern": missing.pattern, "mask": mask, "seed": seed}
+
+
+def _masked(
+    samples: Samples, manifest: Manifest, kept: NDArray[np.bool_], missing: Missing, seed: int
+) -> MultimodalDataset:
+    """Return the samples without the modalities that are not kept [M, 1], and without masked cells."""
+    left = samples.dataset.present & kept
+    dataset, rows = samples.dataset.masked(left), samples.rows[left.any(axis=0)]
+    if not missing or not len(dataset):
+        return dataset
+    return dataset.masked(staying(missing, manifest, rows, dataset.present, dataset.labels, seed))
 
 
 def _modalities(model: MultimodalClassifier, given: Sequence[str]) -> list[str]:

@@ -121,11 +121,7 @@ def prepare(
     problems = problems_of(stores, manifest)
     _check_problems(problems, manifest, config.strict)
     _fit_front_ends(model, encoders, stores, rows["train"], manifest)
-    for modality, encoder in zip(model.modalities, model.encoders, strict=True):
-        assert isinstance(encoder, Encoder)
-        if encoder.fixed:
-            where = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-            stores[modality] = store_features(modality, encoder, stores[modality], store, reporter, where)
+    _encode_ahead(model, stores, store, reporter, device)
     labels = class_numbers(manifest.labels, description.classes)
     splits = {name: samples_at(part, stores, labels) for name, part in rows.items()}
     if not len(splits["val"].rows):
@@ -135,6 +131,21 @@ def prepare(
     method = _build(name, kind, model, method_options)
     description = replace(description, fusion=model.fusion, encoders=encoders)
     return Prepared(manifest, splits, problems, description, method, stores, stream)
+
+
+def _encode_ahead(
+    model: MultimodalClassifier,
+    stores: dict[str, Store],
+    store: Path,
+    reporter: Reporter,
+    device: torch.device | None,
+) -> None:
+    """Replace the cells of frozen encoders by their features, computed once."""
+    for modality, encoder in zip(model.modalities, model.encoders, strict=True):
+        assert isinstance(encoder, Encoder)
+        if encoder.fixed:
+            where = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            stores[modality] = store_features(modality, encoder, stores[modality], store, reporter, where)
 
 
 def prepare_ahead(config: FitConfig, reporter: Reporter) -> dict[str, Store]:

@@ -21,7 +21,7 @@ from altuna.data.table.column_types import (
     modality_of,
     stated_texts,
 )
-from altuna.data.table.reading import read_table
+from altuna.data.table.reading import Source, read_table
 from altuna.errors import UserError
 from altuna.options import nearest
 
@@ -165,13 +165,10 @@ def read_manifest(
     names = _present(path, table, names, lenient)
     if table.num_rows == 0:
         raise UserError(f"{path}: the manifest has no rows")
-    classes = [name for name, kind in source.types.items() if kind == "class"]
     manifest = Manifest(
         path,
         table,
-        find_modalities(
-            path, table, modalities, [*names.values()], never=[*RESERVED, *classes], declared=source.types
-        ),
+        _modalities(path, source, modalities, names),
         _ids(path, table, names["id"]),
         _strings(path, table, names["label"]),
         _strings(path, table, names["split"]),
@@ -180,14 +177,18 @@ def read_manifest(
         source.types,
         source.notes,
     )
-    if ALL in manifest.modalities:
-        raise UserError(
-            f"{path}: a modality cannot be named {ALL!r}, which stands for all modalities together"
-        )
-    _check_ids(manifest)
-    _check_splits(manifest, allow_shared_groups)
-    _check_finite(manifest)
+    _check_names(manifest)
+    _check_rows(manifest, allow_shared_groups)
     return _check_empty_rows(manifest, stated=modalities is not None)
+
+
+def _modalities(
+    path: Path, source: Source, stated: Mapping[str, Mapping[str, Any]] | None, names: Mapping[str, str]
+) -> dict[str, Modality]:
+    """Return the modalities of a table; a column of class labels is none."""
+    classes = [name for name, kind in source.types.items() if kind == "class"]
+    never = [*RESERVED, *classes]
+    return find_modalities(path, source.table, stated, [*names.values()], never=never, declared=source.types)
 
 
 def _reserved(columns: Mapping[str, str]) -> dict[str, str]:
@@ -226,6 +227,19 @@ def _strings(path: Path, table: pa.Table, name: str) -> pa.Array:
     except pa.ArrowException as error:
         raise UserError(f"{path}, column {name!r}: cannot be read as text: {error}") from None
     return pc.if_else(pc.equal(column, ""), None, column)
+
+
+def _check_names(manifest: Manifest) -> None:
+    if ALL in manifest.modalities:
+        raise UserError(
+            f"{manifest.path}: a modality cannot be named {ALL!r}, which stands for all modalities together"
+        )
+
+
+def _check_rows(manifest: Manifest, allow_shared_groups: bool) -> None:
+    _check_ids(manifest)
+    _check_splits(manifest, allow_shared_groups)
+    _check_finite(manifest)
 
 
 def _check_ids(manifest: Manifest) -> None:
