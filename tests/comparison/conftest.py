@@ -1,6 +1,5 @@
 """What tests of comparisons share."""
 
-
 import joblib
 import pytest
 from toys import write

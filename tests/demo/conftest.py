@@ -1,6 +1,5 @@
 """A run that tests of the demo share."""
 
-
 import numpy as np
 import pytest
 from demo_data import LONG, NASTY

@@ -1,6 +1,5 @@
 """Runs that tests of reports share."""
 
-
 import numpy as np
 import pytest
 from media import picture, recording, tone

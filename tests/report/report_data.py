@@ -1,6 +1,5 @@
 """Manifests of awkward names, and runs on them."""
 
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
