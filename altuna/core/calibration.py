@@ -1,33 +1,42 @@
-"""Temperature scaling (Guo et al., 2017, arXiv 1706.04599), per modality and after fusion."""
+"""Calibration on validation data, by temperatures (Guo et al., 2017, arXiv 1706.04599) and weights."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from altuna.core.fusion import rule_of
+from altuna.core.evidence import choose_weights
+from altuna.core.fusion import RULES
 from altuna.core.model import MultimodalClassifier
+from altuna.core.opinions import Rule
 from altuna.core.outputs import Features, Outputs
+from altuna.core.softmax import log_softmax
 from altuna.core.subsets import sample_subsets
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 1e4
 MIN_ROWS = 20  # a modality with fewer validation rows has no temperature of its own
+MAX_ROWS = 20_000  # rows of all subsets together on which a temperature after fusion is fitted
 
 
-def fit_temperature(logits: Tensor, labels: Tensor, pseudo_count: float = 0.0) -> float:
-    r"""Return the temperature that minimises the cross-entropy of ``logits / T``.
+def fit_temperature(
+    logits: Tensor, labels: Tensor, pseudo_count: float = 0.0, prior: Tensor | None = None
+) -> float:
+    r"""Return the temperature that minimises the cross-entropy of calibrated logits.
 
-    In :math:`\beta = 1 / T` the loss is convex with derivative
-    :math:`\mathrm{mean}(E_{softmax(\beta z)}[z] - z_y)`, so bisection on its sign is exact and
-    deterministic. T is kept in [0.05, 10000]: perfect validation predictions would ask for 0.
+    These are :math:`\log\pi + \beta e` with :math:`\beta = 1 / T`, the class prior :math:`\pi`, and what the
+    logits say beyond it, :math:`e = \log\mathrm{softmax}(z) - \log\pi`; with a uniform prior they are
+    :math:`z / T`. In :math:`\beta` the loss is convex with derivative
+    :math:`\mathrm{mean}(E_{softmax}[e] - e_y)`, whose zero is found by Newton's method within a bracket. T is
+    kept in [0.05, 10000]: perfect validation predictions would ask for 0, useless ones for infinity.
 
     Args:
         logits: [N, C]; 1 is returned when N = 0.
         labels: [N] class numbers.
-        pseudo_count: Label smoothing as a pseudo-count: as if so many more rows had been seen, with each
-            class equally often (smoothing by ``pseudo_count / (N + pseudo_count)``).
+        pseudo_count: As if so many more rows had been seen, average ones whose label is drawn from the prior.
+        prior: Class prior [C]; uniform when None.
 
     Example:
         >>> import torch
@@ -37,40 +46,91 @@ def fit_temperature(logits: Tensor, labels: Tensor, pseudo_count: float = 0.0) -
     """
     if not len(logits):
         return 1.0
-    z = logits.detach().cpu().double()  # some devices have no float64
-    z = z - z.amax(1, keepdim=True)
+    z = log_softmax(logits.detach().cpu().double())  # some devices have no float64
+    pi = torch.full_like(z[0], 1 / z.shape[1]) if prior is None else prior.detach().cpu().double()
+    log_prior = (pi / pi.sum()).log()
+    beyond = z - log_prior
+    beyond = beyond - beyond.amax(1, keepdim=True)
     smoothing = pseudo_count / (len(z) + pseudo_count)
-    target = (1 - smoothing) * z.gather(1, labels.cpu().unsqueeze(1)).mean() + smoothing * z.mean()
-    low, high = torch.tensor(MIN_TEMPERATURE).log().item(), torch.tensor(MAX_TEMPERATURE).log().item()
+    own = beyond.gather(1, labels.cpu().unsqueeze(1)).mean()
+    target = (1 - smoothing) * own + smoothing * (beyond @ log_prior.exp()).mean()
+    # By the logarithm of beta, which ranges over five orders of magnitude.
+    low, high = -math.log(MAX_TEMPERATURE), -math.log(MIN_TEMPERATURE)
+    at = 0.0
     for _ in range(60):
-        middle = (low + high) / 2
-        expected = ((z / torch.tensor(middle).exp()).softmax(1) * z).sum(1).mean()
-        # Overconfident at this T: the logit it expects is above the true class's.
-        low, high = (middle, high) if expected > target else (low, middle)
-    return float(torch.tensor((low + high) / 2).exp())
+        beta = math.exp(at)
+        p = (log_prior + beta * beyond).softmax(1)
+        expected = (p * beyond).sum(1)
+        slope = float(expected.mean() - target)  # above 0: overconfident at this beta
+        curvature = float(((p * beyond.square()).sum(1) - expected.square()).mean())
+        low, high = (low, at) if slope > 0 else (at, high)
+        step = slope / (beta * curvature) if curvature > 0 else math.inf
+        new = at - step
+        if not low < new < high:
+            new = (low + high) / 2
+        if abs(new - at) < 1e-12 or high - low < 1e-12:
+            break
+        at = new
+    return math.exp(-at)
 
 
 @torch.no_grad()
-def calibrate(
-    model: MultimodalClassifier, outputs: Outputs, labels: Tensor, features: Features | None = None
-) -> None:
-    """Fit the model's temperatures on validation outputs: per modality and per number of modalities.
+def fit_temperatures(model: MultimodalClassifier, outputs: Outputs, labels: Tensor) -> None:
+    """Fit temperatures on validation outputs: of each modality, of a joint expert, and after fusion.
 
     A modality's temperature is fitted on the rows that have it, a joint expert's on those that have all.
     Modalities that fewer than ``MIN_ROWS`` rows have share one, fitted on the logits of all modalities. The
-    temperature for predictions from k modalities is fitted on the fused logits of subsets of k modalities;
-    for joint fusion, on the rows with exactly k or, where there are none, on the joint logits of subsets of
-    their ``features``.
+    temperature of predictions from k modalities is fitted on the rows with k, for the model's rule.
 
     Every fit has a pseudo-count of 1: N validation samples without a mistake do not show that the probability
     of one is far below 1 / N, and without it they would ask for unlimited confidence.
 
     Args:
-        model: Its buffers of temperatures are set.
+        model: Its buffers are set.
+        outputs: Its outputs of N validation samples.
+        labels: Class numbers [N].
+    """
+
+    def fit(logits: Tensor, labels: Tensor) -> float:
+        return fit_temperature(logits, labels, pseudo_count=1, prior=model.prior)
+
+    for i, mine in enumerate(outputs.present):
+        model.temperatures[i] = fit(outputs.logits[i, mine], labels[mine])
+    if few := modalities_with_few_rows(outputs.present):
+        targets = labels.expand_as(outputs.present)[outputs.present]
+        model.temperatures[few] = fit(outputs.logits[outputs.present], targets)
+    if model.head.is_expert:
+        assert outputs.joint is not None
+        complete = outputs.present.all(0)
+        model.joint_temperature.fill_(fit(outputs.joint[complete], labels[complete]))
+    own, count = model.fusions.index(model.fusion), outputs.present.sum(0)
+    logits = model.opinions(outputs).logits(RULES[model.fusion])
+    for k in count.unique().tolist():
+        model.confidence_temperatures[own, k - 1] = fit(logits[count == k], labels[count == k])
+
+
+@torch.no_grad()
+def calibrate(
+    model: MultimodalClassifier,
+    outputs: Outputs,
+    labels: Tensor,
+    features: Features | None = None,
+    folds: Tensor | None = None,
+) -> None:
+    """Fit all that a model's fusion needs on validation outputs: temperatures, and weights of evidence.
+
+    First the temperatures of modalities, then the weights of the rule ``evidence``, then for each rule a
+    temperature for predictions from k modalities, fitted on the fused logits of subsets of k modalities; for
+    the joint logits, on the rows with exactly k or, where there are none, on the joint logits of subsets of
+    their ``features``.
+
+    Args:
+        model: Its buffers are set.
         outputs: Its outputs of N validation samples.
         labels: Class numbers [N].
         features: Features of the same samples, needed by joint fusion alone; without them it is calibrated
             only for the numbers of modalities that rows have.
+        folds: Numbers [N] that are alike for samples of one group, see ``choose_weights``.
 
     Example:
         >>> import torch
@@ -82,23 +142,23 @@ def calibrate(
         >>> bool((model.temperatures > 1).all())  # the logits were too sure
         True
     """
-    for i, mine in enumerate(outputs.present):
-        model.temperatures[i] = fit_temperature(outputs.logits[i, mine], labels[mine], pseudo_count=1)
-    if few := modalities_with_few_rows(outputs.present):
-        targets = labels.expand_as(outputs.present)[outputs.present]
-        model.temperatures[few] = fit_temperature(outputs.logits[outputs.present], targets, pseudo_count=1)
+    fit_temperatures(model, outputs, labels)
+    evidence = model.opinions(outputs).evidence()
+    weights = choose_weights(evidence, labels, model.prior.log(), folds).to(model.evidence_weights)
+    model.evidence_weights.copy_(weights[: len(model.modalities)])
     if model.head.is_expert:
-        assert outputs.joint is not None
-        complete = outputs.present.all(0)
-        temperature = fit_temperature(outputs.joint[complete], labels[complete], pseudo_count=1)
-        model.joint_temperature.fill_(temperature)
-    rule = rule_of(model.fusion)
-    for k in range(1, len(model.modalities) + 1):
-        views = [*_views(model, outputs, labels, features, k)]
-        if views:
+        model.joint_weight.copy_(weights[-1])
+    for number, name in enumerate(model.fusions):
+        rule = RULES[name]
+        for k in range(1, len(model.modalities) + 1):
+            views = [*_views(model, outputs, labels, features, k, rule)]
+            if not views:
+                continue
             logits = torch.cat([model.opinions(some).fuse(rule).logits for some, _ in views])
             targets = torch.cat([mine for _, mine in views])
-            model.confidence_temperatures[k - 1] = fit_temperature(logits, targets, pseudo_count=1)
+            every = -(-len(logits) // MAX_ROWS)
+            temperature = fit_temperature(logits[::every], targets[::every], 1, model.prior)
+            model.confidence_temperatures[number, k - 1] = temperature
 
 
 def modalities_with_few_rows(present: Tensor) -> list[int]:
@@ -116,10 +176,15 @@ def modalities_with_few_rows(present: Tensor) -> list[int]:
 
 
 def _views(
-    model: MultimodalClassifier, outputs: Outputs, labels: Tensor, features: Features | None, k: int
+    model: MultimodalClassifier,
+    outputs: Outputs,
+    labels: Tensor,
+    features: Features | None,
+    k: int,
+    rule: Rule,
 ) -> Iterator[tuple[Outputs, Tensor]]:
     """Yield outputs of samples with k modalities, and their labels."""
-    joint = rule_of(model.fusion).joint == "alone"
+    joint = rule.joint == "alone"
     if joint and (rows := outputs.present.sum(0) == k).any():
         yield _at(outputs, rows, outputs.present), labels[rows]
         return

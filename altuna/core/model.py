@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from altuna.core.batch import presence
 from altuna.core.collectives import Input, encoded
-from altuna.core.fusion import RULES, Opinions, Rule, rule_of
+from altuna.core.fusion import RULES, rule_of
 from altuna.core.heads import HEADS, CascadeHead
 from altuna.core.micro_batches import encode_in_parts
+from altuna.core.opinions import Calibration, Opinions, Rule
 from altuna.core.outputs import Outputs, Prediction
 
 Impute = Literal["zero", "mean"]
@@ -28,8 +29,8 @@ class MultimodalClassifier(nn.Module):
         encoders: Modality name to a module from its input [n, ...] to features [n, d_m].
         num_classes: Number of classes C.
         head: ``shared`` (MLA), ``separate``, ``concat`` or another of ``altuna.core.heads``.
-        fusion: The fusion rule, one of ``altuna.core.fusion.RULES`` that the head supports. None: the first
-            supported one of ``experts``, ``joint`` and ``calibrated_product``.
+        fusion: The fusion rule, one of ``altuna.core.fusion.RULES`` that the head supports. None: ``joint``
+            for a head whose joint logits are the prediction, ``evidence`` for the others.
         fixed_weights: Modality name to its weight, for the rule ``fixed``.
         feature_sizes: Modality name to d_m, for encoders that have no ``out_features``.
         impute: The input of a joint head for absent features: ``zero``, or their running training ``mean``.
@@ -40,9 +41,11 @@ class MultimodalClassifier(nn.Module):
     batch, and the memory is that of a micro-batch, at the cost of a second forward pass. Batch normalisation
     uses the statistics of each micro-batch.
 
-    The buffers ``temperatures`` [M] and ``confidence_temperatures`` [M] (entry k - 1 for predictions from
-    k modalities) start at 1 and are fitted by ``altuna.core.calibration.calibrate``, like
-    ``joint_temperature`` [], which exists only if the head's joint logits are an expert.
+    The buffer ``prior`` [C] has the class frequencies of the training rows (``set_prior``). The buffers
+    ``temperatures`` [M], ``evidence_weights`` [M] and ``confidence_temperatures`` [R, M] (one row for each of
+    ``fusions``, entry k - 1 for predictions from k modalities) start at 1 and are fitted by
+    ``altuna.core.calibration.calibrate``, like ``joint_temperature`` [] and ``joint_weight`` [], which exist
+    only if the head's joint logits are an expert.
 
     Raises:
         ValueError: An argument is wrong.
@@ -59,7 +62,10 @@ class MultimodalClassifier(nn.Module):
 
     temperatures: Tensor
     confidence_temperatures: Tensor
+    evidence_weights: Tensor
+    prior: Tensor
     joint_temperature: Tensor
+    joint_weight: Tensor
     fixed_weights: Tensor
     met: Tensor  # rows of each modality that its running mean has seen
 
@@ -102,13 +108,15 @@ class MultimodalClassifier(nn.Module):
             for i, size in enumerate(self.head.sizes):
                 self.register_buffer(f"mean{i}", torch.zeros(size))
         self.num_classes = num_classes
-        usual = "experts" if self.head.is_expert else "joint" if self.head.is_joint else "calibrated_product"
+        usual = "joint" if self.head.is_joint and not self.head.is_expert else "evidence"
         self.fusion = self.check_fusion(fusion or usual)
-        ones = torch.ones(len(encoders))
-        self.register_buffer("temperatures", ones.clone())
-        self.register_buffer("confidence_temperatures", ones.clone())
+        self.register_buffer("prior", torch.full((num_classes,), 1 / num_classes))
+        self.register_buffer("temperatures", torch.ones(len(encoders)))
+        self.register_buffer("evidence_weights", torch.ones(len(encoders)))
+        self.register_buffer("confidence_temperatures", torch.ones(len(self.fusions), len(encoders)))
         if self.head.is_expert:
             self.register_buffer("joint_temperature", torch.tensor(1.0))
+            self.register_buffer("joint_weight", torch.tensor(1.0))
         for name, weight in (fixed_weights or {}).items():
             if not weight >= 0:
                 raise ValueError(f"fixed_weights: {name!r} must not be negative, got {weight}")
@@ -128,8 +136,22 @@ class MultimodalClassifier(nn.Module):
         return tuple(name for name, rule in RULES.items() if self._has(rule))
 
     def _has(self, rule: Rule) -> bool:
-        needs = {"unused": True, "alone": self.head.is_joint, "expert": self.head.is_expert}
-        return needs[rule.joint]
+        needs = {"alone": self.head.is_joint, "expert": self.head.is_expert}
+        return needs.get(rule.joint, True)
+
+    def set_prior(self, counts: Tensor) -> None:
+        """Set the class prior to the frequencies of training labels.
+
+        Args:
+            counts: Number of training rows of each class [C].
+
+        Raises:
+            ValueError: A class has no training row.
+        """
+        if not (counts > 0).all():
+            empty = (counts <= 0).nonzero().flatten().tolist()
+            raise ValueError(f"every class needs a training row, classes {empty} have none")
+        self.prior.copy_(counts / counts.sum())
 
     def check_fusion(self, fusion: str) -> str:
         """Return ``fusion`` if this model has it.
@@ -226,22 +248,22 @@ class MultimodalClassifier(nn.Module):
     def opinions(self, outputs: Outputs) -> Opinions:
         """Return outputs, on any device, ready to be fused by several rules."""
         device = outputs.logits.device
-        return Opinions(
-            outputs.logits,
-            outputs.present,
+        calibration = Calibration(
             temperatures=self.temperatures.to(device),
-            fixed_weights=self.fixed_weights.to(device),
-            joint=outputs.joint,
+            prior=self.prior.to(device),
+            weights=self.evidence_weights.to(device),
             joint_temperature=self.joint_temperature.to(device) if self.head.is_expert else None,
+            joint_weight=self.joint_weight.to(device) if self.head.is_expert else None,
+        )
+        return Opinions(
+            outputs.logits, outputs.present, calibration, self.fixed_weights.to(device), outputs.joint
         )
 
     def fused_logits(self, opinions: Opinions, fusion: str) -> Tensor:
-        """Return the logits [B, C] by a rule, those of the model's own at the confidence that was fitted."""
+        """Return the logits [B, C] of a rule, at the confidence that was fitted for it."""
         logits = opinions.logits(rule_of(fusion))
-        if fusion == self.fusion:
-            count = opinions.present.sum(0) - 1
-            logits = logits / self.confidence_temperatures.to(logits.device)[count].unsqueeze(-1)
-        return logits
+        temperatures = self.confidence_temperatures[self.fusions.index(fusion)].to(logits.device)
+        return opinions.scale(logits, temperatures[opinions.present.sum(0) - 1].unsqueeze(-1))
 
     def forward(
         self,

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from altuna.core.fusion import log_softmax, max_and_argmax
 from altuna.core.model import MultimodalClassifier
 from altuna.core.outputs import Outputs
+from altuna.core.softmax import log_softmax, max_and_argmax
 
 BINS = 15  # of the calibration error
 BLOCK = 4096  # rows fused at once: what is made of them stays in the processor's cache

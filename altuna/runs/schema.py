@@ -20,7 +20,7 @@ from altuna.data.readers import READERS, Reader
 from altuna.errors import UserError
 from altuna.options import MAX_SHOWN, mistake, nearest, shown
 
-FORMAT = 2  # of config.json
+FORMAT = 3  # of config.json
 MAX_NAME = 10_000  # characters of a class, a column or a modality
 MAX_SETTING = 1 << 24  # the largest whole number in a reader's or an encoder's settings
 MAX_CELL = 1 << 28  # numbers in a cell
@@ -67,7 +67,7 @@ class ModalityFile(_Closed):
 class ModelFile(_Closed):
     """``config.json``: all that is needed to build the model again."""
 
-    format: Literal[2]
+    format: Literal[3]
     method: Name
     classes: Annotated[list[Name], Field(min_length=1)]
     head: Name

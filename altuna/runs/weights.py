@@ -31,7 +31,8 @@ from altuna.runs.directory import read_model_file
 from altuna.text import one_line
 
 WEIGHTS = "model.safetensors"
-TEMPERATURES = ("temperatures", "confidence_temperatures", "joint_temperature")
+POSITIVE = ("temperatures", "confidence_temperatures", "joint_temperature", "prior")
+NOT_NEGATIVE = ("evidence_weights", "joint_weight")
 SPARE_NAMES = 1000  # layers and parameters that a model may make beside those that it keeps
 SPARE_NUMBERS = 1 << 26
 
@@ -149,8 +150,10 @@ def _check_values(path: Path, model: nn.Module) -> None:
     for name, value in model.state_dict().items():
         if value.is_floating_point() and not value.isfinite().all():
             raise UserError(f"{path}: {name}: has values that are not finite numbers")
-        if name in TEMPERATURES and not (value > 0).all():
+        if name in POSITIVE and not (value > 0).all():
             raise UserError(f"{path}: {name}: must be more than 0, has {value.min().item():g}")
+        if name in NOT_NEGATIVE and not (value >= 0).all():
+            raise UserError(f"{path}: {name}: must not be negative, has {value.min().item():g}")
     fixed = model.get_buffer("fixed_weights")
     if (fixed < 0).any() or not fixed.any():
         raise UserError(f"{path}: fixed_weights: must not be negative nor all 0, has {fixed.tolist()}")

@@ -6,10 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
+from altuna.core.calibration import calibrate
+from altuna.core.model import MultimodalClassifier
+from altuna.core.outputs import Features, Outputs
+from altuna.data.table.manifest import Manifest
 from altuna.evaluation.features import write_features
 from altuna.evaluation.imbalance import geometry, imbalance, shapley_accuracy
 from altuna.evaluation.metrics import evaluate
@@ -32,7 +39,7 @@ def finish(
     best: Path,
     memory: int,
 ) -> None:
-    """Load the best epoch's weights, save the model, and test what was saved.
+    """Load the best epoch's weights, calibrate and save the model, and test what was saved.
 
     Args:
         run: The run directory.
@@ -45,26 +52,31 @@ def finish(
     """
     load_weights(best, loop)
     save_model(run, prepared.description, loop.method.model)
+    predictor = Predictor(run, loop.device)
+    size = config.micro_batch or config.batch_size
+    val = predictor.features(prepared.splits["val"].dataset, size)
     split = "test" if len(prepared.splits["test"].rows) else "val"
     samples = prepared.splits[split]
-    predictor = Predictor(run, loop.device)
-    features = predictor.features(samples.dataset, config.micro_batch or config.batch_size)
-    with torch.inference_mode():
-        outputs = predictor.model.cpu().outputs_of(features.of, features.rows, len(features.labels))
-        fusion = predictor.model.fuse(outputs)
+    features = predictor.features(samples.dataset, size) if split == "test" else val
+    model = predictor.model.cpu()
+    groups = _groups(prepared.manifest, prepared.splits["val"].rows)
+    calibrate(model, _outputs(model, val), val.labels, val, groups)
+    save_model(run, prepared.description, model)
+    outputs = _outputs(model, features)
+    fusion = model.fuse(outputs)
     metrics = {
         "data": str(config.data),
         "method": prepared.description.method,
         "seed": config.seed,
         "split": split,
-        **evaluate(predictor.model, outputs, features.labels),
+        **evaluate(model, outputs, features.labels),
     }
-    metrics["subsets"] = by_subset(predictor.model, features)
-    metrics["rates"] = by_missing_rate(predictor.model, features)
+    metrics["subsets"] = by_subset(model, features)
+    metrics["rates"] = by_missing_rate(model, features)
     correct = fusion.logits.argmax(1) == features.labels
     metrics["imbalance"] = {
         **imbalance(metrics, loop.progress.history, correct, outputs.present),
-        "shapley": shapley_accuracy(predictor.model, features),
+        "shapley": shapley_accuracy(model, features),
         **geometry(features),
     }
     metrics["training"] = facts
@@ -75,6 +87,19 @@ def finish(
         pyarrow.parquet.write_table(table, unfinished)
     write_features(run, features)
     write_json(run / "metrics.json", metrics)
+
+
+@torch.inference_mode()
+def _outputs(model: MultimodalClassifier, features: Features) -> Outputs:
+    return model.outputs_of(features.of, features.rows, len(features.labels))
+
+
+def _groups(manifest: Manifest, rows: NDArray[np.int64]) -> Tensor | None:
+    """Return numbers [n] that are alike for the rows of one group; None if the table has no groups."""
+    groups = manifest.groups.take(pyarrow.array(rows))
+    if groups.null_count:
+        return None
+    return torch.from_numpy(groups.dictionary_encode().indices.to_numpy().astype(np.int64))
 
 
 def _cost(loop: Loop, memory: int) -> dict[str, Any]:

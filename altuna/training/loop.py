@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from altuna.core.batch import Batch
-from altuna.core.calibration import calibrate
+from altuna.core.calibration import fit_temperatures
 from altuna.core.collectives import all_gather_object, average, backward, seed
-from altuna.core.outputs import Features, Outputs, concatenate
+from altuna.core.outputs import Outputs, concatenate
 from altuna.encoders.frozen import weights_digest
 from altuna.errors import DivergedError, UserError
 from altuna.evaluation.imbalance import conflicts
@@ -200,21 +200,18 @@ class Loop:
     def validate(
         self, batches: Iterable[Batch], is_interrupted: Callable[[], bool] = lambda: False
     ) -> dict[str, float]:
-        """Fit the calibration on the validation batches and return their metrics."""
+        """Fit the temperatures on the validation batches and return their metrics."""
         self._average_buffers()
         model = self.method.model
-        outputs: list[Outputs] = []
-        features: list[Features] = []
+        parts: list[tuple[Outputs, Tensor]] = []
         with model.eval_mode():
             for batch in batches:
-                one, of = self._encode(batch.to(self.device))
-                outputs.append(one)
-                features.append(of)
+                parts.append((self._outputs(batch.to(self.device)), batch.labels.to(self.device)))
                 if is_interrupted():
                     raise KeyboardInterrupt
-            joined, labels = concatenate([(o, f.labels) for o, f in zip(outputs, features, strict=True)])
-            # Before epochs are compared, so that each is as it would be used.
-            calibrate(model, joined, labels, Features.joined(features))
+            joined, labels = concatenate(parts)
+            # Before epochs are compared by their loss; ``calibrate`` fits the best epoch with more care.
+            fit_temperatures(model, joined, labels)
             fused = classification_metrics(model.fuse(joined).probabilities, labels)
         metrics: dict[str, float] = {"epoch": self.method.clock.epoch}
         metrics |= {f"val/{name}/fused": value for name, value in fused.items()}
@@ -225,18 +222,15 @@ class Loop:
                 metrics[f"val/accuracy/{modality}"] = correct.float().mean().item()
         return all_gather_object(metrics)[0]  # that all choose the same epoch, whatever is rounded
 
-    def _encode(self, batch: Batch) -> tuple[Outputs, Features]:
-        """Return what each modality says of a validation batch, and the features that calibration needs."""
+    def _outputs(self, batch: Batch) -> Outputs:
+        """Return the outputs of a validation batch."""
         model = self.method.model
         features = {}
         with self._autocast():
             for m, x in batch.inputs.items():
                 with explain_out_of_memory(f"in validation, when {m} was encoded", len(batch)):
                     features[m] = model.encode(m, x)
-            outputs = model.outputs_of(features, batch.rows, len(batch))
-        # Joint fusion is calibrated on what the head makes of fewer modalities, which takes their features.
-        kept = {m: f.to(model.temperatures) for m, f in features.items()} if model.fusion == "joint" else {}
-        return outputs, Features(kept, batch.rows, batch.labels)
+            return model.outputs_of(features, batch.rows, len(batch))
 
     def _backward(self, turn: Turn, batch: Batch) -> Tensor:
         """Leave the gradient of a turn's loss, or the sum of several, in the parameters; return the loss."""

@@ -129,6 +129,7 @@ def prepare(
     torch.manual_seed(config.seed)
     # Now that the front ends have their statistics, which a method may copy.
     method = _build(name, kind, model, method_options)
+    model.set_prior(torch.from_numpy(np.bincount(labels[rows["train"]], minlength=len(description.classes))))
     description = replace(description, fusion=model.fusion, encoders=encoders)
     return Prepared(manifest, splits, problems, description, method, stores, stream)
 

@@ -11,7 +11,8 @@ from references import fusion as reference
 
 from altuna import fuse
 from altuna.core import fusion
-from altuna.core.fusion import Opinions, max_and_argmax
+from altuna.core.opinions import Opinions
+from altuna.core.softmax import max_and_argmax
 
 RULES = ("entropy", "product", "mean", "fixed")
 GARBAGE = (float("nan"), float("inf"), -float("inf"), 3e38)
