@@ -66,7 +66,10 @@ def show(run: Path) -> None:
     from altuna.terminal import tables
     from altuna.terminal.console import out
 
-    out.print(tables.metrics_table(read_metrics(run)))
+    metrics = read_metrics(run)
+    out.print(tables.metrics_table(metrics))
+    for warning in metrics["warnings"]:
+        out.print(f"warning: {warning}", style="bold yellow", markup=False, soft_wrap=True)
     out.print(tables.weights_table(weights_by_class(read_predictions(run))))
     show_problems(run / "problems.csv")
     page = run / "report.html"

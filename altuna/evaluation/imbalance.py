@@ -49,8 +49,7 @@ def imbalance(
     """
     names = well_measured(metrics["modalities"])
     accuracy = [metrics["modalities"][name]["accuracy"] for name in names]
-    of = dict(zip(metrics["modalities"], present, strict=True))
-    fused = [right[of[name]].float().mean().item() for name in names]
+    gains = fusion_gains(metrics["modalities"], right, present)
 
     def mean(metric: str) -> dict[str, float]:
         names = {key for row in history for key in row if key.startswith(f"train/{metric}/")}
@@ -60,10 +59,32 @@ def imbalance(
     before, after = mean("head_gradient"), mean("head_gradient_projected")
     return {
         "gap": max(accuracy) - min(accuracy),
-        "fusion_gain": min(both - alone for both, alone in zip(fused, accuracy, strict=True)),
+        "fusion_gain": min(gains.values()),
         "interference": mean("interference"),
         "gradient_kept": {name: after[name] / before[name] for name in before if before[name]},
         "conflict": mean("conflict"),
+    }
+
+
+def fusion_gains(modalities: Mapping[str, Any], right: Tensor, present: Tensor) -> dict[str, float]:
+    """Return fused accuracy minus that of each modality alone, on the samples that have the modality.
+
+    Only modalities that are ``well_measured`` count.
+
+    Args:
+        modalities: The metrics of each modality, with ``accuracy`` and ``n``.
+        right: Which fused predictions are right [N] bool.
+        present: Which samples have a modality [M, N] bool.
+
+    Example:
+        >>> alone = {"audio": {"accuracy": 0.5, "n": 20}}
+        >>> fusion_gains(alone, torch.arange(20) < 15, torch.ones(1, 20, dtype=torch.bool))
+        {'audio': 0.25}
+    """
+    of = dict(zip(modalities, present, strict=True))
+    return {
+        name: right[of[name]].float().mean().item() - modalities[name]["accuracy"]
+        for name in well_measured(modalities)
     }
 
 

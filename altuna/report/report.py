@@ -128,7 +128,8 @@ def _lead(runs: Sequence[Run]) -> str:
         f"{run.folder.absolute().name}.{optimistic}"
     )
     tiles = "".join(f"<div><dt>{escape(name)}<dd>{value}</div>" for name, value in _tiles(run).items())
-    return f"<p class=lead>{escape(text)}</p><dl class=tiles>{tiles}</dl>"
+    warnings = "".join(f"<p class=warning role=alert>{escape(text)}</p>" for text in metrics["warnings"])
+    return f"<p class=lead>{escape(text)}</p>{warnings}<dl class=tiles>{tiles}</dl>"
 
 
 def _tiles(run: Run) -> dict[str, str]:

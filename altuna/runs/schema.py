@@ -171,6 +171,14 @@ class CostFile(_File):
         return self
 
 
+class ValFile(_File):
+    """The metrics of the validation split, which are optimistic: it chose the epoch and the calibration."""
+
+    n: Count
+    fused: Scores
+    modalities: dict[Name, CountedScores]
+
+
 class MetricsFile(_File):
     """``metrics.json``: the metrics of a finished run."""
 
@@ -181,6 +189,8 @@ class MetricsFile(_File):
     n: Annotated[int, Field(ge=1, le=MAX_COUNT)]
     modalities: Annotated[dict[Name, CountedScores], Field(min_length=1)]
     fused: Scores
+    val: ValFile
+    warnings: list[str]
     fusion: FusionFile
     imbalance: ImbalanceFile
     rates: dict[str, Annotated[list[CountedScores], Field(min_length=1)]]

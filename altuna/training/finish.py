@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow
@@ -15,12 +15,13 @@ from torch import Tensor
 
 from altuna.core.calibration import calibrate
 from altuna.core.model import MultimodalClassifier
-from altuna.core.outputs import Features, Outputs
+from altuna.core.outputs import Features, Outputs, Prediction
 from altuna.data.table.manifest import Manifest
 from altuna.evaluation.features import write_features
-from altuna.evaluation.imbalance import geometry, imbalance, shapley_accuracy
+from altuna.evaluation.imbalance import fusion_gains, geometry, imbalance, shapley_accuracy
 from altuna.evaluation.metrics import evaluate
 from altuna.evaluation.robustness import by_missing_rate, by_subset
+from altuna.evaluation.warnings import fusion_warnings
 from altuna.files import atomic_write, write_json
 from altuna.runs.predictor import Predictor
 from altuna.runs.weights import save_model
@@ -62,24 +63,25 @@ def finish(
     groups = _groups(prepared.manifest, prepared.splits["val"].rows)
     calibrate(model, _outputs(model, val), val.labels, val, groups)
     save_model(run, prepared.description, model)
-    outputs = _outputs(model, features)
-    fusion = model.fuse(outputs)
+    tested = {name: _test(model, of) for name, of in (("val", val), (split, features))}
+    outputs, fusion, found, right = tested[split]
     metrics = {
         "data": str(config.data),
         "method": prepared.description.method,
         "seed": config.seed,
         "split": split,
-        **evaluate(model, outputs, features.labels),
+        **found,
+        "val": {key: tested["val"].metrics[key] for key in ("n", "fused", "modalities")},
     }
     metrics["subsets"] = by_subset(model, features)
     metrics["rates"] = by_missing_rate(model, features)
-    correct = fusion.logits.argmax(1) == features.labels
     metrics["imbalance"] = {
-        **imbalance(metrics, loop.progress.history, correct, outputs.present),
+        **imbalance(metrics, loop.progress.history, right, outputs.present),
         "shapley": shapley_accuracy(model, features),
         **geometry(features),
     }
     metrics["training"] = facts
+    metrics["warnings"] = [*fusion_warnings({name: test.gains() for name, test in tested.items()})]
     metrics["cost"] = _cost(loop, memory)
     rows = pyarrow.array(samples.rows)
     table = predictor.table(fusion, prepared.manifest.ids.take(rows), prepared.manifest.labels.take(rows))
@@ -87,6 +89,24 @@ def finish(
         pyarrow.parquet.write_table(table, unfinished)
     write_features(run, features)
     write_json(run / "metrics.json", metrics)
+
+
+class _Test(NamedTuple):
+    """A model's outputs of a split, its predictions and their metrics."""
+
+    outputs: Outputs
+    fusion: Prediction
+    metrics: dict[str, Any]
+    right: Tensor  # [N] bool
+
+    def gains(self) -> dict[str, float]:
+        return fusion_gains(self.metrics["modalities"], self.right, self.outputs.present)
+
+
+def _test(model: MultimodalClassifier, features: Features) -> _Test:
+    outputs = _outputs(model, features)
+    fusion, metrics = model.fuse(outputs), evaluate(model, outputs, features.labels)
+    return _Test(outputs, fusion, metrics, fusion.logits.argmax(1) == features.labels)
 
 
 @torch.inference_mode()
