@@ -43,7 +43,7 @@ def choose_weights(
         1.0
     """
     ones = evidence.new_ones(len(evidence), dtype=torch.float64)
-    every = -(-len(labels) // MAX_ROWS)
+    every = max(1, -(-len(labels) // MAX_ROWS))
     e, y, log_prior = evidence[:, ::every].double().cpu(), labels[::every].cpu(), log_prior.double().cpu()
     known = torch.arange(len(labels)) if folds is None else folds.cpu()
     numbers = known.unique(return_inverse=True)[1][::every]

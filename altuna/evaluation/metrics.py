@@ -130,7 +130,7 @@ class Evaluation:
         >>> evaluation.update(Outputs(logits, present, joint=None), torch.tensor([0]))
         >>> found = evaluation.compute()
         >>> found["n"], found["fused"]["accuracy"], found["fusion"]["rule"]
-        (1, 1.0, 'calibrated_product')
+        (1, 1.0, 'evidence')
     """
 
     def __init__(

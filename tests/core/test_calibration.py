@@ -96,6 +96,11 @@ def model_of(count, fusion="calibrated_product", classes=5, head="separate"):
     return MultimodalClassifier(encoders, classes, head=head, fusion=fusion)
 
 
+def confidence(model, rule=None):
+    """The temperatures after fusion [M] of a rule, the model's own when None."""
+    return model.confidence_temperatures[model.fusions.index(rule or model.fusion)]
+
+
 def outputs_of(factors, keep=None, rows=600, seed=0):
     """Modalities overconfident by different amounts about the same labels, absent cells full of nonsense."""
     g = torch.Generator().manual_seed(seed)
@@ -160,7 +165,7 @@ def test_a_modality_with_too_few_rows_shares_a_temperature(rows):
     assert model.temperatures[0] != model.temperatures[1] != model.temperatures[2]
     assert modalities_with_few_rows(present) == [1]
     if not rows:
-        assert model.confidence_temperatures[2] == 1  # no sample has all three
+        assert confidence(model)[2] == 1  # no sample has all three
 
 
 def test_confidence_is_fitted_per_number_of_modalities():
@@ -169,9 +174,7 @@ def test_confidence_is_fitted_per_number_of_modalities():
     again = Outputs(outputs.logits.expand(3, -1, -1), outputs.present.expand(3, -1), None)
     model = model_of(3)
     calibrate(model, again, labels)
-    torch.testing.assert_close(
-        model.confidence_temperatures, torch.tensor([1.0, 2.0, 3.0]), rtol=0.02, atol=0
-    )
+    torch.testing.assert_close(confidence(model), torch.tensor([1.0, 2.0, 3.0]), rtol=0.02, atol=0)
 
 
 def test_confidence_sees_every_subset_of_its_size():
@@ -187,21 +190,22 @@ def test_confidence_sees_every_subset_of_its_size():
         pairs.append(model.opinions(some).fuse(RULES["calibrated_entropy"]).logits)
         targets.append(labels[rows])
     want = reference.best_temperature(torch.cat(pairs).numpy(), torch.cat(targets).numpy(), pseudo_count=1)
-    assert model.confidence_temperatures[1].item() == pytest.approx(want, rel=1e-3)
+    assert confidence(model)[1].item() == pytest.approx(want, rel=1e-3)
 
 
-def test_confidence_changes_no_decision_and_holds_for_the_own_rule_only():
+def test_confidence_changes_no_decision_and_each_rule_has_its_own():
     outputs, labels = outputs_of([1.0, 6.0, 0.2], masked())
     model = model_of(3)
     calibrate(model, outputs, labels)
     own, bare = model.fuse(outputs), model.opinions(outputs).fuse(RULES[model.fusion])
     assert torch.equal(own.logits.argmax(1), bare.logits.argmax(1))
-    scale = model.confidence_temperatures[outputs.present.sum(0) - 1].unsqueeze(1)
-    assert (model.confidence_temperatures[1:] - 1).abs().min() > 0.01
-    torch.testing.assert_close(own.logits, bare.logits / scale)
+    scale = confidence(model)[outputs.present.sum(0) - 1].unsqueeze(1)
+    assert (confidence(model)[1:] - 1).abs().min() > 0.01
+    torch.testing.assert_close(own.probabilities, (bare.logits / scale).softmax(1))
     torch.testing.assert_close(own.probabilities, own.logits.softmax(1))
-    other = model.fuse(outputs, "entropy")
-    assert torch.equal(other.logits, model.opinions(outputs).fuse(RULES["entropy"]).logits)
+    other, plain = model.fuse(outputs, "entropy"), model.opinions(outputs).fuse(RULES["entropy"])
+    scale = confidence(model, "entropy")[outputs.present.sum(0) - 1].unsqueeze(1)
+    torch.testing.assert_close(other.probabilities, (plain.logits / scale).softmax(1))
 
 
 def test_a_joint_head_gets_a_confidence_temperature():
@@ -211,7 +215,7 @@ def test_a_joint_head_gets_a_confidence_temperature():
     outputs = outputs._replace(joint=logits.logits[0])
     calibrate(model, outputs, labels)
     want = reference.best_temperature(outputs.joint.numpy(), labels.numpy(), pseudo_count=1)
-    assert model.confidence_temperatures[1].item() == pytest.approx(want, rel=1e-3)
+    assert confidence(model)[1].item() == pytest.approx(want, rel=1e-3)
 
 
 def test_a_joint_head_is_calibrated_for_gaps_that_validation_does_not_have():
@@ -229,10 +233,10 @@ def test_a_joint_head_is_calibrated_for_gaps_that_validation_does_not_have():
         calibrate(model, outputs, labels, Features(of, rows, labels))
         alone = [model.outputs_of({m: of[m]}, {m: rows[m]}, 400).joint for m in of]
     want = reference.best_temperature(torch.cat(alone).numpy(), labels.repeat(2).numpy(), pseudo_count=1)
-    assert model.confidence_temperatures[0].item() == pytest.approx(want, rel=1e-3)
+    assert confidence(model)[0].item() == pytest.approx(want, rel=1e-3)
     want = reference.best_temperature(outputs.joint.numpy(), labels.numpy(), pseudo_count=1)
-    assert model.confidence_temperatures[1].item() == pytest.approx(want, rel=1e-3)
-    assert abs(model.confidence_temperatures[0] - model.confidence_temperatures[1]) > 0.1
+    assert confidence(model)[1].item() == pytest.approx(want, rel=1e-3)
+    assert abs(confidence(model)[0] - confidence(model)[1]) > 0.1
     # Rows with gaps of their own say it directly.
     gaps = {"m0": torch.arange(200, 400), "m1": torch.arange(400)}
     of["m0"] = of["m0"][200:]
@@ -240,7 +244,7 @@ def test_a_joint_head_is_calibrated_for_gaps_that_validation_does_not_have():
         outputs = model.outputs_of(of, gaps, 400)
         calibrate(model, outputs, labels, Features(of, gaps, labels))
     want = reference.best_temperature(outputs.joint[:200].numpy(), labels[:200].numpy(), pseudo_count=1)
-    assert model.confidence_temperatures[0].item() == pytest.approx(want, rel=1e-3)
+    assert confidence(model)[0].item() == pytest.approx(want, rel=1e-3)
 
 
 @pytest.mark.parametrize(("number", "size"), [(20, 10), (7, 3), (40, 39), (40, 1), (4, 2)])
@@ -260,7 +264,7 @@ def test_same_outputs_same_temperatures():
     for model in models:
         calibrate(model, outputs, labels)
     calibrate(models[1], outputs, labels)  # fitting again starts from nothing
-    for name in ("temperatures", "confidence_temperatures"):
+    for name in ("temperatures", "confidence_temperatures", "evidence_weights"):
         assert torch.equal(getattr(models[0], name), getattr(models[1], name))
 
 
@@ -276,10 +280,11 @@ def test_a_joint_expert_is_fitted_on_the_rows_that_have_everything():
     # The last confidence temperature is for products with the joint expert, the others for those without.
     plain = model_of(3)
     calibrate(plain, outputs, labels)
+    model.fusion = "experts"
     torch.testing.assert_close(plain.temperatures, model.temperatures)
-    torch.testing.assert_close(plain.confidence_temperatures[:2], model.confidence_temperatures[:2])
+    torch.testing.assert_close(confidence(plain)[:2], confidence(model)[:2])
     views = Outputs(outputs.logits[:, whole], outputs.present[:, whole], joint[whole])
     fused = model.opinions(views).fuse(RULES["experts"]).logits
     want = reference.best_temperature(fused.numpy(), labels[whole].numpy(), pseudo_count=1)
-    assert model.confidence_temperatures[2].item() == pytest.approx(want, rel=1e-3)
-    assert abs(model.confidence_temperatures[2] - plain.confidence_temperatures[2]) > 0.01
+    assert confidence(model)[2].item() == pytest.approx(want, rel=1e-3)
+    assert abs(confidence(model)[2] - confidence(plain)[2]) > 0.01

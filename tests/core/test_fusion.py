@@ -11,7 +11,7 @@ from references import fusion as reference
 
 from altuna import fuse
 from altuna.core import fusion
-from altuna.core.opinions import Opinions
+from altuna.core.opinions import Calibration, Opinions
 from altuna.core.softmax import max_and_argmax
 
 RULES = ("entropy", "product", "mean", "fixed")
@@ -344,7 +344,7 @@ def test_joint_logits_alone_and_as_an_expert():
 
 def test_opinions_give_every_rule_what_fuse_gives():
     logits, present, temperatures, weights = draw(5)
-    opinions = Opinions(logits, present, temperatures=temperatures, fixed_weights=weights)
+    opinions = Opinions(logits, present, Calibration(temperatures), weights)
     for name, rule in fusion.RULES.items():
         if rule.joint == "unused":
             want = fuse(logits, present, name, temperatures if rule.calibrated else None, weights)

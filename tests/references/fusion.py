@@ -22,6 +22,29 @@ def entropy(z):
     return -sum(p * math.log(p) for p in softmax(z) if p > 0)
 
 
+def evidence(logits, present, temperatures, prior, counted):
+    """Fuse [M, B, C] by evidence into probabilities [B, C] and weights [M, B]; ``counted`` are a_m [M]."""
+    modalities, samples, classes = logits.shape
+    probabilities, weights = np.zeros((samples, classes)), np.zeros((modalities, samples))
+    log_prior = [math.log(p / sum(prior)) for p in prior]
+    for b in range(samples):
+        total = list(log_prior)
+        for m in range(modalities):
+            if not present[m, b]:
+                continue
+            raw = log_softmax([float(v) for v in logits[m, b]])
+            known = log_softmax(
+                [pi + (v - pi) / float(temperatures[m]) for v, pi in zip(raw, log_prior, strict=True)]
+            )
+            for c in range(classes):
+                total[c] += float(counted[m]) * (known[c] - log_prior[c])
+                weights[m, b] += float(counted[m]) * math.exp(known[c]) * (known[c] - log_prior[c])
+        probabilities[b] = softmax(total)
+        share = weights[:, b].sum()
+        weights[:, b] = weights[:, b] / share if share > 0 else present[:, b] / present[:, b].sum()
+    return probabilities, weights
+
+
 def fuse(logits, present, rule, temperatures=None, fixed_weights=None):
     """Fuse [M, B, C] into logits [B, C], probabilities [B, C] and weights [M, B]."""
     modalities, samples, classes = logits.shape
