@@ -23,7 +23,7 @@ from altuna.files import write_csv, write_json, write_text
 from altuna.runs.directory import read_metrics, read_predictions
 
 LEVEL = 0.05
-COMMON_RULE = "calibrated_product"  # every method is also evaluated with this fusion rule
+COMMON_RULE = "evidence"  # every method is also evaluated with this fusion rule
 
 
 def write_comparison(

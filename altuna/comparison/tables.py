@@ -143,7 +143,7 @@ def _quality() -> dict[str, Cell]:
 
 def _cost() -> dict[str, Cell]:
     return {
-        "calibrated": _metric("fusion/calibrated_product/accuracy", 100, 1),
+        "evidence": _metric("fusion/evidence/accuracy", 100, 1),
         "gap": _metric("imbalance/gap", 100, 1),
         "laziness": _metric("imbalance/laziness", 100, 1),
         "best epoch": _metric("best_epoch", 1, 0, sd=False),

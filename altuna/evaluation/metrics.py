@@ -164,6 +164,7 @@ class Evaluation:
             "fusion": {
                 "rule": self.chosen,
                 "temperatures": dict(zip(names, self.model.temperatures.tolist(), strict=True)),
+                "weights": dict(zip(names, self.model.evidence_weights.tolist(), strict=True)),
                 "rules": fused,
             },
         }

@@ -120,6 +120,7 @@ class FusionFile(_File):
 
     rule: Name
     temperatures: dict[str, Positive]
+    weights: dict[str, NotNegative]
     rules: dict[str, Scores]
 
     @model_validator(mode="after")
