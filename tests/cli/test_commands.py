@@ -47,6 +47,7 @@ def test_metrics(run, manifest):
     about = {"data", "method", "seed", "split", "n"}
     assert {*metrics} == about | {
         *("fused", "modalities", "subsets", "rates", "fusion", "imbalance", "training", "cost"),
+        *("val", "warnings"),
     }
     assert (metrics["data"], metrics["method"], metrics["seed"]) == (str(manifest), "mla", 0)
     assert metrics["split"] == "test"
@@ -57,8 +58,10 @@ def test_metrics(run, manifest):
     for name, figures in metrics["modalities"].items():
         assert {*figures} == FIGURES | {"n"}
         assert figures["n"] == sum(bool(row.get(name, "there")) for row in test)
-    assert metrics["fusion"]["rule"] == "calibrated_product"
-    assert {*metrics["fusion"]["temperatures"]} == {*metrics["modalities"]}
+    assert metrics["fusion"]["rule"] == "evidence"
+    assert {*metrics["fusion"]["temperatures"]} == {*metrics["fusion"]["weights"]} == {*metrics["modalities"]}
+    assert [*metrics["val"]["modalities"]] == [*metrics["modalities"]]
+    assert all("fused accuracy is below" in warning for warning in metrics["warnings"])
     assert metrics["cost"]["epochs"] == 2
     train = [row for row in read(manifest) if row["split"] == "train"]
     assert metrics["training"]["n"] == len(train)
@@ -178,7 +181,7 @@ def test_stated_modalities_are_found_again(command, rows):
 def test_evaluate_prints_a_table(run, command):
     code, out, _ = command("evaluate", run)
     assert code == 0
-    for word in ("image alone", "audio alone", "acc alone", "fused (calibrated_product)"):
+    for word in ("image alone", "audio alone", "acc alone", "fused (evidence)", "fused (calibrated_product)"):
         assert word in out
 
 

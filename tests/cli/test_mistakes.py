@@ -248,7 +248,7 @@ def edit(name, old, new):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (edit("config.json", '"format": 2', '"format": 99'), ["config.json", "format 99", "another version"]),
+        (edit("config.json", '"format": 3', '"format": 99'), ["config.json", "format 99", "another version"]),
         (edit("config.json", "{", "["), ["config.json: cannot be read"]),
         (
             edit("config.json", '"shared"', '"sharp"'),

@@ -16,7 +16,7 @@ def test_numbers_that_are_none_do_not_count():
         "n": 7,
         "fused": {"accuracy": 0.5, "nll": float("inf")},
         "modalities": {"a": {"accuracy": None, "n": 0}},
-        "fusion": {"rules": {"calibrated_product": {"accuracy": 0.4}, "mean": {"accuracy": 0.3}}},
+        "fusion": {"rules": {"evidence": {"accuracy": 0.4}, "mean": {"accuracy": 0.3}}},
         "imbalance": {"gap": 0.1, "deep": {"x": 1, "said": "no"}},
         "cost": {"seconds": 2.0, "best_epoch": 3},
     }
@@ -26,7 +26,7 @@ def test_numbers_that_are_none_do_not_count():
         "a/n": 0,
         "imbalance/gap": 0.1,
         "imbalance/deep/x": 1,
-        "fusion/calibrated_product/accuracy": 0.4,
+        "fusion/evidence/accuracy": 0.4,
         "samples": 7,
         "seconds": 2,
         "best_epoch": 3,

@@ -80,8 +80,8 @@ def test_fuses_what_the_modalities_say(fusion):
         fixed_weights=torch.tensor([1.0, 3.0]),
     )
     torch.testing.assert_close(got.weights[:2], want.weights)
-    torch.testing.assert_close(got.logits, want.logits / 0.7)  # two are present
-    torch.testing.assert_close(got.probabilities, (want.logits / 0.7).softmax(1))
+    torch.testing.assert_close(got.probabilities, (want.logits / 0.7).softmax(1))  # two are present
+    torch.testing.assert_close(got.logits.softmax(1), got.probabilities)
 
 
 def test_fixed_weights_of_zero_count():
@@ -90,24 +90,23 @@ def test_fixed_weights_of_zero_count():
 
 
 def test_default_rules():
-    assert build("shared").fusion == build("separate").fusion == "calibrated_product"
+    assert build("shared").fusion == build("separate").fusion == build("shared_joint").fusion == "evidence"
     assert build("concat").fusion == "joint"
-    assert build("shared_joint").fusion == "experts"
     for head in HEADS:
         model = build(head)
         assert ("joint" in model.fusions) == model.head.is_joint
         assert ("experts" in model.fusions) == (head == "shared_joint")
 
 
-def test_another_rule_has_no_confidence_temperature():
+def test_each_rule_has_confidence_temperatures_of_its_own():
     model = build()
+    model.confidence_temperatures[model.fusions.index("entropy")] = 2.5
     inputs, rows, keep = scattered()
     outputs = model.outputs(inputs, rows, 16)
     assert torch.equal(outputs.present, keep)
     assert not outputs.logits[~keep].any()
     got, want = model.fuse(outputs, "entropy"), fuse(outputs.logits, keep)
-    torch.testing.assert_close(got.logits, want.logits)
-    torch.testing.assert_close(got.probabilities, want.probabilities)
+    torch.testing.assert_close(got.probabilities, (want.logits / 2.5).softmax(1))
     torch.testing.assert_close(got.weights, want.weights)
 
 
@@ -198,12 +197,12 @@ def test_a_missing_modality_is_zero_features_to_concat():
         filled[rows[m], columns] = model.encode(m, inputs[m])
     want = model.head.linear(filled)
     torch.testing.assert_close(model.outputs(inputs, rows, 16).joint, want)
-    scale = model.confidence_temperatures[keep.sum(0) - 1].unsqueeze(1)
-    torch.testing.assert_close(model(inputs, rows, 16).logits, want / scale)
+    scale = model.confidence_temperatures[0][keep.sum(0) - 1].unsqueeze(1)
+    torch.testing.assert_close(model(inputs, rows, 16).probabilities, (want / scale).softmax(1))
 
 
 def test_experts_are_the_unimodal_ones_and_where_all_are_present_the_joint_one():
-    model = build("shared_joint")
+    model = build("shared_joint", "experts")
     model.joint_temperature.fill_(3.0)
     _, _, keep = scattered(64)
     keep[:, ::3] = True
@@ -215,8 +214,7 @@ def test_experts_are_the_unimodal_ones_and_where_all_are_present_the_joint_one()
     for b in range(64):
         experts = [outputs.logits[i, b] / model.temperatures[i] for i in range(3) if keep[i, b]]
         experts += [outputs.joint[b] / 3.0] * bool(count[b] == 3)
-        want = sum(z.log_softmax(0) for z in experts) / model.confidence_temperatures[count[b] - 1]
-        torch.testing.assert_close(got.logits[b], want)
+        want = sum(z.log_softmax(0) for z in experts) / model.confidence_temperatures[0][count[b] - 1]
         torch.testing.assert_close(got.probabilities[b], want.softmax(0))
     product = model.fuse(outputs, "calibrated_product")
     torch.testing.assert_close(got.weights, product.weights)
@@ -324,7 +322,7 @@ def test_buffers_are_saved():
     other.load_state_dict(state)
     assert other.temperatures.tolist() == [0.5, 2.0, 1.5]
     assert other.fixed_weights.tolist() == [1, 3, 1]
-    torch.testing.assert_close(other.confidence_temperatures, torch.tensor([1.2, 0.7, 1.9]))
+    torch.testing.assert_close(other.confidence_temperatures[0], torch.tensor([1.2, 0.7, 1.9]))
 
 
 @pytest.mark.parametrize(
@@ -333,7 +331,7 @@ def test_buffers_are_saved():
         ({"encoders": {}}, "at least one encoder"),
         ({"num_classes": 0}, "num_classes must be at least 1, got 0"),
         ({"head": "share"}, "unknown head 'share'; the heads are shared, separate, concat"),
-        ({"fusion": "calibrated"}, "unknown fusion 'calibrated'; this model has entropy, "),
+        ({"fusion": "calibrated"}, "unknown fusion 'calibrated'; this model has evidence, entropy, "),
         ({"fusion": "joint"}, "unknown fusion 'joint'"),
         ({"fusion": "experts", "head": "concat"}, "unknown fusion 'experts'"),
     ],

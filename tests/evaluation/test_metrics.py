@@ -105,7 +105,7 @@ def test_evaluates_the_fused_and_every_rule(head):
     model, outputs, labels = case(None, head)
     got = evaluate(model, outputs, labels)
     rules = got["fusion"]["rules"]
-    assert set(rules) == {*UNIMODAL, *(["joint"] if head == "concat" else [])}
+    assert set(rules) == {"evidence", *UNIMODAL, *(["joint"] if head == "concat" else [])}
     assert got["fusion"]["rule"] == model.fusion
     assert got["fused"] == rules[model.fusion]
     assert got["fusion"]["temperatures"] == {"a": 0.5, "b": 2.0, "c": 3.0}

@@ -19,7 +19,7 @@ from altuna.runs.evaluate import evaluate_run
 CONFIG = [
     ("format", "2"),
     ("format", MISSING),
-    ("format", 3),
+    ("format", 2),
     ("method", MISSING),
     ("method", 3),
     ("method", ""),
@@ -132,7 +132,7 @@ def test_sizes_that_the_weights_do_not_have(name, type, options, run):
 def test_ten_million_classes(run):
     """More classes than there are weights for."""
     edit_json(run / "config.json", "classes", [f"c{i}" for i in range(100_000)])
-    refused(lambda: altuna.load(run, "cpu"), "model.safetensors", "head.linear.weight", "100000")
+    refused(lambda: altuna.load(run, "cpu"), "model.safetensors", "prior", "100000")
 
 
 # metrics.json
@@ -152,7 +152,7 @@ def leaves(content, key=()):
 def test_every_key_of_the_metrics_has_a_type(run):
     """A value of another type is refused wherever it stands, and so is a key that is missing."""
     text = (run / "metrics.json").read_text()
-    lists = ("training", "remarks"), ("training", "shared_temperature")
+    lists = ("training", "remarks"), ("training", "shared_temperature"), ("warnings",)
     keys = [key for key in leaves(json.loads(text)) if not str(key[-1]).startswith("calibrated_")]
     assert len(keys) > 150
     for key in keys:

@@ -136,7 +136,7 @@ def test_a_method_without_updates_cannot_go_on_for_ever(manifest, tmp_path, monk
     loss = lambda self, turn, batch: sum(p.sum() for p in self.model.head.parameters())  # noqa: E731
     monkeypatch.setattr(altuna.methods.get("late_fusion"), "turns", head, raising=False)
     monkeypatch.setattr(altuna.methods.get("late_fusion"), "loss", loss, raising=False)
-    with pytest.raises(UserError, match="makes none"):
+    with pytest.raises(UserError, match="makes no updates"):
         fit(manifest, tmp_path / "run", "late_fusion", budget={"updates": STANDARD})
 
 
