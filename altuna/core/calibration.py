@@ -11,14 +11,13 @@ from torch import Tensor
 from altuna.core.evidence import choose_weights
 from altuna.core.fusion import RULES
 from altuna.core.model import MultimodalClassifier
-from altuna.core.opinions import Rule
-from altuna.core.outputs import Features, Outputs
+from altuna.core.outputs import Features, Outputs, concatenate
 from altuna.core.softmax import log_softmax
 from altuna.core.subsets import sample_subsets
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 1e4
 MIN_ROWS = 20  # a modality with fewer validation rows has no temperature of its own
-MAX_ROWS = 20_000  # rows of all subsets together on which a temperature after fusion is fitted
+MAX_ROWS = 5_000  # rows of all subsets together on which a temperature after fusion is fitted
 
 
 def fit_temperature(
@@ -148,17 +147,17 @@ def calibrate(
     model.evidence_weights.copy_(weights[: len(model.modalities)])
     if model.head.is_expert:
         model.joint_weight.copy_(weights[-1])
-    for number, name in enumerate(model.fusions):
-        rule = RULES[name]
-        for k in range(1, len(model.modalities) + 1):
-            views = [*_views(model, outputs, labels, features, k, rule)]
-            if not views:
-                continue
-            logits = torch.cat([model.opinions(some).fuse(rule).logits for some, _ in views])
-            targets = torch.cat([mine for _, mine in views])
-            every = -(-len(logits) // MAX_ROWS)
-            temperature = fit_temperature(logits[::every], targets[::every], 1, model.prior)
-            model.confidence_temperatures[number, k - 1] = temperature
+    for k in range(1, len(model.modalities) + 1):
+        for alone in (False, True):
+            rules = [i for i, name in enumerate(model.fusions) if (RULES[name].joint == "alone") == alone]
+            views = [*_views(model, outputs, labels, features, k, alone)] if rules else []
+            if views:
+                some, targets = _thinned(*concatenate(views))
+                opinions = model.opinions(some)
+                for i in rules:
+                    logits = opinions.logits(RULES[model.fusions[i]])
+                    temperature = fit_temperature(logits, targets, 1, model.prior)
+                    model.confidence_temperatures[i, k - 1] = temperature
 
 
 def modalities_with_few_rows(present: Tensor) -> list[int]:
@@ -181,10 +180,9 @@ def _views(
     labels: Tensor,
     features: Features | None,
     k: int,
-    rule: Rule,
+    joint: bool,
 ) -> Iterator[tuple[Outputs, Tensor]]:
-    """Yield outputs of samples with k modalities, and their labels."""
-    joint = rule.joint == "alone"
+    """Yield outputs of samples with k modalities, and their labels; ``joint`` logits by the head itself."""
     if joint and (rows := outputs.present.sum(0) == k).any():
         yield _at(outputs, rows, outputs.present), labels[rows]
         return
@@ -201,7 +199,13 @@ def _views(
             yield model.outputs_of(some.of, some.rows, len(some.labels)), some.labels
 
 
+def _thinned(outputs: Outputs, labels: Tensor) -> tuple[Outputs, Tensor]:
+    """Return at most ``MAX_ROWS`` evenly spaced samples."""
+    rows = torch.arange(0, len(labels), -(-len(labels) // MAX_ROWS))
+    return _at(outputs, rows, outputs.present), labels[rows]
+
+
 def _at(outputs: Outputs, rows: Tensor, present: Tensor) -> Outputs:
-    """Return the outputs of some rows [N] bool, with only the modalities ``present`` [M, N]."""
+    """Return the outputs of some rows, with only the modalities ``present`` [M, N]."""
     joint = outputs.joint[rows] if outputs.joint is not None else None
     return Outputs(outputs.logits[:, rows], present[:, rows], joint)
