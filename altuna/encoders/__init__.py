@@ -15,6 +15,7 @@ from altuna.encoders.cav_mae import CAVMAE
 from altuna.encoders.frontends import KaldiFbank, LogMel, LogSTFT, Pixels, Standardise, Tokens
 from altuna.encoders.m3ae import SIZES, M3AEImage, M3AEText
 from altuna.encoders.mlp import MLP
+from altuna.encoders.piecewise import PiecewiseLinear
 from altuna.encoders.resnet import DEPTHS, ResNet
 from altuna.encoders.text import TextSmall
 from altuna.encoders.transforms import (
@@ -39,7 +40,7 @@ FRONT_ENDS: dict[str, dict[str, Maker]] = {
     "video": {"pixels": Pixels},
     "audio": {"log_mel": LogMel, "log_stft": LogSTFT, "kaldi_fbank": KaldiFbank},
     "text": {"tokens": Tokens},
-    "vector": {"standardise": Standardise},
+    "vector": {"standardise": Standardise, "piecewise_linear": PiecewiseLinear},
 }
 _PICTURES: dict[str, Maker] = {name: partial(ResNet, name=name) for name in DEPTHS} | {"vit": ViT}
 _M3AE: dict[str, Maker] = {name: partial(M3AEImage, **size) for name, size in SIZES.items()}

@@ -7,6 +7,7 @@ from transformers import audio_utils
 
 from altuna.data.readers import READERS
 from altuna.encoders.frontends import KaldiFbank, LogMel, LogSTFT, Pixels, Standardise
+from altuna.encoders.piecewise import PiecewiseLinear
 
 AUDIO = READERS["audio"](rate=8000, seconds=0.5)
 WAVES = torch.from_numpy(np.random.default_rng(0).integers(-9000, 9000, (3, 4000)).astype(np.int16))
@@ -163,6 +164,7 @@ def test_a_number_that_training_never_had_counts_for_nothing():
         (LogSTFT(AUDIO, AUDIO.shape, tile=True), WAVES),
         (KaldiFbank(AUDIO, AUDIO.shape, mels=32, frames=64), WAVES),
         (Standardise(None, (4,)), torch.zeros(2, 4)),
+        (PiecewiseLinear(None, (4,)), torch.zeros(2, 4)),
     ],
     ids=lambda x: type(x).__name__,
 )
