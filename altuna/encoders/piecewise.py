@@ -61,8 +61,8 @@ class PiecewiseLinear(nn.Module):
 
     def fit(self, values: NDArray[Any]) -> None:
         """Compute the quantiles of the training values [n, size]."""
-        for i, column in enumerate(np.asarray(values, dtype=np.float64).T):
-            present = column[np.isfinite(column)].clip(-MAX_VALUE, MAX_VALUE)
+        for i, column in enumerate(np.asarray(values).T):
+            present = column[np.isfinite(column)].astype(np.float64).clip(-MAX_VALUE, MAX_VALUE)
             self.edges[i] = self.scale[i] = self.mean[i] = 0
             if not len(present):  # a number that is always missing in training is ignored
                 continue

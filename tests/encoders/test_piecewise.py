@@ -5,9 +5,11 @@ import pytest
 import torch
 from references import piecewise
 
+import altuna
 from altuna.data.readers import READERS
 from altuna.encoders import build
 from altuna.encoders.piecewise import MAX_OUTPUTS, PiecewiseLinear
+from altuna.errors import UserError
 
 
 def fitted(values, bins=16):
@@ -88,6 +90,21 @@ def test_long_vectors_have_fewer_bins():
     assert PiecewiseLinear(None, (1,)).shape == (16,)
     with pytest.raises(ValueError, match="bins must be at least 1, got 0"):
         PiecewiseLinear(None, (1,), bins=0)
+
+
+def test_a_run_restores_its_edges(tmp_path):
+    lines = [f"{i},{('train', 'val')[i // 2 % 2]},{'ab'[i % 2]},{i % 2 + i / 99},{i}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["id,split,label,one.x,two.x", *lines, ""]))
+    encoder = {"front_end": {"name": "piecewise_linear", "bins": 5}, "hidden": 8}
+    options = {"epochs": 1, "encoders": {"one": encoder, "two": encoder}, "quiet": True, "report": False}
+    altuna.fit(tmp_path / "t.csv", out=tmp_path / "run", **options)
+    front = altuna.load(tmp_path / "run", "cpu").model.encoders[0].front_end
+    train = torch.tensor([[i % 2 + i / 99] for i in range(40) if i // 2 % 2 == 0])
+    torch.testing.assert_close(front.edges, fitted(train, 5).edges)
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace('"bins": 5', '"bins": 6'))
+    with pytest.raises(UserError, match=r"front_end.edges has the shape \[1, 5\], .* describes \[1, 6\]"):
+        altuna.load(tmp_path / "run", "cpu")
 
 
 def accuracy(front_end, cells, labels):

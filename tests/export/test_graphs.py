@@ -8,7 +8,7 @@ from encoders.test_build import ALL, READERS_OF, SMALL, cells_of
 
 import altuna
 from altuna.core.heads import HEADS
-from altuna.encoders import build
+from altuna.encoders import FRONT_ENDS, Fitted, build
 from altuna.errors import UserError
 from altuna.export.graphs import branch_program, fusion_program
 
@@ -28,9 +28,16 @@ def test_every_front_end_of_sound(front_end):
     same_graph(READERS_OF["audio"], "resnet18", {"width": 4, "front_end": small})
 
 
+@pytest.mark.parametrize("front_end", FRONT_ENDS["vector"])
+def test_every_front_end_of_vectors(front_end):
+    same_graph(READERS_OF["vector"], "mlp", {"front_end": front_end})
+
+
 def same_graph(reader, name, options):
     torch.manual_seed(0)
     encoder = build("m", reader, name, **options).eval()
+    if isinstance(encoder.front_end, Fitted):
+        encoder.front_end.fit(cells_of(reader, 50).numpy())
     model = altuna.MultimodalClassifier({"m": encoder}, 2).eval()
     graph = branch_program(model, "m", reader, name).module()
     for number in (3, 1):
