@@ -230,7 +230,7 @@ class TokenDropout(Transform):
 
 
 class VectorNoise(Transform):
-    """Add normal noise to standardised vectors [n, size].
+    """Add normal noise to the inputs [n, size] of a network of vectors.
 
     Args:
         std: Standard deviation of the noise.
