@@ -19,6 +19,12 @@ def fitted(values, bins=16):
     return front
 
 
+def codes(front, cells):
+    """Codes [n, size, bins] without the standardised numbers before them."""
+    size = cells.shape[1]
+    return front(cells)[:, size:].view(len(cells), size, -1)
+
+
 @pytest.mark.parametrize("bins", [1, 5, 16])
 def test_agrees_with_float64(bins):
     random = np.random.default_rng(bins)
@@ -26,40 +32,50 @@ def test_agrees_with_float64(bins):
         [random.normal(size=60), random.exponential(9, 60), random.integers(0, 3, 60)], 1
     ).astype(np.float32)
     test = (3 * random.normal(size=(40, 3))).astype(np.float32)
-    found = fitted(train, bins)(torch.from_numpy(test)).view(40, 3, bins)
+    front = fitted(train, bins)
+    found = codes(front, torch.from_numpy(test))
     for i in range(3):
         edges = piecewise.edges_of(train[:, i].tolist(), bins)
         expected = [piecewise.encode(x, edges, bins) for x in test[:, i].tolist()]
         np.testing.assert_allclose(found[:, i], expected, atol=1e-4)
+    standardised = (test - train.mean(0, dtype=float)) / train.std(0, dtype=float)
+    found = front(torch.from_numpy(test))[:, :3]
+    np.testing.assert_allclose(found, standardised.clip(-5, 5), rtol=1e-4, atol=1e-4)
 
 
-def test_increasing_maps_of_a_number_at_its_edges_change_nothing():
+def test_units_change_no_code_and_codes_keep_the_order():
     train = np.random.default_rng(0).normal(size=(65, 2))  # with 16 bins the quantiles are values themselves
-    codes = fitted(train)(torch.from_numpy(train).float())
-    scaled = fitted(np.float32(train) * 1024 - 7)(torch.from_numpy(train).float() * 1024 - 7)
-    torch.testing.assert_close(codes, scaled, atol=1e-3, rtol=0)
-    assert (codes.view(65, 2, 16).diff(dim=-1) <= 0).all()  # bins fill from the left
+    found = codes(fitted(train), torch.from_numpy(train).float())
+    scaled = codes(fitted(np.float32(train) * 1024 - 7), torch.from_numpy(train).float() * 1024 - 7)
+    torch.testing.assert_close(found, scaled, atol=1e-3, rtol=0)
+    assert (found.diff(dim=-1) <= 0).all()  # bins fill from the left
     order = train[:, 0].argsort()
-    assert (codes.view(65, 2, 16)[order, 0].sum(-1).diff() > 0).all()  # and keep the order of the numbers
+    assert (found[order, 0].sum(-1).diff() > 0).all()  # and keep the order of the numbers
 
 
-def test_a_constant_number_is_ignored():
+def test_a_constant_number_has_no_codes():
     front = fitted([[3.0, 1.0], [3.0, 2.0]], bins=2)
-    assert front(torch.tensor([[9.0, 2.0], [-9.0, 1.0]])).tolist() == [[0, 0, 1, 1], [0, 0, 0, 0]]
+    assert codes(front, torch.tensor([[9.0, 2.0], [3.0, 1.0]])).tolist() == [
+        [[0, 0], [1, 1]],
+        [[0, 0], [0, 0]],
+    ]
+    assert not front(torch.tensor([[3.0, 1.5]]))[:, 0].any()
 
 
 def test_fewer_distinct_values_than_bins():
     front = fitted([[0.0], [1], [1], [4]], bins=16)
-    found = front(torch.tensor([[0.0], [0.5], [1], [2.5], [4]]))
+    found = codes(front, torch.tensor([[0.0], [0.5], [1], [2.5], [4]]))[:, 0]
     assert found.shape == (5, 16)
     assert found.diff(dim=0).sum(1).gt(0).all()
-    two = fitted([[0.0]] * 100 + [[1.0]] * 300)(torch.tensor([[0.0], [1]]))  # edges 0, 0.75, 1
+    two = codes(fitted([[0.0]] * 100 + [[1.0]] * 300), torch.tensor([[0.0], [1]]))[:, 0]  # edges 0, 0.75, 1
     assert two[:, :2].tolist() == [[0, 0], [1, 1]]
     assert not two[:, 2:].any()
 
 
 def test_one_training_row_and_none_with_a_number():
-    assert not fitted([[2.0, np.nan]])(torch.tensor([[5.0, 1.0], [np.nan, np.nan]])).any()
+    front = fitted([[2.0, np.nan]])
+    assert not codes(front, torch.tensor([[5.0, 1.0], [np.nan, np.nan]])).any()
+    assert not front(torch.tensor([[2.0, 1.0], [np.nan, np.nan]])).any()
 
 
 def test_a_missing_number_becomes_the_training_mean():
@@ -73,21 +89,22 @@ def test_a_missing_number_becomes_the_training_mean():
 def test_extreme_numbers_give_codes_from_0_to_1(values):
     front = fitted(np.float32(values)[:, None])
     at = torch.tensor([*values, 3.4e38, -3.4e38, float("inf"), -float("inf")])[:, None]
-    found = front(at)
-    assert found.isfinite().all()
+    assert front(at).isfinite().all()
+    assert front(at).abs().max() <= front.LIMIT
+    found = codes(front, at)
     assert (found.min(), found.max()) == (0, 1)
     assert all(buffer.isfinite().all() for buffer in front.buffers())
 
 
 def test_an_outlier_does_not_hide_the_other_numbers():
-    found = fitted([[i / 10] for i in range(20)] + [[1e38]])(torch.tensor([[0.5], [0.6]]))
+    found = codes(fitted([[i / 10] for i in range(20)] + [[1e38]]), torch.tensor([[0.5], [0.6]]))
     assert (found[1] - found[0]).sum() > 0.3
 
 
 def test_long_vectors_have_fewer_bins():
-    assert PiecewiseLinear(None, (MAX_OUTPUTS // 8,)).bins == 8
+    assert PiecewiseLinear(None, (MAX_OUTPUTS // 8,), bins=16).bins == 8
     assert PiecewiseLinear(None, (MAX_OUTPUTS,)).bins == 2
-    assert PiecewiseLinear(None, (1,)).shape == (16,)
+    assert PiecewiseLinear(None, (1,)).shape == (5,)
     with pytest.raises(ValueError, match="bins must be at least 1, got 0"):
         PiecewiseLinear(None, (1,), bins=0)
 
