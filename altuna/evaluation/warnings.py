@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+ROUNDING = 1e-6  # of accuracies in float32
+
 
 def fusion_warnings(gains: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     """Yield a warning if the fused accuracy is below that of a modality alone.
@@ -19,7 +21,7 @@ def fusion_warnings(gains: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
         "fused accuracy is below that of 'audio' alone: by 5.0 points on te"
     """
     worst = {split: min(of.items(), key=lambda item: item[1]) for split, of in gains.items() if of}
-    below = {split: (name, gain) for split, (name, gain) in worst.items() if gain < 0}
+    below = {split: (name, gain) for split, (name, gain) in worst.items() if gain < -ROUNDING}
     if not below:
         return
     names = " and ".join(dict.fromkeys(repr(name) for name, _ in below.values()))
