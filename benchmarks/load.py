@@ -38,7 +38,8 @@ def timed(self, *args, **options):
     print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]))
 Loop.run = timed
 threads = {"threads": int(sys.argv[3])} if sys.argv[3] != "auto" else {}
-altuna.fit(sys.argv[1], out=sys.argv[2], epochs=int(sys.argv[4]), quiet=True, report=False, logger="none", **threads)
+given = {"epochs": int(sys.argv[4]), "quiet": True, "report": False, "logger": "none", **threads}
+altuna.fit(sys.argv[1], out=sys.argv[2], **given)
 """
 
 
