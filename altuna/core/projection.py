@@ -8,6 +8,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+MANY = 16  # updates that may be pending
+
 
 class OrthogonalProjector(nn.Module):
     r"""Project gradients onto the directions that earlier features do not use.
@@ -25,7 +27,8 @@ class OrthogonalProjector(nn.Module):
     with :math:`f = S^\top r` and :math:`t = \alpha + f^\top f` the same step is
     :math:`S \leftarrow S - S f f^\top / (t + \sqrt{\alpha t})`. If ``P`` itself were updated, rounding could
     make eigenvalues negative, and large features would make them grow without bound. An update and a
-    projection take O(d^2). ``P`` is computed when it is read or saved, in O(d^3).
+    projection take O(d^2). ``P`` is computed when it is read or saved, in O(d^3); until then the root may lag
+    behind, see ``settle``.
 
     Source: MLA, arXiv 2311.10707, eq. 5-7, after orthogonal weights modification (Zeng et al., 2019,
     arXiv 1810.01256).
@@ -55,14 +58,16 @@ class OrthogonalProjector(nn.Module):
             raise ValueError(f"alpha must be positive, got {alpha}")
         self.dim, self.alpha = dim, alpha
         self.register_buffer("root", torch.eye(dim))
-        # A shortcut for a projector that is reset with every batch: (q, r) of its updates since the reset, as
-        # long as these are at most one, None otherwise. After one, grad @ P = grad - (grad @ q) r^T.
-        self._since_reset: list[tuple[Tensor, Tensor]] | None = None
+        self._is_identity = True  # whether the root is
+        # Mean features, and alpha then, that are not in the root yet: where P is reset with every batch, most
+        # never have to be. After one of them, grad @ P = grad - (grad @ r) r^T / (alpha + r^T r).
+        self._pending: list[tuple[Tensor, float]] = []
 
     @property
     @torch.no_grad()
     def P(self) -> Tensor:  # noqa: N802, the paper's name
         """The projector [dim, dim], symmetric."""
+        self.settle()
         with torch.autocast(self.root.device.type, enabled=False):
             return self.root @ self.root.T
 
@@ -75,15 +80,18 @@ class OrthogonalProjector(nn.Module):
         """
         if grad.ndim != 2 or grad.shape[1] != self.dim:
             raise ValueError(f"grad must be [C, {self.dim}], got {list(grad.shape)}")
-        if self._since_reset == []:
+        is_fresh = self._is_identity and len(self._pending) <= 1
+        if is_fresh and not self._pending:
             return grad
+        if not is_fresh:
+            self.settle()
         wide = grad.to(self.root.dtype)
         with torch.autocast(grad.device.type, enabled=False):
-            if self._since_reset is None:
-                projected = wide @ self.root @ self.root.T
+            if is_fresh:
+                ((r, alpha),) = self._pending
+                projected = wide.addr(wide @ (r / (r @ r + alpha)), r, alpha=-1)
             else:
-                ((q, r),) = self._since_reset
-                projected = wide.addr(wide @ q, r, alpha=-1)
+                projected = wide @ self.root @ self.root.T
         return projected.to(grad.dtype)
 
     @torch.no_grad()
@@ -97,33 +105,39 @@ class OrthogonalProjector(nn.Module):
             raise ValueError(f"features must be [N, {self.dim}], got {list(features.shape)}")
         if features.shape[0] == 0:
             return
-        is_fresh = self._since_reset == []  # the root is the identity: no need to multiply by it
-        with torch.autocast(features.device.type, enabled=False):
-            r = features.to(self.root.dtype).mean(dim=0)
-            f = r if is_fresh else r @ self.root
-            total = f @ f + self.alpha
-            step = f / (total + (self.alpha * total).sqrt())
-            self.root.addr_(step if is_fresh else self.root @ step, f, alpha=-1)
-            self._since_reset = [(r / total, r)] if is_fresh else None
+        self._pending.append((features.to(self.root.dtype).mean(dim=0), self.alpha))
+        if len(self._pending) == MANY:
+            self.settle()
 
     @torch.no_grad()
     def reset(self) -> None:
         """Set ``P`` to the identity."""
-        nn.init.eye_(self.root)
-        self._since_reset = []
+        self._pending.clear()
+        if not self._is_identity:
+            nn.init.eye_(self.root)
+            self._is_identity = True
 
-    def drop_shortcut(self) -> None:
-        """Project by the stored root from now on, as a projector does that was saved and loaded."""
-        self._since_reset = None
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Bring the root up to date, as it is when it is saved."""
+        with torch.autocast(self.root.device.type, enabled=False):
+            for r, alpha in self._pending:
+                f = r @ self.root
+                total = f @ f + alpha
+                self.root.addr_(self.root @ (f / (total + (alpha * total).sqrt())), f, alpha=-1)
+        self._is_identity = self._is_identity and not self._pending
+        self._pending.clear()
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        self.settle()
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[prefix + "P"] = self.P  # for readers of checkpoints; loading needs the root alone
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         known = {name: value for name, value in state_dict.items() if name != prefix + "P"}
         super()._load_from_state_dict(known, prefix, *args)
-        self.drop_shortcut()
+        self._pending.clear()
+        self._is_identity = False
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # Half-precision training casts modules; P would lose its small eigenvalues.
@@ -131,5 +145,5 @@ class OrthogonalProjector(nn.Module):
             new = fn(tensor)
             return tensor.to(new.device) if new.element_size() < 4 else new
 
-        self.drop_shortcut()  # its vectors are not moved
+        self.settle()  # pending features are not moved
         return super()._apply(keep_precision, recurse)  # type: ignore[no-untyped-call, no-any-return]

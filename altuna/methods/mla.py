@@ -81,11 +81,12 @@ class MLA(Method):
         return self._head[0].linear.weight
 
     def turns(self, batch: Batch) -> Iterable[Turn]:
-        self._previous = None
+        if self._previous is not None:
+            self._previous = None
         if self.reset == "batch" or (self.reset == "epoch" and self.clock.batch == 0):
             self.projector.reset()
         else:
-            self.projector.drop_shortcut()  # as resuming between two batches does, to the same bits
+            self.projector.settle()  # as resuming between two batches does, to the same bits
         if self.alpha == "schedule":
             self.projector.alpha = 10 ** -(1 + self.clock.batch / self.clock.batches)
         turns = list(super().turns(batch))
@@ -131,7 +132,8 @@ class MLA(Method):
             turn.log["interference"] += self._previous_loss(batch)
         if self.project != "off":
             self.projector.update(features)
-        self._previous = features, turn.name
+        if turn.wants_log:
+            self._previous = features, turn.name
 
     @torch.no_grad()
     def _previous_loss(self, batch: Batch) -> Tensor:
