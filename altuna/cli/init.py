@@ -81,7 +81,7 @@ def config_text(path: str | Path) -> str:
         *_method(),
         "",
         *_comment(f"Fusion rules, which combine the modalities' predictions: {', '.join(RULES)}"),
-        "fusion: evidence",
+        "# fusion: evidence",
         "",
     ]
     for name, field in options().items():

@@ -55,6 +55,8 @@ def fit_temperature(
     target = (1 - smoothing) * own + smoothing * (beyond @ log_prior.exp()).mean()
     # By the logarithm of beta, which ranges over five orders of magnitude.
     low, high = -math.log(MAX_TEMPERATURE), -math.log(MIN_TEMPERATURE)
+    if not (beyond != 0).any():
+        return 1.0  # the same for all temperatures
     at = 0.0
     for _ in range(60):
         beta = math.exp(at)
@@ -75,11 +77,10 @@ def fit_temperature(
 
 @torch.no_grad()
 def fit_temperatures(model: MultimodalClassifier, outputs: Outputs, labels: Tensor) -> None:
-    """Fit temperatures on validation outputs: of each modality, of a joint expert, and after fusion.
+    """Fit the temperature of each modality, and of a joint expert, on validation outputs.
 
     A modality's temperature is fitted on the rows that have it, a joint expert's on those that have all.
-    Modalities that fewer than ``MIN_ROWS`` rows have share one, fitted on the logits of all modalities. The
-    temperature of predictions from k modalities is fitted on the rows with k, for the model's rule.
+    Modalities that fewer than ``MIN_ROWS`` rows have share one, fitted on the logits of all modalities.
 
     Every fit has a pseudo-count of 1: N validation samples without a mistake do not show that the probability
     of one is far below 1 / N, and without it they would ask for unlimited confidence.
@@ -102,10 +103,19 @@ def fit_temperatures(model: MultimodalClassifier, outputs: Outputs, labels: Tens
         assert outputs.joint is not None
         complete = outputs.present.all(0)
         model.joint_temperature.fill_(fit(outputs.joint[complete], labels[complete]))
+
+
+@torch.no_grad()
+def fit_confidence(model: MultimodalClassifier, outputs: Outputs, labels: Tensor) -> None:
+    """Fit the temperatures after fusion of the model's own rule on the rows as they are.
+
+    This is enough to compare epochs by their loss; ``calibrate`` uses subsets of the modalities, too.
+    """
     own, count = model.fusions.index(model.fusion), outputs.present.sum(0)
     logits = model.opinions(outputs).logits(RULES[model.fusion])
     for k in count.unique().tolist():
-        model.confidence_temperatures[own, k - 1] = fit(logits[count == k], labels[count == k])
+        rows = count == k
+        model.confidence_temperatures[own, k - 1] = fit_temperature(logits[rows], labels[rows], 1)
 
 
 @torch.no_grad()
@@ -114,7 +124,7 @@ def calibrate(
     outputs: Outputs,
     labels: Tensor,
     features: Features | None = None,
-    folds: Tensor | None = None,
+    groups: Tensor | None = None,
 ) -> None:
     """Fit all that a model's fusion needs on validation outputs: temperatures, and weights of evidence.
 
@@ -129,7 +139,7 @@ def calibrate(
         labels: Class numbers [N].
         features: Features of the same samples, needed by joint fusion alone; without them it is calibrated
             only for the numbers of modalities that rows have.
-        folds: Numbers [N] that are alike for samples of one group, see ``choose_weights``.
+        groups: The number of each sample's group [N], see ``choose_weights``.
 
     Example:
         >>> import torch
@@ -143,20 +153,21 @@ def calibrate(
     """
     fit_temperatures(model, outputs, labels)
     evidence = model.opinions(outputs).evidence()
-    weights = choose_weights(evidence, labels, model.prior.log(), folds).to(model.evidence_weights)
+    weights = choose_weights(evidence, labels, model.prior.log(), groups).to(model.evidence_weights)
     model.evidence_weights.copy_(weights[: len(model.modalities)])
     if model.head.is_expert:
-        model.joint_weight.copy_(weights[-1])
+        enough = int(outputs.present.all(0).sum()) >= MIN_ROWS
+        model.joint_weight.copy_(weights[-1] * enough)
     for k in range(1, len(model.modalities) + 1):
         for alone in (False, True):
             rules = [i for i, name in enumerate(model.fusions) if (RULES[name].joint == "alone") == alone]
             views = [*_views(model, outputs, labels, features, k, alone)] if rules else []
             if views:
-                some, targets = _thinned(*concatenate(views))
+                some, targets = concatenate(views)
                 opinions = model.opinions(some)
                 for i in rules:
                     logits = opinions.logits(RULES[model.fusions[i]])
-                    temperature = fit_temperature(logits, targets, 1, model.prior)
+                    temperature = fit_temperature(logits, targets, 1)
                     model.confidence_temperatures[i, k - 1] = temperature
 
 
@@ -184,14 +195,17 @@ def _views(
 ) -> Iterator[tuple[Outputs, Tensor]]:
     """Yield outputs of samples with k modalities, and their labels; ``joint`` logits by the head itself."""
     if joint and (rows := outputs.present.sum(0) == k).any():
+        rows = _some(rows, 1)
         yield _at(outputs, rows, outputs.present), labels[rows]
         return
-    for subset in sample_subsets(len(outputs.present), k):
-        rows = outputs.present[list(subset)].all(0)
-        if not rows.any():
+    subsets = sample_subsets(len(outputs.present), k)
+    for subset in subsets:
+        rows = _some(outputs.present[list(subset)].all(0), len(subsets))
+        if not len(rows):
             continue
         present = torch.zeros_like(outputs.present)
-        present[list(subset)] = rows
+        for i in subset:
+            present[i, rows] = True
         if not joint:
             yield _at(outputs, rows, present), labels[rows]
         elif features is not None:
@@ -199,10 +213,11 @@ def _views(
             yield model.outputs_of(some.of, some.rows, len(some.labels)), some.labels
 
 
-def _thinned(outputs: Outputs, labels: Tensor) -> tuple[Outputs, Tensor]:
-    """Return at most ``MAX_ROWS`` evenly spaced samples."""
-    rows = torch.arange(0, len(labels), -(-len(labels) // MAX_ROWS))
-    return _at(outputs, rows, outputs.present), labels[rows]
+def _some(which: Tensor, subsets: int) -> Tensor:
+    """Return the rows of ``which`` [N] bool, or some, so that all subsets together have ``MAX_ROWS``."""
+    rows = which.nonzero().flatten()
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
+    return rows[order[: -(-MAX_ROWS // subsets)].sort().values]
 
 
 def _at(outputs: Outputs, rows: Tensor, present: Tensor) -> Outputs:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-# How strongly weights are drawn to 1, in the unit of rows whose information a prior is worth; inf: all are 1.
+# Precisions of the Gaussian prior that draws weights to 1; inf: all are 1.
 STRENGTHS = (10.0, 30.0, 100.0, 300.0, math.inf)
 FOLDS = 5
 MAX_ROWS = 10_000  # validation rows on which weights are fitted
@@ -15,7 +15,7 @@ STEPS = 50  # of Newton's method, of which some ten are enough
 
 
 def choose_weights(
-    evidence: Tensor, labels: Tensor, log_prior: Tensor, folds: Tensor | None = None
+    evidence: Tensor, labels: Tensor, log_prior: Tensor, groups: Tensor | None = None
 ) -> Tensor:
     r"""Return the weights [E] in [0, 1] that validation data support, 1 where they do not tell.
 
@@ -29,8 +29,8 @@ def choose_weights(
         evidence: [E, N, C] of calibrated experts, zeros where a sample lacks one.
         labels: Class numbers [N].
         log_prior: Logarithm of the class prior [C].
-        folds: Numbers [N] that are alike for samples of one group, which are then held out together; every
-            fifth sample is held out together when None.
+        groups: The number of each sample's group [N]. Samples of one group are held out together, if there
+            are ``FOLDS`` groups or more: fewer cannot tell how different groups are.
 
     Example:
         >>> import torch
@@ -42,23 +42,24 @@ def choose_weights(
         >>> round(float(choose_weights(twice, labels, uniform).sum()), 1)
         1.0
     """
-    ones = evidence.new_ones(len(evidence), dtype=torch.float64)
-    every = max(1, -(-len(labels) // MAX_ROWS))
-    e, y, log_prior = evidence[:, ::every].double().cpu(), labels[::every].cpu(), log_prior.double().cpu()
-    known = torch.arange(len(labels)) if folds is None else folds.cpu()
-    numbers = known.unique(return_inverse=True)[1][::every]
-    fold = numbers % FOLDS
-    if len(e) == 1 or len(fold.unique()) < 2:
+    ones = torch.ones(len(evidence), dtype=torch.float64)
+    rows = torch.arange(0, len(labels), max(1, -(-len(labels) // MAX_ROWS)))
+    e, y, log_prior = evidence.cpu()[:, rows].double(), labels.cpu()[rows], log_prior.cpu().double()
+    number = torch.arange(len(y))
+    if groups is not None and len(groups.unique()) >= FOLDS:
+        number = groups.cpu()[rows].unique(return_inverse=True)[1]
+    fold = number % FOLDS
+    if len(e) == 1 or len(fold.unique()) < FOLDS:
         return ones
     losses = torch.zeros(len(STRENGTHS), len(y), dtype=torch.float64)
-    for held in fold.unique():
-        out = fold == held
+    for one in range(FOLDS):
+        out = fold == one
         weights = ones
         for i, strength in reversed([*enumerate(STRENGTHS)]):  # each starts from the one before
             weights = fit_weights(e[:, ~out], y[~out], log_prior, strength, weights)
             losses[i, out] = -_log_likelihood(e[:, out], y[out], log_prior, weights)
     excess = losses - losses[losses.sum(1).argmin()]
-    error = _standard_error(excess, numbers)
+    error = _standard_error(excess, number)
     chosen = max(i for i in range(len(STRENGTHS)) if excess[i].mean() <= error[i])
     return fit_weights(e, y, log_prior, STRENGTHS[chosen], ones)
 

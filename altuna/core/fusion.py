@@ -70,7 +70,7 @@ def fuse(
         temperatures: [M] positive; if given, every rule fuses calibrated logits.
         fixed_weights: [M] non-negative weights of the rule ``fixed`` (equal when None).
         joint: [B, C] logits of a joint head, for ``joint``, ``experts`` and ``evidence``.
-        joint_temperature: [] positive, for ``experts`` (1 when None); ``evidence`` uses ``joint`` if given.
+        joint_temperature: [] positive, for ``experts`` and ``evidence`` (1 when None).
         prior: [C] positive class frequencies of the training rows (uniform when None).
         evidence_weights: [M] non-negative weights :math:`a_m` of the rule ``evidence`` (1 when None).
         joint_weight: [] non-negative, the weight of the joint expert's evidence (1 when None).
@@ -96,7 +96,7 @@ def fuse(
     if chosen.calibrated and temperatures is None:
         raise ValueError(f"the fusion rule {rule!r} needs temperatures")
     fitted = Calibration(temperatures, prior, evidence_weights, joint_temperature, joint_weight)
-    opinions = Opinions(logits, present, fitted, fixed_weights, joint)
+    opinions = Opinions(logits, present, fitted, fixed_weights, joint, expert=joint)
     return opinions.fuse(chosen._replace(calibrated=temperatures is not None))
 
 

@@ -255,15 +255,15 @@ class MultimodalClassifier(nn.Module):
             joint_temperature=self.joint_temperature.to(device) if self.head.is_expert else None,
             joint_weight=self.joint_weight.to(device) if self.head.is_expert else None,
         )
-        return Opinions(
-            outputs.logits, outputs.present, calibration, self.fixed_weights.to(device), outputs.joint
-        )
+        expert = outputs.joint if self.head.is_expert else None
+        fixed = self.fixed_weights.to(device)
+        return Opinions(outputs.logits, outputs.present, calibration, fixed, outputs.joint, expert)
 
     def fused_logits(self, opinions: Opinions, fusion: str) -> Tensor:
         """Return the logits [B, C] of a rule, at the confidence that was fitted for it."""
-        logits = opinions.logits(rule_of(fusion))
+        logits = opinions.logits(RULES[fusion])
         temperatures = self.confidence_temperatures[self.fusions.index(fusion)].to(logits.device)
-        return opinions.scale(logits, temperatures[opinions.present.sum(0) - 1].unsqueeze(-1))
+        return logits / temperatures[opinions.present.sum(0) - 1].unsqueeze(-1)
 
     def forward(
         self,

@@ -86,7 +86,8 @@ class Opinions:
         present: [M, B] bool; all when None.
         calibration: What was fitted on validation data; nothing when None.
         fixed_weights: [M], for the rule ``fixed`` (1 when None).
-        joint: [B, C], for ``joint``, ``experts`` and ``evidence``.
+        joint: Joint logits [B, C], for ``joint``.
+        expert: Logits of a joint expert [B, C], for ``experts`` and ``evidence``.
 
     Raises:
         ValueError: See ``fuse``.
@@ -105,11 +106,12 @@ class Opinions:
         calibration: Calibration | None = None,
         fixed_weights: Tensor | None = None,
         joint: Tensor | None = None,
+        expert: Tensor | None = None,
     ) -> None:
         self._calibration = calibration or Calibration()
-        self.present = _check(logits, present, self._calibration, fixed_weights, joint)
+        self.present = _check(logits, present, self._calibration, fixed_weights, (joint, expert))
         self.dtype = torch.promote_types(logits.dtype, torch.float32)
-        self._logits, self._fixed, self._joint = logits, fixed_weights, joint
+        self._logits, self._fixed, self._joint, self._expert = logits, fixed_weights, joint, expert
 
     def fuse(self, rule: Rule) -> Fusion:
         """Return the prediction by a rule, in the dtype of the logits, float32 at least."""
@@ -124,14 +126,14 @@ class Opinions:
     def logits(self, rule: Rule) -> Tensor:
         """Return the fused logits [B, C] by a rule."""
         if rule.joint == "alone":
-            return self._joint_logits
+            return self._needed(self._joint)
         pooled = self._pooled(rule)
         complete = self.present.all(0).unsqueeze(-1)
         if rule.joint == "expert":
-            pooled = pooled + self._joint_log_probabilities * complete
-        elif rule.joint == "optional" and self._has_expert:
+            pooled = pooled + self._expert_log_probabilities * complete
+        elif rule.joint == "optional" and self._expert is not None:
             weight = self._calibration.joint_weight
-            beyond = (self._joint_log_probabilities - self._log_prior) * complete
+            beyond = (self._expert_log_probabilities - self._log_prior) * complete
             pooled = pooled + (beyond if weight is None else beyond * weight.to(beyond))
         return pooled
 
@@ -142,10 +144,8 @@ class Opinions:
             return _sum(scaled.log_probabilities * present)
         if rule.pool == "evidence":
             counted = present * self._evidence_weights.view(-1, 1, 1)
-            return _sum(scaled.log_probabilities * counted) + self._log_prior * (1 - _sum(counted))
-        # Clamped, a logit of -inf makes no NaN of a weight of 0, nor of the gradient of any.
-        z = scaled.logits.clamp_min(torch.finfo(scaled.logits.dtype).min)
-        return _sum(self.weights(rule).unsqueeze(-1) * z)
+            return _sum(_clamped(scaled.log_probabilities) * counted) + self._log_prior * (1 - _sum(counted))
+        return _sum(self.weights(rule).unsqueeze(-1) * _clamped(scaled.logits))
 
     def weights(self, rule: Rule) -> Tensor:
         """Return how much each modality counts by a rule [M, B]; a joint head's share is not in it."""
@@ -167,8 +167,8 @@ class Opinions:
     def evidence(self) -> Tensor:
         """Return what each expert says beyond the prior [E, B, C], a joint expert last; 0 where absent."""
         known, present = self.log_probabilities, self.present
-        if self._has_expert:
-            known = torch.cat([known, self._joint_log_probabilities.unsqueeze(0)])
+        if self._expert is not None:
+            known = torch.cat([known, self._expert_log_probabilities.unsqueeze(0)])
             present = torch.cat([present, present.all(0, keepdim=True)])
         return (known.clamp_min(MIN_LOG) - self._log_prior) * present.unsqueeze(-1)
 
@@ -193,19 +193,14 @@ class Opinions:
         temperatures = self._calibration.temperatures
         if temperatures is None:
             return self._raw
-        return _Scaled(self.scale(self._raw.logits, temperatures.view(-1, 1, 1)))
+        return _Scaled(self._scale(self._raw.logits, temperatures.view(-1, 1, 1)))
 
-    def scale(self, z: Tensor, temperature: Tensor | None) -> Tensor:
+    def _scale(self, z: Tensor, temperature: Tensor | None) -> Tensor:
         """Return calibrated logits: the higher the temperature, the closer they are to the prior."""
         if temperature is None:
             return z
         share = 1 / temperature.to(z)
         return z * share if self._calibration.prior is None else z * share + self._log_prior * (1 - share)
-
-    @property
-    def _has_expert(self) -> bool:
-        """Whether the joint logits are an expert's: only those have a temperature."""
-        return self._joint is not None and self._calibration.joint_temperature is not None
 
     @cached_property
     def _log_prior(self) -> Tensor:
@@ -224,15 +219,16 @@ class Opinions:
         return wide.new_ones(len(wide)) if weights is None else weights.to(wide)
 
     @cached_property
-    def _joint_log_probabilities(self) -> Tensor:
+    def _expert_log_probabilities(self) -> Tensor:
         """The calibrated log-probabilities of a joint expert [B, C]."""
-        return log_softmax(self.scale(self._joint_logits, self._calibration.joint_temperature))
+        return _clamped(
+            log_softmax(self._scale(self._needed(self._expert), self._calibration.joint_temperature))
+        )
 
-    @property
-    def _joint_logits(self) -> Tensor:
-        if self._joint is None:
+    def _needed(self, joint: Tensor | None) -> Tensor:
+        if joint is None:
             raise ValueError("this fusion rule needs the logits of a joint head")
-        return self._joint.to(_wide(self._joint))
+        return joint.to(_wide(joint))
 
 
 class _Scaled:
@@ -250,11 +246,16 @@ class _Scaled:
         """Of each modality's probabilities [M, B], in nats."""
         known = self.log_probabilities
         # 0 log 0 = 0, and its gradient is 0: clamped, a log-probability of -inf makes neither NaN.
-        return -(known.exp() * known.clamp_min(torch.finfo(known.dtype).min)).sum(-1)
+        return -(known.exp() * _clamped(known)).sum(-1)
 
     def divergence(self, log_prior: Tensor) -> Tensor:
         """Return the divergence of each modality's probabilities from the prior [M, B], in nats."""
         return -self.entropy - (self.log_probabilities.exp() * log_prior).sum(-1)
+
+
+def _clamped(values: Tensor) -> Tensor:
+    """Return finite values: -inf would make NaN of a weight of 0, and of the gradient of any."""
+    return values.clamp_min(torch.finfo(values.dtype).min)
 
 
 def _sum(parts: Tensor) -> Tensor:
@@ -278,7 +279,7 @@ def _check(
     present: Tensor | None,
     calibration: Calibration,
     fixed_weights: Tensor | None,
-    joint: Tensor | None,
+    joint: tuple[Tensor | None, Tensor | None],
 ) -> Tensor:
     """Raise ValueError if something is wrong; return ``present``, also where it is None."""
     if logits.ndim != 3 or logits.shape[0] == 0 or logits.shape[2] == 0:
@@ -291,18 +292,22 @@ def _check(
         raise ValueError(
             f"present must be bool {list(logits.shape[:2])}, got {present.dtype} {list(present.shape)}"
         )
-    if joint is not None and joint.shape != logits.shape[1:]:
-        raise ValueError(f"joint must be {list(logits.shape[1:])}, got {list(joint.shape)}")
+    for some in joint:
+        if some is not None and some.shape != logits.shape[1:]:
+            raise ValueError(f"joint must be {list(logits.shape[1:])}, got {list(some.shape)}")
     modalities, _, classes = logits.shape
     given = (  # name, values, their number, whether 0 is refused
         ("temperatures", calibration.temperatures, modalities, True),
         ("fixed_weights", fixed_weights, modalities, False),
         ("evidence_weights", calibration.weights, modalities, False),
         ("prior", calibration.prior, classes, True),
+        ("joint_temperature", calibration.joint_temperature, None, True),
+        ("joint_weight", calibration.joint_weight, None, False),
     )
     for name, values, number, _ in given:
-        if values is not None and values.shape != (number,):
-            raise ValueError(f"{name} must be [{number}], got {list(values.shape)}")
+        shape = () if number is None else (number,)
+        if values is not None and values.shape != shape:
+            raise ValueError(f"{name} must be {[*shape]}, got {list(values.shape)}")
     if not torch.compiler.is_compiling():  # a graph knows shapes, but not values
         _check_present(present)
         for name, values, _, positive in given:

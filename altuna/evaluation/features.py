@@ -42,7 +42,8 @@ def write_features(run: Path, features: Features) -> None:
     Values beyond the range of half precision are clamped.
 
     Example:
-        >>> run, rows = Path(), torch.arange(3)
+        >>> import tempfile
+        >>> run, rows = Path(tempfile.mkdtemp()), torch.arange(3)
         >>> write_features(run, Features({"audio": torch.ones(3, 2)}, {"audio": rows}, labels=rows))
         >>> read_features(run, samples=3).of["audio"].shape
         (3, 2)

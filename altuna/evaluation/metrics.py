@@ -112,7 +112,7 @@ class Evaluation:
 
     The metrics of a modality are computed over the ``n`` rows that have it, with its temperature.
     ``fusion.rules`` has the fused metrics of every rule on the same outputs, ``fused`` those of ``fusion``
-    (None: the model's own rule). The confidence temperature is used only for the model's own rule.
+    (None: the model's own rule). Each rule has its own temperature after fusion.
 
     Args:
         model: The classifier.
@@ -165,6 +165,7 @@ class Evaluation:
                 "rule": self.chosen,
                 "temperatures": dict(zip(names, self.model.temperatures.tolist(), strict=True)),
                 "weights": dict(zip(names, self.model.evidence_weights.tolist(), strict=True)),
+                "joint_weight": self.model.joint_weight.item() if self.model.head.is_expert else None,
                 "rules": fused,
             },
         }

@@ -137,7 +137,8 @@ def _difference(
         got = engine.fuse(given.numpy().T[part], [encoded[part] for encoded in exported])
         at = np.searchsorted(kept, part)
         # A weight is a share of what modalities know: where they know next to nothing, rounding decides.
-        knows = (wanted.probabilities.amax(1) * wanted.probabilities.shape[1] - 1).clamp(0, 1)
+        beyond = (wanted.probabilities - predictor.model.prior.to(wanted.probabilities)).abs().sum(1)
+        knows = beyond.clamp(0, 1)
         scales = np.ones((len(at), 1)), knows.numpy()[at][:, None]
         for mine, theirs, scale in zip(
             (wanted.probabilities, wanted.weights.T), got[:2], scales, strict=True

@@ -149,8 +149,8 @@ With each subset of the modalities:
 
 {modalities}
 
-Fusion: `{rule}`. Each modality predicts by itself; fusion weights the predictions for each sample, and leaves
-out absent modalities.
+Fusion: `{rule}`. Each modality predicts by itself; fusion combines the predictions of the modalities that a
+sample has.
 
 ## Use
 

@@ -211,8 +211,8 @@ class Predictor:
             columns[f"present_{name}"] = prediction.present[i].numpy()
         columns["n_modalities"] = prediction.present.sum(0).numpy()
         absent = ~prediction.present.numpy()
-        unimodal = prediction.unimodal_logits / self.model.temperatures.cpu()[:, None, None]
-        confidence, classes = unimodal.softmax(-1).max(-1)
+        outputs = Outputs(prediction.unimodal_logits, prediction.present, None)
+        confidence, classes = self.model.opinions(outputs).log_probabilities.exp().float().max(-1)
         for i, name in enumerate(self.modalities):
             columns[f"says_{name}"] = pa.array(self.classes).take(
                 pa.array(classes[i].numpy(), mask=absent[i])

@@ -121,6 +121,7 @@ class FusionFile(_File):
     rule: Name
     temperatures: dict[str, Positive]
     weights: dict[str, NotNegative]
+    joint_weight: NotNegative | None
     rules: dict[str, Scores]
 
     @model_validator(mode="after")

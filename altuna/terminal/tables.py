@@ -86,7 +86,7 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
             table.add_row(escape(f"{name} alone"), *["-"] * 4, "0")
     table.add_section()
     table.add_row(f"fused ({chosen})", *_scores(metrics["fused"]), f"{metrics['n']:,}", style="bold")
-    for rule in ("calibrated_product", "entropy"):  # ours and the paper's, to compare with
+    for rule in ("calibrated_product", "entropy"):  # the product of experts and the rule of MLA's paper
         scores = metrics["fusion"]["rules"].get(rule)
         if chosen != rule and scores:
             table.add_row(f"fused ({rule})", *_scores(scores), f"{metrics['n']:,}")

@@ -6,22 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow
 import pyarrow.parquet
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from altuna.core.calibration import calibrate
 from altuna.core.model import MultimodalClassifier
 from altuna.core.outputs import Features, Outputs, Prediction
-from altuna.data.table.manifest import Manifest
+from altuna.data.table.splits import group_codes
 from altuna.evaluation.features import write_features
 from altuna.evaluation.imbalance import fusion_gains, geometry, imbalance, shapley_accuracy
 from altuna.evaluation.metrics import evaluate
 from altuna.evaluation.robustness import by_missing_rate, by_subset
-from altuna.evaluation.warnings import fusion_warnings
+from altuna.evaluation.warnings import fusion_warning
 from altuna.files import atomic_write, write_json
 from altuna.runs.predictor import Predictor
 from altuna.runs.weights import save_model
@@ -60,7 +58,7 @@ def finish(
     samples = prepared.splits[split]
     features = predictor.features(samples.dataset, size) if split == "test" else val
     model = predictor.model.cpu()
-    groups = _groups(prepared.manifest, prepared.splits["val"].rows)
+    groups = torch.from_numpy(group_codes(prepared.manifest)[prepared.splits["val"].rows])
     calibrate(model, _outputs(model, val), val.labels, val, groups)
     save_model(run, prepared.description, model)
     tested = {name: _test(model, of) for name, of in (("val", val), (split, features))}
@@ -81,7 +79,8 @@ def finish(
         **geometry(features),
     }
     metrics["training"] = facts
-    metrics["warnings"] = [*fusion_warnings({name: test.gains() for name, test in tested.items()})]
+    warning = fusion_warning({name: test.gains() for name, test in tested.items()})
+    metrics["warnings"] = [warning] if warning else []
     metrics["cost"] = _cost(loop, memory)
     rows = pyarrow.array(samples.rows)
     table = predictor.table(fusion, prepared.manifest.ids.take(rows), prepared.manifest.labels.take(rows))
@@ -112,14 +111,6 @@ def _test(model: MultimodalClassifier, features: Features) -> _Test:
 @torch.inference_mode()
 def _outputs(model: MultimodalClassifier, features: Features) -> Outputs:
     return model.outputs_of(features.of, features.rows, len(features.labels))
-
-
-def _groups(manifest: Manifest, rows: NDArray[np.int64]) -> Tensor | None:
-    """Return numbers [n] that are alike for the rows of one group; None if the table has no groups."""
-    groups = manifest.groups.take(pyarrow.array(rows))
-    if groups.null_count:
-        return None
-    return torch.from_numpy(groups.dictionary_encode().indices.to_numpy().astype(np.int64))
 
 
 def _cost(loop: Loop, memory: int) -> dict[str, Any]:

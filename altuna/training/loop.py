@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from altuna.core.batch import Batch
-from altuna.core.calibration import fit_temperatures
+from altuna.core.calibration import fit_confidence, fit_temperatures
 from altuna.core.collectives import all_gather_object, average, backward, seed
 from altuna.core.outputs import Outputs, concatenate
 from altuna.encoders.frozen import weights_digest
@@ -212,14 +212,14 @@ class Loop:
             joined, labels = concatenate(parts)
             # Before epochs are compared by their loss; ``calibrate`` fits the best epoch with more care.
             fit_temperatures(model, joined, labels)
+            fit_confidence(model, joined, labels)
             fused = classification_metrics(model.fuse(joined).probabilities, labels)
         metrics: dict[str, float] = {"epoch": self.method.clock.epoch}
         metrics |= {f"val/{name}/fused": value for name, value in fused.items()}
-        for i, modality in enumerate(model.modalities):
-            present = joined.present[i]
+        alone = model.opinions(joined).log_probabilities.argmax(-1) == labels
+        for modality, right, present in zip(model.modalities, alone, joined.present, strict=True):
             if present.any():
-                correct = joined.logits[i, present].argmax(-1) == labels[present]
-                metrics[f"val/accuracy/{modality}"] = correct.float().mean().item()
+                metrics[f"val/accuracy/{modality}"] = right[present].float().mean().item()
         return all_gather_object(metrics)[0]  # that all choose the same epoch, whatever is rounded
 
     def _outputs(self, batch: Batch) -> Outputs:

@@ -9,15 +9,18 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
 from altuna.core.calibration import MIN_ROWS, modalities_with_few_rows
 from altuna.core.collectives import all_gather_object, rank
+from altuna.core.evidence import FOLDS
 from altuna.data.balance import learnt_from
 from altuna.data.missing.masks import write_mask
 from altuna.data.store.problems import write_problems
 from altuna.data.table.manifest import describe_modalities
+from altuna.data.table.splits import group_codes
 from altuna.errors import UserError
 from altuna.files import cache_folder, exclusive_folder, write_text
 from altuna.hardware import choose_device, choose_precision, peak_memory, reset_peak_memory, threads
@@ -147,6 +150,12 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
     if sharing:
         names = ", ".join(map(repr, sharing))
         facts["remarks"].append(f"fewer than {MIN_ROWS} validation samples have {names}: shared temperature")
+    groups = len(np.unique(group_codes(prepared.manifest)[prepared.splits["val"].rows]))
+    if groups < FOLDS:
+        remark = f"{groups} of the {FOLDS} groups of validation samples that it takes to hold out groups"
+        facts["remarks"].append(
+            f"fusion weights are chosen by samples, not by groups: there are only {remark}"
+        )
     if stream := prepared.stream:
         shards = f"trained on a stream of {stream.rows:,} rows in {len(stream.shards):,} shards"
         remarks = [f"{shards}; counted are the manifest's", *facts["remarks"]]

@@ -129,7 +129,7 @@ def prepare(
     torch.manual_seed(config.seed)
     # Now that the front ends have their statistics, which a method may copy.
     method = _build(name, kind, model, method_options)
-    model.set_prior(torch.from_numpy(np.bincount(labels[rows["train"]], minlength=len(description.classes))))
+    model.set_prior(_class_counts(splits, len(description.classes), streamed=stream is not None))
     description = replace(description, fusion=model.fusion, encoders=encoders)
     return Prepared(manifest, splits, problems, description, method, stores, stream)
 
@@ -147,6 +147,15 @@ def _encode_ahead(
         if encoder.fixed:
             where = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
             stores[modality] = store_features(modality, encoder, stores[modality], store, reporter, where)
+
+
+def _class_counts(splits: Mapping[str, Samples], classes: int, streamed: bool) -> torch.Tensor:
+    """Return the number of training samples of each class [C], at least 1.
+
+    The training rows of a stream are not counted before they are read; those of validation stand for them.
+    """
+    labels = splits["val" if streamed else "train"].dataset.labels
+    return torch.from_numpy(np.maximum(np.bincount(labels, minlength=classes), 1))
 
 
 def prepare_ahead(config: FitConfig, reporter: Reporter) -> dict[str, Store]:

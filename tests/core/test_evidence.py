@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from references import fusion as reference
+from references import temperature
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 from torch import nn
@@ -17,6 +18,8 @@ from torch import nn
 from altuna import MultimodalClassifier, fuse
 from altuna.core.calibration import calibrate, fit_temperature
 from altuna.core.evidence import STRENGTHS, choose_weights, fit_weights
+from altuna.core.fusion import RULES
+from altuna.core.opinions import Opinions
 from altuna.core.outputs import Outputs
 
 
@@ -181,13 +184,31 @@ def test_few_rows_leave_all_weights_at_one(rows):
     assert choose_weights(evidence, labels, log_prior).tolist() == [1, 1]
 
 
+def one_odd_group(seed):
+    """Evidence of two independent experts; in the first, larger one of ten groups both are wrong together."""
+    evidence, labels, log_prior = honest(seed, 1000)
+    groups = torch.cat([torch.zeros(400, dtype=torch.long), torch.arange(600) % 9 + 1])
+    evidence[:, :200] = evidence[0, :200].roll(1, dims=-1)
+    return evidence, labels, log_prior, groups
+
+
 def test_groups_are_held_out_together():
-    """Two groups that contradict each other support no discount; without them it would be fitted."""
-    evidence, labels, log_prior = honest(5, 200, experts=1)
-    twice = evidence.expand(2, -1, -1)
-    assert choose_weights(twice, labels, log_prior).sum() < 1.2
-    one_group = torch.zeros(200, dtype=torch.long)
-    assert choose_weights(twice, labels, log_prior, one_group).tolist() == [1, 1]
+    """What one group alone shows is noise between groups, but would be plain from its rows."""
+    evidence, labels, log_prior, groups = one_odd_group(5)
+    assert choose_weights(evidence, labels, log_prior).max() < 0.9
+    assert choose_weights(evidence, labels, log_prior, groups).min() == 1
+
+
+def test_fewer_groups_than_folds_are_as_none():
+    evidence, labels, log_prior, _ = one_odd_group(5)
+    want = choose_weights(evidence, labels, log_prior)
+    assert torch.equal(choose_weights(evidence, labels, log_prior, torch.arange(1000) // 300), want)
+
+
+@pytest.mark.parametrize("rows", [45_000, 50_001])
+def test_many_rows_are_thinned(rows):
+    evidence, labels, log_prior = honest(9, rows, classes=2, experts=1)
+    assert choose_weights(evidence.expand(2, -1, -1), labels, log_prior).sum() == pytest.approx(1, abs=0.1)
 
 
 def test_same_data_same_weights_and_the_last_strength_is_full_weight():
@@ -204,6 +225,107 @@ def test_a_class_without_validation_rows_and_certain_experts_leave_finite_weight
     weights = choose_weights(certain, labels, log_prior)
     assert weights.isfinite().all()
     assert ((weights >= 0) & (weights <= 1)).all()
+
+
+def test_calibrate_sets_the_weights_and_the_joint_expert_has_one():
+    """A modality given twice, and a joint expert that says the same once more."""
+    evidence, labels, _ = honest(10, 1500, experts=1)
+    outputs = Outputs(evidence.expand(2, -1, -1).float(), torch.ones(2, 1500).bool(), evidence[0].float())
+    plain = model_of(2, torch.ones(4))
+    calibrate(plain, outputs._replace(joint=None), labels)
+    assert plain.evidence_weights.sum() == pytest.approx(1, abs=0.1)
+    joint = MultimodalClassifier({m: nn.Linear(2, 2) for m in "ab"}, 4, head="shared_joint")
+    calibrate(joint, outputs, labels)
+    assert joint.evidence_weights.sum() + joint.joint_weight == pytest.approx(1, abs=0.1)
+    want = fuse(
+        outputs.logits,
+        None,
+        "evidence",
+        joint.temperatures,
+        evidence_weights=joint.evidence_weights,
+        joint=outputs.joint,
+        joint_temperature=joint.joint_temperature,
+        joint_weight=joint.joint_weight,
+    )
+    temperature = joint.confidence_temperatures[joint.fusions.index("evidence"), 1]
+    got = joint.fuse(outputs)
+    torch.testing.assert_close(got.probabilities, (want.logits / temperature).softmax(1))
+    full = fuse(outputs.logits, None, "evidence", joint.temperatures).probabilities
+    assert (got.probabilities - full).abs().max() > 0.1
+
+
+def test_calibrate_holds_out_the_groups_that_it_is_given():
+    evidence, labels, _, groups = one_odd_group(5)
+    models = [model_of(2, torch.ones(4)) for _ in range(2)]
+    outputs = Outputs(evidence.float(), torch.ones(2, 1000).bool(), None)
+    for model, known in zip(models, (None, groups), strict=True):
+        calibrate(model, outputs, labels, groups=known)
+    assert models[0].evidence_weights.max() < models[1].evidence_weights.min() == 1
+
+
+def test_a_joint_expert_without_validation_rows_does_not_count():
+    evidence, labels, _ = honest(11, 60)
+    present = torch.ones(2, 60).bool()
+    present[0, 10:] = False
+    model = MultimodalClassifier({m: nn.Linear(2, 2) for m in "ab"}, 4, head="shared_joint")
+    calibrate(model, Outputs(evidence.float(), present, evidence[0].float()), labels)
+    assert model.joint_weight == 0
+
+
+def test_modalities_are_calibrated_around_the_prior_and_the_fused_prediction_plainly():
+    g = torch.Generator().manual_seed(12)
+    prior = torch.tensor([0.7, 0.2, 0.1])
+    labels = torch.multinomial(prior, 800, replacement=True, generator=g)
+    logits = prior.log() + nn.functional.one_hot(labels, 3) + 2 * torch.randn(2, 800, 3, generator=g)
+    model = model_of(2, prior)
+    outputs = Outputs(logits, torch.ones(2, 800).bool(), None)
+    calibrate(model, outputs, labels)
+    for i in range(2):
+        want = temperature.best_temperature(
+            logits[i].numpy(), labels.numpy(), pseudo_count=1, prior=prior.numpy()
+        )
+        assert model.temperatures[i].item() == pytest.approx(want, rel=1e-3)
+    fused = model.opinions(outputs).logits(RULES["evidence"])
+    want = temperature.best_temperature(fused.numpy(), labels.numpy(), pseudo_count=1)
+    assert model.confidence_temperatures[0, 1].item() == pytest.approx(want, rel=1e-3)
+    assert torch.equal(model.fuse(outputs).logits.argmax(1), fused.argmax(1))
+
+
+def test_a_joint_expert_agrees_with_the_reference():
+    logits, present, temperatures, prior, counted = draw(13, samples=20)
+    joint = torch.randn(20, 4, generator=torch.Generator().manual_seed(14)) * 3
+    got = fuse(
+        logits,
+        present,
+        "evidence",
+        temperatures,
+        prior=prior,
+        evidence_weights=counted,
+        joint=joint,
+        joint_temperature=torch.tensor(2.5),
+        joint_weight=torch.tensor(0.3),
+    )
+    want = reference.evidence(
+        *(t.double().numpy() for t in (logits, present, temperatures, prior, counted, joint)), 2.5, 0.3
+    )
+    np.testing.assert_allclose(got.probabilities.numpy(), want[0], atol=1e-5)
+    np.testing.assert_allclose(got.weights.numpy(), want[1], atol=1e-5)
+    assert present.all(0).any()
+    assert not present.all()
+
+
+def test_a_class_ruled_out_by_an_expert_that_does_not_count_is_possible():
+    logits = torch.tensor([[[-torch.inf, 0.0]], [[0.0, 1.0]]])
+    got = fuse(logits, None, "evidence", torch.ones(2), evidence_weights=torch.tensor([0.0, 1.0]))
+    torch.testing.assert_close(got.probabilities, logits[1].softmax(-1))
+    evidence = Opinions(logits).evidence()
+    assert evidence.isfinite().all()
+
+
+@pytest.mark.parametrize("value", [0.0, 4.0])
+def test_a_constant_expert_keeps_the_temperature_one(value):
+    assert fit_temperature(torch.full((30, 3), value), torch.arange(30) % 3, 1) == 1
+    assert fit_temperature(torch.zeros(30, 1), torch.zeros(30, dtype=torch.long), 1) == 1
 
 
 def test_a_useless_modality_is_calibrated_to_the_prior():

@@ -15,6 +15,7 @@ from altuna.core.opinions import Calibration, Opinions
 from altuna.core.softmax import max_and_argmax
 
 RULES = ("entropy", "product", "mean", "fixed")
+WITH_TEMPERATURES = (*RULES, "evidence")
 GARBAGE = (float("nan"), float("inf"), -float("inf"), 3e38)
 
 
@@ -125,7 +126,7 @@ def test_default_rule_is_the_papers():
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WITH_TEMPERATURES)
 def test_absent_entries_are_ignored(rule, garbage):
     logits, present, temperatures, weights = draw(4)
     assert not present.all()
@@ -137,7 +138,7 @@ def test_absent_entries_are_ignored(rule, garbage):
     assert not got.weights[~present].any()
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WITH_TEMPERATURES)
 def test_no_sample_depends_on_another(rule):
     logits, present, temperatures, weights = draw(5, samples=64, scale=5.0)
     whole = fuse(logits, present, rule, temperatures, weights)
@@ -149,7 +150,7 @@ def test_no_sample_depends_on_another(rule):
         torch.testing.assert_close(part.weights, whole.weights[:, rows], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WITH_TEMPERATURES)
 def test_shift_of_logits_changes_no_probability(rule):
     logits, present, temperatures, weights = draw(6)
     shifted = logits + torch.randn(3, 7, 1, generator=torch.Generator().manual_seed(1)) * 50
@@ -158,7 +159,7 @@ def test_shift_of_logits_changes_no_probability(rule):
     torch.testing.assert_close(a.weights, b.weights, rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WITH_TEMPERATURES)
 def test_order_of_modalities_and_classes_is_free(rule):
     logits, present, temperatures, weights = draw(7, 4)
     order, classes = torch.tensor([2, 0, 3, 1]), torch.tensor([4, 2, 0, 1, 3])
@@ -193,7 +194,7 @@ def test_one_modality_gives_its_own_probabilities(rule):
     assert torch.equal(got.weights, torch.ones(1, 7))
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WITH_TEMPERATURES)
 def test_probabilities_are_the_softmax_of_the_logits(rule):
     logits, present, temperatures, weights = draw(10)
     got = fuse(logits, present, rule, temperatures, weights)
@@ -219,7 +220,7 @@ def test_fixed_weights_are_renormalised_over_what_is_present():
     )
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WITH_TEMPERATURES)
 def test_needs_no_gradient_and_changes_no_input(rule):
     logits, present, temperatures, weights = draw(13)
     before = [t.clone() for t in (logits, present, temperatures, weights)]
@@ -235,7 +236,7 @@ def test_needs_no_gradient_and_changes_no_input(rule):
             assert not a.requires_grad
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", WITH_TEMPERATURES)
 def test_gradients_if_asked_for_are_finite(rule):
     logits, present, temperatures, weights = draw(14, scale=1e4)
     logits.masked_fill_(~present.unsqueeze(-1), torch.nan).requires_grad_()

@@ -22,7 +22,9 @@ def entropy(z):
     return -sum(p * math.log(p) for p in softmax(z) if p > 0)
 
 
-def evidence(logits, present, temperatures, prior, counted):
+def evidence(
+    logits, present, temperatures, prior, counted, joint=None, joint_temperature=1.0, joint_weight=1.0
+):
     """Fuse [M, B, C] by evidence into probabilities [B, C] and weights [M, B]; ``counted`` are a_m [M]."""
     modalities, samples, classes = logits.shape
     probabilities, weights = np.zeros((samples, classes)), np.zeros((modalities, samples))
@@ -39,6 +41,11 @@ def evidence(logits, present, temperatures, prior, counted):
             for c in range(classes):
                 total[c] += float(counted[m]) * (known[c] - log_prior[c])
                 weights[m, b] += float(counted[m]) * math.exp(known[c]) * (known[c] - log_prior[c])
+        if joint is not None and present[:, b].all():
+            raw = log_softmax([float(v) for v in joint[b]])
+            known = [pi + (v - pi) / joint_temperature for v, pi in zip(raw, log_prior, strict=True)]
+            known = log_softmax(known)
+            total = [t + joint_weight * (k - pi) for t, k, pi in zip(total, known, log_prior, strict=True)]
         probabilities[b] = softmax(total)
         share = weights[:, b].sum()
         weights[:, b] = weights[:, b] / share if share > 0 else present[:, b] / present[:, b].sum()

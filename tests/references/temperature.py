@@ -7,22 +7,24 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 
-def nll(logits, labels, temperature, pseudo_count=0):
-    """Mean over the rows and ``pseudo_count`` more, an average row whose label is each class equally."""
-    z = np.asarray(logits, np.float64) / temperature
+def nll(logits, labels, temperature, pseudo_count=0, prior=None):
+    """Mean over the rows and ``pseudo_count`` more, an average row whose label is drawn from the prior."""
+    z = np.asarray(logits, np.float64)
+    pi = np.full(z.shape[1], 1 / z.shape[1]) if prior is None else np.asarray(prior, np.float64)
+    z = np.log(pi) + (z - logsumexp(z, axis=1, keepdims=True) - np.log(pi)) / temperature
     log = z - logsumexp(z, axis=1, keepdims=True)
     own = log[np.arange(len(z)), labels].sum()
-    return float(-(own + pseudo_count * log.mean()) / (len(z) + pseudo_count))
+    return float(-(own + pseudo_count * (log @ pi).mean()) / (len(z) + pseudo_count))
 
 
-def best_temperature(logits, labels, low=0.05, high=1e4, pseudo_count=0):
+def best_temperature(logits, labels, low=0.05, high=1e4, pseudo_count=0, prior=None):
     """A grid over log T, then a bounded search between the neighbours of its best point."""
     grid = np.linspace(np.log(low), np.log(high), 400)
-    values = [nll(logits, labels, np.exp(t), pseudo_count) for t in grid]
+    values = [nll(logits, labels, np.exp(t), pseudo_count, prior) for t in grid]
     i = int(np.argmin(values))
     bounds = grid[max(i - 1, 0)], grid[min(i + 1, len(grid) - 1)]
     found = minimize_scalar(
-        lambda t: nll(logits, labels, np.exp(t), pseudo_count),
+        lambda t: nll(logits, labels, np.exp(t), pseudo_count, prior),
         bounds=bounds,
         method="bounded",
         options={"xatol": 1e-9},

@@ -11,6 +11,7 @@ from altuna.report.runs import Run
 from altuna.report.sections.section import FUSED, HEADER, MAX_BARS, Section, each, look, metrics_row
 
 RULES = {  # of the ablation, with their headings
+    "evidence": "evidence",
     "mean": "equal weights",
     "entropy": "entropy (as in the paper)",
     "product": "product",
@@ -48,8 +49,8 @@ def accuracy(runs: Sequence[Run]) -> Section:
         ]
     more = folded("Other fusion rules", table_of(HEADER, others))
     lead = (
-        "The metrics of a modality alone are computed on the samples that have it. A fused prediction is "
-        "the weighted combination of all modalities that a sample has."
+        "The metrics of a modality alone are computed on the samples that have it. A fused prediction "
+        "combines all modalities that a sample has."
     )
     return Section("Accuracy", lead, [table_of(HEADER, lines, strong=strong), more, *each(runs, bars)])
 
