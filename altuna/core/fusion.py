@@ -1,4 +1,31 @@
-"""Test-time fusion: one prediction per sample from the logits of the modalities it has."""
+r"""Test-time fusion: one prediction per sample from the logits of the modalities it has.
+
+With :math:`z_m` the logits of modality m, :math:`p_m` their softmax, :math:`e_m` its entropy,
+:math:`\pi` the class prior, and sums over the modalities that the sample has:
+
+- ``evidence``: :math:`\log\pi + \sum_m a_m (\log p_m - \log\pi)`. Each modality adds what it says beyond
+  the prior: one that only knows the prior changes nothing. With :math:`a_m = 1` this is naive Bayes; a
+  smaller :math:`a_m` discounts modalities that say the same. The weight shown is
+  :math:`w_m \propto a_m KL(p_m \| \pi)`. A joint expert adds its evidence, with a weight and temperature
+  of its own, for the samples that have all modalities;
+- ``entropy``: :math:`\sum_m w_m z_m` with :math:`w_m \propto \exp(\max_v e_v - e_m)`
+  (MLA, arXiv 2311.10707, eq. 8-9);
+- ``product``: :math:`\sum_m \log p_m`, the product of experts, which counts the prior once for each
+  modality. The weight shown is the information in the prediction of m, :math:`w_m \propto \log C - e_m`;
+- ``mean``: :math:`\sum_m z_m / M_{present}`;
+- ``fixed``: :math:`\sum_m w_m z_m` with ``fixed_weights``, renormalised over the present modalities;
+- ``calibrated_entropy``, ``calibrated_product``, ``calibrated_mean``, ``calibrated_fixed``: the same, and
+  ``temperatures``, fitted on validation data, must be given, as for ``evidence``;
+- ``joint``: the logits of a joint head, with the weights of ``calibrated_product``;
+- ``experts``: ``calibrated_product`` with the calibrated joint head as one more factor, for the samples
+  that have all modalities.
+
+A temperature scales what a modality says beyond the prior: calibrated logits are
+:math:`\log\pi + (z_m - \log\pi) / T_m`. The higher :math:`T_m`, the closer :math:`p_m` is to the prior;
+with a uniform prior this is :math:`z_m / T_m`.
+
+The formulas are computed by ``Opinions``; the weights of evidence are fitted in ``altuna.core.evidence``.
+"""
 
 from __future__ import annotations
 
@@ -36,32 +63,8 @@ def fuse(
 ) -> Fusion:
     r"""Fuse unimodal logits per sample; no weight depends on another sample of the batch.
 
-    With :math:`z_m` the logits of modality m, :math:`p_m` their softmax, :math:`e_m` its entropy,
-    :math:`\pi` the class prior, and sums over the modalities that the sample has:
-
-    - ``evidence``: :math:`\log\pi + \sum_m a_m (\log p_m - \log\pi)`. Each modality adds what it says beyond
-      the prior: one that only knows the prior changes nothing. With :math:`a_m = 1` this is naive Bayes; a
-      smaller :math:`a_m` discounts modalities that say the same. The weight shown is
-      :math:`w_m \propto a_m KL(p_m \| \pi)`. A joint expert adds its evidence, with a weight and temperature
-      of its own, for the samples that have all modalities;
-    - ``entropy``: :math:`\sum_m w_m z_m` with :math:`w_m \propto \exp(\max_v e_v - e_m)`
-      (MLA, arXiv 2311.10707, eq. 8-9);
-    - ``product``: :math:`\sum_m \log p_m`, the product of experts, which counts the prior once for each
-      modality. The weight shown is the information in the prediction of m, :math:`w_m \propto \log C - e_m`;
-    - ``mean``: :math:`\sum_m z_m / M_{present}`;
-    - ``fixed``: :math:`\sum_m w_m z_m` with ``fixed_weights``, renormalised over the present modalities;
-    - ``calibrated_entropy``, ``calibrated_product``, ``calibrated_mean``, ``calibrated_fixed``: the same, and
-      ``temperatures``, fitted on validation data, must be given, as for ``evidence``;
-    - ``joint``: the logits of a joint head, with the weights of ``calibrated_product``;
-    - ``experts``: ``calibrated_product`` with the calibrated joint head as one more factor, for the samples
-      that have all modalities.
-
-    A temperature scales what a modality says beyond the prior: calibrated logits are
-    :math:`\log\pi + (z_m - \log\pi) / T_m`. The higher :math:`T_m`, the closer :math:`p_m` is to the prior;
-    with a uniform prior this is :math:`z_m / T_m`.
-
-    Entropies are computed in float64 where the device has it, the result has the dtype of ``logits``
-    (at least float32).
+    The rules are those of this module. Entropies are computed in float64 where the device has it, the result
+    has the dtype of ``logits`` (at least float32).
 
     Args:
         logits: [M, B, C]. Entries of absent modalities are ignored, even NaN.

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from altuna import Batch, MultimodalClassifier, fuse
-from altuna.core.batch import presence
+from altuna import MultimodalClassifier, fuse
 from altuna.core.fusion import RULES
 from altuna.core.heads import HEADS, Head, _side_by_side, _total
 from altuna.core.outputs import Outputs
@@ -400,28 +399,6 @@ def test_eval_mode_restores_the_mode_of_every_module():
         assert not torch.is_grad_enabled()
     assert model.training
     assert not model.encoders[0].training
-
-
-def test_presence():
-    rows = {"b": torch.tensor([0, 2]), "a": torch.tensor([1])}
-    want = torch.tensor([[False, True, False], [True, False, True], [False] * 3])
-    assert torch.equal(presence(rows, ("a", "b", "c"), 3), want)
-    assert presence({}, ("a",), 2).tolist() == [[False, False]]
-
-
-def test_batch():
-    batch = Batch(
-        {"a": torch.zeros(2, 3)}, {"a": torch.tensor([1, 3])}, torch.tensor([5, 6, 7, 8]), torch.arange(4)
-    )
-    assert len(batch) == 4
-    assert batch.labels_of("a").tolist() == [6, 8]
-    moved = batch.to("meta")
-    tensors = [*moved.inputs.values(), *moved.rows.values(), moved.labels, moved.indices]
-    assert len(tensors) == 4
-    assert all(t.is_meta for t in tensors)
-    assert not batch.labels.is_meta
-    with pytest.raises(AttributeError):
-        batch.labels = torch.zeros(4)
 
 
 def test_a_head_must_say_its_logits():
