@@ -40,7 +40,7 @@ FRONT_ENDS: dict[str, dict[str, Maker]] = {
     "video": {"pixels": Pixels},
     "audio": {"log_mel": LogMel, "log_stft": LogSTFT, "kaldi_fbank": KaldiFbank},
     "text": {"tokens": Tokens},
-    "vector": {"standardise": Standardise, "piecewise_linear": PiecewiseLinear},
+    "vector": {"piecewise_linear": PiecewiseLinear, "standardise": Standardise},
 }
 _PICTURES: dict[str, Maker] = {name: partial(ResNet, name=name) for name in DEPTHS} | {"vit": ViT}
 _M3AE: dict[str, Maker] = {name: partial(M3AEImage, **size) for name, size in SIZES.items()}
