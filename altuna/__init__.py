@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from altuna import methods
     from altuna.comparison.compare import compare
     from altuna.core.batch import Batch
-    from altuna.core.fusion import Fusion, fuse
+    from altuna.core.fusion import fuse
     from altuna.core.model import MultimodalClassifier
+    from altuna.core.opinions import Fusion
     from altuna.core.outputs import Prediction
     from altuna.core.projection import OrthogonalProjector
     from altuna.errors import UserError
@@ -22,7 +23,7 @@ __version__ = "0.2.0"
 
 _HOME = {
     "Batch": "core.batch",
-    "Fusion": "core.fusion",
+    "Fusion": "core.opinions",
     "MultimodalClassifier": "core.model",
     "OrthogonalProjector": "core.projection",
     "Prediction": "core.outputs",

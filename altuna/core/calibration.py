@@ -113,7 +113,7 @@ def fit_confidence(model: MultimodalClassifier, outputs: Outputs, labels: Tensor
     """
     own, count = model.fusions.index(model.fusion), outputs.present.sum(0)
     logits = model.opinions(outputs).logits(RULES[model.fusion])
-    for k in count.unique().tolist():
+    for k in sorted({*count.tolist()}):
         rows = count == k
         model.confidence_temperatures[own, k - 1] = fit_temperature(logits[rows], labels[rows], 1)
 
