@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,9 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from altuna.core.collectives import rank
 from altuna.errors import UserError
-from altuna.files import atomic_write, write_text
+from altuna.files import atomic_write, check_regular, write_text
+from altuna.options import shown
 from altuna.runs.schema import Count, NotNegative, check
 from altuna.training.loop import Loop
+from altuna.training.resume import changed_option
+
+MAY_MOVE = ("data", "missing_mask")  # paths to what ``Loop.data`` identifies by its content
 
 
 class _Part(BaseModel):
@@ -70,6 +75,7 @@ class _Resumable(_Content):
     """What ``last.ckpt`` holds."""
 
     optimizer: _Optimizer
+    options: dict[str, Any]
 
 
 class Checkpoints:
@@ -82,12 +88,16 @@ class Checkpoints:
     Args:
         run: The run directory.
         every: Batches after which ``last.ckpt`` is written within an epoch; None: only at its end.
+        options: Those that ``config.yaml`` holds: a resumed training has the same.
     """
 
-    def __init__(self, run: Path, every: int | None = None) -> None:
+    def __init__(
+        self, run: Path, every: int | None = None, options: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         self.run = run
         self.last, self.best = run / "checkpoints" / "last.ckpt", run / "checkpoints" / "best.ckpt"
         self.log, self.every = run / "log.csv", every
+        self.options = {name: value for name, value in options.items() if name not in MAY_MOVE}
 
     def is_due(self, batches: int) -> bool:
         """Return whether to write one after so many batches of an epoch."""
@@ -95,7 +105,7 @@ class Checkpoints:
 
     def save_last(self, loop: Loop) -> None:
         """Write ``last.ckpt``; every process has to call this."""
-        save_checkpoint(self.last, loop.state())
+        save_checkpoint(self.last, {**loop.state(), "options": self.options})
 
     def save_epoch(self, loop: Loop) -> None:
         """Write ``log.csv``, ``last.ckpt`` and, if the epoch is the best so far, ``best.ckpt``."""
@@ -113,11 +123,15 @@ class Checkpoints:
         Afterwards ``best.ckpt`` exists, too: the kill may have come between the two.
 
         Raises:
-            UserError: See ``load_checkpoint``.
+            UserError: See ``load_checkpoint``; the options are others; or only ``last.ckpt`` is missing, and
+                a new training would overwrite what is there.
         """
-        if not self.last.exists():
+        if not self.last.exists() and not self.best.exists() and not (self.run / "metrics.json").exists():
             return False
         content = load_checkpoint(self.last, loop, _Resumable)
+        if name := changed_option(content["options"], self.options):
+            before, now = shown(content["options"].get(name)), shown(self.options.get(name))
+            raise UserError(f"{self.run / 'config.yaml'}: {name} is {now}, the run was started with {before}")
         history = content["progress"]["history"]
         if history and not content["progress"]["batches"] and best_epoch(history) == len(history) - 1:
             if rank() == 0:
@@ -176,8 +190,11 @@ def load_checkpoint(path: Path, loop: Loop, model: type[_Content] = _Content) ->
         UserError: The file is missing or damaged, or belongs to another training, other data or other frozen
             weights.
     """
-    if not path.exists():
-        raise UserError(f"{path}: no such file, so the training cannot be resumed; start a new one")
+    try:
+        check_regular(path)
+    except (FileNotFoundError, NotADirectoryError):
+        reason = "no such file, so the training cannot be resumed; start a new one"
+        raise UserError(f"{path}: {reason}") from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from altuna.core.batch import Batch
 from altuna.core.calibration import fit_confidence, fit_temperatures
-from altuna.core.collectives import all_gather_object, average, backward, seed
+from altuna.core.collectives import all_gather_object, average, backward, processes, seed
 from altuna.core.outputs import Outputs, concatenate
 from altuna.encoders.frozen import weights_digest
 from altuna.errors import DivergedError, UserError
@@ -142,8 +142,8 @@ class Loop:
             reporter: Where to report progress.
 
         Raises:
-            DivergedError: A loss is not finite.
-            KeyboardInterrupt: Ctrl-C, after the batch at hand; a second one at once.
+            DivergedError: A loss or a weight is not finite.
+            KeyboardInterrupt: Ctrl-C, after the batch at hand, which is saved; a second one at once.
         """
         self.loggers, progress = loggers, self.progress
         with reporter.training() as report, interruption() as is_interrupted:
@@ -153,14 +153,19 @@ class Loop:
                     self.train_batch(batch)
                     progress.batches += 1
                     report.batch_ends()
-                    if is_interrupted():
-                        raise KeyboardInterrupt
                     if self.extent.is_spent(progress):
                         break
+                    if is_interrupted():
+                        self._save_interrupted(checkpoints)
+                        raise KeyboardInterrupt
                     if checkpoints and progress.batches < len(train) and checkpoints.is_due(progress.batches):
                         self._average_buffers()
                         checkpoints.save_last(self)
-                metrics = self.validate(val, is_interrupted)
+                try:
+                    metrics = self.validate(val, is_interrupted)
+                except KeyboardInterrupt:
+                    self._save_interrupted(checkpoints)
+                    raise
                 self._end_epoch(metrics)
                 if checkpoints:
                     checkpoints.save_epoch(self)
@@ -264,14 +269,21 @@ class Loop:
         progress.start_epoch()
         report.epoch_starts(clock.epoch, clock.epochs, progress.batches, clock.batches)
 
+    def _save_interrupted(self, checkpoints: Checkpoints | None) -> None:
+        """Save what is trained of an epoch, after Ctrl-C.
+
+        Not among several processes, of which only the first one knows; nor with a budget that is spent: a
+        resumed training would end without the metrics of this epoch.
+        """
+        if checkpoints and processes() == 1 and not self.extent.is_spent(self.progress):
+            checkpoints.save_last(self)
+
     def _end_epoch(self, metrics: dict[str, float]) -> None:
-        """Add an epoch's metrics to the history; raise DivergedError if a loss is not finite."""
+        """Add an epoch's metrics to the history; raise DivergedError if it cannot be continued from."""
         progress = self.progress
         means = {name: float(total) / count for name, (total, count) in self._sums.items()}
         self._sums.clear()
-        for name, mean in means.items():
-            if name.startswith("train/loss/") and not math.isfinite(mean):
-                raise DivergedError(f"diverged: {name} is {mean} in epoch {progress.epoch}")
+        self._check_finite(metrics, means)
         self.method.after_epoch()
         if self.extent.max_updates is not None and progress.updates == progress.updates_before:
             raise UserError("the budget of encoder updates cannot be used up: the method makes no updates")
@@ -279,6 +291,19 @@ class Loop:
         metrics |= {"seconds": seconds, "updates": updates, "flops": progress.flops, **means}
         self._show(metrics)
         progress.end_epoch(metrics)
+
+    def _check_finite(self, metrics: Mapping[str, float], means: Mapping[str, float]) -> None:
+        """Raise DivergedError if a training loss or a weight is not finite, or the validation loss is NaN."""
+        when = f"in epoch {self.progress.epoch + 1}"
+        for name, mean in means.items():
+            if name.startswith("train/loss/") and not math.isfinite(mean):
+                raise DivergedError(f"diverged: {name} is {mean} {when}")
+        # No training loss shows the last step. An infinite loss is that of a class of probability 0.
+        if math.isnan(loss := metrics["val/nll/fused"]):
+            raise DivergedError(f"diverged: val/nll/fused is {loss} {when}")
+        for name, weight in self.method.named_parameters():
+            if weight.requires_grad and not weight.isfinite().all():
+                raise DivergedError(f"diverged: the weights {name} are not finite {when}")
 
     # What is logged.
 

@@ -13,7 +13,18 @@ from altuna.training.config import marker, options
 def config_diff(run: Path, config: Mapping[str, Any]) -> str:
     """Return which option differs from those that a run was started with, as a sentence; empty if none."""
     before = read_config(run)
-    for name, value in config.items():
-        if not marker(options()[name], "place") and before.get(name) != value:
-            return f"{run}: was started with {name} = {before.get(name)!r}, not {value!r}"
-    return ""
+    name = changed_option(before, config)
+    if not name:
+        return ""
+    return f"{run}: was started with {name} = {before.get(name)!r}, not {config.get(name)!r}"
+
+
+def changed_option(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return the first saved option that changes the result and is not as before; empty if there is none.
+
+    Example:
+        >>> changed_option({"lr": 0.1, "logger": "none"}, {"lr": 0.2, "logger": "wandb"})
+        'lr'
+    """
+    fixed = (name for name in now if not marker(options()[name], "place"))
+    return next((name for name in fixed if before.get(name) != now[name]), "")

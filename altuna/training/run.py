@@ -79,7 +79,7 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
     number = threads_of(config, prepared)
     loop = build_loop(prepared, config, device, saved["precision"])
     with _run_directory(run, config) as run:
-        checkpoints = Checkpoints(run, config.checkpoint_every)
+        checkpoints = Checkpoints(run, config.checkpoint_every, saved)
         with rank_zero_first():
             checkpoints.resume(loop)
             curves = loggers.build(loggers.named(config.logger), run, saved, config.quiet or not first)
@@ -90,7 +90,7 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
         _remark(prepared, config, saved["precision"], facts, run, reporter)
         reset_peak_memory(device)
         batches, val = feeds(prepared, config, device)
-        with _closing(curves, run), threads(number):
+        with _closing(curves), threads(number):
             loop.run(batches, val, checkpoints=checkpoints, loggers=curves, reporter=reporter)
         memory = max(all_gather_object(peak_memory(device)))
         unread = prepared.stream.all_problems() if prepared.stream else []
@@ -111,7 +111,10 @@ def _check_same_options(run: Path, saved: dict[str, Any]) -> None:
 
 @contextmanager
 def _run_directory(run: Path, config: FitConfig) -> Iterator[Path]:
-    """Make the run directory and keep other trainings out; remove it if an error leaves nothing to resume."""
+    """Make the run directory and keep other trainings out; remove it if an error leaves nothing to resume.
+
+    After Ctrl-C, name the run directory to continue in.
+    """
     first = rank() == 0
     if config.out is None and not config.resume:
         run = all_gather_object(_claim(run) if first else run)[0]
@@ -126,6 +129,10 @@ def _run_directory(run: Path, config: FitConfig) -> Iterator[Path]:
         except UserError:
             if empty and first and not (run / "checkpoints").exists():
                 shutil.rmtree(run)
+            raise
+        except KeyboardInterrupt:
+            if (run / "config.yaml").exists():  # else there is nothing to continue
+                raise KeyboardInterrupt(run) from None
             raise
 
 
@@ -192,14 +199,12 @@ def _remark(
 
 
 @contextmanager
-def _closing(curves: Sequence[Logger], run: Path) -> Iterator[None]:
-    """Close the loggers however a training ends; after Ctrl-C, name the run directory to continue in."""
+def _closing(curves: Sequence[Logger]) -> Iterator[None]:
+    """Close the loggers however a training ends."""
     failed = True
     try:
         yield
         failed = False
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(run) from None
     finally:
         for logger in curves:
             logger.close(failed)

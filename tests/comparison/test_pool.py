@@ -73,7 +73,7 @@ def test_the_command_prints_why_all_runs_failed(manifest, tmp_path):
 
 @pytest.mark.slow
 def test_when_all_runs_diverge(manifest, tmp_path):
-    with pytest.raises(UserError, match=r"every run failed, as in .*toy-mla-0: diverged: .* in epoch 0"):
+    with pytest.raises(UserError, match=r"every run failed, as in .*toy-mla-0: diverged: .* in epoch 1"):
         compare(
             manifest, methods="mla,sum", seeds=1, jobs=2, out=tmp_path / "out", quiet=True, lr=1e30, **FAST
         )

@@ -136,7 +136,7 @@ def test_every_method_says_that_it_diverged(name):
     dataset = data(2, True)
     for values in dataset.arrays.values():
         values[:] = np.nan
-    with pytest.raises(DivergedError, match=r"diverged: .* is nan in epoch 0"):
+    with pytest.raises(DivergedError, match=r"diverged: .* is nan in epoch 1"):
         trained(name, dataset)
 
 

@@ -14,7 +14,7 @@ from torch._dynamo.backends.registry import lookup_backend
 import altuna
 from altuna.core import collectives as sharing
 from altuna.data.dataset import MultimodalDataset, loader
-from altuna.errors import UserError
+from altuna.errors import DivergedError, UserError
 from altuna.files import exclusive_folder
 from altuna.methods.mla import MLA
 from altuna.training import loop
@@ -256,3 +256,21 @@ def test_memory_is_page_locked_for_a_gpu_alone():
         kind: loader(dataset, 2, device=torch.device(kind)).pin_memory for kind in ("cpu", "cuda", "mps")
     }
     assert pinned == {"cpu": False, "cuda": True, "mps": False}
+
+
+@pytest.mark.parametrize("method", ["mla", "concat"])
+def test_a_last_step_that_diverges_leaves_nothing(manifest, tmp_path, method):
+    for _ in range(2):
+        with pytest.raises(DivergedError, match=r"diverged: .* in epoch 1"):
+            fit(manifest, tmp_path / "run", method=method, epochs=1, batch_size=100, lr=1e30)
+        assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_are_not_finite_are_not_saved(manifest, tmp_path, monkeypatch):
+    def spoil(self, *given):
+        next(self.method.parameters()).data.fill_(np.inf)
+        return {"epoch": 0.0, "val/nll/fused": 0.5}
+
+    monkeypatch.setattr(loop.Loop, "validate", spoil)
+    with pytest.raises(DivergedError, match=r"diverged: the weights .* are not finite in epoch 1"):
+        fit(manifest, tmp_path / "run", epochs=1)

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 import altuna
 from altuna.errors import UserError
 from altuna.training import checkpoints
+from altuna.training import run as training
 from altuna.training.loop import Loop
 
 EPOCHS = 5
@@ -207,6 +208,7 @@ MISSING = object()
         (("frozen",), MISSING, "frozen is missing"),
         (("data",), 3, "data must be a text"),
         (("optimizer",), MISSING, "optimizer is missing"),
+        (("options",), MISSING, "options is missing"),
         (("optimizer", "state"), MISSING, "optimizer.state is missing"),
         (("optimizer", "state"), [], "optimizer.state must be"),
         (("optimizer", "state", 0), 3, "optimizer.state.0 must be"),
@@ -239,6 +241,93 @@ def test_a_checkpoint_that_lacks_a_key_or_has_a_wrong_one_is_one_line(
         altuna.fit(manifest, epochs=1, quiet=True, report=False, out=run, resume=True)
     assert str(error.value).startswith(f"{last}: ")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+def test_a_pipe_in_place_of_a_checkpoint_is_one_line(name, trained, manifest, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    pipe = run / "checkpoints" / name
+    pipe.unlink()
+    os.mkfifo(pipe)
+    if name == "best.ckpt":  # else it is the copy of last.ckpt
+        last = run / "checkpoints" / "last.ckpt"
+        content = torch.load(last, weights_only=True)
+        content["progress"]["history"] *= 2
+        torch.save(content, last)
+    with pytest.raises(UserError, match=rf"{name}: is a pipe or a device, not a file"):
+        altuna.fit(manifest, epochs=1, quiet=True, report=False, out=run, resume=True)
+
+
+@pytest.mark.parametrize("left", ["best.ckpt", "metrics.json"])
+def test_a_run_without_its_last_checkpoint_does_not_begin_again(left, trained, manifest, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    for path in (run / "checkpoints" / "last.ckpt", run / "checkpoints" / "best.ckpt", run / "metrics.json"):
+        if path.name != left:
+            path.unlink()
+    with pytest.raises(UserError, match=r"last\.ckpt: no such file, so the training cannot be resumed"):
+        altuna.fit(manifest, epochs=1, quiet=True, report=False, out=run, resume=True)
+
+
+def test_an_edited_configuration_is_not_resumed(trained, manifest, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("lr: 0.001", "lr: 0.5"))
+    result = command.run("fit", "--resume", "--out", run)
+    assert result == (2, "", f"altuna: {config}: lr is 0.5, the run was started with 0.001\n")
+    config.write_text(config.read_text().replace("lr: 0.5", "lr: 0.001"))
+    moved = shutil.copy(manifest, tmp_path / "moved.csv")
+    config.write_text(config.read_text().replace(str(manifest), str(moved)))
+    assert command.run("fit", "--resume", "--out", run, "--quiet").code == 0
+
+
+@pytest.fixture
+def ctrl_c(monkeypatch):
+    """Give a function that presses Ctrl-C when a function has been called a number of times."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def press(owner, name, times):
+        called, function = [], getattr(owner, name)
+
+        def pressing(*given, **options):
+            called.append(name)
+            if len(called) == times:
+                signal.raise_signal(signal.SIGINT)
+            return function(*given, **options)
+
+        monkeypatch.setattr(owner, name, pressing)
+        return called
+
+    yield press
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.parametrize("where", ["train_batch", "_outputs"])
+def test_ctrl_c_keeps_the_batches_of_the_epoch(where, manifest, tmp_path, ctrl_c, monkeypatch):
+    common = {"epochs": 2, "batch_size": 16, "seed": 3, "quiet": True, "report": False}
+    common |= {"method": {"name": "mla", "order": "weakest", "reset": "never"}}
+    whole, broken = altuna.fit(manifest, out=tmp_path / "whole", **common), tmp_path / "broken"
+    batches = ctrl_c(Loop, "train_batch", 0)
+    ctrl_c(Loop, where, 2)
+    with pytest.raises(KeyboardInterrupt) as stop:
+        altuna.fit(manifest, out=broken, **common)
+    assert stop.value.args == (broken,)
+    altuna.fit(manifest, out=broken, resume=True, **common)
+    one, two = (torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (whole, broken))
+    assert len(batches) == one["progress"]["steps"], "a batch was trained twice"
+    one, two = one["weights"], two["weights"]
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    assert without_time(whole) == without_time(broken)
+
+
+def test_ctrl_c_after_the_last_epoch_says_how_to_continue(manifest, tmp_path, ctrl_c):
+    run = tmp_path / "run"
+    ctrl_c(training, "finish", 1)
+    code, _, err = command.run(*fit(manifest, run))
+    assert (code, err.splitlines()[-1]) == (
+        130,
+        f"altuna: interrupted; continue with: altuna fit --resume --out {run}",
+    )
+    assert command.run("fit", "--resume", "--out", run, "--quiet").code == 0
 
 
 def test_a_finished_run_is_resumed_for_nothing(manifest, tmp_path):
