@@ -21,6 +21,7 @@ from altuna.options import nearest
 from altuna.recipes.built_in import find_manifest
 from altuna.reporting import SILENT, Reporter
 from altuna.runs.description import Description
+from altuna.text import clipped
 
 
 class Opened(NamedTuple):
@@ -59,9 +60,11 @@ def open_manifest(
             check_numbers(manifest.path, manifest.table, own)
             known[name] = modality_of(manifest.table, reader.type, own)
     if not known:
+        needed = [f"{n} ({', '.join(trained.get(n, (n,)))})" for n in description.readers]
+        there = ", ".join(manifest.table.column_names)
         raise UserError(
-            f"{path}: has none of the model's modalities ({', '.join(description.readers)}), "
-            f"but {', '.join(manifest.modalities)}"
+            f"{path}: has none of the model's modalities, with their columns: "
+            f"{clipped(', '.join(needed))}; it has the columns {clipped(there)}"
         )
     return replace(manifest, modalities=known)
 

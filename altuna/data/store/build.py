@@ -47,8 +47,11 @@ def prepare_store(
     cells = Cells(manifest, name)
     if cells.numbers is not None:
         if cells.numbers.shape[1:] != reader.shape:
-            columns = cells.numbers.shape[1]
-            raise UserError(f"readers.{name}: size is {reader.shape[0]}, but there are {columns} columns")
+            there = cells.numbers.shape[1]
+            there = f"{there} column{'s' * (there != 1)}"
+            raise UserError(
+                f"readers.{name}: size is {reader.shape[0]}, but {manifest.path} has {there} for it"
+            )
         return _in_memory(cells)
     store = CellStore(folder / _name(reader), reader.shape, reader.dtype)
     rows = np.flatnonzero(cells.filled)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -97,14 +99,17 @@ class Manifest:
         names = {name.lower(): name for name in reversed(self.table.column_names)}
         likely = [names[name] for name in ("label", *LABEL_NAMES) if name in names]
         likely += [name for name, kind in self.declared.items() if kind == "class"]
+        likely += [names[name] for name in get_close_matches("label", names)]
         return likely[0] if likely else None
 
     def check_labelled(self) -> None:
         """Raise UserError, with a suggestion, if there is no column of labels."""
         if "label" in self.columns:
             return
-        option = f"columns: {{label: {self.likely_label or 'NAME'}}}"
-        raise UserError(f"{self.path}: no column 'label'; if it has another name: {option}")
+        name = self.likely_label
+        option = "--set " + quote(f"columns.label={name or 'NAME'}")
+        hint = f"did you mean {name!r}? Then add {option}" if name else f"if it has another name: {option}"
+        raise UserError(f"{self.path}: no column 'label'; {hint}")
 
 
 def describe_modalities(modalities: Mapping[str, Modality]) -> str:

@@ -327,7 +327,7 @@ def test_fit_and_evaluate(tmp_path):
 
     datasets.DatasetDict(train=part(80), test=part(40)).save_to_disk(tmp_path / "saved")
     with pytest.raises(
-        UserError, match=r"no column 'label'; if it has another name: columns: \{label: kind\}"
+        UserError, match=r"no column 'label'; did you mean 'kind'\? Then add --set columns\.label=kind$"
     ):
         altuna.fit(tmp_path / "saved", out=tmp_path / "run", quiet=True)
     altuna.fit(
