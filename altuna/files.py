@@ -83,12 +83,18 @@ def exclusive_folder(folder: Path, reason: str) -> Iterator[None]:
     """Hold a folder's lock, so that one process at a time works in it.
 
     Raises:
-        UserError: Another process holds it; the message ends with ``reason``.
+        UserError: Another process holds it; the message ends with ``reason``. Or it cannot be written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         lock = folder.with_name(f".{folder.name}{_LOCK}")
-        if not stack.enter_context(_locked(lock, wait=False)):
+        try:
+            held = stack.enter_context(_locked(lock, wait=False))
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
+        if not held:
+            if not lock.exists() and not folder.exists():  # as in /proc
+                raise UserError(f"{folder}: cannot be written: no files can be made in {folder.parent}")
             raise UserError(f"{folder}: {reason}")
         yield
 
@@ -184,14 +190,29 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path}: no such file") from None
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())[:300]}") from None
+        raise UserError(f"{path}: cannot be read: {yaml_mistake(error)}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a mapping of options")
     return content
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which 1e-4 is a number and ``off`` a word, as everywhere but in YAML 1.1."""
+    """Safe YAML in which 1e-4 is a number and ``off`` a word, as everywhere but in YAML 1.1.
+
+    A key that is twice in a mapping is a mistake.
+    """
+
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node] | None) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)  # type: ignore[no-untyped-call]
+        found = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.value == "<<":  # which merges, also several
+                continue
+            if (key.tag, key.value) in found:
+                reason = f"the key {key.value!r} is given twice"
+                raise yaml.MarkedYAMLError(problem=reason, problem_mark=key.start_mark)
+            found.add((key.tag, key.value))
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -223,6 +244,23 @@ def parse_yaml(text: str) -> Any:
         raise yaml.YAMLError(str(error)) from None
     _count_nodes(content)
     return content
+
+
+def yaml_mistake(error: yaml.YAMLError) -> str:
+    r"""Return what is wrong, and where, on one line.
+
+    Example:
+        >>> try:
+        ...     parse_yaml("a: 1\nb: [2")
+        ... except yaml.YAMLError as error:
+        ...     yaml_mistake(error)
+        "line 2, column 6: expected ',' or ']', but got '<stream end>'"
+    """
+    text = str(error)
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        text = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(text.replace('in "<unicode string>", ', "").split())[:300]
 
 
 def _count_nodes(content: Any, depth: int = 0, before: int = 0) -> int:

@@ -74,7 +74,7 @@ def check_options(
         if name not in known:
             raise UserError(f"{where}: unknown option {name!r}{nearest(name, known)}")
         if not _fits(value, hints[name]):
-            raise UserError(f"{where}: {name} must be {_words(hints[name])}, got {value!r}")
+            raise UserError(f"{where}: {name} must be {_words(hints[name])}, got {shown(value)}")
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -221,6 +221,8 @@ _REASONS = {
     "literal_error": "be {expected}",
     "int_type": "be a whole number",
     "int_from_float": "be a whole number",
+    "int_parsing": "be a whole number",
+    "float_parsing": "be a number",
     "int_parsing_size": "be a smaller whole number",
     "float_type": "be a number",
     "finite_number": "be a finite number",
@@ -248,7 +250,7 @@ def shown(value: object) -> str:
         ('0.5', 80)
     """
     try:
-        text = repr(value)
+        text = "nothing" if value is None else repr(value)
     except ValueError:  # a number of more than 4300 digits
         return "a number of thousands of digits"
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
@@ -261,5 +263,5 @@ def _keys(schema: type[BaseModel], place: Sequence[str | int]) -> list[str]:
         fields = getattr(hint, "model_fields", None)
         hint = fields[part].annotation if fields else get_args(hint)[-1]  # else of a mapping to models
         if get_origin(hint) in (Union, types.UnionType):
-            hint = next(one for one in get_args(hint) if hasattr(one, "model_fields"))
+            hint = next(one for one in get_args(hint) if one is not type(None))
     return [*hint.model_fields]

@@ -62,7 +62,7 @@ def test_accepts(options):
         ({"zzz": 1}, "known: rate, count, deep, mode, alpha, path, table, names, parts, whatever"),
         ({"rate": "0.5"}, "rate must be a number, got '0.5'"),
         ({"rate": True}, "rate must be a number, got True"),
-        ({"rate": None}, "rate must be a number, got None"),
+        ({"rate": None}, "rate must be a number, got nothing"),
         ({"count": 1.0}, "count must be a whole number or empty, got 1.0"),
         ({"count": False}, "count must be a whole number or empty, got False"),
         ({"deep": 0}, "deep must be true or false, got 0"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from altuna.cli.flags import apply_flags, given_options, with_flags
+from altuna.cli.flags import apply_flags, given_options, naming, with_flags
 from altuna.errors import StoppedError, UserError
 from altuna.options import validate
 from altuna.training.config import FitConfig, options
@@ -24,7 +25,7 @@ def fit(config: Path | None, set_: list[str] | None, **flags: Any) -> None:
         options, file = given_options(config, None, {}), config
     if options:
         validate(FitConfig, options, str(file))
-    given = apply_flags(options, set_, flags)
+    given = apply_flags(deepcopy(options), set_, flags)
     quiet = validate(FitConfig, given).quiet
 
     from altuna.core.collectives import rank  # with torch, which help does without
@@ -32,7 +33,8 @@ def fit(config: Path | None, set_: list[str] | None, **flags: Any) -> None:
     from altuna.training.fit import fit as train
 
     try:
-        run = train(**given, reporter=reporter(quiet))
+        with naming(file, options, given):
+            run = train(**given, reporter=reporter(quiet))
     except KeyboardInterrupt as stop:
         more = f"; continue with: altuna fit --resume --out {stop.args[0]}" if stop.args else ""
         raise StoppedError(f"interrupted{more}") from None

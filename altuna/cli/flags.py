@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic.fields import FieldInfo
 from rich.markup import escape
 
 from altuna.errors import StoppedError, UserError
-from altuna.files import parse_yaml, read_yaml
+from altuna.files import parse_yaml, read_yaml, yaml_mistake
 from altuna.options import accepted
 from altuna.training.config import COMMON, FitConfig, marker
 
@@ -93,6 +94,7 @@ def given_options(
 ) -> dict[str, Any]:
     """Return the options of a file, of flags and of assignments; the later ones win."""
     options = read_yaml(config) if config is not None else {}
+    _check_names(options, f"{config}: ")
     return apply_flags(options, assignments, flags)
 
 
@@ -107,10 +109,26 @@ def apply_flags(
     options = {**options, **given}
     for assignment in assignments or []:
         assign(options, assignment)
+    _check_names(options)
+    return options
+
+
+def _check_names(options: Mapping[str, Any], where: str = "") -> None:
     for name in options:
         if not isinstance(name, str) or name == "reporter":  # which commands give, not users
-            raise UserError(f"unknown option {name!r}")
-    return options
+            raise UserError(f"{where}unknown option {name!r}")
+
+
+@contextmanager
+def naming(file: Path | None, of_file: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[None]:
+    """Name the file in an error that begins with one of its options, unless a flag changed that option."""
+    try:
+        yield
+    except UserError as error:
+        name = re.split(r"\W", str(error), maxsplit=1)[0]
+        if file is None or name not in of_file or of_file[name] != given.get(name):
+            raise
+        raise UserError(f"{file}: {error}") from None
 
 
 def assign(options: dict[str, Any], assignment: str) -> None:
@@ -139,8 +157,8 @@ def assign(options: dict[str, Any], assignment: str) -> None:
         place = child
     try:
         place[last] = parse_yaml(value)
-    except yaml.YAMLError:
-        raise UserError(f"--set {assignment}: the value is not YAML") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {assignment}: the value is not YAML: {yaml_mistake(error)}") from None
 
 
 @contextmanager

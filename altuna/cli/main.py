@@ -82,6 +82,19 @@ def _altuna(
         typer.echo(context.get_help())
 
 
+def _command_line_mistake(error: TyperException) -> str:
+    """Return what is wrong with the command line; a flag of the wrong type in the words of options."""
+    text, flag = error.format_message().rstrip("."), getattr(error, "param", None)
+    if flag is not None and hasattr(error.__cause__, "errors"):
+        from pydantic import BaseModel, ValidationError
+
+        from altuna.options import mistake
+
+        assert isinstance(error.__cause__, ValidationError)
+        text = f"{flag.opts[0]} {mistake(error.__cause__, BaseModel)}"
+    return f"{text} See --help." if text.endswith("?") else f"{text}; see --help"
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
     try:
@@ -95,7 +108,7 @@ def main() -> None:
     except UserError as error:
         message = str(error)
     except TyperException as error:  # a mistake on the command line itself
-        message = f"{error.format_message().rstrip('.')}; see --help"
+        message = _command_line_mistake(error)
     except OSError as error:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     typer.echo(f"altuna: {message}", err=True)

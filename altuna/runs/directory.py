@@ -38,7 +38,8 @@ def read_json(run: Path, name: str) -> dict[str, Any]:
     except UserError:
         raise
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read: {one_line(error)}") from None
+        reason = "nested too deeply" if "recursion" in str(error) else one_line(error)
+        raise UserError(f"{path}: cannot be read: {reason}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a JSON object")
     return content

@@ -59,8 +59,11 @@ class ModalityFile(_Closed):
     @model_validator(mode="after")
     def _check_settings(self) -> Self:
         check_encoder(self.encoder)
-        if (kind := make_reader(self.reader).type) != self.type:
-            raise _wrong("reader", f"reads {kind!r}, not the type {self.type!r}")
+        reader = make_reader(self.reader)
+        if reader.type != self.type:
+            raise _wrong("reader", f"reads {reader.type!r}, not the type {self.type!r}")
+        if len(self.columns) > 1 and reader.shape != (len(self.columns),):  # one column may hold lists
+            raise _wrong("columns", f"are {len(self.columns)}, not those of the reader: {[*reader.shape]}")
         return self
 
 
@@ -220,13 +223,22 @@ class MethodOptions(_File):
     name: Name
 
 
+class PlaceFile(_Closed):
+    """Where a modality is in a table."""
+
+    type: str = ""
+    column: str = ""
+    columns: list[str] = []
+    prefix: str = ""
+
+
 class OptionsFile(_File):
     """What the run directory's readers need of ``config.yaml``; ``altuna.training.config`` knows the rest."""
 
     data: Name
     method: MethodOptions
-    modalities: dict[str, dict[str, Any]] | None
-    columns: dict[str, str] | None = None
+    modalities: dict[str, PlaceFile] | None
+    columns: dict[Literal["id", "split", "label", "group"], str] | None = None
     seed: Annotated[int, Field(ge=0, lt=1 << 63)]
     root: Name | None = None
 

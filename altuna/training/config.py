@@ -16,6 +16,7 @@ from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
 from altuna import methods
+from altuna.options import nearest
 from altuna.recipes import NAMES
 from altuna.training import loggers
 from altuna.training.option_types import (
@@ -169,7 +170,9 @@ class FitConfig(Strict):
     )
     fusion: str | None = option(
         None,
-        "Fusion rule that combines the modalities' predictions (default: the rule of the method's head).",
+        "Fusion rule that combines the modalities' predictions: evidence, entropy, product, mean, fixed, "
+        "calibrated_entropy, calibrated_product, calibrated_mean, calibrated_fixed, and with a joint head "
+        "joint, experts (default: the rule of the method's head).",
         MODEL,
     )
     fixed_weights: Weights | None = option(
@@ -314,6 +317,11 @@ class FitConfig(Strict):
                 f"micro_batch must be at most batch_size ({self.batch_size}), got {self.micro_batch}"
             )
         loggers.named(self.logger)
+        if self.fusion is not None:
+            from altuna.core.fusion import RULES  # `altuna --help` starts without torch
+
+            if self.fusion not in RULES:
+                raise ValueError(f"unknown fusion {self.fusion!r}{nearest(self.fusion, RULES)}")
         check_raw({name: getattr(self, name) for name in RAW}, self.data)
         rates = ("missing_rate", "test_missing_rate")
         if self.stream is not None:

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import typer
 import altuna.cli
 from altuna.cli import main
 from altuna.cli.flags import apply_flags, given_options, with_flags
+from altuna.core.fusion import RULES
 from altuna.errors import UserError
 from altuna.training.config import COMMON, MISSING, options
 
@@ -42,6 +44,11 @@ def test_a_flag_shows_its_help_and_default():
     flag = FLAGS["report"]
     assert "--report/--no-report" in (flag.default, *flag.param_decls)
     assert all(p.default is None for p in inspect.signature(command).parameters.values())
+
+
+def test_the_help_lists_the_fusion_rules():
+    words = re.split(r"[^a-z_]+", FLAGS["fusion"].help)
+    assert {*RULES} <= {*words}
 
 
 def test_every_command_has_a_file_and_a_help_sentence():
@@ -85,5 +92,5 @@ def test_an_unknown_command_names_the_nearest(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         main.main()
     assert stop.value.code == 2
-    assert capsys.readouterr().err == "altuna: No such command 'fitt'. Did you mean 'fit'?; see --help\n"
+    assert capsys.readouterr().err == "altuna: No such command 'fitt'. Did you mean 'fit'? See --help.\n"
     assert isinstance(main.app, typer.Typer)

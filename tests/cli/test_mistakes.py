@@ -93,6 +93,19 @@ def test_a_manifest_with_a_mistake(spoil, words, rows, command):
     assert not Path("run").exists()
 
 
+CONFIGURATIONS = {
+    "list": "- 1",
+    "broken": "a: [1",
+    "typo": "sed: 1",
+    "twice": "epochs: 1\nepochs: 2\n",
+    "number": "1: 2",
+    "options": "method: {name: mla, alfa: 1}",
+    "place": "modalities: {text: {typ: text}}",
+    "reader": "readers: {text: {tokns: 3}}",
+    "columns": "columns: {labl: category}",
+}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -114,17 +127,31 @@ def test_a_manifest_with_a_mistake(spoil, words, rows, command):
         (["--lr=-1"], ["lr must be at least 0"]),
         (["--optimizer=adam"], ["no 'adam'; did you mean 'adamw'?"]),
         (["--precision=33"], ["precision"]),
-        (["--fusion=produkt"], ["unknown fusion 'produkt'"]),
+        (["--fusion=produkt"], ["unknown fusion 'produkt'; did you mean 'product'?"]),
+        (["--epochs=three"], ["--epochs must be a whole number, got 'three'; see --help"]),
+        (["--lr=fast"], ["--lr must be a number, got 'fast'; see --help"]),
+        (["--set=epochs="], ["epochs must be a whole number, got nothing"]),
+        (["--set=method={name: mla, name: sum}"], ["not YAML", "the key 'name' is given twice"]),
+        (["--out=/proc/run"], ["/proc/run: cannot be written"]),
+        (["--config=twice.yaml"], ["twice.yaml", "line 2, column 1: the key 'epochs' is given twice"]),
+        (["--config=number.yaml"], ["number.yaml: unknown option 1"]),
+        (["--config=options.yaml"], ["options.yaml: method 'mla': unknown option 'alfa'"]),
+        (["--config=place.yaml"], ["place.yaml: modalities.text: unknown option 'typ'"]),
+        (["--config=reader.yaml"], ["reader.yaml: readers.text (text): unknown option 'tokns'"]),
+        (["--config=columns.yaml"], ["columns.yaml: columns: unknown key 'labl'"]),
+        (["--config=columns.yaml", "--set=columns={lab: x}"], ["altuna: columns: unknown key 'lab'"]),
         (["--config=absent.yaml"], ["absent.yaml: no such file"]),
         (["--config=list.yaml"], ["list.yaml: not a mapping"]),
-        (["--config=broken.yaml"], ["broken.yaml: cannot be read"]),
+        (["--config=broken.yaml"], ["broken.yaml: cannot be read: line 1, column 6: expected ',' or ']'"]),
         (["--config=typo.yaml"], ["typo.yaml", "unknown option 'sed'; did you mean 'seed'?"]),
     ],
 )
 def test_options_with_a_mistake(arguments, words, manifest, command):
-    for name, text in (("list", "- 1"), ("broken", "a: [1"), ("typo", "sed: 1")):
+    for name, text in CONFIGURATIONS.items():
         Path(f"{name}.yaml").write_text(text)
-    refused(command("fit", "--data", manifest, "--out=run", *arguments), *words)
+    result = command("fit", "--data", manifest, "--out=run", *arguments)
+    refused(result, *words)
+    assert "<unicode string>" not in result[2]
     assert not Path("run").exists()
 
 
@@ -217,6 +244,7 @@ def test_evaluate_with_a_mistake(arguments, words, run, rows, command):
         ("absent.csv", "p.csv", "absent.csv: no such file"),
         ("other.csv", "p.csv", "other.csv: has none of the model's modalities"),
         ("lost.csv", "p.csv", "lost.csv: no row has anything that could be read"),
+        ("half.csv", "p.csv", "acc (acc_x, acc_y); it has the columns acc_x, kind"),
         ("words.csv", "p.csv", "words.csv, column 'acc_y': has cells that are not numbers"),
     ],
 )
@@ -225,8 +253,10 @@ def test_predict_with_a_mistake(data, out, words, run, manifest, command):
     write(Path("other.csv"), [{"smell": "sweet"}])
     write(Path("lost.csv"), [{"image": "absent.png"}])
     write(Path("words.csv"), [{"acc_x": 1, "acc_y": "x", "text": "a"}])
+    write(Path("half.csv"), [{"acc_x": 1, "kind": "a"}])
     refused(command("predict", run, "--data", manifest if data == "fruit" else data, "--out", out), words)
-    assert {p.name for p in Path().iterdir()} == {"folder.csv", "other.csv", "lost.csv", "words.csv"}
+    tables = {"other.csv", "lost.csv", "words.csv", "half.csv"}
+    assert {p.name for p in Path().iterdir()} == {"folder.csv", *tables}
 
 
 class Evil:
@@ -250,6 +280,10 @@ def edit(name, old, new):
     [
         (edit("config.json", '"format": 3', '"format": 99'), ["config.json", "format 99", "another version"]),
         (edit("config.json", "{", "["), ["config.json: cannot be read"]),
+        (
+            lambda run: (run / "config.json").write_text("[" * 300),
+            ["config.json: cannot be read: nested too deeply"],
+        ),
         (
             edit("config.json", '"shared"', '"sharp"'),
             ["config.json: does not hold this run's model", "sharp"],

@@ -250,8 +250,11 @@ OPTIONS = [
     ("modalities", "a"),
     ("modalities", {"a": 3}),
     ("modalities", {3: {}}),
+    ("modalities", {"acc": {"type": []}}),
+    ("modalities", {"acc": {"typ": "vector"}}),
     ("columns", ["id"]),
     ("columns", {"id": 3}),
+    ("columns", {"labl": "x"}),
     ("root", 3),
 ]
 

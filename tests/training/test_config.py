@@ -91,7 +91,7 @@ def test_fit_shows_all_options():
         ({"epochs": "5"}, "epochs must be a whole number, got '5'"),
         ({"epochs": 5.0}, "epochs must be a whole number, got 5.0"),
         ({"epochs": True}, "epochs must be a whole number, got True"),
-        ({"epochs": None}, "epochs must be a whole number, got None"),
+        ({"epochs": None}, "epochs must be a whole number, got nothing"),
         ({"strict": 0}, "strict must be true or false, got 0"),
         ({"lr": -1.0}, "lr must be at least 0, got -1.0"),
         ({"lr": True}, "lr must be a number, got True"),
