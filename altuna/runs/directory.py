@@ -153,6 +153,7 @@ def _check_columns(path: Path, schema: pa.Schema, model: ModelFile) -> None:
     wanted = {
         **dict.fromkeys(("id", "label", "prediction"), ("text", _is_text)),
         **dict.fromkeys(("confidence", *numbers), ("numbers", pa.types.is_floating)),
+        "n_modalities": ("whole numbers", pa.types.is_integer),
         **{f"present_{m}": ("true or false", pa.types.is_boolean) for m in model.modalities},
         **{f"says_{m}": ("text", _is_text) for m in model.modalities},
         **{f"confidence_{m}": ("numbers", pa.types.is_floating) for m in model.modalities},

@@ -122,6 +122,11 @@ PREDICTIONS = {
     "no-class": (column("p_c1", None), "'p_c1'"),
     "no-weight": (column("weight_a", None), "'weight_a'"),
     "no-presence": (column("present_text", None), "'present_text'"),
+    "no-number": (column("n_modalities", None), "'n_modalities'"),
+    "text-as-number": (
+        column("n_modalities", lambda v: pa.array(map(str, v))),
+        "n_modalities: must be whole",
+    ),
     "numbers-as-ids": (column("id", lambda v: pa.array(range(len(v)))), "id: must be text"),
     "texts-as-confidence": (
         column("confidence", lambda v: pa.array(map(str, v))),
