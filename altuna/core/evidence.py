@@ -46,8 +46,8 @@ def choose_weights(
     rows = torch.arange(0, len(labels), max(1, -(-len(labels) // MAX_ROWS)))
     e, y, log_prior = evidence.cpu()[:, rows].double(), labels.cpu()[rows], log_prior.cpu().double()
     number = torch.arange(len(y))
-    if groups is not None and len(torch.unique(groups)) >= FOLDS:  # type: ignore[no-untyped-call]
-        number = torch.unique(groups.cpu()[rows], return_inverse=True)[1]  # type: ignore[no-untyped-call]
+    if groups is not None and len(torch.unique(groups)) >= FOLDS:
+        number = torch.unique(groups.cpu()[rows], return_inverse=True)[1]
     fold = number % FOLDS
     if len(e) == 1 or len({*fold.tolist()}) < FOLDS:
         return ones
