@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -31,9 +31,11 @@ from altuna.data.samples import Samples, class_numbers, prepare_stores, problems
 from altuna.data.store.arrays import Store
 from altuna.data.store.problems import Problem, write_problems
 from altuna.data.stream import Stream
+from altuna.data.table.column_types import Modality
 from altuna.data.table.manifest import Manifest, read_manifest
 from altuna.data.table.splits import Rows, split_rows
 from altuna.encoders import Encoder, Fitted, reader_of
+from altuna.encoders.base import HF_PREFIX, HF_TYPES
 from altuna.encoders.frozen import store_features
 from altuna.errors import UserError
 from altuna.files import cache_folder
@@ -43,6 +45,7 @@ from altuna.options import check_options, nearest
 from altuna.recipes.built_in import find_manifest
 from altuna.reporting import SILENT, Reporter
 from altuna.runs.description import Description
+from altuna.runs.hub import check_source
 from altuna.training.config import FitConfig
 from altuna.training.loop import Loop
 
@@ -352,16 +355,19 @@ def _check_problems(problems: Sequence[Problem], manifest: Manifest, strict: boo
 
 
 def _encoders(
-    modalities: Iterable[str], encoders: Mapping[str, Any], transforms: Mapping[str, Any]
+    modalities: Mapping[str, Modality], encoders: Mapping[str, Any], transforms: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
     """Return each modality's encoder with its options, its transforms among them."""
     stated = {}
-    for name in modalities:
+    for name, modality in modalities.items():
         encoder = encoders.get(name) or {}
         stated[name] = {"name": encoder} if isinstance(encoder, str) else dict(encoder)
         if name in transforms:
             stated[name]["transforms"] = transforms[name] or {}
         check_options(stated[name], _encoder_options, f"encoders.{name}", others=True)
+        network = stated[name].get("name")
+        if isinstance(network, str) and network.startswith(HF_PREFIX) and modality.type in HF_TYPES:
+            check_source(network)
         for transform, given in (transforms.get(name) or {}).items():
             if not isinstance(transform, str) or not isinstance(given, Mapping | None):
                 raise UserError(f"transforms.{name}: write each with its options, as in {transform}: {{}}")

@@ -155,6 +155,19 @@ def test_options_with_a_mistake(arguments, words, manifest, command):
     assert not Path("run").exists()
 
 
+def test_an_encoder_that_cannot_be_reached_is_asked_for_once(manifest, command, monkeypatch):
+    asked = []
+
+    def refuse(*given, **options):
+        asked.append(given)
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", refuse)
+    result = command("fit", "--data", manifest, "--out=run", "--set=encoders.text=hf:nowhere")
+    refused(result, "hf:nowhere: cannot be loaded (neither a local folder nor found on the hub): no network")
+    assert len(asked) == 1
+
+
 def test_a_run_directory_in_use(command, manifest):
     Path("full").mkdir()
     Path("full/precious").write_text("x")
