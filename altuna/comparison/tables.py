@@ -146,7 +146,7 @@ def _cost() -> dict[str, Cell]:
         "evidence": _metric("fusion/evidence/accuracy", 100, 1),
         "gap": _metric("imbalance/gap", 100, 1),
         "laziness": _metric("imbalance/laziness", 100, 1),
-        "best epoch": _metric("best_epoch", 1, 0, sd=False),
+        "best epoch": _metric("best_epoch", 1, 0, sd=False, plus=1),
         "updates": _metric("updates", 1, 0, sd=False),
         "seconds": _metric("seconds", 1, 0),
         "memory MB": _metric("peak_memory", 1e-6, 0, sd=False),
@@ -167,12 +167,12 @@ def _versus(comparison: Mapping[str, Any]) -> dict[str, Cell]:
     return {f"vs {comparison['reference']}": difference, "p": p}
 
 
-def _metric(name: str, times: float, digits: int, *, sd: bool = True) -> Cell:
+def _metric(name: str, times: float, digits: int, *, sd: bool = True, plus: int = 0) -> Cell:
     def cell(result: Mapping[str, Any]) -> str:
         value = result["metrics"].get(name)
         if value is None:
             return ""
-        text = f"{times * value['mean']:,.{digits}f}"
+        text = f"{times * value['mean'] + plus:,.{digits}f}"
         return f"{text} ± {times * value['sd']:.{digits}f}" if sd and value["sd"] is not None else text
 
     return cell

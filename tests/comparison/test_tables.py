@@ -85,6 +85,17 @@ def test_methods_tested_on_fewer_samples_stand_apart():
     assert {*ranking([*results, *more])["mean_rank"]} == {"mla", "sum"}
 
 
+def test_the_best_epoch_is_counted_from_1():
+    result = result_of("mla")
+    result["metrics"]["best_epoch"] = {"mean": 3.0, "sd": 0.0}
+    lines = [
+        [c.strip() for c in line.split("|")] for line in tables.markdown(comparison_of(result)).splitlines()
+    ]
+    header = next(line for line in lines if "best epoch" in line)
+    row = next(line for line in lines if "mla" in line)
+    assert row[header.index("best epoch")] == "4"
+
+
 def test_the_legend():
     test, val = result_of("mla"), result_of("mla", split="val")
     assert "on the test split, mean ± standard deviation over 3 seeds" in tables.legend(comparison_of(test))
