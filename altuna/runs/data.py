@@ -99,7 +99,9 @@ def open_split(
     path = find_manifest(data or config["data"], root)
     modalities = config["modalities"] if own else None
     manifest = open_manifest(description, path, modalities, config.get("columns"), lenient=not own)
-    manifest.check_labelled()
+    if "label" not in manifest.columns:  # for which a run has no option
+        name = (config.get("columns") or {}).get("label", "label")
+        raise UserError(f"{manifest.path}: no column {name!r}, which has the labels of this run's data")
     if own:
         rows = split_rows(manifest, config["seed"])[split]
     elif manifest.splits.null_count < len(manifest):
