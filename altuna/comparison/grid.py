@@ -16,6 +16,7 @@ from altuna.data.dataset import BatchSampler
 from altuna.data.table.manifest import describe_modalities, read_manifest
 from altuna.errors import UserError
 from altuna.files import cache_folder
+from altuna.methods.parts.joint_turn import with_expert
 from altuna.options import validate
 from altuna.recipes.built_in import find_manifest
 from altuna.reporting import SILENT, Reporter
@@ -139,14 +140,15 @@ def _each(
 def _reason_against(method: Mapping[str, Any], prepared: Prepared) -> str:
     """Say why a method cannot be trained on data, by making it; empty if it can."""
     settings = {key: value for key, value in method.items() if key != "name"}
-    kind = methods.get(method["name"])
     description = prepared.description
     impute = settings.pop("impute", "zero")
     try:
+        kind = with_expert(methods.get(method["name"]), description.expert)
         used = kind.select([*description.readers], **settings)
         description = replace(
             description,
             head=kind.head,
+            expert=kind.expert,
             fusion="",
             impute=impute,
             readers={name: description.readers[name] for name in used},

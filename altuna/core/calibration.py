@@ -99,7 +99,7 @@ def fit_temperatures(model: MultimodalClassifier, outputs: Outputs, labels: Tens
     if few := modalities_with_few_rows(outputs.present):
         targets = labels.expand_as(outputs.present)[outputs.present]
         model.temperatures[few] = fit(outputs.logits[outputs.present], targets)
-    if model.head.is_expert:
+    if model.expert:
         assert outputs.joint is not None
         complete = outputs.present.all(0)
         model.joint_temperature.fill_(fit(outputs.joint[complete], labels[complete]))
@@ -155,7 +155,7 @@ def calibrate(
     evidence = model.opinions(outputs).evidence()
     weights = choose_weights(evidence, labels, model.prior.log(), groups).to(model.evidence_weights)
     model.evidence_weights.copy_(weights[: len(model.modalities)])
-    if model.head.is_expert:
+    if model.expert:
         enough = int(outputs.present.all(0).sum()) >= MIN_ROWS
         model.joint_weight.copy_(weights[-1] * enough)
     for k in range(1, len(model.modalities) + 1):

@@ -16,10 +16,8 @@ class Head(nn.Module):
     """Base of the heads for M modalities; modalities are addressed by number.
 
     ``forward(i, features)`` returns the unimodal logits [n, C] of modality i. A head with ``is_joint`` also
-    has ``joint(features, rows, size)``, which returns the joint logits [B, C]. With ``is_expert``, the
-    joint logits are fused with the unimodal logits for samples that have all modalities. A head with
-    ``joint_only`` has no ``forward``: the logits of a modality are the joint logits of samples that have
-    only this modality.
+    has ``joint(features, rows, size)``, which returns the joint logits [B, C]. A head with ``joint_only`` has
+    no ``forward``: the logits of a modality are the joint logits of samples that have only this modality.
 
     Example:
         >>> head = HEADS["concat"](sizes=[4, 8], num_classes=3)
@@ -32,7 +30,6 @@ class Head(nn.Module):
 
     needs_equal_sizes: ClassVar[bool] = False
     is_joint: ClassVar[bool] = False
-    is_expert: ClassVar[bool] = False
     joint_only: ClassVar[bool] = False
 
     def __init__(self, sizes: Sequence[int], num_classes: int) -> None:
@@ -66,28 +63,6 @@ class SharedHead(Head):
 
     def forward(self, i: int, features: Tensor) -> Tensor:
         logits: Tensor = self.linear(features)
-        return logits
-
-
-class SharedJointHead(SharedHead):
-    """A shared linear layer, and a small network on the concatenated features (for ``mla_joint``).
-
-    ``z_m = W h_m + b``, ``z = V_2 relu(V_1 [h_1 .. h_M] + v_1) + v_2``. The hidden layer has the size of
-    one modality's features. With it the joint logits can depend on combinations of modalities, which no sum
-    of unimodal logits can.
-    """
-
-    is_joint = True
-    is_expert = True
-
-    def __init__(self, sizes: Sequence[int], num_classes: int) -> None:
-        super().__init__(sizes, num_classes)
-        self.network = nn.Sequential(
-            nn.Linear(sum(sizes), sizes[0]), nn.ReLU(), nn.Linear(sizes[0], num_classes)
-        )
-
-    def joint(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:
-        logits: Tensor = self.network(_side_by_side(features, rows, size, self.sizes))
         return logits
 
 
@@ -342,6 +317,29 @@ class MMINHead(CascadeHead):
         return logits
 
 
+class JointExpert(nn.Module):
+    """A small network on the concatenated features of all modalities, beside a head with unimodal logits.
+
+    ``z = V_2 relu(V_1 [h_1 .. h_M] + v_1) + v_2`` with as many hidden units as the largest modality has
+    features. z can depend on combinations of modalities, which no sum of unimodal logits can.
+
+    Example:
+        >>> expert, rows = JointExpert(sizes=[4, 8], num_classes=3), torch.arange(5)
+        >>> expert({0: torch.randn(5, 4), 1: torch.randn(5, 8)}, {0: rows, 1: rows}, size=5).shape
+        torch.Size([5, 3])
+    """
+
+    def __init__(self, sizes: Sequence[int], num_classes: int) -> None:
+        super().__init__()
+        self.sizes, hidden = tuple(sizes), max(sizes)
+        self.network = nn.Sequential(nn.Linear(sum(sizes), hidden), nn.ReLU(), nn.Linear(hidden, num_classes))
+
+    def forward(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:
+        """Return logits [size, C]; a modality that a sample lacks counts as zero features."""
+        logits: Tensor = self.network(_side_by_side(features, rows, size, self.sizes))
+        return logits
+
+
 def _total(parts: dict[int, Tensor], rows: dict[int, Tensor], size: int, width: int) -> Tensor:
     """Add the values [n_m, width] of all modalities at their rows; return [size, width]."""
     dtype, device = _common(parts)
@@ -378,7 +376,6 @@ HEADS: dict[str, type[Head]] = {
     "cosine": CosineHead,
     "film": FiLMHead,
     "gated": GatedHead,
-    "shared_joint": SharedJointHead,
     "cra": CRAHead,
     "mmin": MMINHead,
 }

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from altuna.core.batch import presence
 from altuna.core.collectives import Input, encoded
 from altuna.core.fusion import RULES, rule_of
-from altuna.core.heads import HEADS, CascadeHead
+from altuna.core.heads import HEADS, CascadeHead, JointExpert
 from altuna.core.micro_batches import encode_in_parts
 from altuna.core.opinions import Calibration, Opinions, Rule
 from altuna.core.outputs import Outputs, Prediction
@@ -36,6 +36,9 @@ class MultimodalClassifier(nn.Module):
         impute: The input of a joint head for absent features: ``zero``, or their running training ``mean``.
             The mean is exact for the first ``MEAN_ROWS`` rows and then exponential, because a mean over all
             rows would include the features of untrained encoders. Its result does not depend on batches.
+        expert: If given, the model has a joint expert, whose logits are fused with the unimodal logits for
+            samples that have all modalities. Modality name to an encoder that the expert has for itself; it
+            sees the model's own features of the other modalities.
 
     With ``micro_batch`` set, at most this many rows are encoded at once. The gradients are those of the full
     batch, and the memory is that of a micro-batch, at the cost of a second forward pass. Batch normalisation
@@ -45,7 +48,7 @@ class MultimodalClassifier(nn.Module):
     ``temperatures`` [M], ``evidence_weights`` [M] and ``confidence_temperatures`` [R, M] (one row for each of
     ``fusions``, entry k - 1 for predictions from k modalities) start at 1 and are fitted by
     ``altuna.core.calibration.calibrate``, like ``joint_temperature`` [] and ``joint_weight`` [], which exist
-    only if the head's joint logits are an expert.
+    only with a joint expert.
 
     Raises:
         ValueError: An argument is wrong.
@@ -79,6 +82,7 @@ class MultimodalClassifier(nn.Module):
         fixed_weights: Mapping[str, float] | None = None,
         feature_sizes: Mapping[str, int] | None = None,
         impute: Impute = "zero",
+        expert: Mapping[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
         if not encoders:
@@ -108,13 +112,13 @@ class MultimodalClassifier(nn.Module):
             for i, size in enumerate(self.head.sizes):
                 self.register_buffer(f"mean{i}", torch.zeros(size))
         self.num_classes = num_classes
-        usual = "joint" if self.head.is_joint and not self.head.is_expert else "evidence"
-        self.fusion = self.check_fusion(fusion or usual)
+        self.expert, self.expert_encoders = self._joint_expert(expert, feature_sizes or {})
+        self.fusion = self.check_fusion(fusion or ("joint" if self.head.is_joint else "evidence"))
         self.register_buffer("prior", torch.full((num_classes,), 1 / num_classes))
         self.register_buffer("temperatures", torch.ones(len(encoders)))
         self.register_buffer("evidence_weights", torch.ones(len(encoders)))
         self.register_buffer("confidence_temperatures", torch.ones(len(self.fusions), len(encoders)))
-        if self.head.is_expert:
+        if self.expert:
             self.register_buffer("joint_temperature", torch.tensor(1.0))
             self.register_buffer("joint_weight", torch.tensor(1.0))
         for name, weight in (fixed_weights or {}).items():
@@ -125,10 +129,30 @@ class MultimodalClassifier(nn.Module):
             torch.tensor([float((fixed_weights or {}).get(m, 1)) for m in self.modalities]),
         )
 
+    def _joint_expert(
+        self, expert: Mapping[str, nn.Module] | None, feature_sizes: Mapping[str, int]
+    ) -> tuple[JointExpert | None, nn.ModuleDict]:
+        """Return the joint expert, and its own encoders by the modality's number."""
+        if expert is None:
+            return None, nn.ModuleDict()
+        if self.head.is_joint:
+            raise ValueError(f"expert: the head {type(self.head).__name__} has joint logits of its own")
+        if len(self.modalities) < 2:
+            raise ValueError("expert: needs 2 modalities or more")
+        own = {self._number(m): feature_sizes.get(m) or _size(m, e) for m, e in expert.items()}
+        sizes = [own.get(i, size) for i, size in enumerate(self.head.sizes)]
+        encoders = nn.ModuleDict({str(self._number(m)): e for m, e in expert.items()})
+        return JointExpert(sizes, self.num_classes), encoders
+
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile each encoder by ``torch.compile``, in place: names of weights stay as they are."""
-        for encoder in self.encoders:
+        for encoder in (*self.encoders, *self.expert_encoders.values()):
             encoder.compile(*args, **kwargs)
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether there are joint logits: of the head, or of a joint expert."""
+        return self.head.is_joint or self.expert is not None
 
     @property
     def fusions(self) -> tuple[str, ...]:
@@ -136,7 +160,7 @@ class MultimodalClassifier(nn.Module):
         return tuple(name for name, rule in RULES.items() if self._has(rule))
 
     def _has(self, rule: Rule) -> bool:
-        needs = {"alone": self.head.is_joint, "expert": self.head.is_expert}
+        needs = {"alone": self.is_joint, "expert": self.expert is not None}
         return needs.get(rule.joint, True)
 
     def set_prior(self, counts: Tensor) -> None:
@@ -167,18 +191,50 @@ class MultimodalClassifier(nn.Module):
         """Return a modality's encoder."""
         return self.encoders[self._number(modality)]
 
+    def expert_encoder(self, modality: str) -> nn.Module | None:
+        """Return the joint expert's own encoder of a modality; None if it has none."""
+        number = str(self._number(modality))
+        return self.expert_encoders[number] if number in self.expert_encoders else None  # noqa: SIM401, no get
+
     def encode(self, modality: str, inputs: Input) -> Tensor:
         """Return the features [n, d] that the head sees, from a modality's input [n, ...]."""
         i = self._number(modality)
-        features = encoded(partial(self._features, i), inputs)
+        features = encoded(partial(self._features, self.encoders[i], self.adapters[i]), inputs)
         if self.impute == "mean" and self.training and len(features):
             self.met[i] += len(features)
             share = (len(features) / self.met[i].clamp_max(MEAN_ROWS)).clamp_max(1)
             self.get_buffer(f"mean{i}").lerp_(features.detach().float().mean(0), share)
         return features
 
-    def _features(self, i: int, inputs: Tensor) -> Tensor:
-        encoder, adapter = self.encoders[i], self.adapters[i]
+    def encode_for_expert(self, modality: str, inputs: Input) -> Tensor | None:
+        """Return the features [n, d] by the joint expert's own encoder; None if it has none."""
+        encoder = self.expert_encoder(modality)
+        return encoder and encoded(partial(self._features, encoder, nn.Identity()), inputs)
+
+    def encode_all(self, modality: str, inputs: Input) -> Tensor:
+        """Return all that ``outputs_of`` needs of a modality [n, w].
+
+        The features that the head sees are followed by those of the joint expert's own encoder, if it has
+        one; w is the modality's entry of ``widths``.
+        """
+        features, more = self.encode(modality, inputs), self.encode_for_expert(modality, inputs)
+        return features if more is None else torch.cat([features, more], 1)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Number of features of each modality that ``encode_all`` returns."""
+        more = [0 if self.expert_encoder(m) is None else 1 for m in self.modalities]
+        seen = self.expert.sizes if self.expert else self.head.sizes
+        return tuple(own + k * other for own, k, other in zip(self.head.sizes, more, seen, strict=True))
+
+    def split(self, modality: str, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the head [n, d] and what the joint expert sees of the result of ``encode_all``."""
+        if self.expert_encoder(modality) is None:
+            return features, features
+        size = self.head.sizes[self._number(modality)]
+        return features[:, :size], features[:, size:]
+
+    def _features(self, encoder: nn.Module, adapter: nn.Module, inputs: Tensor) -> Tensor:
         if self.micro_batch:
             return encode_in_parts(encoder, adapter, inputs, self.micro_batch)
         features: Tensor = adapter(encoder(inputs))
@@ -195,11 +251,19 @@ class MultimodalClassifier(nn.Module):
 
     def joint(self, features: dict[str, Tensor], rows: dict[str, Tensor], size: int) -> Tensor:
         """Return a joint head's logits [size, C] from the features [n_m, d_m] at rows [n_m]."""
-        numbered = {self._number(m): f for m, f in features.items()}
-        places = {self._number(m): r for m, r in rows.items()}
+        numbered, places = self._numbered(features), self._numbered(rows)
         if self.impute == "mean":
             numbered, places = self._with_means(numbered, places, size)
         return self.head.joint(numbered, places, size)
+
+    def ask_expert(self, features: dict[str, Tensor], rows: dict[str, Tensor], size: int) -> Tensor:
+        """Return the joint expert's logits [size, C] from what it sees, [n_m, d_m] at rows [n_m]."""
+        assert self.expert is not None
+        logits: Tensor = self.expert(self._numbered(features), self._numbered(rows), size)
+        return logits
+
+    def _numbered(self, of: dict[str, Tensor]) -> dict[int, Tensor]:
+        return {self._number(m): value for m, value in of.items()}
 
     def _with_means(
         self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int
@@ -214,7 +278,7 @@ class MultimodalClassifier(nn.Module):
 
     def outputs(self, inputs: Mapping[str, Input], rows: dict[str, Tensor], size: int) -> Outputs:
         """Return the outputs of ``size`` samples from inputs [n_m, ...] at rows [n_m]."""
-        return self.outputs_of({m: self.encode(m, x) for m, x in inputs.items()}, rows, size)
+        return self.outputs_of({m: self.encode_all(m, x) for m, x in inputs.items()}, rows, size)
 
     @contextmanager
     def eval_mode(self) -> Iterator[None]:
@@ -229,13 +293,18 @@ class MultimodalClassifier(nn.Module):
                 module.training = mode
 
     def outputs_of(self, features: dict[str, Tensor], rows: dict[str, Tensor], size: int) -> Outputs:
-        """Return the outputs of ``size`` samples from features [n_m, d_m] at rows [n_m]."""
+        """Return the outputs of ``size`` samples from features [n_m, w_m] of ``encode_all`` at rows [n_m]."""
         device = next(iter(features.values())).device if features else self.temperatures.device
         logits = self.temperatures.new_zeros(len(self.modalities), size, self.num_classes, device=device)
-        for m, f in features.items():
-            z = self.classify(m, f)
+        parts = {m: self.split(m, f) for m, f in features.items()}
+        for m, (own, _) in parts.items():
+            z = self.classify(m, own)
             logits[self._number(m)].index_copy_(0, rows[m], z.to(logits))
-        joint = self.joint(features, rows, size).to(logits) if self.head.is_joint else None
+        joint = None
+        if self.expert:
+            joint = self.ask_expert({m: seen for m, (_, seen) in parts.items()}, rows, size).to(logits)
+        elif self.head.is_joint:
+            joint = self.joint(features, rows, size).to(logits)
         return Outputs(logits, presence(rows, self.modalities, size), joint)
 
     def fuse(self, outputs: Outputs, fusion: str | None = None) -> Prediction:
@@ -252,8 +321,8 @@ class MultimodalClassifier(nn.Module):
             temperatures=self.temperatures.to(device),
             prior=self.prior.to(device),
             weights=self.evidence_weights.to(device),
-            joint_temperature=self.joint_temperature.to(device) if self.head.is_expert else None,
-            joint_weight=self.joint_weight.to(device) if self.head.is_expert else None,
+            joint_temperature=self.joint_temperature.to(device) if self.expert else None,
+            joint_weight=self.joint_weight.to(device) if self.expert else None,
         )
         expert = outputs.joint if self.head.is_expert else None
         fixed = self.fixed_weights.to(device)

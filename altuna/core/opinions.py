@@ -22,7 +22,7 @@ class Rule(NamedTuple):
         calibrated: Whether unimodal logits are calibrated first.
         joint: How joint logits are used: ``unused``, ``alone`` (they are the prediction, and ``pool`` only
             gives the reported weights), ``expert`` (one more expert, for samples that have all modalities),
-            or ``optional`` (``expert`` if the head has one).
+            or ``optional`` (``expert`` if the model has one).
 
     Example:
         >>> Rule("product", calibrated=True).joint

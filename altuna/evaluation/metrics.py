@@ -165,7 +165,7 @@ class Evaluation:
                 "rule": self.chosen,
                 "temperatures": dict(zip(names, self.model.temperatures.tolist(), strict=True)),
                 "weights": dict(zip(names, self.model.evidence_weights.tolist(), strict=True)),
-                "joint_weight": self.model.joint_weight.item() if self.model.head.is_expert else None,
+                "joint_weight": self.model.joint_weight.item() if self.model.expert else None,
                 "rules": fused,
             },
         }

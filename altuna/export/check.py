@@ -101,9 +101,9 @@ def _encoded(
     features: Features,
     advance: Callable[[], None],
 ) -> list[NDArray[Any]]:
-    """Return the features [B, d_m] of each modality from the export, NaN where it is absent."""
+    """Return the features [B, w_m] of each modality from the export, NaN where it is absent."""
     found = []
-    for m, size in zip(predictor.model.modalities, predictor.model.head.sizes, strict=True):
+    for m, size in zip(predictor.model.modalities, predictor.model.widths, strict=True):
         # The features of an absent modality must not matter.
         encoded = np.full((len(dataset), size), np.nan, np.float32)
         if m in features.of:
@@ -162,7 +162,7 @@ class Loaded(Engine):
 
     @torch.inference_mode()
     def encode(self, modality: str, cells: NDArray[Any]) -> NDArray[Any]:
-        return self.model.encode(modality, torch.from_numpy(cells)).numpy()
+        return self.model.encode_all(modality, torch.from_numpy(cells)).numpy()
 
     @torch.inference_mode()
     def fuse(self, present: NDArray[Any], features: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]]:

@@ -131,7 +131,7 @@ def _write_graphs(
     model, suffix = predictor.model, SUFFIXES[format]
     names = _file_names(model.modalities)
     modalities = []
-    for m, size in zip(model.modalities, model.head.sizes, strict=True):
+    for m, size in zip(model.modalities, model.widths, strict=True):
         modalities.append(_write_branch(folder, m, names[m], suffix, size, predictor, samples))
         advance()
     inputs = ["present", *(f"features_{i}" for i in range(len(modalities)))]

@@ -24,25 +24,28 @@ OPSET = 20
 
 
 class Branch(nn.Module):
-    """A modality's cells [n, ...] to the features [n, d] that the head sees."""
+    """A modality's cells [n, ...] to all features [n, w] that head and joint expert need of it."""
 
     def __init__(self, model: MultimodalClassifier, i: int) -> None:
         super().__init__()
         self.encoder, self.adapter = model.encoders[i], model.adapters[i]
+        self.more = model.expert_encoder(model.modalities[i])
 
     def forward(self, cells: Tensor) -> Tensor:
         features: Tensor = self.adapter(self.encoder(cells))
-        return features
+        return features if self.more is None else torch.cat([features, self.more(cells)], 1)
 
 
 class Fused(nn.Module):
-    """The features [B, d_m] of all modalities, whatever stands where one is absent, to a prediction."""
+    """The features [B, w_m] of all modalities, whatever stands where one is absent, to a prediction."""
 
     def __init__(self, model: MultimodalClassifier) -> None:
         super().__init__()
         self.model = copy.copy(model)
-        parts = model.named_children()
-        self.model._modules = {k: v for k, v in parts if k not in ("encoders", "adapters")}
+        left = ("encoders", "adapters")
+        self.model._modules = {k: v for k, v in model.named_children() if k not in left}
+        # Of which fusion needs the numbers only.
+        self.model.expert_encoders = nn.ModuleDict({k: nn.Identity() for k in model.expert_encoders})
 
     def forward(self, present: Tensor, *features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return probabilities [B, C], weights [B, M], unimodal logits [B, M, C]; ``present`` is [B, M]."""
@@ -77,7 +80,7 @@ def fusion_program(model: MultimodalClassifier) -> ExportedProgram:
         UserError: PyTorch cannot make a graph of it.
     """
     present = torch.ones(3, len(model.modalities), dtype=torch.bool)
-    features = tuple(torch.randn(3, size) for size in model.head.sizes)
+    features = tuple(torch.randn(3, size) for size in model.widths)
     size = {0: Dim("batch")}
     module = Fused(model).eval()
     what = f"the fusion {model.fusion!r} of {type(model.head).__name__}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -12,6 +12,8 @@ from torch.nn.functional import cross_entropy
 from altuna.core.batch import Batch
 from altuna.core.model import MultimodalClassifier
 from altuna.options import nearest
+
+ExpertForm = Literal["off", "detached", "turn", "apart"]  # see altuna.methods.parts.joint_turn
 
 
 @dataclass
@@ -34,7 +36,7 @@ class Turn:
     """One optimizer step of a batch.
 
     Args:
-        modalities: The modalities whose encoders the turn trains.
+        modalities: The modalities whose encoders the turn trains; it may be none.
         kind: Distinguishes turns of the same modalities, such as ``teacher``; empty for ordinary turns.
         features: Features [n_m, d] of the turn's forward pass, kept by ``Method.loss`` for the later hooks.
         logits: Unimodal logits [n_m, C], kept in the same way.
@@ -60,8 +62,8 @@ class Turn:
 
     @property
     def name(self) -> str:
-        """The turn's name in logs, its modalities joined by a plus."""
-        return f"{self.kind}:" * bool(self.kind) + "+".join(self.modalities)
+        """The turn's name in logs: its kind, if any, and its modalities joined by a plus."""
+        return ":".join(filter(None, (self.kind, "+".join(self.modalities))))
 
 
 class Method(nn.Module):
@@ -77,7 +79,8 @@ class Method(nn.Module):
     A public function that is not one of these hooks raises a TypeError, so a misspelled hook is noticed.
 
     ``head`` is the name of the head that the method trains (see ``altuna.core.heads``), ``min_modalities``
-    the smallest number of modalities that it can train.
+    the smallest number of modalities that it can train, ``expert`` the form of the joint expert that its
+    model needs.
 
     Example:
         >>> import torch
@@ -98,6 +101,7 @@ class Method(nn.Module):
     """
 
     head: ClassVar[str] = "shared"
+    expert: ClassVar[ExpertForm] = "off"
     min_modalities: ClassVar[int] = 1
 
     def __init__(self, model: MultimodalClassifier) -> None:

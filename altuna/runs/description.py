@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from altuna.core.model import Impute, MultimodalClassifier
 from altuna.data.readers import Reader
-from altuna.encoders import build
+from altuna.encoders import Encoder, build
 from altuna.errors import UserError
+from altuna.methods.base import ExpertForm
 from altuna.runs.schema import FORMAT, ModelFile, make_reader
 from altuna.text import one_line
 
@@ -27,6 +30,7 @@ class Description:
     encoders: Mapping[str, Mapping[str, Any]]
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     impute: Impute = "zero"
+    expert: ExpertForm = "off"
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``config.json``."""
@@ -38,6 +42,7 @@ class Description:
             "fusion": self.fusion,
             "fixed_weights": self.fixed_weights,
             "impute": self.impute,
+            "expert": self.expert,
             "modalities": {
                 name: {
                     "type": reader.type,
@@ -62,6 +67,7 @@ class Description:
             {name: modality.encoder for name, modality in file.modalities.items()},
             {name: tuple(modality.columns) for name, modality in file.modalities.items()},
             file.impute,
+            file.expert,
         )
 
     def build_model(self) -> MultimodalClassifier:
@@ -71,9 +77,7 @@ class Description:
             UserError: An unknown encoder, head or fusion rule, or an option that it cannot have.
         """
         try:
-            encoders = {
-                name: build(name, reader, **self.encoders[name]) for name, reader in self.readers.items()
-            }
+            encoders = self._build_encoders(self.readers)
             return MultimodalClassifier(
                 encoders,
                 len(self.classes),
@@ -81,8 +85,21 @@ class Description:
                 fusion=self.fusion or None,
                 fixed_weights=self.fixed_weights,
                 impute=self.impute,
+                expert=self._build_expert(encoders),
             )
         except UserError:
             raise
         except (ValueError, RuntimeError, ZeroDivisionError, OverflowError) as error:
             raise UserError(f"cannot build the model: {one_line(error)}") from None
+
+    def _build_encoders(self, names: Iterable[str]) -> dict[str, Encoder]:
+        return {name: build(name, self.readers[name], **self.encoders[name]) for name in names}
+
+    def _build_expert(self, encoders: Mapping[str, Encoder]) -> dict[str, Encoder] | None:
+        """Return the joint expert's own encoders; None without an expert."""
+        if self.expert != "apart":
+            return None if self.expert == "off" else {}
+        trained = [name for name, encoder in encoders.items() if not encoder.fixed]
+        # So that the model's own weights are drawn as without the expert.
+        with torch.random.fork_rng(devices=[]):
+            return self._build_encoders(trained)

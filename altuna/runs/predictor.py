@@ -155,7 +155,7 @@ class Predictor:
     ) -> tuple[Outputs, torch.Tensor]:
         """Return the logits of each modality for every sample, and the labels, on the CPU."""
         m, c = len(self.modalities), self.model.num_classes
-        joint = torch.zeros(0, c) if self.model.head.is_joint else None
+        joint = torch.zeros(0, c) if self.model.is_joint else None
         nothing = Outputs(torch.zeros(m, 0, c), torch.zeros(m, 0, dtype=torch.bool), joint)
         none = torch.zeros(0, dtype=torch.int64)
         return concatenate([(nothing, none), *self.outputs_in_batches(dataset, batch_size)])
@@ -179,13 +179,13 @@ class Predictor:
 
     @torch.inference_mode()
     def features(self, dataset: MultimodalDataset, batch_size: int = BATCH) -> Features:
-        """Return the encoders' features of every sample, on the CPU."""
+        """Return the features of every sample (``MultimodalClassifier.encode_all``), on the CPU."""
         self.model.eval()
         return Features.joined(
             [
                 Features(
                     {
-                        m: self.model.encode(m, x.to(self.device)).float().cpu()
+                        m: self.model.encode_all(m, x.to(self.device)).float().cpu()
                         for m, x in batch.inputs.items()
                     },
                     batch.rows,

@@ -77,6 +77,7 @@ class ModelFile(_Closed):
     fusion: str
     fixed_weights: dict[str, NotNegative]
     impute: Literal["zero", "mean"] = "zero"
+    expert: Literal["off", "detached", "turn", "apart"] = "off"
     modalities: Annotated[dict[Name, ModalityFile], Field(min_length=1)]
 
     @model_validator(mode="after")

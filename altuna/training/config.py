@@ -178,6 +178,13 @@ class FitConfig(Strict):
     fixed_weights: Weights | None = option(
         None, "Weight of each modality for the fusion rule 'fixed'.", MODEL
     )
+    joint_expert: Literal["off", "detached", "turn", "apart"] = option(
+        "off",
+        "Also train a joint expert, a small network on the features of all modalities. Fusion uses it for "
+        "samples that have all modalities. detached: it learns from the features as they are; turn: it also "
+        "trains the encoders; apart: it has encoders of its own.",
+        MODEL,
+    )
     epochs: int = option(25, "Number of epochs.", COMMON, ge=1, le=MAX_INT)
     budget: Budget | None = option(
         None,

@@ -73,10 +73,11 @@ def finish(
     }
     metrics["subsets"] = by_subset(model, features)
     metrics["rates"] = by_missing_rate(model, features)
+    own = features._replace(of={m: model.split(m, f)[0] for m, f in features.of.items()})
     metrics["imbalance"] = {
         **imbalance(metrics, loop.progress.history, right, outputs.present),
         "shapley": shapley_accuracy(model, features),
-        **geometry(features),
+        **geometry(own),
     }
     metrics["training"] = facts
     warning = fusion_warning({name: test.gains() for name, test in tested.items()})
@@ -86,7 +87,7 @@ def finish(
     table = predictor.table(fusion, prepared.manifest.ids.take(rows), prepared.manifest.labels.take(rows))
     with atomic_write(run / "predictions.parquet") as unfinished:
         pyarrow.parquet.write_table(table, unfinished)
-    write_features(run, features)
+    write_features(run, own)
     write_json(run / "metrics.json", metrics)
 
 

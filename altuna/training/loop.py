@@ -234,7 +234,7 @@ class Loop:
         with self._autocast():
             for m, x in batch.inputs.items():
                 with explain_out_of_memory(f"in validation, when {m} was encoded", len(batch)):
-                    features[m] = model.encode(m, x)
+                    features[m] = model.encode_all(m, x)
             return model.outputs_of(features, batch.rows, len(batch))
 
     def _backward(self, turn: Turn, batch: Batch) -> Tensor:

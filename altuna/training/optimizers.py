@@ -86,7 +86,7 @@ def match_gradient_layouts(optimizer: torch.optim.Optimizer) -> None:
 
 def parameter_groups(method: Method, lr: float) -> list[dict[str, Any]]:
     """Return the trained parameters by peak learning rate: an encoder may have one of its own."""
-    encoders = method.model.encoders
+    encoders = (*method.model.encoders, *method.model.expert_encoders.values())
     own = {p: getattr(e, "lr", None) or lr for e in encoders for p in e.parameters()}
     groups: dict[float, list[nn.Parameter]] = {lr: []}
     for p in method.parameters():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import warnings
 from collections import Counter
@@ -41,6 +42,7 @@ from altuna.errors import UserError
 from altuna.files import cache_folder
 from altuna.hardware import choose_threads
 from altuna.methods.base import Method
+from altuna.methods.parts.joint_turn import with_expert
 from altuna.options import check_options, nearest
 from altuna.recipes.built_in import find_manifest
 from altuna.reporting import SILENT, Reporter
@@ -94,6 +96,7 @@ def prepare(
         device: Where frozen encoders compute; on a GPU if there is one when None.
     """
     name, kind, method_options = _method(config)
+    kind = _with_expert(kind, name, config)
     impute = method_options.pop("impute", "zero")
     manifest = _manifest(config, path, reporter)
     settings = _settings(config, manifest)
@@ -101,6 +104,10 @@ def prepare(
     manifest = _masked(manifest, rows, config, reporter)
     manifest = manifest.only(kind.select([*manifest.modalities], **method_options))
     _check_names(manifest)
+    if config.joint_expert != "off" and len(manifest.modalities) < 2:
+        raise UserError(
+            f"joint_expert: needs 2 modalities, {name!r} trains only {next(iter(manifest.modalities))!r}"
+        )
     encoders = _encoders(manifest.modalities, settings["encoders"], settings["transforms"])
     readers = fit_readers(
         manifest, rows["train"], settings["readers"], lambda name, kind: reader_of(kind, encoders[name])
@@ -115,6 +122,7 @@ def prepare(
         encoders=encoders,
         columns={n: m.columns for n, m in manifest.modalities.items()},
         impute=impute,
+        expert=kind.expert,
     )
     torch.manual_seed(config.seed)
     model = description.build_model()
@@ -129,6 +137,8 @@ def prepare(
     splits = {name: samples_at(part, stores, labels) for name, part in rows.items()}
     if not len(splits["val"].rows):
         raise UserError(f"{manifest.path}: no val row can be read")
+    if model.expert:
+        _check_complete(splits, manifest, stream)
     torch.manual_seed(config.seed)
     # Now that the front ends have their statistics, which a method may copy.
     method = _build(name, kind, model, method_options)
@@ -263,6 +273,8 @@ def _fit_front_ends(
         if isinstance(encoder.front_end, Fitted):
             encoder.front_end.fit(stores[modality].array[position[position >= 0]])
         encoders[modality] = {**encoders[modality], **encoder.saved}
+    for number, encoder in model.expert_encoders.items():
+        encoder.front_end = copy.deepcopy(model.encoders[int(number)].front_end)
 
 
 def _stream(config: FitConfig, manifest: Manifest, description: Description) -> Stream | None:
@@ -286,6 +298,21 @@ def _method(config: FitConfig) -> tuple[str, type[Method], dict[str, Any]]:
     name = method_options.pop("name")
     kind = methods.check(name, method_options)
     return name, kind, method_options
+
+
+def _with_expert(kind: type[Method], name: str, config: FitConfig) -> type[Method]:
+    try:
+        return with_expert(kind, config.joint_expert)
+    except ValueError as error:
+        raise UserError(f"joint_expert: not for the method {name!r}: {error}") from None
+
+
+def _check_complete(splits: Mapping[str, Samples], manifest: Manifest, stream: Stream | None) -> None:
+    """Raise UserError if a joint expert has nothing to learn from, or to be calibrated on."""
+    for split in ("val",) if stream else ("train", "val"):
+        if not splits[split].dataset.present.all(0).any():
+            reason = "has all modalities, as a joint expert needs"
+            raise UserError(f"{manifest.path}: no {split} row that can be read {reason}")
 
 
 def _build(name: str, kind: type[Method], model: MultimodalClassifier, options: Mapping[str, Any]) -> Method:

@@ -91,9 +91,9 @@ def test_a_toss_up_is_a_sample_with_every_label_at_once():
     )
 
 
-def model_of(count, fusion="calibrated_product", classes=5, head="separate"):
+def model_of(count, fusion="calibrated_product", classes=5, **options):
     encoders = {f"m{i}": nn.Linear(3, 4) for i in range(count)}
-    return MultimodalClassifier(encoders, classes, head=head, fusion=fusion)
+    return MultimodalClassifier(encoders, classes, **{"head": "separate", "fusion": fusion, **options})
 
 
 def confidence(model, rule=None):
@@ -273,7 +273,7 @@ def test_a_joint_expert_is_fitted_on_the_rows_that_have_everything():
     more, _ = outputs_of([5.0], seed=0)
     whole = outputs.present.all(0)
     joint = torch.where(whole.unsqueeze(1), more.logits[0], -more.logits[0])  # nonsense elsewhere
-    model = model_of(3, None, head="shared_joint")
+    model = model_of(3, None, expert={})
     calibrate(model, outputs._replace(joint=joint), labels)
     want = reference.best_temperature(joint[whole].numpy(), labels[whole].numpy(), pseudo_count=1)
     assert model.joint_temperature.item() == pytest.approx(want, rel=1e-3)

@@ -89,12 +89,13 @@ def test_fixed_weights_of_zero_count():
 
 
 def test_default_rules():
-    assert build("shared").fusion == build("separate").fusion == build("shared_joint").fusion == "evidence"
+    assert build("shared").fusion == build("separate").fusion == build(expert={}).fusion == "evidence"
     assert build("concat").fusion == "joint"
     for head in HEADS:
         model = build(head)
         assert ("joint" in model.fusions) == model.head.is_joint
-        assert ("experts" in model.fusions) == (head == "shared_joint")
+        assert "experts" not in model.fusions
+    assert {"joint", "experts"} <= {*build(expert={}).fusions}
 
 
 def test_each_rule_has_confidence_temperatures_of_its_own():
@@ -111,7 +112,7 @@ def test_each_rule_has_confidence_temperatures_of_its_own():
 
 @pytest.mark.parametrize("fusion", RULES)
 def test_same_answer_alone_in_any_batch_and_any_order(fusion):
-    model = build({"joint": "concat", "experts": "shared_joint"}.get(fusion, "shared"), fusion)
+    model = build("shared", fusion, expert={})
     inputs = draw(64)
     whole = model(inputs)
     order = torch.randperm(64, generator=torch.Generator().manual_seed(1))
@@ -201,7 +202,7 @@ def test_a_missing_modality_is_zero_features_to_concat():
 
 
 def test_experts_are_the_unimodal_ones_and_where_all_are_present_the_joint_one():
-    model = build("shared_joint", "experts")
+    model = build("shared", "experts", expert={})
     model.joint_temperature.fill_(3.0)
     _, _, keep = scattered(64)
     keep[:, ::3] = True
@@ -223,7 +224,7 @@ def test_experts_are_the_unimodal_ones_and_where_all_are_present_the_joint_one()
 
 
 def test_a_joint_expert_is_absent_whatever_it_says():
-    model = build("shared_joint")
+    model = build(expert={})
     inputs, rows, keep = scattered()
     outputs = model.outputs(inputs, rows, 16)
     other = Outputs(
@@ -234,7 +235,8 @@ def test_a_joint_expert_is_absent_whatever_it_says():
 
 def test_a_joint_temperature_only_where_there_is_a_joint_expert():
     for head in HEADS:
-        assert ("joint_temperature" in build(head).state_dict()) == (head == "shared_joint")
+        assert "joint_temperature" not in build(head).state_dict()
+    assert {"joint_temperature", "joint_weight"} <= {*build(expert={}).state_dict()}
 
 
 def test_joint_weights_are_shares_of_information():

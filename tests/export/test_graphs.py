@@ -10,7 +10,7 @@ import altuna
 from altuna.core.heads import HEADS
 from altuna.encoders import FRONT_ENDS, Fitted, build
 from altuna.errors import UserError
-from altuna.export.graphs import branch_program, fusion_program
+from altuna.export.graphs import Branch, branch_program, fusion_program
 
 TINY = {"dimension": 16, "depth": 2, "heads": 2}
 
@@ -72,6 +72,30 @@ def test_every_head_from_every_subset(head, impute):
         torch.testing.assert_close(probabilities, wanted.probabilities)
         torch.testing.assert_close(weights, wanted.weights.T)
         torch.testing.assert_close(unimodal, wanted.unimodal_logits.transpose(0, 1))
+
+
+@pytest.mark.parametrize("own", ["", "b", "abc"])
+def test_a_joint_expert_with_encoders_of_its_own(own):
+    torch.manual_seed(0)
+    encoders = {m: torch.nn.Linear(4, 6) for m in "abc"}
+    expert = {m: torch.nn.Linear(4, 5) for m in own}
+    model = altuna.MultimodalClassifier(encoders, 4, expert=expert).eval()
+    model.joint_weight.fill_(0.7)
+    cells = {m: torch.randn(9, 4) for m in "abc"}
+    present = torch.rand(9, 3) < 0.7
+    present[:3] = True
+    present[:, 0] |= ~present.any(1)
+    features = []
+    for i, m in enumerate("abc"):
+        found = Branch(model, i)(cells[m])
+        assert found.shape == (9, model.widths[i])
+        features.append(torch.where(present[:, i, None], found, torch.nan))
+    program = fusion_program(model)
+    assert not [name for name in program.state_dict if "encoders" in name]
+    got, _, _ = program.module()(present, *features)
+    rows = {m: present[:, i].nonzero().flatten() for i, m in enumerate("abc")}
+    wanted = model({m: cells[m][rows[m]] for m in "abc"}, rows, 9)
+    torch.testing.assert_close(got, wanted.probabilities)
 
 
 def test_an_encoder_that_is_no_graph_is_named():

@@ -18,7 +18,14 @@ def model_of(name, modalities=("sound", "picture"), seed=0):
     """A classifier with linear encoders and the method's head."""
     torch.manual_seed(seed)
     encoders = {m: nn.Linear(SIZES[m], DIM) for m in modalities}
-    return MultimodalClassifier(encoders, CLASSES, head=methods.get(name).head)
+    return classifier(methods.get(name), encoders)
+
+
+def classifier(kind, encoders):
+    """The model that a method needs."""
+    return MultimodalClassifier(
+        encoders, CLASSES, head=kind.head, expert=None if kind.expert == "off" else {}
+    )
 
 
 def method_of(name, modalities=("sound", "picture"), seed=0, **options):
@@ -88,7 +95,7 @@ def converged(name, epochs=15, modalities=2, seed=0, **options):
     torch.manual_seed(seed)
     encoders = {m: nn.Sequential(nn.Linear(SIZES[m], 16), nn.ReLU()) for m in train.arrays}
     kind = methods.get(name)
-    method = kind(MultimodalClassifier(encoders, CLASSES, head=kind.head), **options)
+    method = kind(classifier(kind, encoders), **options)
     Loop(method, lr=0.01, epochs=epochs).run(loader(train, 32, 0), loader(val, 64))
     model = method.model.eval()
     batch = test[range(len(test))]

@@ -38,6 +38,7 @@ def method_for(name, dataset, frozen=0, **options):
     }
     for encoder in [*encoders.values()][:frozen]:
         encoder.requires_grad_(requires_grad=False)
+    options["expert"] = None if kind.expert == "off" else {}
     return kind(altuna.MultimodalClassifier(encoders, CLASSES, head=kind.head, **options))
 
 
@@ -70,7 +71,7 @@ def test_every_method_trains_predicts_saves_and_repeats(name, modalities, missin
 
     model = training.method.model
     for key, value in model.state_dict().items():
-        if key.startswith(("encoders", "head")):
+        if key.startswith(("encoders", "head", "expert")):
             assert not torch.equal(value, before[key]), f"{key} was never trained"
 
     other = method_for(name, dataset)

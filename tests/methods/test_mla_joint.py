@@ -24,7 +24,7 @@ def reference_of(model, lr):
     encoders = {
         m: (p[f"encoders.{i}.weight"], p[f"encoders.{i}.bias"]) for i, m in enumerate(model.modalities)
     }
-    network = [p[f"head.network.{k}.{n}"] for k in (0, 2) for n in ("weight", "bias")]
+    network = [p[f"expert.network.{k}.{n}"] for k in (0, 2) for n in ("weight", "bias")]
     return reference.MLAJoint(encoders, (p["head.linear.weight"], p["head.linear.bias"]), network, lr)
 
 
@@ -66,7 +66,7 @@ def test_agrees_with_reference(modalities, keep, project):
     values = {"p": want.p, "head.linear.weight": want.weight, "head.linear.bias": want.bias}
     for i, m in enumerate(names):
         values[f"encoders.{i}.weight"], values[f"encoders.{i}.bias"] = want.encoders[m]
-    parts = [f"head.network.{k}.{n}" for k in (0, 2) for n in ("weight", "bias")]
+    parts = [f"expert.network.{k}.{n}" for k in (0, 2) for n in ("weight", "bias")]
     values |= dict(zip(parts, want.network, strict=True))
     assert {*values} == {*got}
     joint.assert_same({n: t.detach() for n, t in got.items()}, values)
@@ -85,8 +85,8 @@ def test_who_trains_when():
         method.after_step(turn, batch)
         changed = {n for n, v in method.state_dict().items() if not torch.equal(v, before[n])}
         encoders = {f"model.encoders.{NAMES.index(m)}" for m in turn.modalities}
-        own = "model.head.network" if turn.kind else "model.head.linear"
-        assert {n for n in changed if "encoders" in n or "head" in n} == {
+        own = "model.expert" if turn.kind else "model.head.linear"
+        assert {n for n in changed if n.startswith("model.")} == {
             n for n in before if n.startswith((*encoders, own))
         }
         assert ("projector.P" in changed) == (turn.kind == "")
@@ -148,7 +148,7 @@ def test_the_joint_expert_tells_a_combination():
 
     torch.manual_seed(0)
     encoders = {m: nn.Sequential(nn.Linear(3, 12), nn.ReLU()) for m in "ab"}
-    method = methods.get("mla_joint")(MultimodalClassifier(encoders, 2, head="shared_joint"))
+    method = methods.get("mla_joint")(MultimodalClassifier(encoders, 2, expert={}))
     optimizer = torch.optim.Adam(method.parameters(), 0.01)
     for _ in range(150):
         step(method, data(64), optimizer)
@@ -165,8 +165,8 @@ def test_the_joint_expert_tells_a_combination():
     assert accuracy["calibrated_product"] < 0.7
 
 
-def test_needs_its_head():
-    with pytest.raises(ValueError, match="needs a head 'shared_joint', got SharedHead"):
+def test_needs_a_joint_expert():
+    with pytest.raises(ValueError, match="needs a model with a joint expert"):
         methods.get("mla_joint")(MultimodalClassifier({m: nn.Linear(3, 4) for m in "ab"}, 2))
 
 

@@ -52,9 +52,6 @@ def joint(head, p, h, modalities):
     bias = p.get("head.linear.bias")
     if head in ("concat", "multitask"):
         return p["head.linear.weight"] @ _filled(p, h, modalities) + bias
-    if head == "shared_joint":
-        hidden = np.maximum(0, linear(p, "head.network.0", _filled(p, h, modalities)))
-        return linear(p, "head.network.2", hidden)
     if head in ("film", "gated"):
         total = np.zeros_like(p["encoders.0.bias"])
         for i, mine in h.items():
@@ -80,8 +77,6 @@ def unimodal(head, p, i, h, modalities):
         return p["head.linear.weight"][:, i * d : (i + 1) * d] @ h + p["head.linear.bias"] / modalities
     if head in ("film", "gated"):
         return joint(head, p, {i: h}, modalities)
-    if head == "shared_joint":
-        return linear(p, "head.linear", h)
     return cosine(p, i, h) if head == "cosine" else linear(p, f"head.linears.{i}", h)
 
 

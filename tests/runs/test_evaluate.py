@@ -25,9 +25,9 @@ class Bare(Predictor):
         self.model, self.device = model, torch.device("cpu")
 
 
-def case(rows, classes, head="separate"):
+def case(rows, classes, **options):
     torch.manual_seed(0)
-    model = MultimodalClassifier({m: nn.Linear(2, 4) for m in "abc"}, classes, head=head)
+    model = MultimodalClassifier({m: nn.Linear(2, 4) for m in "abc"}, classes, **options)
     model.temperatures.copy_(torch.tensor([0.5, 2.0, 3.0]))
     model.confidence_temperatures.copy_(torch.tensor([1.0, 1.7, 0.6]))
     random = np.random.default_rng(0)
@@ -53,9 +53,9 @@ def near(got, want):
             assert got[name] == (pytest.approx(value, abs=1e-7) if isinstance(value, float) else value)
 
 
-@pytest.mark.parametrize("head", ["shared", "concat", "shared_joint"])
-def test_figures_do_not_depend_on_the_size_of_batches(head):
-    predictor, dataset = case(300, 5, head)
+@pytest.mark.parametrize("options", [{"head": "shared"}, {"head": "concat"}, {"expert": {}}], ids=str)
+def test_figures_do_not_depend_on_the_size_of_batches(options):
+    predictor, dataset = case(300, 5, **options)
     whole = evaluate(predictor.model, *predictor.outputs(dataset, 300))
     assert 0 < whole["fused"]["ece"] < 1
     for size in (1, 7, 299):
