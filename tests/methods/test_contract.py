@@ -9,6 +9,7 @@ from altuna.core.heads import HEADS, CascadeHead
 from altuna.data.dataset import MultimodalDataset, loader
 from altuna.errors import DivergedError, UserError
 from altuna.methods.base import Method, Turn
+from altuna.methods.parts.joint_turn import with_expert
 from altuna.training.loop import Loop
 
 CLASSES, SAMPLES = 3, 48
@@ -28,8 +29,17 @@ def data(modalities, missing, seed=0):
     return MultimodalDataset(arrays, position, labels)
 
 
+# With a joint expert: a method's name and the form of the expert.
+EXPERTS = ("late_fusion detached", "mla turn", "late_fusion apart")
+
+
+def kind_of(name):
+    method, _, form = name.partition(" ")
+    return with_expert(altuna.methods.get(method), form or "off")
+
+
 def method_for(name, dataset, frozen=0, **options):
-    kind = altuna.methods.get(name)
+    kind = kind_of(name)
     torch.manual_seed(0)
     chosen = kind.select([*dataset.arrays])
     encoders = {
@@ -38,7 +48,9 @@ def method_for(name, dataset, frozen=0, **options):
     }
     for encoder in [*encoders.values()][:frozen]:
         encoder.requires_grad_(requires_grad=False)
-    options["expert"] = None if kind.expert == "off" else {}
+    if kind.expert != "off":
+        own = chosen if kind.expert == "apart" else ()
+        options["expert"] = {m: torch.nn.Linear(dataset.arrays[m].shape[1], 5) for m in own}
     return kind(altuna.MultimodalClassifier(encoders, CLASSES, head=kind.head, **options))
 
 
@@ -56,10 +68,10 @@ def trained(name, dataset, epochs=6, precision="32-true", method=None, clip=None
 
 @pytest.mark.parametrize("missing", [False, True], ids=["complete", "missing"])
 @pytest.mark.parametrize("modalities", [1, 2, 3])
-@pytest.mark.parametrize("name", altuna.methods.list())
+@pytest.mark.parametrize("name", [*altuna.methods.list(), *EXPERTS])
 def test_every_method_trains_predicts_saves_and_repeats(name, modalities, missing):
-    if modalities < altuna.methods.get(name).min_modalities:
-        with pytest.raises(ValueError, match="needs 2 modalities or more, the data have 1"):
+    if modalities < kind_of(name).min_modalities:
+        with pytest.raises(ValueError, match="needs 2 modalities or more"):
             method_for(name, data(modalities, missing))
         return
     dataset = data(modalities, missing)
@@ -92,7 +104,7 @@ def test_every_method_trains_predicts_saves_and_repeats(name, modalities, missin
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", altuna.methods.list())
+@pytest.mark.parametrize("name", [*altuna.methods.list(), *EXPERTS])
 def test_every_method_trains_in_bf16(name):
     """The default precision where the hardware has it; past every method's warm-up."""
     training, _ = trained(name, data(2, True), epochs=8, precision="bf16-mixed")
@@ -132,7 +144,7 @@ def test_every_joint_method_imputes_means(name):
     assert training.progress.history[-1]["val/accuracy/fused"] > 1.2 / CLASSES
 
 
-@pytest.mark.parametrize("name", altuna.methods.list())
+@pytest.mark.parametrize("name", [*altuna.methods.list(), *EXPERTS])
 def test_every_method_says_that_it_diverged(name):
     dataset = data(2, True)
     for values in dataset.arrays.values():
@@ -203,7 +215,7 @@ def test_late_fusion_makes_as_many_updates_as_mla():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", altuna.methods.list())
+@pytest.mark.parametrize("name", [*altuna.methods.list(), *EXPERTS])
 def test_encoding_in_parts_changes_nothing_but_memory(name):
     dataset = data(2, True)
     whole = trained(name, dataset, epochs=2)[0].method.model.state_dict()

@@ -67,7 +67,7 @@ def test_agrees_with_reference(modalities, keep, project):
     for i, m in enumerate(names):
         values[f"encoders.{i}.weight"], values[f"encoders.{i}.bias"] = want.encoders[m]
     parts = [f"expert.network.{k}.{n}" for k in (0, 2) for n in ("weight", "bias")]
-    values |= dict(zip(parts, want.network, strict=True))
+    values |= dict(zip(parts, want.expert.network, strict=True))
     assert {*values} == {*got}
     joint.assert_same({n: t.detach() for n, t in got.items()}, values)
 

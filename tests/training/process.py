@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "methods"))  # as a script
-from test_contract import CLASSES, data, method_for
+from test_contract import CLASSES, EXPERTS, data, method_for
 
 import altuna
 from altuna.core.collectives import processes, rank
@@ -25,6 +25,7 @@ EPOCHS, BATCH = 4, 18
 CASES = {
     **{name: {} for name in ("mla", "late_fusion", "concat", "mmpareto", "qmf", "umt")},
     **{name: {} for name in ("modality_dropout", "mmin", "g_blending", "relearning", "reconboost", "ogm_ge")},
+    **{name: {} for name in EXPERTS},  # with a joint expert
     "concat mean": {"impute": "mean"},
     "mla parts": {"micro_batch": 3},
 }
@@ -79,7 +80,8 @@ def train(folder, method, dataset, before=None, stop=False, micro_batch=None):
 def case(folder, case):
     options = dict(CASES[case])
     micro_batch = options.pop("micro_batch", None)
-    method = method_for(case.split()[0], rare(), **options)
+    name = case if case in EXPERTS else case.split()[0]
+    method = method_for(name, rare(), **options)
     train(folder / case, method, rare(), micro_batch=micro_batch)
 
 

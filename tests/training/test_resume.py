@@ -116,8 +116,10 @@ STREAMED = {"stream": True, "workers": 2}
         STREAMED,
         {"method": {"name": "relearning", "every": 0.3}},
         {"method": "amco", "budget": {"updates": 40}},
+        {"joint_expert": "detached"},
+        {"joint_expert": "apart"},
     ],
-    ids=["loader", "worker", "stream", "collects an epoch", "budget"],
+    ids=["loader", "worker", "stream", "collects an epoch", "budget", "detached expert", "expert apart"],
 )
 def test_an_epoch_goes_on_where_it_was(manifest, tmp_path, monkeypatch, options):
     if options.get("stream"):
