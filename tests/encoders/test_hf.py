@@ -209,6 +209,30 @@ def test_long_texts_are_cut_to_what_the_model_takes(folders):
     build("m", reader, f"hf:{folders / 'text'}")(torch.from_numpy(numbers[None]))
 
 
+@pytest.mark.parametrize("tuning", ["frozen", "tuned"])
+def test_a_joint_expert_shares_a_frozen_encoder_and_has_a_tuned_one_of_its_own(folders, tuning, tmp_path):
+    lines = ["id,split,label,title,x_0,x_1"]
+    for i in range(36):
+        split = ("train", "train", "val", "test")[i // 3 % 4]
+        lines.append(f"{i},{split},c{i % 3},{TEXTS[i % 4]},{i % 3},{i % 5}")
+    (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
+    run = altuna.fit(
+        tmp_path / "data.csv",
+        encoders={"title": {"name": f"hf:{folders / 'text'}", "tuning": tuning}},
+        method="late_fusion",
+        joint_expert="apart",
+        epochs=1,
+        store=tmp_path / "store",
+        out=tmp_path / "run",
+        quiet=True,
+        report=False,
+    )
+    model = altuna.load(run).model
+    text, vector = model.head.sizes
+    assert [*model.expert_encoders] == (["1"] if tuning == "frozen" else ["0", "1"])
+    assert model.widths == (text * (1 if tuning == "frozen" else 2), vector * 2)
+
+
 def test_a_frozen_model_stays_in_eval_mode(folders):
     encoder, cells, _ = prepared("text", folders / "text")
     encoder.train()
