@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from altuna.core.evidence import choose_weights
+from altuna.core.evidence import choose_weights, fit_weights
 from altuna.core.fusion import RULES
 from altuna.core.model import MultimodalClassifier
 from altuna.core.outputs import Features, Outputs, concatenate
@@ -18,6 +18,7 @@ from altuna.core.subsets import sample_subsets
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 1e4
 MIN_ROWS = 20  # a modality with fewer validation rows has no temperature of its own
 MAX_ROWS = 5_000  # rows of all subsets together on which a temperature after fusion is fitted
+EPOCH_ROWS, EPOCH_STRENGTH = 5_000, 100.0  # of the weights of evidence within a training
 
 
 def fit_temperature(
@@ -109,8 +110,16 @@ def fit_temperatures(model: MultimodalClassifier, outputs: Outputs, labels: Tens
 def fit_confidence(model: MultimodalClassifier, outputs: Outputs, labels: Tensor) -> None:
     """Fit the temperatures after fusion of the model's own rule on the rows as they are.
 
-    This is enough to compare epochs by their loss; ``calibrate`` uses subsets of the modalities, too.
+    This is enough to compare epochs by their loss; ``calibrate`` uses subsets of the modalities, too. With a
+    joint expert, weights of evidence are fitted first: if it counted in full, its loss would choose the epoch.
     """
+    if model.expert:
+        rows = torch.arange(0, len(labels), max(1, -(-len(labels) // EPOCH_ROWS)))
+        evidence = model.opinions(_at(outputs, rows, outputs.present)).evidence().cpu().double()
+        log_prior = model.prior.log().cpu().double()
+        _set_weights(
+            model, fit_weights(evidence, labels[rows].cpu(), log_prior, EPOCH_STRENGTH, _targets(model))
+        )
     own, count = model.fusions.index(model.fusion), outputs.present.sum(0)
     logits = model.opinions(outputs).logits(RULES[model.fusion])
     for k in sorted({*count.tolist()}):
@@ -153,11 +162,9 @@ def calibrate(
     """
     fit_temperatures(model, outputs, labels)
     evidence = model.opinions(outputs).evidence()
-    weights = choose_weights(evidence, labels, model.prior.log(), groups).to(model.evidence_weights)
-    model.evidence_weights.copy_(weights[: len(model.modalities)])
-    if model.expert:
-        enough = int(outputs.present.all(0).sum()) >= MIN_ROWS
-        model.joint_weight.copy_(weights[-1] * enough)
+    weights = choose_weights(evidence, labels, model.prior.log(), groups, _targets(model))
+    weights[len(model.modalities) :] *= int(outputs.present.all(0).sum()) >= MIN_ROWS
+    _set_weights(model, weights)
     for k in range(1, len(model.modalities) + 1):
         for alone in (False, True):
             rules = [i for i, name in enumerate(model.fusions) if (RULES[name].joint == "alone") == alone]
@@ -169,6 +176,21 @@ def calibrate(
                     logits = opinions.logits(RULES[model.fusions[i]])
                     temperature = fit_temperature(logits, targets, 1)
                     model.confidence_temperatures[i, k - 1] = temperature
+
+
+def _targets(model: MultimodalClassifier) -> Tensor:
+    """Return the weights [E] of evidence where validation does not tell: 1, and 0 of a joint expert.
+
+    It is not independent of the modalities, as it sees the same inputs: it has to show that it adds something.
+    """
+    joint = [0.0] if model.expert else []
+    return torch.tensor([1.0] * len(model.modalities) + joint, dtype=torch.float64)
+
+
+def _set_weights(model: MultimodalClassifier, weights: Tensor) -> None:
+    model.evidence_weights.copy_(weights[: len(model.modalities)])
+    if model.expert:
+        model.joint_weight.copy_(weights[-1])
 
 
 def modalities_with_few_rows(present: Tensor) -> list[int]:

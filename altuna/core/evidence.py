@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-# Precisions of the Gaussian prior that draws weights to 1; inf: all are 1.
+# Precisions of the Gaussian prior that draws weights to their targets; inf: they are equal to them.
 STRENGTHS = (10.0, 30.0, 100.0, 300.0, math.inf)
 FOLDS = 5
 MAX_ROWS = 10_000  # validation rows on which weights are fitted
@@ -15,14 +15,18 @@ STEPS = 50  # of Newton's method, of which some ten are enough
 
 
 def choose_weights(
-    evidence: Tensor, labels: Tensor, log_prior: Tensor, groups: Tensor | None = None
+    evidence: Tensor,
+    labels: Tensor,
+    log_prior: Tensor,
+    groups: Tensor | None = None,
+    target: Tensor | None = None,
 ) -> Tensor:
-    r"""Return the weights [E] in [0, 1] that validation data support, 1 where they do not tell.
+    r"""Return the weights [E] in [0, 1] that validation data support, the targets where they do not tell.
 
     An expert's evidence is what it says beyond the prior, :math:`e_m = \log p_m - \log\pi`. Experts that are
     independent given the class have weight 1 (naive Bayes). Of two that say the same, each deserves half. The
     weights maximise the likelihood of the labels under :math:`\log\pi + \sum_m a_m e_m`, less
-    :math:`\frac{s}{2} \sum_m (a_m - 1)^2`. The strength s is the largest of ``STRENGTHS`` whose loss on
+    :math:`\frac{s}{2} \sum_m (a_m - t_m)^2`. The strength s is the largest of ``STRENGTHS`` whose loss on
     held-out folds is within one standard error of the least.
 
     Args:
@@ -31,6 +35,7 @@ def choose_weights(
         log_prior: Logarithm of the class prior [C].
         groups: The number of each sample's group [N]. Samples of one group are held out together, if there
             are ``FOLDS`` groups or more: fewer cannot tell how different groups are.
+        target: The targets t of the weights [E]; 1 when None.
 
     Example:
         >>> import torch
@@ -42,7 +47,7 @@ def choose_weights(
         >>> round(float(choose_weights(twice, labels, uniform).sum()), 1)
         1.0
     """
-    ones = torch.ones(len(evidence), dtype=torch.float64)
+    target = torch.ones(len(evidence), dtype=torch.float64) if target is None else target
     rows = torch.arange(0, len(labels), max(1, -(-len(labels) // MAX_ROWS)))
     e, y, log_prior = evidence.cpu()[:, rows].double(), labels.cpu()[rows], log_prior.cpu().double()
     number = torch.arange(len(y))
@@ -50,32 +55,38 @@ def choose_weights(
         number = torch.unique(groups.cpu()[rows], return_inverse=True)[1]
     fold = number % FOLDS
     if len(e) == 1 or len({*fold.tolist()}) < FOLDS:
-        return ones
+        return target
     losses = torch.zeros(len(STRENGTHS), len(y), dtype=torch.float64)
     for one in range(FOLDS):
         out = fold == one
-        weights = ones
+        weights = target
         for i, strength in reversed([*enumerate(STRENGTHS)]):  # each starts from the one before
-            weights = fit_weights(e[:, ~out], y[~out], log_prior, strength, weights)
+            weights = fit_weights(e[:, ~out], y[~out], log_prior, strength, target, weights)
             losses[i, out] = -_log_likelihood(e[:, out], y[out], log_prior, weights)
     excess = losses - losses[losses.sum(1).argmin()]
     error = _standard_error(excess, number)
     chosen = max(i for i in range(len(STRENGTHS)) if excess[i].mean() <= error[i])
-    return fit_weights(e, y, log_prior, STRENGTHS[chosen], ones)
+    return fit_weights(e, y, log_prior, STRENGTHS[chosen], target)
 
 
 def fit_weights(
-    evidence: Tensor, labels: Tensor, log_prior: Tensor, strength: float, start: Tensor
+    evidence: Tensor,
+    labels: Tensor,
+    log_prior: Tensor,
+    strength: float,
+    target: Tensor,
+    start: Tensor | None = None,
 ) -> Tensor:
     """Return the weights [E] in [0, 1] of one strength, see ``choose_weights``, by projected Newton steps.
 
     The loss is convex and its Hessian known, so that a few steps reach the minimum, always the same one.
     """
     if math.isinf(strength):
-        return torch.ones_like(start)
-    weights, loss = start, _loss(evidence, labels, log_prior, strength, start)
+        return target
+    weights = target if start is None else start
+    loss = _loss(evidence, labels, log_prior, strength, target, weights)
     for _ in range(STEPS):
-        gradient, hessian = _derivatives(evidence, labels, log_prior, strength, weights)
+        gradient, hessian = _derivatives(evidence, labels, log_prior, strength, target, weights)
         held = ((weights <= 0) & (gradient > 0)) | ((weights >= 1) & (gradient < 0))
         free = (~held).nonzero().flatten()
         if not len(free) or gradient[free].abs().max() < 1e-7 * len(labels):
@@ -84,7 +95,7 @@ def fit_weights(
         step[free] = torch.linalg.solve(hessian[free][:, free], gradient[free])
         for halving in range(30):
             new = (weights - step / 2**halving).clamp(0, 1)
-            lower = _loss(evidence, labels, log_prior, strength, new)
+            lower = _loss(evidence, labels, log_prior, strength, target, new)
             if lower < loss:
                 break
         else:
@@ -103,19 +114,21 @@ def _log_likelihood(evidence: Tensor, labels: Tensor, log_prior: Tensor, weights
     return _fused(evidence, log_prior, weights).gather(1, labels.unsqueeze(1)).squeeze(1)
 
 
-def _loss(evidence: Tensor, labels: Tensor, log_prior: Tensor, strength: float, weights: Tensor) -> Tensor:
+def _loss(
+    evidence: Tensor, labels: Tensor, log_prior: Tensor, strength: float, target: Tensor, weights: Tensor
+) -> Tensor:
     likelihood = _log_likelihood(evidence, labels, log_prior, weights).sum()
-    return strength / 2 * (weights - 1).square().sum() - likelihood
+    return strength / 2 * (weights - target).square().sum() - likelihood
 
 
 def _derivatives(
-    evidence: Tensor, labels: Tensor, log_prior: Tensor, strength: float, weights: Tensor
+    evidence: Tensor, labels: Tensor, log_prior: Tensor, strength: float, target: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return gradient [E] and Hessian [E, E] of the loss."""
     p = _fused(evidence, log_prior, weights).exp()
     expected = (p * evidence).sum(-1)  # [E, N]
     own = evidence[:, torch.arange(len(labels)), labels]
-    gradient = (expected - own).sum(1) + strength * (weights - 1)
+    gradient = (expected - own).sum(1) + strength * (weights - target)
     moments = (p * evidence).flatten(1) @ evidence.flatten(1).T
     return gradient, moments - expected @ expected.T + strength * torch.eye(len(weights), dtype=p.dtype)
 

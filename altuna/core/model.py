@@ -209,7 +209,9 @@ class MultimodalClassifier(nn.Module):
     def encode_for_expert(self, modality: str, inputs: Input) -> Tensor | None:
         """Return the features [n, d] by the joint expert's own encoder; None if it has none."""
         encoder = self.expert_encoder(modality)
-        return encoder and encoded(partial(self._features, encoder, nn.Identity()), inputs)
+        if encoder is None:
+            return None
+        return encoded(partial(self._features, encoder, nn.Identity()), inputs)
 
     def encode_all(self, modality: str, inputs: Input) -> Tensor:
         """Return all that ``outputs_of`` needs of a modality [n, w].

@@ -99,7 +99,7 @@ class MLA(Method):
             turns.reverse()
         return turns
 
-    def loss(self, turn: Turn, batch: Batch) -> Tensor:
+    def loss(self, turn: Turn, batch: Batch) -> Tensor | dict[str, Tensor]:
         loss = super().loss(turn, batch)
         assert isinstance(loss, Tensor)
         if turn.wants_log and self._previous is not None:
