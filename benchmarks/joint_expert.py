@@ -62,7 +62,7 @@ def fit(data: str, method: str, form: str, seed: int, folder: Path) -> dict[str,
         "alone": {m: scores["accuracy"] for m, scores in metrics["modalities"].items()},
         "joint": rules["joint"]["accuracy"] if form != "off" else None,
         "weights": fusion["weights"],
-        "expert": fusion.get("expert"),
+        "joint_weight": fusion["joint_weight"],
         "seconds": metrics["cost"]["seconds"],
         "epochs": metrics["cost"]["epochs"],
     }

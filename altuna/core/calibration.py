@@ -111,7 +111,7 @@ def fit_confidence(model: MultimodalClassifier, outputs: Outputs, labels: Tensor
     """Fit the temperatures after fusion of the model's own rule on the rows as they are.
 
     This is enough to compare epochs by their loss; ``calibrate`` uses subsets of the modalities, too. With a
-    joint expert, weights of evidence are fitted first: if it counted in full, its loss would choose the epoch.
+    joint expert, weights of evidence are fitted first, or its loss would choose the epoch.
     """
     if model.expert:
         rows = torch.arange(0, len(labels), max(1, -(-len(labels) // EPOCH_ROWS)))
@@ -181,7 +181,7 @@ def calibrate(
 def _targets(model: MultimodalClassifier) -> Tensor:
     """Return the weights [E] of evidence where validation does not tell: 1, and 0 of a joint expert.
 
-    It is not independent of the modalities, as it sees the same inputs: it has to show that it adds something.
+    It is not independent of the modalities, whose inputs it sees: it has to show that it adds something.
     """
     joint = [0.0] if model.expert else []
     return torch.tensor([1.0] * len(model.modalities) + joint, dtype=torch.float64)

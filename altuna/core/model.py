@@ -326,7 +326,7 @@ class MultimodalClassifier(nn.Module):
             joint_temperature=self.joint_temperature.to(device) if self.expert else None,
             joint_weight=self.joint_weight.to(device) if self.expert else None,
         )
-        expert = outputs.joint if self.head.is_expert else None
+        expert = outputs.joint if self.expert else None
         fixed = self.fixed_weights.to(device)
         return Opinions(outputs.logits, outputs.present, calibration, fixed, outputs.joint, expert)
 

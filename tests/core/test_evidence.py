@@ -214,7 +214,8 @@ def test_many_rows_are_thinned(rows):
 def test_same_data_same_weights_and_the_last_strength_is_full_weight():
     assert torch.equal(choose_weights(*honest(6)), choose_weights(*honest(6)))
     assert math.isinf(STRENGTHS[-1])
-    assert fit_weights(*honest(6), math.inf, torch.zeros(2)).tolist() == [1, 1]
+    target = torch.tensor([1.0, 0.0])
+    assert fit_weights(*honest(6), math.inf, target).tolist() == [1, 0]
 
 
 def test_a_class_without_validation_rows_and_certain_experts_leave_finite_weights():
@@ -234,7 +235,7 @@ def test_calibrate_sets_the_weights_and_the_joint_expert_has_one():
     plain = model_of(2, torch.ones(4))
     calibrate(plain, outputs._replace(joint=None), labels)
     assert plain.evidence_weights.sum() == pytest.approx(1, abs=0.1)
-    joint = MultimodalClassifier({m: nn.Linear(2, 2) for m in "ab"}, 4, head="shared_joint")
+    joint = MultimodalClassifier({m: nn.Linear(2, 2) for m in "ab"}, 4, expert={})
     calibrate(joint, outputs, labels)
     assert joint.evidence_weights.sum() + joint.joint_weight == pytest.approx(1, abs=0.1)
     want = fuse(
@@ -267,7 +268,7 @@ def test_a_joint_expert_without_validation_rows_does_not_count():
     evidence, labels, _ = honest(11, 60)
     present = torch.ones(2, 60).bool()
     present[0, 10:] = False
-    model = MultimodalClassifier({m: nn.Linear(2, 2) for m in "ab"}, 4, head="shared_joint")
+    model = MultimodalClassifier({m: nn.Linear(2, 2) for m in "ab"}, 4, expert={})
     calibrate(model, Outputs(evidence.float(), present, evidence[0].float()), labels)
     assert model.joint_weight == 0
 

@@ -53,8 +53,8 @@ def probabilities(predictor, samples=SAMPLES):
 def test_counts_where_all_modalities_are_present(run):
     predictor = altuna.load(run)
     before = probabilities(predictor)
-    assert read_metrics(run)["fusion"]["expert"]["weight"] == predictor.model.joint_weight
-    predictor.model.joint_weight.fill_(0.1)
+    assert read_metrics(run)["fusion"]["joint_weight"] == predictor.model.joint_weight
+    predictor.model.joint_weight += 0.5
     after = probabilities(predictor)
     assert np.abs(before[0] - after[0]).max() > 1e-3
     assert np.array_equal(before[1:], after[1:])
@@ -63,7 +63,7 @@ def test_counts_where_all_modalities_are_present(run):
 def test_evaluates_as_it_was_tested(run):
     tested, again = read_metrics(run), evaluate_run(run)
     assert again["fused"]["nll"] == pytest.approx(tested["fused"]["nll"], abs=1e-5)
-    assert again["fusion"]["expert"] == tested["fusion"]["expert"]
+    assert again["fusion"]["joint_weight"] == tested["fusion"]["joint_weight"]
     assert len(tested["subsets"]) == 7
     without = evaluate_run(run, without=["title"])
     assert without["fused"]["nll"] != again["fused"]["nll"]
