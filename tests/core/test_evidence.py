@@ -16,7 +16,7 @@ from scipy.special import log_softmax
 from torch import nn
 
 from altuna import MultimodalClassifier, fuse
-from altuna.core.calibration import calibrate, fit_temperature
+from altuna.core.calibration import calibrate, fit_confidence, fit_temperature
 from altuna.core.evidence import STRENGTHS, choose_weights, fit_weights
 from altuna.core.fusion import RULES
 from altuna.core.opinions import Opinions
@@ -253,6 +253,19 @@ def test_calibrate_sets_the_weights_and_the_joint_expert_has_one():
     torch.testing.assert_close(got.probabilities, (want.logits / temperature).softmax(1))
     full = fuse(outputs.logits, None, "evidence", joint.temperatures).probabilities
     assert (got.probabilities - full).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("adds", [True, False])
+def test_a_joint_expert_counts_as_far_as_it_adds_something(adds):
+    """A third independent expert against one that says what the two modalities say together."""
+    evidence, labels, _ = honest(3, 1500, experts=3)
+    said = evidence[2] if adds else evidence[:2].sum(0)
+    outputs = Outputs(evidence[:2].float(), torch.ones(2, 1500).bool(), said.float())
+    model = MultimodalClassifier({m: nn.Linear(2, 2) for m in "ab"}, 4, expert={})
+    calibrate(model, outputs, labels)
+    assert (model.joint_weight > 0.8) if adds else (model.joint_weight < 0.05)
+    fit_confidence(model, outputs, labels)  # what an epoch is judged by
+    assert (model.joint_weight > 0.6) if adds else (model.joint_weight < 0.2)
 
 
 def test_calibrate_holds_out_the_groups_that_it_is_given():
