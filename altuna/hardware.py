@@ -71,6 +71,15 @@ def describe() -> str:
     return ", ".join([name, torch.backends.cpu.get_cpu_capability(), *["bf16"] * multiplies_bf16()])
 
 
+def check_compiler(device: torch.device) -> None:
+    """Raise UserError if PyTorch cannot compile on this machine."""
+    try:
+        torch.compile(torch.neg)(torch.zeros(1, device=device))
+    except Exception as error:  # of many kinds: there is no compiler, or it does not know this Python
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"compile: PyTorch cannot compile on this machine: {reason}") from None
+
+
 def choose_threads(flops: float, available: int) -> int:
     """Return how many CPU threads a training step is worth.
 

@@ -23,7 +23,14 @@ from altuna.data.table.manifest import describe_modalities
 from altuna.data.table.splits import group_codes
 from altuna.errors import UserError
 from altuna.files import cache_folder, exclusive_folder, write_text
-from altuna.hardware import choose_device, choose_precision, peak_memory, reset_peak_memory, threads
+from altuna.hardware import (
+    check_compiler,
+    choose_device,
+    choose_precision,
+    peak_memory,
+    reset_peak_memory,
+    threads,
+)
 from altuna.recipes.built_in import find_manifest
 from altuna.report import write_report
 from altuna.reporting import SILENT, Reporter
@@ -37,7 +44,6 @@ from altuna.training.resume import config_diff
 from altuna.training.setup import (
     Prepared,
     build_loop,
-    check_compiler,
     feeds,
     prepare,
     silence_warnings,

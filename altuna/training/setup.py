@@ -225,15 +225,6 @@ def build_loop(prepared: Prepared, config: FitConfig, device: torch.device, prec
     )
 
 
-def check_compiler(device: torch.device) -> None:
-    """Raise UserError if PyTorch cannot compile on this machine."""
-    try:
-        torch.compile(torch.neg)(torch.zeros(1, device=device))
-    except Exception as error:  # of many kinds: there is no compiler, or it does not know this Python
-        reason = str(error).strip().partition("\n")[0]
-        raise UserError(f"compile: PyTorch cannot compile on this machine: {reason}") from None
-
-
 def threads_of(config: FitConfig, prepared: Prepared) -> int:
     """Return with how many CPU threads to train: as many as the most expensive modality is worth."""
     if config.threads is not None:
