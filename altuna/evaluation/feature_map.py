@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_POINTS = 8  # fewer points than this are not worth a t-SNE
+MIN_SPREAD = 1e-5  # of unit vectors in float32 or half precision that are not all the same
 COMPONENTS = 50
 
 
@@ -26,7 +27,8 @@ def feature_map(features: NDArray[np.float32], seed: int = 0) -> tuple[NDArray[n
     parts = (left * scale)[:, :COMPONENTS]
     flat = np.zeros((len(parts), 2))
     flat[:, : parts.shape[1]] = parts[:, :2]
-    if len(parts) < MIN_POINTS or parts.shape[1] < 2 or not scale[:1].any():
+    # Of points that differ by rounding alone, t-SNE makes NaN, on which scikit-learn's ends the process.
+    if len(parts) < MIN_POINTS or parts.shape[1] < 2 or scale[0] <= MIN_SPREAD * len(parts) ** 0.5:
         return flat, "PCA"
     try:
         from sklearn.manifold import TSNE

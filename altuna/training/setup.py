@@ -105,9 +105,8 @@ def prepare(
     manifest = manifest.only(kind.select([*manifest.modalities], **method_options))
     _check_names(manifest)
     if config.joint_expert != "off" and len(manifest.modalities) < 2:
-        raise UserError(
-            f"joint_expert: needs 2 modalities, {name!r} trains only {next(iter(manifest.modalities))!r}"
-        )
+        only = next(iter(manifest.modalities))
+        raise UserError(f"joint_expert: needs 2 modalities, {name!r} trains only {only!r}")
     encoders = _encoders(manifest.modalities, settings["encoders"], settings["transforms"])
     readers = fit_readers(
         manifest, rows["train"], settings["readers"], lambda name, kind: reader_of(kind, encoders[name])
