@@ -234,7 +234,7 @@ def test_strict_makes_them_fatal(broken, command):
         (["RUN", "--fusion=joint"], "unknown fusion 'joint'"),
         (["RUN", "--data=absent.csv"], "absent.csv: no such file"),
         (["RUN", "--data=kiwi.csv"], "kiwi.csv, row 2 (id 's1'), column 'label': label 'kiwi' is unknown"),
-        (["RUN", "--data=unlabelled.csv"], "unlabelled.csv: no column 'label', which has the labels of this run's data"),
+        (["RUN", "--data=unlabelled.csv"], "unlabelled.csv: no column 'label', which has the labels of this"),
         (["RUN", "--data=other.csv"], "other.csv: has none of the model's modalities"),
         (["RUN", "--data=kiwi.csv", "--split=val"], "kiwi.csv: no row is in split 'val'"),
     ],
