@@ -20,7 +20,9 @@ def evaluate(
     ] = None,
     missing_rate: Annotated[
         float | None,
-        typer.Option(help="Fraction of modality cells to mask, at most 1 - 1/M for M modalities."),
+        typer.Option(
+            help="Fraction of all cells to hide. Every sample keeps one modality: with two, the most is 0.5."
+        ),
     ] = None,
     missing_pattern: Pattern = "random",
     missing_mask: Annotated[

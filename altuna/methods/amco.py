@@ -40,7 +40,8 @@ class AMCo(JointMethod):
         model: A classifier with a joint head.
         epsilon: Fraction of training after which all features of a modality that the model depends on are
             masked.
-        sigma: Dependence above which a modality is masked; 0.5 is balance, 1 masks none.
+        sigma: A modality is masked if the model depends on it by more than this. With two modalities, 0.5
+            is equal dependence on both; with 1 nothing is masked.
     """
 
     def __init__(self, model: MultimodalClassifier, *, epsilon: float = 0.3, sigma: float = 0.5) -> None:

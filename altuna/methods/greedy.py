@@ -34,8 +34,8 @@ class Greedy(JointMethod):
     in a late joint head. So ``theta_m`` is encoder m with its columns of the head, and features are
     replaced by running means. Speeds also count the re-balancing steps, in which only one modality moves
     (the authors' code does not count them). With more than two modalities, each is compared with the mean
-    of the others. In a re-balancing step, momentum and weight decay still change the other modalities'
-    columns of the head. A batch without rows of m is a regular step.
+    of the others. In a re-balancing step the other modalities' columns of the head have no gradient,
+    but momentum and weight decay still change them. A batch without rows of m is a regular step.
 
     Args:
         model: A classifier with the ``concat`` head.

@@ -149,7 +149,8 @@ class FitConfig(Strict):
     )
     missing_rate: float | None = option(
         None,
-        "Fraction of modality cells to mask, at most 1 - 1/M for M modalities (protocol of CPM-Nets).",
+        "Fraction of all cells to hide, such as 0.3. Every sample keeps one modality, so with two modalities "
+        "the most is 0.5 (protocol of CPM-Nets).",
         MISSING,
     )
     missing_pattern: str = option(
@@ -172,7 +173,7 @@ class FitConfig(Strict):
         None,
         "Fusion rule that combines the modalities' predictions: evidence, entropy, product, mean, fixed, "
         "calibrated_entropy, calibrated_product, calibrated_mean, calibrated_fixed, and with a joint head "
-        "joint, experts (default: the rule of the method's head).",
+        "joint, experts (default: joint for methods with a joint head, evidence for the others).",
         MODEL,
     )
     fixed_weights: Weights | None = option(

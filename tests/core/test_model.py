@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from altuna import MultimodalClassifier, fuse
 from altuna.core.fusion import RULES
-from altuna.core.heads import HEADS, Head, _side_by_side, _total
+from altuna.core.heads import HEADS
 from altuna.core.outputs import Outputs
 
 UNIMODAL = [name for name, rule in RULES.items() if rule.joint == "unused"]
@@ -381,17 +381,6 @@ def test_half_precision(head):
     torch.testing.assert_close(got.probabilities.float(), exact.probabilities, rtol=0, atol=0.05)
 
 
-@pytest.mark.parametrize("types", [(torch.bfloat16, torch.float32), (torch.float32, torch.bfloat16)])
-def test_features_of_two_types(types):
-    """Under autocast one encoder may end in bf16, another in float32; a GPU's does not mix them by itself."""
-    parts = {i: torch.ones(2, 3, dtype=kind) for i, kind in enumerate(types)}
-    rows = {0: torch.tensor([0, 1]), 1: torch.tensor([1, 2])}
-    beside, total = _side_by_side(parts, rows, 3, [3, 3]), _total(parts, rows, 3, 3)
-    assert beside.dtype == total.dtype == torch.float32
-    assert beside.sum(1).tolist() == [3, 6, 3]
-    assert total[:, 0].tolist() == [1, 2, 1]
-
-
 def test_eval_mode_restores_the_mode_of_every_module():
     model = MultimodalClassifier({"a": torch.nn.Dropout()}, 2, feature_sizes={"a": 2})
     model.train()
@@ -401,24 +390,3 @@ def test_eval_mode_restores_the_mode_of_every_module():
         assert not torch.is_grad_enabled()
     assert model.training
     assert not model.encoders[0].training
-
-
-def test_a_head_must_say_its_logits():
-    with pytest.raises(NotImplementedError):
-        Head([3], 2)(0, torch.zeros(1, 3))
-
-
-def test_statistics_count_a_part_once():
-    torch.manual_seed(0)
-    encoders = {"a": nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))}
-    model = MultimodalClassifier(encoders, 2, feature_sizes={"a": 3})
-    model.micro_batch = 8
-    losses = [model.encode("a", torch.randn(20, 4)).square().mean() for _ in range(2)]
-    norm = model.encoders[0][1]
-    seen = norm.running_mean.clone()
-    for loss in losses:
-        loss.backward(retain_graph=True)
-        loss.backward()
-    assert torch.equal(norm.running_mean, seen)
-    assert norm.num_batches_tracked == 2 * 3  # parts of 8, 8 and 4, whatever backward encodes again
-    assert norm.momentum == 0.1
