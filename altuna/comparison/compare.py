@@ -19,7 +19,7 @@ from altuna.runs.directory import read_metrics
 from altuna.training.config import FitConfig
 from altuna.training.config import options as fit_options
 from altuna.training.resume import config_diff
-from altuna.training.setup import silence_warnings
+from altuna.training.run import silence_warnings
 
 DEFAULT_METHOD = FitConfig().method["name"]
 

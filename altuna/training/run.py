@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import count
@@ -46,7 +47,6 @@ from altuna.training.setup import (
     build_loop,
     feeds,
     prepare,
-    silence_warnings,
     threads_of,
 )
 
@@ -108,6 +108,12 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
                     with reporter.waiting("writing the report"):
                         write_report([run])
     return run
+
+
+def silence_warnings() -> None:
+    """Silence warnings of libraries that a user of altuna can do nothing about."""
+    warnings.filterwarnings("ignore", message="Torchinductor does not support code generation for complex")
+    warnings.filterwarnings("ignore", module="joblib.externals.loky")  # a worker that grew was replaced
 
 
 def _check_same_options(run: Path, saved: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -96,17 +95,13 @@ def prepare(
         device: Where frozen encoders compute; on a GPU if there is one when None.
     """
     name, kind, method_options = _method(config)
-    kind = _with_expert(kind, name, config)
     impute = method_options.pop("impute", "zero")
     manifest = _manifest(config, path, reporter)
     settings = _settings(config, manifest)
     rows = split_rows(manifest, config.seed)
     manifest = _masked(manifest, rows, config, reporter)
     manifest = manifest.only(kind.select([*manifest.modalities], **method_options))
-    _check_names(manifest)
-    if config.joint_expert != "off" and len(manifest.modalities) < 2:
-        only = next(iter(manifest.modalities))
-        raise UserError(f"joint_expert: needs 2 modalities, {name!r} trains only {only!r}")
+    _check_modalities(manifest, name, config)
     encoders = _encoders(manifest.modalities, settings["encoders"], settings["transforms"])
     readers = fit_readers(
         manifest, rows["train"], settings["readers"], lambda name, kind: reader_of(kind, encoders[name])
@@ -136,8 +131,7 @@ def prepare(
     splits = {name: samples_at(part, stores, labels) for name, part in rows.items()}
     if not len(splits["val"].rows):
         raise UserError(f"{manifest.path}: no val row can be read")
-    if model.expert:
-        _check_complete(splits, manifest, stream)
+    _check_complete(model, splits, manifest, stream)
     torch.manual_seed(config.seed)
     # Now that the front ends have their statistics, which a method may copy.
     method = _build(name, kind, model, method_options)
@@ -239,12 +233,6 @@ def threads_of(config: FitConfig, prepared: Prepared) -> int:
     return choose_threads(most, torch.get_num_threads())
 
 
-def silence_warnings() -> None:
-    """Silence warnings of libraries that a user of altuna can do nothing about."""
-    warnings.filterwarnings("ignore", message="Torchinductor does not support code generation for complex")
-    warnings.filterwarnings("ignore", module="joblib.externals.loky")  # a worker that grew was replaced
-
-
 def _fit_front_ends(
     model: MultimodalClassifier,
     encoders: dict[str, dict[str, Any]],
@@ -287,18 +275,21 @@ def _method(config: FitConfig) -> tuple[str, type[Method], dict[str, Any]]:
     method_options = dict(config.method)
     name = method_options.pop("name")
     kind = methods.check(name, method_options)
-    return name, kind, method_options
-
-
-def _with_expert(kind: type[Method], name: str, config: FitConfig) -> type[Method]:
     try:
-        return with_expert(kind, config.joint_expert)
+        return name, with_expert(kind, config.joint_expert), method_options
     except ValueError as error:
         raise UserError(f"joint_expert: not for the method {name!r}: {error}") from None
 
 
-def _check_complete(splits: Mapping[str, Samples], manifest: Manifest, stream: Stream | None) -> None:
+def _check_complete(
+    model: MultimodalClassifier,
+    splits: Mapping[str, Samples],
+    manifest: Manifest,
+    stream: Stream | None,
+) -> None:
     """Raise UserError if a joint expert has nothing to learn from, or to be calibrated on."""
+    if model.expert is None:
+        return
     for split in ("val",) if stream else ("train", "val"):
         if not splits[split].dataset.present.all(0).any():
             reason = "has all modalities, as a joint expert needs"
@@ -324,8 +315,11 @@ def _manifest(config: FitConfig, path: Path, reporter: Reporter) -> Manifest:
     return manifest
 
 
-def _check_names(manifest: Manifest) -> None:
-    """Raise UserError if two sets of modalities would have one name, as of ``a``, ``b`` and ``a+b``."""
+def _check_modalities(manifest: Manifest, method: str, config: FitConfig) -> None:
+    """Raise UserError for a joint expert of one modality, or if two sets of modalities have one name."""
+    if config.joint_expert != "off" and len(manifest.modalities) < 2:
+        only = next(iter(manifest.modalities))
+        raise UserError(f"joint_expert: needs 2 modalities, {method!r} trains only {only!r}")
     called = Counter("+".join(some) for some in subsets([*manifest.modalities]))
     name, number = called.most_common(1)[0]
     if number > 1:
