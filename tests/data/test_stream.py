@@ -1,6 +1,5 @@
 """Training rows from shards: every row once, in an order that seed and epoch fix, and mistakes by name."""
 
-import io
 import json
 import shutil
 import tarfile
@@ -9,60 +8,16 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import fsspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
+from shards import stream, table
 
 import altuna
-from altuna.data.fit_readers import fit_readers
 from altuna.data.stream import Stream
-from altuna.data.table.manifest import read_manifest
 from altuna.errors import UserError
-
-
-def png(value):
-    file = io.BytesIO()
-    Image.new("RGB", (4, 4), (value % 256, 0, 0)).save(file, "PNG")
-    return file.getvalue()
-
-
-def table(numbers, split=None):
-    """Rows whose cell and whose first number tell which they are; every fifth has no picture."""
-    columns = {
-        "picture": [None if i % 5 == 0 else {"bytes": png(i), "path": None} for i in numbers],
-        "words": [None if i % 3 == 0 else f"word{i % 2} w{i}" for i in numbers],
-        "x_1": [float(i) for i in numbers],
-        "x_2": [None if i % 7 == 0 else i % 2 for i in numbers],
-        "label": [f"class {i % 2}" for i in numbers],
-    }
-    return pa.table(columns | ({"split": split} if split else {}))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("stream")
-    splits = [("train", "val", "test")[i % 3] for i in range(60)]
-    pyarrow.parquet.write_table(table(range(1000, 1060), splits), folder / "some.parquet")
-    (folder / "shards").mkdir()
-    for shard, (start, end) in enumerate([(0, 50), (50, 53), (53, 120), (120, 120), (120, 150)]):
-        path = folder / "shards" / f"{shard}.parquet"
-        pyarrow.parquet.write_table(table(range(start, end)), path, row_group_size=20)
-    return folder
-
-
-def stream(folder, pattern=None, **options):
-    manifest = read_manifest(folder / "some.parquet")
-    readers = fit_readers(manifest, np.arange(60), {})
-    pattern = str(folder / "shards" / "*.parquet") if pattern is None else str(pattern)
-    options = {"batch_size": 16, "seed": 0, "buffer": 40} | options
-    workers = options.pop("workers", 1)
-    some = Stream(pattern, manifest, readers, ("class 0", "class 1"), **options)
-    some.workers = workers
-    return some
 
 
 def rows_of(batches):
@@ -170,18 +125,6 @@ def test_what_a_file_system_raises_is_one_line(folder, monkeypatch):
         stream(folder, "memory://bucket/0.parquet")
     with pytest.raises(UserError, match=told):
         rows_of(opened)
-
-
-@pytest.fixture
-def broken(folder, tmp_path):
-    """Return what writes one shard, whose cells are another's, and gives its pattern."""
-
-    def write(**columns):
-        whole = table(range(1, 5)).to_pydict() | columns
-        pyarrow.parquet.write_table(pa.table(whole), tmp_path / "one.parquet")
-        return tmp_path / "one.parquet"
-
-    return write
 
 
 def test_a_corrupt_cell_is_missing_and_named(folder, broken):
