@@ -2,7 +2,7 @@
 
     python benchmarks/evaluation.py [--threads 1 2] [--repeats 30]
 
-Parts: ``fuse``, one rule on logits; ``figures``, all eight rules and every modality's own figures from
+Parts: ``fuse``, one rule on logits; ``figures``, all rules and every modality's own figures from
 logits, as ``altuna evaluate`` has them; ``evaluate``, the same from stored features through heads (encoders
 are the identity); ``evaluate, one rule``, likewise with the model's own fusion alone (``--one-rule``).
 
@@ -88,8 +88,13 @@ def main() -> None:
             evaluation.update(batch, mine)
         evaluation.compute()
 
+    ones = torch.ones(len(NAMES))
     functions: dict[str, Callable[[], object]] = {
-        f"fuse, {rule}": lambda rule=rule: [fuse(b.logits, b.present, rule) for b in blocks] for rule in RULES
+        f"fuse, {name}": lambda name=name, given=ones if rule.calibrated else None: [
+            fuse(b.logits, b.present, name, given) for b in blocks
+        ]
+        for name, rule in RULES.items()
+        if rule.joint in ("unused", "optional")
     }
     functions |= {"figures": figures, "evaluate": evaluate, "evaluate, one rule": lambda: evaluate(True)}
     result: dict[str, object] = {"rows": ROWS, "modalities": len(NAMES), "classes": CLASSES, "features": SIZE}
