@@ -95,24 +95,11 @@ def fuse(
         >>> fuse(ignorant, rule="evidence", temperatures=torch.ones(2), prior=prior).probabilities
         tensor([[0.8000, 0.2000]])
     """
-    chosen = rule_of(rule)
+    if rule not in RULES:
+        raise ValueError(f"unknown fusion rule {rule!r}; the rules are {', '.join(RULES)}")
+    chosen = RULES[rule]
     if chosen.calibrated and temperatures is None:
         raise ValueError(f"the fusion rule {rule!r} needs temperatures")
     fitted = Calibration(temperatures, prior, evidence_weights, joint_temperature, joint_weight)
     opinions = Opinions(logits, present, fitted, fixed_weights, joint, expert=joint)
     return opinions.fuse(chosen._replace(calibrated=temperatures is not None))
-
-
-def rule_of(name: str) -> Rule:
-    """Return a rule by its name.
-
-    Raises:
-        ValueError: There is none of that name.
-
-    Example:
-        >>> rule_of("experts")
-        Rule(pool='product', calibrated=True, joint='expert')
-    """
-    if name not in RULES:
-        raise ValueError(f"unknown fusion rule {name!r}; the rules are {', '.join(RULES)}")
-    return RULES[name]

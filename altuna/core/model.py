@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from altuna.core.batch import presence
 from altuna.core.collectives import Input, encoded
-from altuna.core.fusion import RULES, rule_of
+from altuna.core.fusion import RULES
 from altuna.core.heads import HEADS, CascadeHead, JointExpert
 from altuna.core.micro_batches import encode_in_parts
 from altuna.core.opinions import Calibration, Opinions, Rule
@@ -313,7 +313,7 @@ class MultimodalClassifier(nn.Module):
         """Fuse outputs to predictions, by the model's own rule or by another one."""
         fusion = self.check_fusion(fusion or self.fusion)
         opinions = self.opinions(outputs)
-        fused = opinions.prediction(self.fused_logits(opinions, fusion), rule_of(fusion))
+        fused = opinions.prediction(self.fused_logits(opinions, fusion), RULES[fusion])
         return Prediction(*fused, outputs.logits, outputs.present)
 
     def opinions(self, outputs: Outputs) -> Opinions:

@@ -171,10 +171,8 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
         facts["remarks"].append(f"fewer than {MIN_ROWS} validation samples have {names}: shared temperature")
     groups = len(np.unique(group_codes(prepared.manifest)[prepared.splits["val"].rows]))
     if groups < FOLDS:
-        remark = f"{groups} of the {FOLDS} groups of validation samples that it takes to hold out groups"
-        facts["remarks"].append(
-            f"fusion weights are chosen by samples, not by groups: there are only {remark}"
-        )
+        fewer = f"the validation split has {groups} group{'s' * (groups > 1)}, fewer than {FOLDS}"
+        facts["remarks"].append(f"{fewer}: fusion weights are chosen as if its samples were independent")
     if stream := prepared.stream:
         shards = f"trained on a stream of {stream.rows:,} rows in {len(stream.shards):,} shards"
         remarks = [f"{shards}; counted are the manifest's", *facts["remarks"]]
