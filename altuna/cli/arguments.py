@@ -7,24 +7,30 @@ from typing import Annotated
 
 import typer
 
-Run = Annotated[Path, typer.Argument(help="Run directory.")]
-Runs = Annotated[list[Path], typer.Argument(help="Run directories.")]
-OtherData = Annotated[str | None, typer.Option(help="Data to use instead of those of the run.")]
+Run = Annotated[Path, typer.Argument(help="Run directory, as written by `altuna fit`.")]
+Runs = Annotated[list[Path], typer.Argument(help="Run directories, as written by `altuna fit`.")]
+OtherData = Annotated[str | None, typer.Option(help="Data to use instead of the data of the run.")]
 Split = Annotated[str, typer.Option(help="Split to use: train, val or test.")]
 Pattern = Annotated[
     str,
     typer.Option(
-        help="Which cells to mask: random (cells at random), group (one modality in a whole group), "
-        "label (a modality that depends on the class), only:NAME (every modality except NAME) or "
-        "never:NAME (modality NAME)."
+        help="Which cells to mask. random: random cells. group: one modality for all samples of a group. "
+        "label: a modality chosen by the class of the sample. only:NAME: all modalities except NAME. "
+        "never:NAME: the modality NAME."
     ),
 ]
-Root = Annotated[Path | None, typer.Option(help="Folder of the raw files of av-digits.")]
+Root = Annotated[Path | None, typer.Option(help="Folder with the raw files of the data set av-digits.")]
 Store = Annotated[
-    Path | None, typer.Option(help="Folder of the store of decoded data (default: in the user's cache).")
+    Path | None,
+    typer.Option(
+        help="Folder for the decoded data, which later runs reuse (default: a folder in the user's cache)."
+    ),
 ]
 Lists = Annotated[
-    Path | None, typer.Option(help="Folder of the split lists that the authors of a paper published.")
+    Path | None,
+    typer.Option(
+        help="Folder with published lists of train and test samples. These lists then define the splits."
+    ),
 ]
 PrintFolder = Annotated[bool, typer.Option("--quiet", help="Print only the path of the output folder.")]
 PrintNothing = Annotated[bool, typer.Option("--quiet", help="Print nothing.")]

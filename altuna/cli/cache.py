@@ -7,7 +7,7 @@ from typing import Any
 
 from altuna.cli.flags import given_options, with_flags
 from altuna.options import validate
-from altuna.training.config import COMMON, DATA, MISSING, MODEL, FitConfig, marker, options
+from altuna.training.config import COMMON, DATA, MISSING, MODEL, FitConfig, marker, option, options
 
 BEFORE_TRAINING = (COMMON, DATA, MODEL, MISSING)
 
@@ -22,6 +22,7 @@ LATER = ("epochs", "batch_size", "lr", "out", "resume")
         for name, field in options().items()
         if marker(field, "group") in BEFORE_TRAINING and name not in LATER
     }
+    | {"quiet": option(False, "Print nothing.", COMMON)}
 )
 def cache(config: Path | None, set_: list[str] | None, **flags: Any) -> None:
     """Prepare the data, and print what there is of each modality."""

@@ -8,11 +8,15 @@ import typer
 
 
 def demo(
-    run: Annotated[str, typer.Argument(help="Run directory, or hf:ORG/NAME.")],
+    run: Annotated[
+        str, typer.Argument(help="Run directory, or hf:ORG/NAME for a model on the Hugging Face Hub.")
+    ],
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 accepts other machines.")
+        str, typer.Option(help="Address to listen on. 0.0.0.0 accepts connections from other machines.")
     ] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="Port (default: the first free one from 7860).")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on (default: the first free port from 7860).")
+    ] = None,
 ) -> None:
     """Serve the demo until Ctrl-C."""
     from altuna.demo import serve

@@ -16,12 +16,16 @@ def evaluate(
     data: OtherData = None,
     split: Split = "test",
     without: Annotated[
-        list[str] | None, typer.Option(metavar="MODALITY", help="Modality to leave out, or several: a,b.")
+        list[str] | None,
+        typer.Option(
+            metavar="MODALITY", help="Modality to leave out. Separate several modalities by commas."
+        ),
     ] = None,
     missing_rate: Annotated[
         float | None,
         typer.Option(
-            help="Fraction of all cells to hide. Every sample keeps one modality: with two, the most is 0.5."
+            help="Fraction of the non-empty cells to mask (default: no masking). With the pattern random "
+            "every sample keeps one modality, so with two modalities the maximum is 0.5."
         ),
     ] = None,
     missing_pattern: Pattern = "random",
@@ -31,16 +35,22 @@ def evaluate(
             help="Parquet file that lists the cells to keep, such as present.parquet of another run."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed of the mask.")] = 0,
-    fusion: Annotated[str | None, typer.Option(help="Fusion rule to use instead of that of the run.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed of the missing mask.")] = 0,
+    fusion: Annotated[
+        str | None, typer.Option(help="Fusion rule to use instead of the rule of the run.")
+    ] = None,
     one_rule: Annotated[
         bool,
-        typer.Option("--one-rule", help="Compute metrics for the selected fusion rule only (2-3x faster)."),
+        typer.Option(
+            "--one-rule", help="Compute metrics only for the fusion rule in use, which is 2-3x faster."
+        ),
     ] = False,
     root: Root = None,
     store: Store = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress bar.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the metrics as JSON instead of a table.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Hide the progress bar.")] = False,
 ) -> None:
     """Evaluate, and print the metrics."""
     from altuna.runs.evaluate import evaluate_run

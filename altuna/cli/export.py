@@ -13,9 +13,9 @@ from altuna.cli.arguments import OtherData, PrintFolder, Root, Run, Store
 
 def export(
     run: Run,
-    format: Annotated[str, typer.Option(help="Format: onnx, torch-export or safetensors.")] = "onnx",
+    format: Annotated[str, typer.Option(help="File format: onnx, torch-export or safetensors.")] = "onnx",
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write (default: export/FORMAT in the run).")
+        Path | None, typer.Option(help="Folder to write (default: export/FORMAT in the run directory).")
     ] = None,
     data: OtherData = None,
     root: Root = None,

@@ -26,7 +26,7 @@ Assignments = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Set one option, such as encoders.image.width=32 (can be repeated).",
+        help="Set one option, such as encoders.image.width=32. You can repeat this flag.",
     ),
 ]
 
@@ -39,9 +39,7 @@ def with_flags(fields: Mapping[str, FieldInfo]) -> Callable[[Command], Command]:
     """
     common = [_flag(name, field) for name, field in fields.items() if marker(field, "group") == COMMON]
     others = [_flag(name, field) for name, field in fields.items() if marker(field, "group") != COMMON]
-    file = typer.Option(
-        help="YAML file of options; its keys are the names of the options.", rich_help_panel=COMMON
-    )
+    file = typer.Option(help="YAML file with options. Its keys are the option names.", rich_help_panel=COMMON)
     either = [
         _parameter("config", Annotated[Path | None, file]),
         _parameter("set_", Assignments),

@@ -33,7 +33,9 @@ from altuna.training.config import COMMON, HARDWARE, TRAINING, FitConfig, marker
 def init(
     table: Annotated[
         Path,
-        typer.Argument(help="Table: CSV, TSV, Parquet, JSONL, hf:NAME or a saved Hugging Face data set."),
+        typer.Argument(
+            help="Table: a CSV, TSV, Parquet or JSONL file, hf:NAME, or a saved Hugging Face data set."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="YAML file to write.")] = Path("altuna.yaml"),
 ) -> None:
@@ -113,7 +115,7 @@ def _data(path: Path, manifest: Manifest, columns: dict[str, str]) -> Iterator[s
 
 
 def _readers(manifest: Manifest) -> Iterator[str]:
-    yield "# How cells are read; these are the choices for the encoders below."
+    yield "# How each modality is decoded. These values suit the encoders below."
     yield "# readers:"
     for name, reader in fit_readers(manifest, split_rows(manifest, seed=0)["train"], {}).items():
         stated = inspect.signature(type(reader).fit).parameters
@@ -133,7 +135,7 @@ def _encoders(types: Mapping[str, str]) -> Iterator[str]:
 
 
 def _transforms(types: Mapping[str, str]) -> Iterator[str]:
-    yield "# Augmentations in training, each with its options; {} for none."
+    yield "# Data augmentation during training: transforms with their options. {} switches it off."
     yield "transforms:"
     for name, kind in types.items():
         (first, transform), *others = TRANSFORMS[kind].items()

@@ -21,20 +21,21 @@ SETTINGS: dict[str, Any] = {
 }
 # Command to its help; `altuna.cli.COMMAND.COMMAND` carries it out.
 COMMANDS = {
-    "fit": "Train a model on built-in data or your own table (default: MLA on the built-in emoji data).",
-    "cache": "Decode the data into the store before `fit`. It takes the data options of `fit`.",
+    "fit": "Train a model on built-in data or your own table. By default the method MLA is trained on emoji.",
+    "cache": "Decode all data and store the result on disk, so that `altuna fit` starts faster.",
     "compare": "Train several methods with several seeds, and report accuracy, cost and p-values. "
-    "Run the same command again to resume after an interruption.",
+    "After an interruption, run the same command again to resume.",
     "init": "Inspect your table, and write a commented configuration for `altuna fit --config`.",
-    "reproduce": "Reproduce a table of the MLA paper on your copies of its data sets.",
-    "prepare": "Write a table for your copy of a public data set, and report missing or corrupt files.",
+    "reproduce": "Repeat the experiments of one table of the MLA paper on your copies of its data sets.",
+    "prepare": "Write the table that altuna needs for your copy of a public data set, and report missing or "
+    "corrupt files.",
     "evaluate": "Evaluate a trained model, optionally without some of its modalities.",
     "robustness": "Evaluate runs at several missing rates and on every subset of their modalities.",
-    "report": "Write report.html for one run, or for several runs side by side.",
+    "report": "Write an HTML report on one run, or on several runs side by side.",
     "predict": "Predict the class of every sample of a table.",
-    "export": "Export a model to files that run without altuna, and check their predictions.",
+    "export": "Export a model to files that run without altuna, and compare predictions with those of the model.",
     "push": 'Upload a model and its card to the Hugging Face Hub; `altuna.load("hf:ORG/NAME")` loads it.',
-    "demo": "Open a local web page on which you can try a model on your own files.",
+    "demo": "Start a local web page on which you can try a model on your own files.",
 }
 
 
@@ -59,7 +60,7 @@ def _load(name: str) -> Any:
 
 app = typer.Typer(
     name="altuna",
-    help="Multimodal classification with balanced training of all modalities, any of which may be missing.",
+    help="Multimodal classification with balanced training. Samples may lack some of their modalities.",
     cls=_Commands,
     **SETTINGS,
 )
@@ -75,7 +76,7 @@ def _version(wanted: bool) -> None:
 def _altuna(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:

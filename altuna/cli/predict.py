@@ -12,8 +12,10 @@ from altuna.cli.arguments import PrintNothing, Run, Store
 
 def predict(
     run: Run,
-    data: Annotated[str, typer.Option(help="Table of the samples. It needs no label column.")],
-    out: Annotated[Path, typer.Option(help="File to write: .parquet or .csv.")],
+    data: Annotated[
+        str, typer.Option(help="Table with the samples to predict. A label column is not needed.")
+    ],
+    out: Annotated[Path, typer.Option(help="File to write the predictions to: .parquet or .csv.")],
     store: Store = None,
     quiet: PrintNothing = False,
 ) -> None:

@@ -12,13 +12,19 @@ from altuna.recipes import RELEASES
 
 
 def prepare(
-    name: Annotated[str, typer.Argument(help="Release: " + ", ".join(RELEASES) + ".")],
+    name: Annotated[str, typer.Argument(help="Data set: " + ", ".join(RELEASES) + ".")],
     out: Annotated[Path, typer.Option(help="Table to write: a .csv or .parquet file.")],
-    root: Annotated[Path | None, typer.Option(help="Folder of the release (icons: or the archive).")] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder that contains the data set. For icons, it can also be the npm archive."),
+    ] = None,
     splits: Lists = None,
-    seed: Annotated[int, typer.Option(help="Random seed of the splits.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the train, val and test splits.")] = 0,
     download: Annotated[
-        bool, typer.Option("--download", help="Download the raw files of av-digits.")
+        bool,
+        typer.Option(
+            "--download", help="Download the raw files of av-digits. This works for no other data set."
+        ),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing table.")] = False,
     quiet: PrintNothing = False,

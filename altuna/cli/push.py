@@ -11,7 +11,9 @@ from altuna.cli.arguments import Run
 
 def push(
     run: Run,
-    repo: Annotated[str, typer.Argument(help="Repository ORG/NAME on the Hugging Face Hub.")],
+    repo: Annotated[
+        str, typer.Argument(help="Repository on the Hugging Face Hub to upload to, as ORG/NAME.")
+    ],
     private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
 ) -> None:
     """Upload a model, and print its address."""

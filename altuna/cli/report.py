@@ -15,15 +15,15 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="HTML file to write (default: report.html in the run directory; for several runs: "
-            "runs/report.html)."
+            help="HTML file to write (default: report.html in the run directory, or runs/report.html for "
+            "several runs)."
         ),
     ] = None,
     figures: Annotated[
         Path | None,
-        typer.Option(help="Also write every plot as PNG and PDF to this folder (needs altuna\\[report])."),
+        typer.Option(help="Also write every plot as PNG and PDF to this folder (requires altuna\\[report])."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the path of the page.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the path of the report.")] = False,
 ) -> None:
     """Write the report, and print where it is."""
     from altuna.report import write_report

@@ -16,27 +16,32 @@ def reproduce(
         str,
         typer.Argument(
             help="Table of the paper: complete (five data sets, MLA and eight other methods), "
-            "missing (CREMA-D and IEMOCAP with 0, 20 and 50 % of the cells missing), "
-            "ablation (MLA with and without gradient modification, fused by entropy and by the mean) or "
+            "missing (CREMA-D and IEMOCAP with 0, 20 and 50 % missing cells), "
+            "ablation (MLA with and without gradient modification, and with entropy and mean fusion) or "
             "clip (Food-101 with CLIP encoders)."
         ),
     ],
     data_root: Annotated[
         Path,
         typer.Option(
-            help="Folder with each data set, as downloaded (folder NAME) or as a prepared table (NAME.csv)."
+            help="Folder that contains each data set, either as downloaded (folder NAME) or as a table from "
+            "`altuna prepare` (NAME.csv)."
         ),
     ],
     data: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Use only these data sets (default: all that are found)."),
+        typer.Option(
+            metavar="A,B,...", help="Use only these data sets (default: all data sets in `--data-root`)."
+        ),
     ] = None,
     methods: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Use only these methods (default: all of the table)."),
+        typer.Option(metavar="A,B,...", help="Use only these methods (default: all methods of the table)."),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds per method.")] = 3,
-    jobs: Annotated[int | None, typer.Option(help="Number of trainings to run at once (default: 1).")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Number of trainings to run at the same time (default: 1).")
+    ] = None,
     splits: Lists = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write (default: runs/reproduce-TABLE).")] = None,
     quiet: PrintFolder = False,

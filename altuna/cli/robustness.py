@@ -19,13 +19,13 @@ def robustness(
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="Missing rates to test (default: 0,0.1,...,0.7; rates at which a sample would lose all its "
-            "modalities are left out).",
+            help="Missing rates to test (default: 0,0.1,... up to 0.7, or to the highest rate at "
+            "which every sample keeps a modality).",
         ),
     ] = None,
     pattern: Pattern = "random",
     masks: Annotated[
-        int, typer.Option(help="Number of random masks per rate; the results are averaged.")
+        int, typer.Option(help="Number of random masks per missing rate. Their results are averaged.")
     ] = 5,
     out: Annotated[
         Path | None,

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import PlainValidator, model_validator
 from pydantic.fields import FieldInfo
 
-from altuna.training.config import COMMON, HARDWARE, MAX_PROCESSES, Strict, marker, option, options
-from altuna.training.option_types import Anywhere
+from altuna.training.config import COMMON, HARDWARE, MAX_PROCESSES, marker, option, options
+from altuna.training.option_types import Anywhere, Strict
 
 ALL = "all"
 MAX_SEEDS = 10_000
@@ -34,20 +34,35 @@ Methods = Annotated[
 class CompareConfig(Strict):
     """The options of a comparison itself."""
 
-    data: Names = option("emoji", "Data, as for `altuna fit`, or several: a,b.", COMMON)
+    data: Names = option(
+        "emoji", "Data to train on, as for `altuna fit`; separate several data sets by commas.", COMMON
+    )
     methods: Methods = option(
-        ALL, "Methods to compare: all, or a list a,b (unimodal:NAME trains modality NAME alone).", COMMON
+        ALL,
+        "Methods to compare: all, or names separated by commas. unimodal:NAME trains modality NAME alone.",
+        COMMON,
     )
     seeds: int = option(
-        3, "Number of seeds: each method is trained with seeds 0, 1, ...", COMMON, ge=1, le=MAX_SEEDS
+        3,
+        "Number of seeds per method. Each method is trained with the seeds 0, 1, ...",
+        COMMON,
+        ge=1,
+        le=MAX_SEEDS,
     )
     budget: Literal["updates", "epochs", "time"] = option(
-        "updates", "Budget that is equal for all methods: updates (of encoders), epochs or time.", COMMON
+        "updates",
+        "Unit of the training budget, which is equal for all methods: updates (of encoders), epochs or time.",
+        COMMON,
     )
-    reference: str | None = option(None, "Method to test the others against (default: mla).", COMMON)
+    reference: str | None = option(
+        None,
+        "Method that the other methods are tested against (default: mla, or the first method in the list).",
+        COMMON,
+    )
     jobs: int | None = option(
         None,
-        "Number of trainings to run at once (default: 1, or as configured in joblib).",
+        "Number of trainings to run at the same time; -1: one per CPU core (default: 1, or the setting of "
+        "joblib).",
         HARDWARE,
         place=True,
         ge=-1,
@@ -55,14 +70,14 @@ class CompareConfig(Strict):
     )
     threads: int | None = option(
         None,
-        "CPU threads per training (default: cores / jobs).",
+        "CPU threads per training (default: CPU cores / `jobs`).",
         HARDWARE,
         place=True,
         ge=1,
         le=MAX_PROCESSES,
     )
     out: Anywhere | None = option(
-        None, "Folder to write, for runs and tables (default: runs/compare-DATA).", COMMON, place=True
+        None, "Folder for the runs and the result tables (default: runs/compare-DATA).", COMMON, place=True
     )
     quiet: bool = option(False, "Print only the path of the output folder.", COMMON, place=True)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
@@ -20,13 +20,17 @@ from altuna.options import nearest
 from altuna.recipes import NAMES
 from altuna.training import loggers
 from altuna.training.option_types import (
+    MAX_INT,
     Anywhere,
+    Budget,
     Encoders,
     Mappings,
     Method,
     Names,
     OptionalMappings,
     Precision,
+    Schedule,
+    Strict,
     Text,
     Weights,
 )
@@ -35,37 +39,7 @@ COMMON, DATA, MODEL, TRAINING = "Options", "Data", "Model", "Training"
 MISSING, HARDWARE, OUTPUT = "Missing modalities", "Hardware", "Output"
 BUFFER = 4096
 RAW = ("root", "download")  # about the raw files of av-digits
-MAX_INT = 2**63 - 1
 MAX_PROCESSES = 2**16  # more than any cluster has GPUs in a machine, or machines
-
-
-class Strict(BaseModel):
-    """A frozen model that refuses unknown keys and converts nothing: "5" and true are no whole numbers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Budget(Strict):
-    """What ends a training instead of a number of epochs: exactly one of the two."""
-
-    updates: int | None = Field(
-        None, gt=0, le=MAX_INT, description="Number of encoder updates, summed over modalities."
-    )
-    seconds: float | None = Field(None, gt=0, description="Seconds of training.")
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"budget: give one of updates, seconds; got {' and '.join(given) or 'none'}")
-        return self
-
-
-class Schedule(Strict):
-    """A step schedule: multiply the learning rate by ``gamma`` after every ``step`` epochs."""
-
-    step: float = Field(gt=0, description="Epochs between two changes of the learning rate.")
-    gamma: float = Field(gt=0, description="Factor by which each change multiplies the learning rate.")
 
 
 def option(
@@ -106,112 +80,131 @@ class FitConfig(Strict):
 
     data: Text = option(
         "emoji",
-        f"Data to train on: {', '.join(NAMES)}, the path of a table, or hf:NAME[:CONFIG].",
+        f"Data to train on: a built-in data set ({', '.join(NAMES)}), the path of a table, or "
+        "hf:NAME[:CONFIG] for a Hugging Face data set.",
         COMMON,
         single=True,
     )
     stream: str | None = option(
         None,
-        "Stream the training rows from these Parquet shards (a glob pattern or URL). `data` is then a small "
-        "table with the same columns, which gives the column types and the val and test rows.",
+        "Stream the training rows from these Parquet shards (a glob pattern or URL). `data` must then be a "
+        "small table with the same columns, from which altuna takes the column types, the validation rows "
+        "and the test rows.",
         DATA,
         single=True,
     )
     buffer: int = option(
-        BUFFER, "Size of a stream's shuffle buffer, in rows.", DATA, ge=1, le=MAX_INT, single=True
+        BUFFER, "Number of rows in the shuffle buffer of `stream`.", DATA, ge=1, le=MAX_INT, single=True
     )
     root: Anywhere | None = option(
-        None, "Folder of the raw files of av-digits.", DATA, place=True, saved=True
+        None, "Folder with the raw files of the data set av-digits.", DATA, place=True, saved=True
     )
-    download: bool = option(False, "Download the raw files of av-digits.", DATA, place=True)
+    download: bool = option(
+        False,
+        "Download missing raw files of the data set av-digits to `root` (default: the user's cache).",
+        DATA,
+        place=True,
+    )
     method: Method = option(
         {"name": "mla"},
-        "Training method: " + ", ".join(methods.list()) + ", or MODULE.CLASS.",
+        "Training method: " + ", ".join(methods.list()) + ", or MODULE.CLASS for your own class.",
         COMMON,
         single=True,
     )
     columns: Names | None = option(
-        None, "Your table's names for the columns id, split, label and group, if they differ.", DATA
+        None,
+        "Names of the id, split, label and group columns, if your table uses others: {label: category}.",
+        DATA,
     )
     modalities: Mappings | None = option(
         None,
-        "Modalities, each with its type and columns (default: all columns but id, split, label, group).",
+        "Type and columns of each modality (default: inferred from all columns but id, split, label, group).",
         DATA,
     )
     readers: Mappings | None = option(
-        None, "Reader options of each modality, such as {image: {size: 48}}.", DATA
+        None, "How to decode each modality: {image: {size: 48}} resizes pictures to 48 x 48 pixels.", DATA
     )
     encoders: Encoders | None = option(
-        None, "Encoder of each modality: a name, or a mapping of `name` and the encoder's options.", MODEL
+        None, "Encoder of each modality: a name, or a name and options: {name: resnet34, width: 64}.", MODEL
     )
     transforms: OptionalMappings | None = option(
-        None, "Transforms (data augmentation in training) of each modality, each with its options.", MODEL
+        None, "Data augmentation of each modality during training, such as {image: {flip: {}}}.", MODEL
     )
     missing_rate: float | None = option(
         None,
-        "Fraction of all cells to hide, such as 0.3. Every sample keeps one modality, so with two modalities "
-        "the most is 0.5 (protocol of CPM-Nets).",
+        "Fraction of the non-empty cells to mask, such as 0.3 (default: no masking). A cell is one modality "
+        "of one sample. With the pattern random every sample keeps one modality, so with two modalities the "
+        "maximum is 0.5.",
         MISSING,
     )
     missing_pattern: str = option(
         "random",
-        "Which cells to mask: random (cells at random), group (one modality in a whole group), "
-        "label (a modality that depends on the class), only:NAME (every modality except NAME) or "
-        "never:NAME (modality NAME).",
+        "Which cells to mask. random: random cells. group: one modality for all samples of a group. label: a "
+        "modality chosen by the class of the sample. only:NAME: all modalities except NAME. never:NAME: the "
+        "modality NAME. The last two need no missing rate.",
         MISSING,
     )
     test_missing_rate: float | None = option(
-        None, "Missing rate of the test split (default: that of the other splits).", MISSING
+        None, "Missing rate of the test split (default: the same as in the other splits).", MISSING
     )
     test_missing_pattern: str | None = option(
-        None, "Missing pattern of the test split (default: that of the other splits).", MISSING
+        None, "Missing pattern of the test split (default: the same as in the other splits).", MISSING
     )
     missing_mask: Anywhere | None = option(
         None, "Parquet file that lists the cells to keep, such as present.parquet of another run.", MISSING
     )
     fusion: str | None = option(
         None,
-        "Fusion rule that combines the modalities' predictions: evidence, entropy, product, mean, fixed, "
-        "calibrated_entropy, calibrated_product, calibrated_mean, calibrated_fixed, and with a joint head "
-        "joint, experts (default: joint for methods with a joint head, evidence for the others).",
+        "Rule that combines the predictions of the modalities: evidence, entropy, product, mean, fixed, "
+        "calibrated_entropy, calibrated_product, calibrated_mean, calibrated_fixed, joint (requires a joint "
+        "head or a joint expert) or experts (requires a joint expert). The default is joint for methods "
+        "with a joint head, such as concat, and evidence for all other methods.",
         MODEL,
     )
     fixed_weights: Weights | None = option(
-        None, "Weight of each modality for the fusion rule 'fixed'.", MODEL
+        None, "Weight of each modality in the fusion rule 'fixed' (default: equal weights).", MODEL
     )
     joint_expert: Literal["off", "detached", "turn", "apart"] = option(
         "off",
-        "Also train a joint expert, a small network on the features of all modalities. Fusion uses it for "
-        "samples that have all modalities. detached: it learns from the features as they are; turn: it also "
-        "trains the encoders; apart: it has encoders of its own.",
+        "Also train a joint expert: a small network on the concatenated features of all modalities. It "
+        "takes part in the fusion for samples that have all modalities. detached: the encoders get no "
+        "gradients from the expert. turn: the expert also trains the encoders. apart: the expert has its "
+        "own encoders.",
         MODEL,
     )
     epochs: int = option(25, "Number of epochs.", COMMON, ge=1, le=MAX_INT)
     budget: Budget | None = option(
         None,
-        "Stop after this many encoder updates or seconds, instead of after all epochs.",
+        "Stop after {updates: N} encoder updates or {seconds: N} of training, instead of after `epochs`.",
         TRAINING,
         single=True,
     )
     batch_size: int = option(64, "Samples per batch.", COMMON, ge=1, le=MAX_INT)
     micro_batch: int | None = option(
         None,
-        "Micro-batch size: encode this many rows at a time and accumulate; gradients are those of the full "
-        "batch. This saves memory and costs one more forward pass.",
+        "Encode at most this many samples at a time and accumulate the gradients (default: the whole batch). "
+        "The gradients equal those of the full batch. This saves memory and costs one more forward pass.",
         TRAINING,
         ge=1,
         le=MAX_INT,
     )
-    clip: float | None = option(None, "Max gradient norm per turn (gradient clipping).", TRAINING, gt=0)
+    clip: float | None = option(
+        None,
+        "Clip the gradient norm of each optimizer step to this value (default: no clipping).",
+        TRAINING,
+        gt=0,
+    )
     lr: float = option(1e-3, "Peak learning rate.", COMMON, ge=0)
     schedule: Schedule | None = option(
-        None, "Learning-rate schedule: step and gamma (default: warm-up, then cosine decay).", TRAINING
+        None,
+        "Multiply the learning rate by `gamma` every `step` epochs (default: warm-up, then cosine decay).",
+        TRAINING,
     )
-    weight_decay: float = option(0.01, "Weight decay.", TRAINING, ge=0)
+    weight_decay: float = option(0.01, "Weight decay of the optimizer.", TRAINING, ge=0)
     optimizer: Literal["adamw", "sgd"] = option("adamw", "Optimizer: adamw or sgd.", TRAINING)
     seed: int = option(
         0,
-        "Random seed (initialisation, shuffling, augmentation, splits, masks).",
+        "Random seed of initialisation, shuffling, augmentation, splits and masks.",
         COMMON,
         ge=0,
         le=MAX_INT,
@@ -219,7 +212,7 @@ class FitConfig(Strict):
     )
     log_every: int | None = option(
         None,
-        "Log per-turn metrics every N batches (default: about 20 times per epoch).",
+        "Log the training loss and gradient norms every N batches (default: about 20 times per epoch).",
         OUTPUT,
         place=True,
         ge=1,
@@ -227,22 +220,22 @@ class FitConfig(Strict):
     )
     logger: str = option(
         "tensorboard",
-        "Loggers: tensorboard, wandb or mlflow, several (a,b), or none.",
+        "Where to log training curves: tensorboard, wandb, mlflow, several separated by commas, or none.",
         OUTPUT,
         place=True,
         saved=True,
     )
     precision: Precision = option(
         "auto",
-        "Number format: 32-true or bf16-mixed; auto uses bf16-mixed if the hardware supports it.",
+        "Precision: 32-true, bf16-mixed, or auto, which selects bf16-mixed if the hardware supports it.",
         HARDWARE,
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = option(
-        "auto", "Device type: auto, cpu, gpu, cuda or mps.", HARDWARE
+        "auto", "Type of device to train on: auto, cpu, gpu, cuda or mps.", HARDWARE
     )
     devices: int | None = option(
         None,
-        "GPUs per node, or processes on a CPU (default: 1, or what torchrun or Slurm started).",
+        "GPUs (or CPU processes) per machine (default: 1, or as many as torchrun or Slurm started).",
         HARDWARE,
         place=True,
         ge=1,
@@ -251,7 +244,8 @@ class FitConfig(Strict):
     )
     nodes: int | None = option(
         None,
-        "Number of machines; start altuna on each with torchrun or Slurm.",
+        "Number of machines (default: 1, or as many as torchrun or Slurm use). Start altuna on each machine "
+        "with torchrun or Slurm.",
         HARDWARE,
         place=True,
         ge=1,
@@ -260,7 +254,8 @@ class FitConfig(Strict):
     )
     threads: int | None = option(
         None,
-        "CPU threads of a training step (default: chosen by the work of a step). It affects rounding.",
+        "CPU threads for training (default: chosen by the size of the networks). The "
+        "number changes results only by rounding errors.",
         HARDWARE,
         place=True,
         ge=1,
@@ -268,23 +263,31 @@ class FitConfig(Strict):
     )
     compile: bool = option(
         False,
-        "Compile the encoders with torch.compile: the first steps are slower, later ones faster.",
+        "Compile the encoders with torch.compile. The first steps become slower and later steps faster.",
         HARDWARE,
         place=True,
     )
     workers: int = option(
         0,
-        "Processes that load batches (0: the main process loads them), or threads that decode a stream.",
+        "Number of processes that load batches; 0 loads them in the main process. With `stream`, "
+        "this is the number of decoding threads.",
         HARDWARE,
         place=True,
         ge=0,
     )
     store: Anywhere | None = option(
-        None, "Folder of the store of decoded data (default: in the user's cache).", DATA, place=True
+        None,
+        "Folder for the decoded data, which later runs reuse (default: a folder in the user's cache).",
+        DATA,
+        place=True,
     )
-    allow_shared_groups: bool = option(False, "Accept groups whose samples are in more than one split.", DATA)
+    allow_shared_groups: bool = option(
+        False, "Allow samples of the same group to be in different splits. By default this is an error.", DATA
+    )
     strict: bool = option(
-        False, "Stop at the first cell that cannot be read. By default such a cell counts as missing.", DATA
+        False,
+        "Stop with an error if a cell of the data cannot be read. By default such a cell counts as missing.",
+        DATA,
     )
     out: Anywhere | None = option(
         None, "Run directory to write (default: runs/DATA-METHOD-SEED).", COMMON, place=True, single=True
@@ -299,19 +302,19 @@ class FitConfig(Strict):
     )
     resume: bool = option(
         False,
-        "Continue the training in the run directory from its last checkpoint.",
+        "Continue the training in the run directory `out` from its last checkpoint.",
         COMMON,
         place=True,
         single=True,
     )
     report: bool = option(
         True,
-        "Write report.html at the end; `altuna report RUN` writes it later.",
+        "Write report.html after training. `altuna report RUN` can also write it later.",
         OUTPUT,
         place=True,
         single=True,
     )
-    quiet: bool = option(False, "Print only the path of the result.", COMMON, place=True, single=True)
+    quiet: bool = option(False, "Print only the path of the run directory.", COMMON, place=True, single=True)
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

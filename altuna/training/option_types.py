@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
 from altuna import methods
+
+MAX_INT = 2**63 - 1
 
 
 def _path(value: object) -> object:
@@ -64,3 +66,32 @@ Encoders = Annotated[dict[str, NameOrOptions], BeforeValidator(_mapping)]
 Names = Annotated[dict[str, str], BeforeValidator(_mapping)]
 Weights = Annotated[dict[str, float], BeforeValidator(_mapping)]
 Precision = Annotated[Literal["auto", "32-true", "bf16-mixed"], BeforeValidator(_unscaled)]
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown keys and converts nothing: "5" and true are no whole numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Budget(Strict):
+    """What ends a training instead of a number of epochs: exactly one of the two."""
+
+    updates: int | None = Field(
+        None, gt=0, le=MAX_INT, description="Number of encoder updates, summed over all modalities."
+    )
+    seconds: float | None = Field(None, gt=0, description="Seconds of training.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"budget: give one of updates, seconds; got {' and '.join(given) or 'none'}")
+        return self
+
+
+class Schedule(Strict):
+    """A step schedule: multiply the learning rate by ``gamma`` after every ``step`` epochs."""
+
+    step: float = Field(gt=0, description="Epochs between two changes of the learning rate.")
+    gamma: float = Field(gt=0, description="Factor by which each change multiplies the learning rate.")
