@@ -90,6 +90,14 @@ def fit_temperatures(model: MultimodalClassifier, outputs: Outputs, labels: Tens
         model: Its buffers are set.
         outputs: Its outputs of N validation samples.
         labels: Class numbers [N].
+
+    Example:
+        >>> model = MultimodalClassifier({"audio": torch.nn.Linear(3, 4)}, num_classes=2)
+        >>> logits = torch.tensor([[5.0, 0.0]]).repeat(4, 1).unsqueeze(0)
+        >>> outputs = Outputs(logits, torch.ones(1, 4, dtype=torch.bool), joint=None)
+        >>> fit_temperatures(model, outputs, torch.tensor([0, 0, 0, 1]))
+        >>> bool(model.temperatures[0] > 1)  # 99 % confident, and right in three of four samples
+        True
     """
 
     def fit(logits: Tensor, labels: Tensor) -> float:
@@ -112,6 +120,14 @@ def fit_confidence(model: MultimodalClassifier, outputs: Outputs, labels: Tensor
 
     This is enough to compare epochs by their loss; ``calibrate`` uses subsets of the modalities, too. With a
     joint expert, weights of evidence are fitted first, or its loss would choose the epoch.
+
+    Example:
+        >>> model = MultimodalClassifier({"audio": torch.nn.Linear(3, 4)}, num_classes=2)
+        >>> logits = torch.tensor([[5.0, 0.0]]).repeat(4, 1).unsqueeze(0)
+        >>> outputs = Outputs(logits, torch.ones(1, 4, dtype=torch.bool), joint=None)
+        >>> fit_confidence(model, outputs, torch.tensor([0, 0, 0, 1]))
+        >>> bool(model.fuse(outputs).probabilities[0, 0] < 0.75)  # right in three of four samples
+        True
     """
     if model.expert:
         rows = torch.arange(0, len(labels), max(1, -(-len(labels) // EPOCH_ROWS)))

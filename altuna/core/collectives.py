@@ -56,7 +56,15 @@ def all_gather_object(value: T) -> list[T]:
 
 
 def seed(number: int) -> None:
-    """Seed the random generators: equally in all processes, except in encoders, which differ by process."""
+    """Seed the random generators: equally in all processes, except in encoders, which differ by process.
+
+    Example:
+        >>> seed(0)
+        >>> first = torch.rand(3)
+        >>> seed(0)
+        >>> torch.equal(torch.rand(3), first)
+        True
+    """
     if torch.accelerator.is_available():
         torch.manual_seed(number)
     else:  # what that does for devices that are not there takes longer than a small batch
@@ -146,7 +154,14 @@ class _Gathered(torch.autograd.Function):
 
 
 def average(tensors: Sequence[Tensor]) -> None:
-    """Replace tensors by their means over all processes, in place."""
+    """Replace tensors by their means over all processes, in place.
+
+    Example:
+        >>> statistics = torch.tensor([1.0, 3.0])
+        >>> average([statistics])
+        >>> statistics  # of one process: its own
+        tensor([1., 3.])
+    """
     if processes() == 1 or not tensors:
         return
     flat = torch.cat([t.flatten() for t in tensors])
@@ -160,6 +175,12 @@ def backward(loss: Tensor, module: nn.Module, *, retain_graph: bool = False) -> 
     """Compute the gradients of a loss with respect to a module's parameters, summed over all processes.
 
     Instead of the gradients, the loss is divided by the number of processes, which is cheaper.
+
+    Example:
+        >>> layer = nn.Linear(2, 1)
+        >>> backward(layer(torch.tensor([[3.0, 5.0]])).sum(), layer)
+        >>> layer.weight.grad
+        tensor([[3., 5.]])
     """
     torch.autograd.backward(loss / processes() if processes() > 1 else loss, retain_graph=retain_graph)
     if processes() == 1:
@@ -179,7 +200,13 @@ def backward(loss: Tensor, module: nn.Module, *, retain_graph: bool = False) -> 
 
 
 def match_layout(gradient: Tensor, parameter: Tensor) -> Tensor:
-    """Return a gradient with the memory layout of its parameter."""
+    """Return a gradient with the memory layout of its parameter.
+
+    Example:
+        >>> gradient, parameter = torch.ones(3, 2).T, torch.zeros(2, 3)
+        >>> gradient.stride(), match_layout(gradient, parameter).stride()
+        ((1, 2), (3, 1))
+    """
     if gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter).copy_(gradient)

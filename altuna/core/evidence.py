@@ -80,6 +80,14 @@ def fit_weights(
     """Return the weights [E] in [0, 1] of one strength, see ``choose_weights``, by projected Newton steps.
 
     The loss is convex and its Hessian known, so that a few steps reach the minimum, always the same one.
+
+    Example:
+        >>> import torch
+        >>> right = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+        >>> evidence = torch.stack([right, -right])  # of an expert that is right, and of one that is wrong
+        >>> log_prior = torch.tensor([0.5, 0.5]).log()
+        >>> fit_weights(evidence, torch.tensor([0, 1]), log_prior, strength=0.1, target=torch.ones(2))
+        tensor([1., 0.])
     """
     if math.isinf(strength):
         return target

@@ -66,6 +66,15 @@ def read_features(run: Path, samples: int) -> MapFeatures | None:
     Args:
         run: The run directory.
         samples: Number of samples in the table of predictions.
+
+    Example:
+        >>> import tempfile
+        >>> run, rows = Path(tempfile.mkdtemp()), torch.arange(3)
+        >>> read_features(run, samples=3) is None
+        True
+        >>> write_features(run, Features({"audio": torch.ones(3, 2)}, {"audio": rows}, labels=rows))
+        >>> read_features(run, samples=3).rows
+        {'audio': array([0, 1, 2])}
     """
     try:
         check_regular(run / FILE)

@@ -58,6 +58,15 @@ def by_rate(
         masks: Number of masks to draw at each rate; at rate 0 one is enough, because all are equal.
         draw: Returns the cells to keep [M, N] from a rate and a seed. If no cell is kept, there are no
             metrics.
+
+    Example:
+        >>> encoders = {"audio": torch.nn.Linear(2, 4), "image": torch.nn.Linear(2, 4)}
+        >>> model, rows = MultimodalClassifier(encoders, num_classes=2), torch.arange(20)
+        >>> of = {m: torch.zeros(20, 4) for m in encoders}
+        >>> features = Features(of, dict.fromkeys(of, rows), labels=rows % 2)
+        >>> draw = lambda rate, seed: missing_mask(features.present([*of]).numpy(), rate, seed)
+        >>> [len(each) for each in by_rate(model, features, [*of], rates=[0.0, 0.5], masks=3, draw=draw)]
+        [1, 3]
     """
 
     def at(rate: float, seed: int) -> list[dict[str, Any]]:
@@ -88,7 +97,17 @@ def by_missing_rate(model: MultimodalClassifier, features: Features) -> dict[str
 def metrics_of_cells(
     model: MultimodalClassifier, features: Features, modalities: Sequence[str], present: torch.Tensor
 ) -> dict[str, Any]:
-    """Return the fused metrics, and the number of samples ``n``, with only the cells ``present`` [M, N]."""
+    """Return the fused metrics, and the number of samples ``n``, with only the cells ``present`` [M, N].
+
+    Example:
+        >>> encoders = {"audio": torch.nn.Linear(2, 4), "image": torch.nn.Linear(2, 4)}
+        >>> model, rows = MultimodalClassifier(encoders, num_classes=2), torch.arange(3)
+        >>> of = {m: torch.zeros(3, 4) for m in encoders}
+        >>> features = Features(of, dict.fromkeys(of, rows), labels=rows % 2)
+        >>> cells = torch.tensor([[True, True, False], [True, False, False]])
+        >>> metrics_of_cells(model, features, ["audio", "image"], cells)["n"]  # the third has no cell left
+        2
+    """
     some, _ = features.restricted(modalities, present)
     prediction = model.fuse(model.outputs_of(some.of, some.rows, len(some.labels)))
     return {**classification_metrics(prediction.probabilities, some.labels), "n": len(some.labels)}

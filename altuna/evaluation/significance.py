@@ -13,7 +13,12 @@ CHUNK = 1 << 24  # random numbers at once
 
 
 class Difference(NamedTuple):
-    """A difference of means (first minus second) with confidence interval and p-value."""
+    """A difference of means (first minus second) with confidence interval and p-value.
+
+    Example:
+        >>> paired_bootstrap(np.ones((1, 4)), np.zeros((1, 4)))  # always right, against always wrong
+        Difference(mean=1.0, low=1.0, high=1.0, p=0.0001)
+    """
 
     mean: float
     low: float

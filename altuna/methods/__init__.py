@@ -57,7 +57,12 @@ REGISTRY = {
 
 
 def list() -> builtins.list[str]:
-    """Return the names of all methods."""
+    """Return the names of all methods.
+
+    Example:
+        >>> "ogm_ge" in list()
+        True
+    """
     return [*REGISTRY]
 
 
@@ -66,6 +71,14 @@ def get(name: str) -> type[Method]:
 
     Raises:
         UserError: The method does not exist (the message suggests the nearest name) or cannot be imported.
+
+    Example:
+        >>> get("concat")
+        <class 'altuna.methods.concat.Concat'>
+        >>> get("concatt")
+        Traceback (most recent call last):
+        ...
+        altuna.errors.UserError: unknown method 'concatt'; did you mean 'concat'?
     """
     if "." in str(name):
         return _elsewhere(name)
@@ -93,6 +106,14 @@ def check(name: str, options: Mapping[str, Any]) -> type[Method]:
 
     Raises:
         UserError: The method, an option or a value does not exist.
+
+    Example:
+        >>> check("ogm", {"alpha": 0.5}).head
+        'concat'
+        >>> check("ogm", {"alhpa": 0.5})
+        Traceback (most recent call last):
+        ...
+        altuna.errors.UserError: method 'ogm': unknown option 'alhpa'; did you mean 'alpha'?
     """
     from altuna.core.model import Impute
 

@@ -17,7 +17,14 @@ WORST = -math.log(1e-8)
 
 
 def lead(losses: Tensor) -> Tensor:
-    r"""Return how far each modality is ahead, :math:`\exp(\frac{M}{M-1} (\bar c - c_m))`, from losses [M]."""
+    r"""Return how far each modality is ahead, :math:`\exp(\frac{M}{M-1} (\bar c - c_m))`, from losses [M].
+
+    Example:
+        >>> lead(torch.tensor([0.5, 0.5]))  # as good as each other
+        tensor([1., 1.])
+        >>> lead(torch.tensor([0.2, 0.8]))  # the first is ahead
+        tensor([1.8221, 0.5488])
+    """
     number = len(losses)
     return torch.exp(number / max(1, number - 1) * (losses.mean() - losses))
 

@@ -70,7 +70,12 @@ class AMCo(JointMethod):
 
 
 def mask_rate(done: float, epsilon: float) -> float:
-    """Return the fraction p of features to mask after the fraction ``done`` of the training."""
+    """Return the fraction p of features to mask after the fraction ``done`` of the training.
+
+    Example:
+        >>> [round(mask_rate(done, epsilon=0.5), 2) for done in (0.0, 0.25, 0.5, 1.0)]
+        [0.0, 0.71, 1.0, 1.0]
+    """
     return math.sin(math.pi / 2 * min(1.0, done / epsilon))
 
 
@@ -82,6 +87,12 @@ def dependence(logits: dict[str, Tensor], rows: dict[str, Tensor], size: int) ->
         logits: Modality to its logits [n_m, C].
         rows: Modality to the batch rows [n_m] that have it.
         size: Number of rows in the batch, B.
+
+    Example:
+        >>> logits = {"audio": torch.tensor([[4.0, 0.0]]), "image": torch.tensor([[1.0, 0.0]])}
+        >>> depends = dependence(logits, dict.fromkeys(logits, torch.tensor([0])), size=1)
+        >>> {m: round(value.item(), 2) for m, value in depends.items()}
+        {'audio': 0.94, 'image': 0.06}
     """
     mass = next(iter(logits.values())).new_full((len(logits), size), -torch.inf)
     for i, (m, z) in enumerate(logits.items()):

@@ -64,10 +64,20 @@ class CML(JointMethod):
 
 
 def confidence(logits: Tensor) -> Tensor:
-    """Return the highest class probability [n] of logits [n, C]."""
+    """Return the highest class probability [n] of logits [n, C].
+
+    Example:
+        >>> confidence(torch.tensor([[0.0, 0.0], [3.0, 0.0]]))
+        tensor([0.5000, 0.9526])
+    """
     return logits.softmax(1).amax(1)
 
 
 def excess(part: Tensor, whole: Tensor) -> Tensor:
-    """Return how much the confidences of a subset exceed those of the full set, or 0 (same shape)."""
+    """Return how much the confidences of a subset exceed those of the full set, or 0 (same shape).
+
+    Example:
+        >>> excess(torch.tensor([0.9, 0.4]), torch.tensor([0.6, 0.7]))
+        tensor([0.3000, 0.0000])
+    """
     return torch.relu(part - whole)

@@ -14,13 +14,26 @@ from altuna.methods.parts.teachers import KIND, Taught
 
 
 def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Return ``T^2 KL(teacher || student)``, averaged over rows, of logits [n, C] at temperature T."""
+    """Return ``T^2 KL(teacher || student)``, averaged over rows, of logits [n, C] at temperature T.
+
+    Example:
+        >>> teacher = torch.tensor([[2.0, 0.0]])
+        >>> round(distillation(torch.zeros(1, 2), teacher, temperature=1.0).item(), 3)
+        0.328
+        >>> distillation(teacher, teacher, temperature=1.0).item()
+        0.0
+    """
     soft, target = ((z / temperature).log_softmax(1) for z in (student, teacher))
     return temperature**2 * kl_div(soft, target, reduction="batchmean", log_target=True)
 
 
 def prioritized(score: dict[str, Tensor], number: int) -> set[str]:
-    """Return the ``number`` modalities with the lowest scores."""
+    """Return the ``number`` modalities with the lowest scores.
+
+    Example:
+        >>> prioritized({"audio": torch.tensor(0.2), "image": torch.tensor(0.8)}, number=1)
+        {'audio'}
+    """
     return set(sorted(score, key=lambda m: score[m].item())[:number])
 
 

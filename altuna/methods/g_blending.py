@@ -22,6 +22,12 @@ def blend(before: Tensor, after: Tensor) -> Tensor:
     Args:
         before: The losses [2, K] at the first point, on the training rows and on the held-out rows.
         after: The losses [2, K] at the second point.
+
+    Example:
+        >>> before = torch.tensor([[1.0, 1.0], [1.0, 1.0]])
+        >>> after = torch.tensor([[0.4, 0.1], [0.5, 0.8]])  # the second learns by heart
+        >>> blend(before, after)
+        tensor([0.9919, 0.0081])
     """
     gained = (before[1] - after[1]).abs()
     overfitted = (after[1] - after[0]) - (before[1] - before[0])

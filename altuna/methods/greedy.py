@@ -117,7 +117,12 @@ def _squared(tensors: list[Tensor]) -> Tensor:
 
 
 def speeds(moved: Tensor) -> Tensor:
-    r"""Return the conditional learning speeds [M], from the sums over steps of :math:`\mu_m` [M]."""
+    r"""Return the conditional learning speeds [M], from the sums over steps of :math:`\mu_m` [M].
+
+    Example:
+        >>> speeds(torch.tensor([1.0, 10.0]))
+        tensor([-1.,  1.])
+    """
     moved = moved.clamp_min(1e-30)
     others = (1 - torch.eye(len(moved)).to(moved)) @ moved / (len(moved) - 1)
     return torch.log10(moved / others)

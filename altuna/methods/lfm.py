@@ -88,7 +88,15 @@ class LFM(JointMethod):
 
 
 def disagreement(first: Tensor, second: Tensor) -> Tensor:
-    """Return the mean Jensen-Shannon divergence of the predictions of two logits [n, C]."""
+    """Return the mean Jensen-Shannon divergence of the predictions of two logits [n, C].
+
+    Example:
+        >>> sure = torch.tensor([[9.0, 0.0]])
+        >>> bool(disagreement(sure, sure) < 1e-6)
+        True
+        >>> round(disagreement(sure, -sure).item(), 3)  # at most log 2
+        0.692
+    """
     p, q = first.log_softmax(1), second.log_softmax(1)
     middle = torch.logaddexp(p, q) - math.log(2)
     both = [kl_div(middle, one, reduction="batchmean", log_target=True) for one in (p, q)]

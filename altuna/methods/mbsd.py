@@ -53,7 +53,14 @@ class MBSD(JointMethod):
 
 
 def distil(first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
-    """Return the distillation loss of two modalities' logits [n, C] (a scalar), with labels [n]."""
+    """Return the distillation loss of two modalities' logits [n, C] (a scalar), with labels [n].
+
+    Example:
+        >>> right, wrong = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]], requires_grad=True)
+        >>> distil(right, wrong, torch.tensor([0])).backward()
+        >>> wrong.grad.sign()  # the modality that is wrong learns from the other
+        tensor([[-1.,  1.]])
+    """
     both = torch.stack([first, second]).softmax(2)
     true = both.gather(2, labels.expand(2, -1).unsqueeze(2)).squeeze(2)
     right = (both.argmax(2) == labels).any(0)

@@ -17,6 +17,12 @@ def pareto_gradient(joint: Tensor, unimodal: Tensor, gamma: float) -> Tensor:
     If they conflict (negative cosine), the weights, which sum to 1, are those of the shortest convex
     combination, which has the same positive inner product with both gradients. If its length is 0, the
     result is 0.
+
+    Example:
+        >>> joint, unimodal = torch.tensor([1.0, 0.0]), torch.tensor([-1.0, 1.0])
+        >>> mixed = pareto_gradient(joint, unimodal, gamma=1.0)
+        >>> bool(mixed @ joint > 0), bool(mixed @ unimodal > 0)  # a step helps both, though they conflict
+        (True, True)
     """
     difference = joint - unimodal
     shortest = -(unimodal @ difference) / (difference @ difference)

@@ -90,5 +90,10 @@ class ModalityValuation(JointMethod):
 
 
 def repetitions(contributions: Tensor, rate: float) -> Tensor:
-    """Return how often to resample (same shape): from 0 at a contribution of 1 or more, linearly upwards."""
+    """Return how often to resample (same shape): from 0 at a contribution of 1 or more, linearly upwards.
+
+    Example:
+        >>> repetitions(torch.tensor([0.0, 0.5, 2.0]), rate=2.0)
+        tensor([2., 1., 0.])
+    """
     return (rate * (1 - contributions)).clamp_min(0)

@@ -9,7 +9,13 @@ from altuna.methods.ogm import OGM
 
 
 def enhanced(gradient: Tensor, factor: Tensor) -> Tensor:
-    """Return ``factor * gradient`` plus Gaussian noise of the gradient's standard deviation (same shape)."""
+    """Return ``factor * gradient`` plus Gaussian noise of the gradient's standard deviation (same shape).
+
+    Example:
+        >>> gradient = torch.full((2, 3), 2.0)
+        >>> enhanced(gradient, torch.tensor(0.5)).unique()  # entries that are all alike get no noise
+        tensor([1.])
+    """
     spread = gradient.std(correction=min(1, gradient.numel() - 1))
     return factor * gradient + spread * torch.randn_like(gradient)
 

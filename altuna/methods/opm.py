@@ -15,7 +15,12 @@ from altuna.methods.parts.scores import dominance, scores
 
 
 def drop_rates(score: Mapping[str, Tensor], q_base: float, lam: float) -> dict[str, Tensor]:
-    """Return the drop rate :math:`q_m` of each modality's features: 0 unless the modality is ahead."""
+    """Return the drop rate :math:`q_m` of each modality's features: 0 unless the modality is ahead.
+
+    Example:
+        >>> drop_rates({"audio": torch.tensor(0.2), "image": torch.tensor(0.8)}, q_base=0.5, lam=0.5)
+        {'audio': tensor(0.), 'image': tensor(0.7488)}
+    """
     return {
         m: torch.where(rho > 1, q_base * (1 + lam * torch.tanh(rho - 1)), 0.0)
         for m, rho in dominance(score).items()

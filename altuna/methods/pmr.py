@@ -88,5 +88,11 @@ class PMR(JointMethod):
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Return the mean entropy of the softmax of logits [n, C]."""
+    """Return the mean entropy of the softmax of logits [n, C].
+
+    Example:
+        >>> import torch
+        >>> entropy(torch.zeros(3, 2))  # log 2
+        tensor(0.6931)
+    """
     return -(logits.softmax(1) * logits.log_softmax(1)).sum(1).mean()

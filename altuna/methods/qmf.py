@@ -68,11 +68,24 @@ class QMF(JointMethod):
 
 
 def confidence(logits: Tensor) -> Tensor:
-    """Return the confidence [n] of logits [n, C]: a tenth of their log-sum-exp (negative energy)."""
+    """Return the confidence [n] of logits [n, C]: a tenth of their log-sum-exp (negative energy).
+
+    Example:
+        >>> confidence(torch.tensor([[0.0, 0.0], [5.0, 0.0]]))
+        tensor([0.0693, 0.5007])
+    """
     return torch.logsumexp(logits, 1) / 10
 
 
 def disorder(confidences: Tensor, losses: Tensor) -> Tensor:
-    """Return the ranking loss :math:`R_m` (a scalar) of confidences [n] and scaled losses [n]."""
+    """Return the ranking loss :math:`R_m` (a scalar) of confidences [n] and scaled losses [n].
+
+    Example:
+        >>> losses = torch.tensor([0.0, 1.0])
+        >>> disorder(torch.tensor([1.0, 0.0]), losses)  # more confident where the loss is lower
+        tensor(0.)
+        >>> disorder(torch.tensor([0.0, 1.0]), losses)
+        tensor(2.)
+    """
     gap = losses - losses.roll(-1)
     return torch.relu(gap.sign() * (confidences - confidences.roll(-1)) + gap.abs()).mean()

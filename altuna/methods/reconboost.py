@@ -15,7 +15,15 @@ from altuna.methods.base import Method, Turn
 
 
 def reconcilement(logits: Tensor, others: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean of ``q_y log(q_y / p_y)``; p is from ``logits``, q from ``others``, both [n, C]."""
+    """Return the mean of ``q_y log(q_y / p_y)``; p is from ``logits``, q from ``others``, both [n, C].
+
+    Example:
+        >>> logits, labels = torch.tensor([[1.0, 0.0]]), torch.tensor([0])
+        >>> reconcilement(logits, logits, labels).item()
+        0.0
+        >>> round(reconcilement(logits, torch.tensor([[3.0, 0.0]]), labels).item(), 3)  # the others are surer
+        0.252
+    """
     p, q = (z.log_softmax(1).gather(1, labels.unsqueeze(1)) for z in (logits, others))
     return (q.exp() * (q - p)).mean()
 

@@ -121,5 +121,10 @@ class Relearning(JointMethod):
 
 
 def restart_weight(trained: Tensor, held: Tensor, strength: float) -> Tensor:
-    """Return the weight :math:`a_m` of the initial weights, from training and held-out purity."""
+    """Return the weight :math:`a_m` of the initial weights, from training and held-out purity.
+
+    Example:
+        >>> restart_weight(torch.tensor(0.9), torch.tensor([0.9, 0.5]), strength=1.0)
+        tensor([0.0000, 0.3799])
+    """
     return torch.tanh(strength * (trained - held).abs())

@@ -31,6 +31,12 @@ def clusters(points: Tensor, number: int, *, starts: int = 10, steps: int = 100)
         number: Number of clusters.
         starts: Number of random initialisations.
         steps: Maximum number of iterations of each.
+
+    Example:
+        >>> points = torch.tensor([[0.0], [0.1], [5.0], [5.1]])
+        >>> found = clusters(points, number=2)
+        >>> bool(found[0] == found[1]), bool(found[2] == found[3]), bool(found[0] == found[2])
+        (True, True, False)
     """
     best, fit = torch.zeros(len(points), dtype=torch.long, device=points.device), torch.inf
     for _ in range(starts):

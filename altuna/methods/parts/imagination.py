@@ -24,6 +24,16 @@ class Imagining(JointMethod):
         model: A classifier with a head that reconstructs features (``cra`` or ``mmin``).
         weight: Weight of the distance between reconstructed and hidden features.
         drop: Probability of hiding a cell.
+
+    Example:
+        >>> import torch
+        >>> encoders = {"audio": torch.nn.Linear(3, 4), "image": torch.nn.Linear(5, 4)}
+        >>> model = MultimodalClassifier(encoders, num_classes=2, head="cra")
+        >>> method, rows = Imagining(model, weight=1.0, drop=0.5), torch.arange(6)
+        >>> inputs = {"audio": torch.randn(6, 3), "image": torch.randn(6, 5)}
+        >>> batch = Batch(inputs, dict.fromkeys(inputs, rows), labels=rows % 2, indices=rows)
+        >>> method.loss(Turn(("audio", "image")), batch).shape
+        torch.Size([])
     """
 
     def __init__(self, model: MultimodalClassifier, *, weight: float, drop: float) -> None:

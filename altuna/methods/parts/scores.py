@@ -71,6 +71,13 @@ def modulated_parameters(encoder: nn.Module) -> list[nn.Parameter]:
 
     An encoder counts as a CNN if most of its weights are in convolutions. A transformer that cuts patches
     with a convolution is not one.
+
+    Example:
+        >>> cnn = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 4))
+        >>> [tuple(p.shape) for p in modulated_parameters(cnn)]
+        [(8, 3, 3, 3)]
+        >>> len(modulated_parameters(nn.Linear(8, 4)))  # no CNN: all of them
+        2
     """
     parameters = [*encoder.parameters()]
     kernels = [cast(nn.Parameter, m.weight) for m in encoder.modules() if isinstance(m, _ConvNd)]

@@ -29,6 +29,15 @@ class Teachers(nn.Module):
         model: The model whose encoders are copied, with their initial weights.
         share: Fraction of all epochs in which the teachers are trained; at least one epoch, and at least
             one is left for the student.
+
+    Example:
+        >>> model = MultimodalClassifier({"audio": nn.Linear(3, 4), "image": nn.Linear(5, 4)}, num_classes=2)
+        >>> teachers = Teachers(model, share=0.3)
+        >>> [teachers.training_at(Clock(epoch=epoch, epochs=10)) for epoch in (0, 2, 3)]
+        [True, True, False]
+        >>> features, logits = teachers.answers("audio", torch.randn(6, 3))
+        >>> features.shape, logits.shape
+        (torch.Size([6, 4]), torch.Size([6, 2]))
     """
 
     ended: Tensor
@@ -82,6 +91,18 @@ class Taught(JointMethod):
     Args:
         model: A classifier with a joint head, the student.
         teachers: Fraction of the epochs in which the teachers are trained, between 0 and 1.
+
+    Example:
+        >>> class Hinted(Taught):
+        ...     '''Follow the teachers' features.'''
+        ...
+        ...     def _distillation(self, turn, batch):
+        ...         hints = {m: self.teachers.answers(m, batch.inputs[m])[0] for m in turn.modalities}
+        ...         return sum((turn.features[m] - hint).square().mean() for m, hint in hints.items())
+        >>> encoders = {"audio": nn.Linear(3, 4), "image": nn.Linear(5, 4)}
+        >>> model = MultimodalClassifier(encoders, num_classes=2, head="concat")
+        >>> Hinted(model, teachers=0.5).teachers.share
+        0.5
     """
 
     def __init__(self, model: MultimodalClassifier, *, teachers: float = 0.3) -> None:
