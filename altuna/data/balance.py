@@ -14,13 +14,27 @@ MAX_CLASSES_NAMED = 5
 
 
 def learnt_from(dataset: MultimodalDataset, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the number of samples ``n``, their ``classes`` by modality, and ``remarks`` on rarities."""
+    """Return the number of samples ``n``, their ``classes`` by modality, and ``remarks`` on rarities.
+
+    Example:
+        >>> cells = {"sound": np.ones((2, 3), np.float32)}
+        >>> dataset = MultimodalDataset(cells, {"sound": np.array([0, 1, -1])}, np.array([0, 0, 1]))
+        >>> learnt_from(dataset, ["cat", "owl"])["classes"]
+        {'sound': {'cat': 2, 'owl': 0}}
+    """
     balance = class_balance(dataset, classes)
     return {"n": len(dataset), "classes": balance, "remarks": [*rarities(balance, len(dataset))]}
 
 
 def class_balance(dataset: MultimodalDataset, classes: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Return modality to class to the number of samples that have both."""
+    """Return modality to class to the number of samples that have both.
+
+    Example:
+        >>> cells = {"sound": np.ones((2, 3), np.float32)}
+        >>> dataset = MultimodalDataset(cells, {"sound": np.array([0, 1, -1])}, np.array([0, 0, 1]))
+        >>> class_balance(dataset, ["cat", "owl"])  # no owl has a sound
+        {'sound': {'cat': 2, 'owl': 0}}
+    """
     counts = (np.bincount(dataset.labels[mine], minlength=len(classes)) for mine in dataset.present)
     return {
         name: dict(zip(classes, count.tolist(), strict=True))

@@ -89,6 +89,14 @@ class BatchSampler(Sampler[NDArray[np.int64]]):
     """Batches of positions, in an order that depends on the seed and the epoch only.
 
     The next epoch starts at batch ``start``, later ones at the first.
+
+    Example:
+        >>> sampler = BatchSampler(5, batch_size=2)
+        >>> [batch.tolist() for batch in sampler]
+        [[0, 1], [2, 3], [4]]
+        >>> sampler.start = 2  # to go on within an epoch
+        >>> [batch.tolist() for batch in sampler]
+        [[4]]
     """
 
     def __init__(self, size: int, batch_size: int, shuffle_seed: int | None = None) -> None:
@@ -126,6 +134,12 @@ def loader(
         shuffle_seed: Random seed of the order; the samples' own order if None.
         workers: Worker processes; 0 loads in this process.
         device: Where the batches are used: for a GPU they are put into page-locked memory.
+
+    Example:
+        >>> cells = {"sound": np.ones((3, 2), np.float32)}
+        >>> dataset = MultimodalDataset(cells, {"sound": np.arange(3)}, labels=np.array([0, 1, 1]))
+        >>> [batch.labels.tolist() for batch in loader(dataset, batch_size=2)]
+        [[0, 1], [1]]
     """
     return DataLoader(
         dataset,

@@ -24,7 +24,7 @@ def fit_readers(
     settings: Mapping[str, Mapping[str, Any]],
     choose: Choose = lambda name, kind: (READERS[kind], {}),
 ) -> dict[str, Reader]:
-    """Return the reader of each modality: options that are not set are chosen by the training cells.
+    r"""Return the reader of each modality: options that are not set are chosen by the training cells.
 
     Args:
         manifest: The samples.
@@ -34,6 +34,16 @@ def fit_readers(
 
     Raises:
         UserError: An unknown option, or a modality that no train row has.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from altuna.data.table.manifest import read_manifest
+        >>> path = Path(tempfile.mkdtemp(), "owls.csv")
+        >>> _ = path.write_text("label,acc_x,acc_y,note\na,0.5,1,hoot\nb,0.1,2,tu-whit\n")
+        >>> readers = fit_readers(read_manifest(path), np.array([0, 1]), {"note": {"length": 4}})
+        >>> {name: reader.shape for name, reader in readers.items()}
+        {'note': (4,), 'acc': (2,)}
     """
     readers = {}
     for name, modality in manifest.modalities.items():

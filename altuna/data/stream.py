@@ -40,7 +40,16 @@ _ROW = "altuna_row"
 
 @dataclass(frozen=True)
 class Shard:
-    """A Parquet file of training rows; ``first`` is the number of its first row among those of all shards."""
+    """A Parquet file of training rows; ``first`` is the number of its first row among those of all shards.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> pyarrow.parquet.write_table(pa.table({"label": ["a", "b"]}), f"{folder}/0.parquet")
+        >>> (shard,) = find_shards(folder, {"label": False})
+        >>> [batch.num_rows for batch in shard.batches(["label"])]
+        [2]
+    """
 
     system: fsspec.AbstractFileSystem
     path: str
@@ -82,6 +91,14 @@ def find_shards(pattern: str, columns: Mapping[str, bool]) -> list[Shard]:
 
     Raises:
         UserError: No shard matches, one cannot be read or lacks a column, or a package is missing.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> for name in "01":
+        ...     pyarrow.parquet.write_table(pa.table({"acc": [1.0, 2.0]}), f"{folder}/{name}.parquet")
+        >>> [(shard.first, shard.rows) for shard in find_shards(folder, {"acc": True})]
+        [(0, 2), (2, 2)]
     """
     try:
         system, path = fsspec.core.url_to_fs(pattern)
@@ -113,7 +130,13 @@ def find_shards(pattern: str, columns: Mapping[str, bool]) -> list[Shard]:
 
 
 class Decoded(NamedTuple):
-    """The cells of a modality in a batch that this process decoded."""
+    """The cells of a modality in a batch that this process decoded.
+
+    Example:
+        >>> cells = Decoded(np.ones((1, 2)), np.array([0]), unread=np.array([2]), filled=np.array([0, 2]))
+        >>> len(cells.values), cells.unread.tolist()
+        (1, [2])
+    """
 
     values: NDArray[Any]  # of the cells that could be read [n, ...]
     read: NDArray[np.int64]  # places of these cells in the batch [n]
@@ -142,6 +165,17 @@ class Stream:
         seed: Random seed of the order.
         buffer: Size of the shuffle buffer, in rows.
         strict: Raise an error for a cell that cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from altuna.data.readers import READERS
+        >>> from altuna.data.table.manifest import read_manifest
+        >>> path = f"{tempfile.mkdtemp()}/0.parquet"
+        >>> pyarrow.parquet.write_table(pa.table({"label": ["a", "b", "a"], "acc": [1.0, 2.0, 3.0]}), path)
+        >>> manifest, readers = read_manifest(path), {"acc": READERS["vector"](1)}
+        >>> stream = Stream(path, manifest, readers, ("a", "b"), batch_size=2, seed=0, buffer=4)
+        >>> [len(batch) for batch in stream]
+        [2, 1]
     """
 
     def __init__(

@@ -39,6 +39,16 @@ class Transform(nn.Module):
     """Change a batch at random, in training mode only.
 
     ``stage`` is ``cell`` for transforms before the front end, and ``input`` for those after it.
+
+    Example:
+        >>> import torch
+        >>> class Invert(Transform):
+        ...     stage = "cell"
+        ...
+        ...     def change(self, x):
+        ...         return 255 - x
+        >>> Invert()(torch.tensor([0, 255])).tolist(), Invert().eval()(torch.tensor([0, 255])).tolist()
+        ([255, 0], [0, 255])
     """
 
     stage: ClassVar[Literal["cell", "input"]] = "input"
@@ -127,7 +137,13 @@ class Encoder(nn.Module):
 
 
 class OverTime(nn.Module):
-    """Apply a network of pictures to each frame of clips [n, T, ...]; average the features over time."""
+    """Apply a network of pictures to each frame of clips [n, T, ...]; average the features over time.
+
+    Example:
+        >>> import torch
+        >>> OverTime(nn.Linear(3, 4))(torch.zeros(2, 5, 3)).shape  # two clips of five frames
+        torch.Size([2, 4])
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -43,6 +43,14 @@ class CAVMAE(nn.Module):
         depth: Number of blocks; the last is the shared one.
         heads: Number of attention heads.
         weights: A file of released weights (see ``docs/encoders.md``); random weights if None.
+
+    Example:
+        >>> from altuna.data.readers import READERS
+        >>> from altuna.encoders.frontends import KaldiFbank
+        >>> front = KaldiFbank(READERS["audio"](rate=16_000, seconds=1.0), (16_000,), frames=96)
+        >>> network = CAVMAE(front, dimension=8, depth=2, heads=2)
+        >>> network(front(torch.zeros(2, 16_000, dtype=torch.int16))).shape
+        torch.Size([2, 8])
     """
 
     reader: ClassVar[dict[str, Any]] = {"rate": 16_000, "seconds": 10.255}  # 1024 frames

@@ -71,6 +71,17 @@ class Spectrogram(nn.Module):
 
     The mean and standard deviation of the training spectrograms are tracked by a batch normalisation without
     a learnt scale. It computes in float32, whatever the training precision.
+
+    Example:
+        >>> class LogPower(Spectrogram):
+        ...     def __init__(self, reader, shape):
+        ...         super().__init__(reader, shape, bands=65, n_fft=128, length=128, hop=64)
+        ...
+        ...     def scale(self, magnitudes):
+        ...         return (magnitudes.square() + 1e-6).log()
+        >>> front = LogPower(AudioReader(rate=8000, seconds=1.0), (8000,))
+        >>> front(torch.zeros(2, 8000, dtype=torch.int16)).shape
+        torch.Size([2, 1, 65, 126])
     """
 
     window: Tensor
@@ -289,7 +300,13 @@ def _mel_filters(rate: int, n_fft: int, mels: int) -> Tensor:
 
 
 class Tokens(nn.Module):
-    """Pass token numbers [n, length] on unchanged (0 is padding); ``tokens`` is the number of tokens."""
+    """Pass token numbers [n, length] on unchanged (0 is padding); ``tokens`` is the number of tokens.
+
+    Example:
+        >>> front = Tokens(TextReader(vocabulary=("<owl>", "ow"), length=4), (4,))
+        >>> front.tokens  # two of the vocabulary, the unknown one and the padding
+        4
+    """
 
     small = True
 

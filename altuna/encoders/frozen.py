@@ -31,6 +31,18 @@ def store_features(
         folder: Folder of all stores.
         reporter: Reports progress.
         device: Device to compute on.
+
+    Example:
+        >>> import tempfile
+        >>> from altuna.data.table.cells import KEY
+        >>> from altuna.reporting import SILENT
+        >>> network = torch.nn.Linear(2, 3)
+        >>> network.frozen = True
+        >>> folder, keys = Path(tempfile.mkdtemp()), np.array([b"a" * 16, b"b" * 16], KEY)
+        >>> cells = Store(np.ones((2, 2), np.float32), np.array([0, 1]), keys=keys, folder=folder / "cells")
+        >>> encoder = Encoder(torch.nn.Identity(), network)
+        >>> store_features("acc", encoder, cells, folder, SILENT, torch.device("cpu")).array.shape
+        (2, 3)
     """
     assert store.folder is not None
     features = CellStore(folder / f"features-{_digest(encoder, store)}", (encoder.feature_size,), np.float32)
@@ -65,7 +77,15 @@ def _digest(encoder: Encoder, store: Store) -> str:
 
 
 def weights_digest(weights: Iterable[Tensor]) -> str:
-    """Return a digest of the contents of tensors."""
+    """Return a digest of the contents of tensors.
+
+    Example:
+        >>> layer = torch.nn.Linear(2, 2)
+        >>> before = weights_digest(layer.parameters())
+        >>> _ = torch.nn.init.zeros_(layer.bias)
+        >>> weights_digest(layer.parameters()) == before
+        False
+    """
     digest = hashlib.sha256()
     for value in weights:
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())

@@ -37,6 +37,12 @@ class Backbone(nn.Module):
         tuning: ``frozen``; ``tuned``, all weights; or ``lora``, low-rank updates of all linear layers (Hu et
             al., 2022, arXiv 2106.09685) by peft.
         rank: Rank of the low-rank updates.
+
+    Example:
+        >>> config = transformers.ViTConfig(hidden_size=12, num_hidden_layers=1, image_size=32)
+        >>> vit = transformers.ViTModel(config)
+        >>> Backbone("image", vit, (3, 32, 32), pooling="cls", tuning="frozen", rank=8).out_features
+        12
     """
 
     def __init__(
@@ -129,7 +135,13 @@ def _lora(model: Any, rank: int) -> Any:
 
 
 class Waves(nn.Module):
-    """Convert int16 waveforms [n, T] to floats, if asked with mean 0 and variance 1; the padding stays 0."""
+    """Convert int16 waveforms [n, T] to floats, if asked with mean 0 and variance 1; the padding stays 0.
+
+    Example:
+        >>> waves = torch.tensor([[16384, -16384]], dtype=torch.int16)
+        >>> Waves(normalise=False, shape=(2,))(waves).tolist()
+        [[0.5, -0.5]]
+    """
 
     small = False
 
@@ -149,7 +161,13 @@ class Waves(nn.Module):
 
 
 class Extracted(nn.Module):
-    """Convert int16 waveforms [n, T] with a Hugging Face feature extractor, by NumPy on the CPU."""
+    """Convert int16 waveforms [n, T] with a Hugging Face feature extractor, by NumPy on the CPU.
+
+    Example:
+        >>> extractor = transformers.WhisperFeatureExtractor(chunk_length=1)
+        >>> Extracted(extractor, (16_000,)).shape
+        (80, 100)
+    """
 
     small = False
 
@@ -166,7 +184,15 @@ class Extracted(nn.Module):
 
 
 def reader_options(kind: str, name: str) -> tuple[str, dict[str, Any]]:
-    """Return the name of the reader for a Hugging Face encoder of ``kind``, and options of the reader."""
+    """Return the name of the reader for a Hugging Face encoder of ``kind``, and options of the reader.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> transformers.ViTConfig(image_size=32).save_pretrained(folder)
+        >>> reader_options("image", f"hf:{folder}")
+        ('image', {'size': 32})
+    """
     source = _source(name)
     if kind == "text":
         tokenizer = _loaded(source, transformers.AutoTokenizer)
@@ -221,6 +247,16 @@ def build(
 
     Raises:
         UserError: No such model, or not one for this type.
+
+    Example:
+        >>> import tempfile
+        >>> from altuna.data.readers import READERS
+        >>> folder = tempfile.mkdtemp()
+        >>> config = transformers.ViTConfig(hidden_size=12, num_hidden_layers=1, image_size=32)
+        >>> transformers.ViTModel(config).save_pretrained(folder)
+        >>> encoder = build("image", READERS["image"](32), f"hf:{folder}", lambda shape: ([], shape), None)
+        >>> encoder(torch.zeros(2, 32, 32, 3, dtype=torch.uint8)).shape
+        torch.Size([2, 12])
     """
     try:
         model, preprocessor = _model(_source(name), kind, saved)

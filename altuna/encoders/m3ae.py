@@ -58,6 +58,11 @@ class M3AE(nn.Module):
         depth: Number of blocks.
         heads: Number of attention heads.
         pooling: ``mean`` over the patches or tokens, or ``cls``.
+
+    Example:
+        >>> encoder = M3AE(dimension=8, depth=1, heads=2, pooling="mean")
+        >>> encoder.encode(torch.zeros(2, 5, 8)).shape
+        torch.Size([2, 8])
     """
 
     modality: ClassVar[str]
@@ -106,6 +111,12 @@ class M3AEImage(M3AE):
         heads: Number of attention heads.
         pooling: ``mean`` over the patches, or ``cls``.
         weights: A file of released weights (see ``docs/encoders.md``); random weights if None.
+
+    Example:
+        >>> from altuna.encoders.frontends import Pixels
+        >>> network = M3AEImage(Pixels(None, (32, 32, 3)), dimension=8, depth=1, heads=2)
+        >>> network(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 8])
     """
 
     modality = "image"
@@ -144,6 +155,13 @@ class M3AEText(M3AE):
         heads: Number of attention heads.
         pooling: ``mean`` over the tokens, or ``cls``.
         weights: A file of released weights (see ``docs/encoders.md``); random weights if None.
+
+    Example:
+        >>> from altuna.data.readers import READERS
+        >>> front = Tokens(READERS["text"](vocabulary=("<owl>",), length=4), (4,))
+        >>> network = M3AEText(front, dimension=8, depth=1, heads=2)
+        >>> network(torch.tensor([[2, 1, 0, 0]])).shape
+        torch.Size([1, 8])
     """
 
     modality = "text"

@@ -15,6 +15,12 @@ class MLP(nn.Sequential):
         out_features: Feature size.
         hidden: Size of the hidden layer.
         dropout: Dropout after the hidden layer.
+
+    Example:
+        >>> import torch
+        >>> from altuna.encoders.frontends import Standardise
+        >>> MLP(Standardise(None, (3,)), out_features=8)(torch.zeros(2, 3)).shape
+        torch.Size([2, 8])
     """
 
     def __init__(

@@ -32,6 +32,12 @@ class ResNet(nn.Module):
         width: Channels of the first stage; if None, 64 as in the paper, or 32 for small inputs.
         stem: The factor by which the stem reduces the resolution: 4 as in the paper (7 x 7 and pooling), 1 or
             2 with a 3 x 3 convolution, which is usual for small pictures; chosen by the front end if None.
+
+    Example:
+        >>> from altuna.encoders.frontends import Pixels
+        >>> network = ResNet(Pixels(None, (32, 32, 3)), "resnet18", width=16)
+        >>> network(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 128])
     """
 
     def __init__(

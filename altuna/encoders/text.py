@@ -20,6 +20,12 @@ class TextSmall(nn.Module):
         out_features: Feature size.
         dimension: Embedding size.
         dropout: Dropout of the mean embedding.
+
+    Example:
+        >>> from altuna.data.readers import READERS
+        >>> front = Tokens(READERS["text"](vocabulary=("<owl>",), length=4), (4,))
+        >>> TextSmall(front, out_features=8)(torch.tensor([[2, 1, 0, 0]])).shape
+        torch.Size([1, 8])
     """
 
     def __init__(

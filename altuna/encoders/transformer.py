@@ -10,7 +10,12 @@ from torch.nn import functional
 
 
 class Block(nn.Module):
-    """Pre-norm block: attention and a layer four times as wide, each with a residual (arXiv 2010.11929)."""
+    """Pre-norm block: attention and a layer four times as wide, each with a residual (arXiv 2010.11929).
+
+    Example:
+        >>> Block(8, heads=2, eps=1e-6, gelu="none")(torch.zeros(2, 5, 8), None).shape
+        torch.Size([2, 5, 8])
+    """
 
     def __init__(self, dimension: int, heads: int, eps: float, gelu: Literal["none", "tanh"]) -> None:
         super().__init__()

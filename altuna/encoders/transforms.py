@@ -105,6 +105,12 @@ class ColorJitter(Transform):
 
     Args:
         brightness, contrast, saturation: Strength x; each factor is uniform in [1 - x, 1 + x].
+
+    Example:
+        >>> pictures = torch.full((2, 4, 4, 3), 255, dtype=torch.uint8)
+        >>> changed = ColorJitter(brightness=0.5, contrast=0.0, saturation=0.0)(pictures)
+        >>> bool(changed.min() >= 127), bool(changed.max() <= 255)
+        (True, True)
     """
 
     stage = "cell"
@@ -138,6 +144,12 @@ class RandomAffine(Transform):
         scale: The zoom is log-uniform in [1 / (1 + scale), 1 + scale].
         shift: The translation is uniform in +-shift, as a fraction of the side.
         flip: Mirror left-right with probability 0.5.
+
+    Example:
+        >>> pictures = torch.rand(2, 3, 8, 8)
+        >>> moved = RandomAffine(degrees=0, scale=0, shift=0)(pictures)  # each strength is 0: nothing moves
+        >>> torch.allclose(moved, pictures, atol=1e-4)
+        True
     """
 
     def __init__(
@@ -172,6 +184,13 @@ class SpecAugment(Transform):
     Args:
         frequency: Maximum width of the band, as a fraction of F.
         time: Maximum length of the span, as a fraction of T.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> spectrograms = torch.rand(2, 1, 64, 100)
+        >>> masked = SpecAugment(frequency=0.5, time=0.0)(spectrograms)
+        >>> bool((masked <= spectrograms).all()), bool((masked < spectrograms).any())
+        (True, True)
     """
 
     def __init__(self, frequency: float = 0.2, time: float = 0.2) -> None:
@@ -195,6 +214,12 @@ class WaveformNoise(Transform):
 
     Args:
         snr: Minimum ratio in decibels; it is uniform in [snr, snr + 30].
+
+    Example:
+        >>> waves = torch.full((2, 8000), 1000, dtype=torch.int16)
+        >>> noise = WaveformNoise(snr=20.0)(waves) - waves
+        >>> bool(noise.std() < 110)  # at 20 dB, a tenth of the sound's amplitude
+        True
     """
 
     stage = "cell"
@@ -215,6 +240,11 @@ class TokenDropout(Transform):
 
     Args:
         share: Fraction of the tokens to drop.
+
+    Example:
+        >>> texts = torch.tensor([[5, 6, 7, 0]])
+        >>> TokenDropout(share=1.0)(texts).tolist()
+        [[5, 0, 0, 0]]
     """
 
     stage = "cell"
@@ -234,6 +264,11 @@ class VectorNoise(Transform):
 
     Args:
         std: Standard deviation of the noise.
+
+    Example:
+        >>> noise = VectorNoise(std=0.1)
+        >>> noise(torch.zeros(2, 3)).any().item(), noise.eval()(torch.zeros(2, 3)).any().item()
+        (True, False)
     """
 
     def __init__(self, std: float = 0.1) -> None:

@@ -17,6 +17,12 @@ class ViT(nn.Module):
         heads: Number of attention heads.
         patch: Side of a patch; if None, an eighth of the shorter side, from 4 to 16.
         dropout: Dropout in each layer.
+
+    Example:
+        >>> import torch
+        >>> from altuna.encoders.frontends import Pixels
+        >>> ViT(Pixels(None, (32, 32, 3)), dimension=8, depth=1, heads=2)(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 8])
     """
 
     def __init__(

@@ -34,6 +34,15 @@ def load_weights(
 
     Raises:
         UserError: It is not such a file, or has other names or shapes.
+
+    Example:
+        >>> import tempfile
+        >>> release, layer = nn.Linear(2, 2), nn.Linear(2, 2)
+        >>> path = Path(tempfile.mkdtemp(), "release.pt")
+        >>> torch.save({f"fc.{name}": value for name, value in release.state_dict().items()}, path)
+        >>> load_weights(layer, path, name_of=lambda name: f"fc.{name}", others="decoder")
+        >>> torch.equal(layer.weight, release.weight)
+        True
     """
     found = convert(_read(Path(path)))
     own = {name_of(name): (name, value) for name, value in module.state_dict().items()}

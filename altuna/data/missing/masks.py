@@ -26,7 +26,12 @@ DATA = b"altuna.data"  # key of the digest of a mask's samples, in the metadata 
 
 @dataclass(frozen=True)
 class Missing:
-    """Which cells of a split to mask: a pattern with its rate, or a file that tells which cells to keep."""
+    """Which cells of a split to mask: a pattern with its rate, or a file that tells which cells to keep.
+
+    Example:
+        >>> bool(Missing()), bool(Missing(rate=0.3)), bool(Missing(pattern="never:text"))
+        (False, True, True)
+    """
 
     rate: float | None = None
     pattern: str = "random"
@@ -39,7 +44,7 @@ class Missing:
 def masked(
     manifest: Manifest, rows: Mapping[str, Rows], missing: Mapping[str, Missing], seed: int
 ) -> Manifest:
-    """Return the manifest with some cells of its splits masked.
+    r"""Return the manifest with some cells of its splits masked.
 
     Args:
         manifest: The samples; cells that are missing already stay missing.
@@ -49,6 +54,16 @@ def masked(
 
     Raises:
         UserError: See ``pattern_mask`` and ``read_mask``; or no train row is left with a modality.
+
+    Example:
+        >>> import tempfile
+        >>> from altuna.data.table.manifest import read_manifest
+        >>> path = Path(tempfile.mkdtemp(), "owls.csv")
+        >>> _ = path.write_text("label,acc,note\na,1,hoot\nb,2,tu-whit\n")
+        >>> rows = {"train": np.arange(2), "val": np.arange(0), "test": np.arange(0)}
+        >>> missing = dict.fromkeys(rows, Missing()) | {"train": Missing(0.5, "never:note")}
+        >>> int(masked(read_manifest(path), rows, missing, seed=0).filled("note").sum())
+        1
     """
     names = [*manifest.modalities]
     filled = np.stack([manifest.filled(name) for name in names])
@@ -75,9 +90,19 @@ def masked(
 def staying(
     what: Missing, manifest: Manifest, rows: Rows, present: Mask, labels: Rows, seed: int | list[int]
 ) -> Mask:
-    """Return which of the cells present [M, n] of some manifest rows [n] are kept, [M, n] bool.
+    r"""Return which of the cells present [M, n] of some manifest rows [n] are kept, [M, n] bool.
 
     ``labels`` [n] are the model's class numbers.
+
+    Example:
+        >>> import tempfile
+        >>> from altuna.data.table.manifest import read_manifest
+        >>> path = Path(tempfile.mkdtemp(), "owls.csv")
+        >>> _ = path.write_text("label,acc,note\na,1,hoot\nb,2,tu-whit\n")
+        >>> manifest, rows, present = read_manifest(path), np.arange(2), np.ones((2, 2), bool)
+        >>> kept = staying(Missing(pattern="only:acc"), manifest, rows, present, labels=rows, seed=0)
+        >>> dict(zip(manifest.modalities, kept.tolist()))
+        {'note': [False, False], 'acc': [True, True]}
     """
     if what.file:
         return present & read_mask(what.file, manifest, rows)
@@ -88,7 +113,18 @@ def staying(
 
 
 def write_mask(path: Path, manifest: Manifest) -> None:
-    """Write which cells a masked manifest keeps: ``id``, ``label``, and a Boolean column per modality."""
+    r"""Write which cells a masked manifest keeps: ``id``, ``label``, and a Boolean column per modality.
+
+    Example:
+        >>> import tempfile
+        >>> from altuna.data.table.manifest import read_manifest
+        >>> path = Path(tempfile.mkdtemp(), "owls.csv")
+        >>> _ = path.write_text("label,acc\na,1\nb,2\n")
+        >>> manifest = read_manifest(path).keeping({"acc": np.array([True, False])})
+        >>> write_mask(path.with_name("present.parquet"), manifest)
+        >>> pyarrow.parquet.read_table(path.with_name("present.parquet"))["acc"].to_pylist()
+        [True, False]
+    """
     names = ["id", "label", *manifest.kept]
     table = pa.table([manifest.ids, manifest.labels, *map(pa.array, manifest.kept.values())], names)
     with atomic_write(path) as unfinished:
@@ -104,10 +140,20 @@ def _digest(manifest: Manifest) -> bytes:
 
 
 def read_mask(path: Path, manifest: Manifest, rows: Rows) -> Mask:
-    """Return which cells of a manifest's rows [n] are kept, [M, n] bool, by a file of ``write_mask``.
+    r"""Return which cells of a manifest's rows [n] are kept, [M, n] bool, by a file of ``write_mask``.
 
     Raises:
         UserError: It is not such a file, or one for other data.
+
+    Example:
+        >>> import tempfile
+        >>> from altuna.data.table.manifest import read_manifest
+        >>> path = Path(tempfile.mkdtemp(), "owls.csv")
+        >>> _ = path.write_text("label,acc\na,1\nb,2\n")
+        >>> manifest, mask = read_manifest(path), path.with_name("present.parquet")
+        >>> write_mask(mask, manifest.keeping({"acc": np.array([True, False])}))
+        >>> read_mask(mask, manifest, rows=np.arange(2)).tolist()
+        [[True, False]]
     """
     if path.is_dir():
         raise UserError(f"{path}: is a folder, not a mask file such as the present.parquet of a run")
@@ -151,7 +197,15 @@ def read_mask(path: Path, manifest: Manifest, rows: Rows) -> Mask:
 
 
 def check_mask(mask: str | Path | None, rate: float | None, pattern: str) -> None:
-    """Raise UserError if both a mask file and a missing rate or pattern are given."""
+    """Raise UserError if both a mask file and a missing rate or pattern are given.
+
+    Example:
+        >>> check_mask("present.parquet", None, "random")
+        >>> check_mask("present.parquet", 0.3, "random")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        altuna.errors.UserError: missing_mask: already selects the cells to keep; ...
+    """
     if mask is not None and (rate is not None or pattern != "random"):
         raise UserError(
             "missing_mask: already selects the cells to keep; leave out missing rates and patterns"

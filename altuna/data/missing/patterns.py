@@ -122,6 +122,10 @@ def check_pattern(pattern: str, modalities: Sequence[str]) -> tuple[str, str | N
 
     Raises:
         UserError: Unknown pattern or modality.
+
+    Example:
+        >>> check_pattern("only:text", ["image", "text"]), check_pattern("group", ["image", "text"])
+        (('only', 'text'), ('group', None))
     """
     kind, colon, name = pattern.partition(":")
     if kind in NAMED and colon:
@@ -134,7 +138,13 @@ def check_pattern(pattern: str, modalities: Sequence[str]) -> tuple[str, str | N
 
 
 def by_group(present: Mask, groups: Codes) -> tuple[Mask, Codes]:
-    """Return which modalities each group has, [M, G] bool, and the group of each sample [N]."""
+    """Return which modalities each group has, [M, G] bool, and the group of each sample [N].
+
+    Example:
+        >>> have, codes = by_group(np.array([[True, False, False]]), groups=np.array([7, 7, 9]))
+        >>> have.tolist(), codes.tolist()  # group 7 has the modality, group 9 has not
+        ([[True, False]], [0, 0, 1])
+    """
     _, codes = np.unique(groups, return_inverse=True)
     have = np.zeros((len(present), codes.max(initial=-1) + 1), dtype=bool)
     for modality, there in zip(have, present, strict=True):

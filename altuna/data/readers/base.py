@@ -19,19 +19,51 @@ WHOLE: tuple[float, ...] = (0.0, 0.0, 1.0, 1.0)  # the box of the whole picture
 
 
 class BadCellError(Exception):
-    """A cell cannot be read; the message is the reason, and becomes a line of ``problems.csv``."""
+    """A cell cannot be read; the message is the reason, and becomes a line of ``problems.csv``.
+
+    Example:
+        >>> from altuna.data.readers import READERS
+        >>> READERS["vector"](2).read([1.0])
+        Traceback (most recent call last):
+        ...
+        altuna.data.readers.base.BadCellError: a vector of 1 numbers, the others have 2
+    """
 
 
 class NotFiniteError(BadCellError):
-    """A vector has NaN or infinite numbers: an error in the data, not a missing cell."""
+    """A vector has NaN or infinite numbers: an error in the data, not a missing cell.
+
+    Example:
+        >>> from altuna.data.readers import READERS
+        >>> READERS["vector"](2).read([1.0, float("inf")])
+        Traceback (most recent call last):
+        ...
+        altuna.data.readers.base.NotFiniteError: has numbers too large or infinite
+    """
 
 
 class UnavailableError(BadCellError):
-    """A cell is not available now, for a reason outside its content: the next attempt may succeed."""
+    """A cell is not available now, for a reason outside its content: the next attempt may succeed.
+
+    Example:
+        >>> raise UnavailableError("cannot be opened: Permission denied")
+        Traceback (most recent call last):
+        ...
+        altuna.data.readers.base.UnavailableError: cannot be opened: Permission denied
+    """
 
 
 def silent(note: str) -> None:
-    """Ignore a note."""
+    """Ignore a note.
+
+    Example:
+        >>> from altuna.data.readers import READERS
+        >>> READERS["vector"](2).read([1.0, None], note=print).tolist()
+        1 of 2 numbers are empty: imputed by the training means
+        [1.0, nan]
+        >>> READERS["vector"](2).read([1.0, None], note=silent).tolist()
+        [1.0, nan]
+    """
 
 
 class Reader:
@@ -40,6 +72,18 @@ class Reader:
     A reader is a frozen dataclass whose fields are its settings: they are part of the key of the prepared
     store, and are saved with the model. ``fit`` chooses the settings that are not stated by the training
     cells. ``name`` is the name of the reader, ``type`` that of the modalities that it reads.
+
+    Example:
+        >>> import numpy as np
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True)
+        ... class WordCount(Reader):
+        ...     name, type, dtype, shape = "words", "vector", np.float32, (1,)
+        ...
+        ...     def read(self, cell, note=silent):
+        ...         return np.array([len(cell.split())], self.dtype)
+        >>> WordCount().read("an owl hoots")
+        array([3.], dtype=float32)
     """
 
     name: ClassVar[str]
@@ -85,7 +129,14 @@ class Reader:
 
 
 def check_file(path: str | Path) -> Path:
-    """Return the path of a file that is not empty; raise BadCellError otherwise."""
+    """Return the path of a file that is not empty; raise BadCellError otherwise.
+
+    Example:
+        >>> check_file("no/such/photo.png")
+        Traceback (most recent call last):
+        ...
+        altuna.data.readers.base.BadCellError: no such file
+    """
     path = Path(path)
     try:
         mode = path.stat().st_mode
@@ -162,7 +213,15 @@ def sample(cells: Sequence[Any], n: int = 64) -> list[Any]:
 
 
 def check_positive(**options: float | None) -> None:
-    """Raise UserError if an option that is not None is not finite or not more than 0."""
+    """Raise UserError if an option that is not None is not finite or not more than 0.
+
+    Example:
+        >>> check_positive(size=64, length=None)
+        >>> check_positive(size=0)
+        Traceback (most recent call last):
+        ...
+        altuna.errors.UserError: size must be more than 0, got 0
+    """
     for name, value in options.items():
         if value is not None and not 0 < value < math.inf:
             raise UserError(f"{name} must be more than 0, got {value}")

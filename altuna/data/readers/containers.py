@@ -24,6 +24,14 @@ def opened(cell: str | Path | bytes, kind: str = "clip") -> Iterator[Any]:
 
     Raises:
         BadCellError: It cannot be opened, or its content makes the caller's code fail.
+
+    Example:
+        >>> import numpy as np, soundfile
+        >>> recording = io.BytesIO()
+        >>> soundfile.write(recording, np.zeros(8000), 8000, format="WAV")
+        >>> with opened(recording.getvalue(), "recording") as container:
+        ...     container.format.name
+        'wav'
     """
     import av  # takes 0.1 s
 
@@ -43,6 +51,14 @@ def track(container: Any, kind: str) -> Any:
 
     Raises:
         BadCellError: There is none, or FFmpeg does not know its codec.
+
+    Example:
+        >>> import numpy as np, soundfile
+        >>> recording = io.BytesIO()
+        >>> soundfile.write(recording, np.zeros(8000), 8000, format="WAV")
+        >>> with opened(recording.getvalue(), "recording") as container:
+        ...     track(container, "audio").rate
+        8000
     """
     streams = getattr(container.streams, kind)
     name = {"video": "picture", "audio": "sound"}[kind]
@@ -55,7 +71,14 @@ def track(container: Any, kind: str) -> Any:
 
 
 def flv_is_whole(source: str | Path | bytes) -> bool:
-    """Return whether an FLV ends after one of its tags (a frame or some sound), not within it."""
+    r"""Return whether an FLV ends after one of its tags (a frame or some sound), not within it.
+
+    Example:
+        >>> header = b"FLV\x01\x05\0\0\0\x09" + bytes(4)
+        >>> tag = b"\x09\0\0\x05" + bytes(7)  # of a frame of five bytes
+        >>> flv_is_whole(header + tag + bytes(5) + bytes(4)), flv_is_whole(header + tag)
+        (True, False)
+    """
     if not isinstance(source, bytes):
         with open(source, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
             return _ends_after_a_tag(content)
@@ -70,7 +93,15 @@ def _ends_after_a_tag(content: Any) -> bool:
 
 
 def has_sound(cell: str | Path | bytes) -> bool:
-    """Return whether a clip has a sound track."""
+    """Return whether a clip has a sound track.
+
+    Example:
+        >>> import numpy as np, soundfile
+        >>> recording = io.BytesIO()
+        >>> soundfile.write(recording, np.zeros(8000), 8000, format="WAV")
+        >>> has_sound(recording.getvalue())
+        True
+    """
     if not isinstance(cell, bytes):
         cell = split_fragment(cell).path
     with opened(cell) as container:

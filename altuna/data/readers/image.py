@@ -82,7 +82,12 @@ class ImageReader(Reader):
 
 
 def square(image: Image.Image, size: int) -> NDArray[Any]:
-    """Return an image as uint8 [size, size, 3]: shorter side resized, centre cropped."""
+    """Return an image as uint8 [size, size, 3]: shorter side resized, centre cropped.
+
+    Example:
+        >>> square(Image.new("RGB", (64, 48)), size=32).shape
+        (32, 32, 3)
+    """
     return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BICUBIC))
 
 
@@ -99,7 +104,15 @@ def usual_size(sides: Iterable[int | None]) -> int:
 
 
 def check_size(width: int, height: int) -> None:
-    """Raise BadCellError for more pixels than Pillow allows, which may fill the memory."""
+    """Raise BadCellError for more pixels than Pillow allows, which may fill the memory.
+
+    Example:
+        >>> check_size(1920, 1080)
+        >>> check_size(100_000, 100_000)
+        Traceback (most recent call last):
+        ...
+        altuna.data.readers.base.BadCellError: refused, too large: 100000 x 100000 pixels
+    """
     if width * height > (Image.MAX_IMAGE_PIXELS or np.inf):
         raise BadCellError(f"refused, too large: {width} x {height} pixels")
 

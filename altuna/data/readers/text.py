@@ -103,7 +103,15 @@ class TextReader(Reader):
 
 
 def text_of(cell: Any, note: Callable[[str], None]) -> str:
-    """Return the text of a cell: a string, bytes, or the path of a file."""
+    r"""Return the text of a cell: a string, bytes, or the path of a file.
+
+    Example:
+        >>> text_of("an owl", note=print)
+        'an owl'
+        >>> text_of(b"caf\xe9", note=print)
+        not UTF-8, read as latin-1
+        'café'
+    """
     if isinstance(cell, Path):
         with check_file(cell).open("rb") as file:
             cell = file.read(_MAX_BYTES)

@@ -38,6 +38,13 @@ class StoredArray:
 
     The file is memory-mapped, and its pages are released now and then: what was read stays in the system's
     disk cache, but does not count as memory of this process, however large the file is.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "cells.bin")
+        >>> np.arange(6, dtype=np.float32).tofile(path)
+        >>> StoredArray(path, (3, 2), np.float32)[np.array([2, 0])].tolist()
+        [[4.0, 5.0], [0.0, 1.0]]
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: Any) -> None:
@@ -74,7 +81,12 @@ class StoredArray:
 
 @dataclass(frozen=True)
 class Remark:
-    """A remark on a cell: why it cannot be read, or what is worth knowing about it; see ``Problem.kind``."""
+    """A remark on a cell: why it cannot be read, or what is worth knowing about it; see ``Problem.kind``.
+
+    Example:
+        >>> Remark("not UTF-8, read as latin-1", kind="note").reason
+        'not UTF-8, read as latin-1'
+    """
 
     reason: str
     kind: str
@@ -91,6 +103,16 @@ class CellStore:
         folder: The store's own folder, created when something is written.
         shape: Shape of a cell.
         dtype: Dtype of a cell.
+
+    Example:
+        >>> import tempfile
+        >>> store = CellStore(Path(tempfile.mkdtemp()), shape=(2,), dtype=np.float32)
+        >>> with store.writing() as writer:
+        ...     writer.add(b"a" * 16, np.array([1.0, 2.0]))
+        >>> store.find(np.array([b"a" * 16, b"b" * 16], KEY)).tolist()  # -2: never read
+        [0, -2]
+        >>> store.array()[np.array([0])].tolist()
+        [[1.0, 2.0]]
     """
 
     def __init__(self, folder: Path, shape: tuple[int, ...], dtype: Any) -> None:
@@ -154,7 +176,16 @@ class CellStore:
 
 
 class Writer:
-    """Append cells to a store; opened by ``CellStore.writing``."""
+    """Append cells to a store; opened by ``CellStore.writing``.
+
+    Example:
+        >>> import tempfile
+        >>> store, key = CellStore(Path(tempfile.mkdtemp()), (2,), np.float32), b"a" * 16
+        >>> with store.writing() as writer:
+        ...     writer.add(key, None, Remark("no such file", "unread"))
+        >>> [*store.remarks(np.array([key], KEY))]
+        [(0, Remark(reason='no such file', kind='unread'))]
+    """
 
     def __init__(self, store: CellStore) -> None:
         self._store = store
@@ -254,6 +285,11 @@ class Store:
         problems: Remarks on cells.
         keys: [rows] the keys of the cells; empty if nothing had to be read.
         folder: Folder of the array; None if it is in memory.
+
+    Example:
+        >>> store = Store(np.zeros((3, 2), np.float32), position=np.array([0, -1, 2]))
+        >>> store.size  # two cells of two numbers are used
+        16
     """
 
     array: StoredArray | NDArray[Any]

@@ -32,7 +32,7 @@ _TASK_BYTES, _TASK_CELLS = 1 << 21, 64
 def prepare_store(
     manifest: Manifest, name: str, reader: Reader, folder: Path, reporter: Reporter = SILENT
 ) -> Store:
-    """Open a modality's store, after decoding the cells that were never decoded with these settings.
+    r"""Open a modality's store, after decoding the cells that were never decoded with these settings.
 
     Args:
         manifest: The samples.
@@ -43,6 +43,17 @@ def prepare_store(
 
     Raises:
         UserError: The disk has no space, or the store is damaged.
+
+    Example:
+        >>> import tempfile
+        >>> from altuna.data.readers import READERS
+        >>> from altuna.data.table.manifest import read_manifest
+        >>> path = Path(tempfile.mkdtemp(), "owls.csv")
+        >>> _ = path.write_text("label,note\na,hoot\na,hoot\nb,tu-whit\n")
+        >>> reader = READERS["text"](vocabulary=("<hoot>",), length=2)
+        >>> store = prepare_store(read_manifest(path), "note", reader, path.parent)
+        >>> len(store.array), store.position.tolist()  # equal cells are decoded and stored once
+        (2, [0, 0, 1])
     """
     cells = Cells(manifest, name)
     if cells.numbers is not None:

@@ -41,6 +41,16 @@ class Problem:
 
 
 def write_problems(path: Path, problems: Sequence[Problem]) -> None:
-    """Write problems to a CSV file; without any, it has its header only."""
+    """Write problems to a CSV file; without any, it has its header only.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "problems.csv")
+        >>> write_problems(path, [Problem(3, "owl", "photo", "owl.png", "no such file")])
+        >>> print(path.read_text())
+        row,id,column,cell,reason,kind
+        3,owl,photo,owl.png,no such file,unread
+        <BLANKLINE>
+    """
     header = [field.name for field in fields(Problem)]
     write_csv(path, [header, *([getattr(problem, name) for name in header] for problem in problems)])

@@ -22,11 +22,20 @@ _BLOCK = 4096
 
 
 class Cells(Sequence[Any]):
-    """The cells of a modality, one per manifest row.
+    r"""The cells of a modality, one per manifest row.
 
     A cell is None (missing), a ``Path`` of a file, a text, bytes, or numbers. ``filled`` [rows] bool tells
     which rows have one. ``numbers`` [rows, columns] float32 are the cells of numeric columns, with NaN where
     they are empty: they need no reader. It is None for other columns.
+
+    Example:
+        >>> import tempfile
+        >>> from altuna.data.table.manifest import read_manifest
+        >>> path = Path(tempfile.mkdtemp(), "owls.csv")
+        >>> _ = path.write_text("label,acc,note\na,1,hoot\nb,2,\n")
+        >>> manifest = read_manifest(path)
+        >>> [*Cells(manifest, "note")], Cells(manifest, "acc").numbers.tolist()
+        (['hoot', None], [[1.0], [2.0]])
     """
 
     def __init__(self, manifest: Manifest, name: str) -> None:

@@ -85,6 +85,12 @@ def find_modalities(
         reserved: The columns of id, split, label and group, which no modality can use.
         never: Other columns that are a modality only if that is stated.
         declared: Column to the type that the file itself states for it.
+
+    Example:
+        >>> table = pa.table({"label": ["a"], "acc_x": [1.0], "acc_y": [2.0], "photo": ["owl.jpg"]})
+        >>> found = find_modalities(Path("owls.csv"), table, None, reserved=["label"], never=[], declared={})
+        >>> {name: (modality.type, modality.columns) for name, modality in found.items()}
+        {'photo': ('image', ('photo',)), 'acc': ('vector', ('acc_x', 'acc_y'))}
     """
     columns = [name for name in table.column_names if name not in reserved]
     if stated is not None and not stated:
@@ -101,7 +107,12 @@ def find_modalities(
 
 
 def stated_texts(stated: Mapping[str, Mapping[str, Any]] | None) -> list[str]:
-    """Check the options in ``modalities``; return the columns that they state to be no numbers."""
+    """Check the options in ``modalities``; return the columns that they state to be no numbers.
+
+    Example:
+        >>> stated_texts({"room": {"type": "text"}, "acc": {"prefix": "acc_"}})
+        ['room']
+    """
     columns: list[str] = []
     for name, spec in (stated or {}).items():
         if not isinstance(name, str):
@@ -168,7 +179,14 @@ def _state(
 
 
 def check_numbers(path: Path, table: pa.Table, columns: Sequence[str]) -> None:
-    """Raise UserError if one of several columns of a vector is not numeric."""
+    """Raise UserError if one of several columns of a vector is not numeric.
+
+    Example:
+        >>> check_numbers(Path("owls.csv"), pa.table({"x": [1.0], "y": ["high"]}), ["x", "y"])
+        Traceback (most recent call last):
+        ...
+        altuna.errors.UserError: owls.csv, column 'y': has cells that are not numbers
+    """
     for column in columns:
         if len(columns) > 1 and column_type(table[column]) not in ("number", None):
             raise UserError(f"{path}, column {column!r}: has cells that are not numbers")
@@ -223,6 +241,10 @@ def first_values(column: pa.ChunkedArray) -> list[str | bytes]:
     """Return up to 100 values of a column of strings, bytes or {bytes, path}; of bytes, only the first 32.
 
     The value of a cell {bytes, path} without bytes is its path.
+
+    Example:
+        >>> first_values(pa.chunked_array([["owl.jpg", None, "cat.jpg"]]))
+        ['owl.jpg', 'cat.jpg']
     """
     found: list[str | bytes] = []
     step = 1000  # the table may be larger than the memory: stop when there are enough
@@ -252,7 +274,12 @@ def _beginnings(cells: pa.ChunkedArray, rows: np.ndarray[Any, Any]) -> list[str 
 
 
 def filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return which cells have a value (bool); a blank text and an empty {bytes, path} have none."""
+    """Return which cells have a value (bool); a blank text and an empty {bytes, path} have none.
+
+    Example:
+        >>> filled(pa.chunked_array([["hoot", " ", None]])).to_pylist()
+        [True, False, False]
+    """
     kind = column.type
     valid = column.is_valid()
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -266,7 +293,12 @@ def filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def filled_cells(table: pa.Table, columns: Sequence[str]) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return whether any of the columns has a value in each row, [rows] bool."""
+    """Return whether any of the columns has a value in each row, [rows] bool.
+
+    Example:
+        >>> filled_cells(pa.table({"x": [1.0, None], "y": [2.0, None]}), ["x", "y"]).tolist()
+        [True, False]
+    """
     found = np.zeros(table.num_rows, dtype=bool)
     for name in columns:
         found |= np.asarray(filled(table[name]))
@@ -274,12 +306,22 @@ def filled_cells(table: pa.Table, columns: Sequence[str]) -> np.ndarray[Any, np.
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Return whether the cells of an Arrow type are numbers."""
+    """Return whether the cells of an Arrow type are numbers.
+
+    Example:
+        >>> is_number(pa.int8()), is_number(pa.bool_()), is_number(pa.string())
+        (True, True, False)
+    """
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Return whether the cells of an Arrow type are lists."""
+    """Return whether the cells of an Arrow type are lists.
+
+    Example:
+        >>> is_list(pa.list_(pa.float32())), is_list(pa.float32())
+        (True, False)
+    """
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 

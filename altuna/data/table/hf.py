@@ -25,7 +25,12 @@ HUB_TIMEOUT = 5.0  # seconds
 
 
 def is_dataset(path: Path) -> bool:
-    """Return whether a path is ``hf:NAME[:CONFIG]``, or a folder that ``datasets`` saved to disk."""
+    """Return whether a path is ``hf:NAME[:CONFIG]``, or a folder that ``datasets`` saved to disk.
+
+    Example:
+        >>> is_dataset(Path("hf:ORG/NAME")), is_dataset(Path("owls.csv"))
+        (True, False)
+    """
     if str(path).startswith(PREFIX):
         return True
     one = (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
@@ -51,6 +56,15 @@ def read_dataset(
 
     Raises:
         UserError: No such data set, no network, ``datasets`` is not installed, or there is no train split.
+
+    Example:
+        >>> import datasets, tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> owls = datasets.Dataset.from_dict({"label": ["a"], "note": ["hoot"]})
+        >>> datasets.DatasetDict(train=owls, dev=owls, extra=owls).save_to_disk(folder)
+        >>> table, types, notes = read_dataset(folder, "label", keep_unlabelled=False)
+        >>> table["split"].to_pylist(), types, len(notes)  # a note on the split that is left out
+        (['train', 'val'], {'label': 'text', 'note': 'text'}, 1)
     """
     tables = _from_hub(path) if str(path).startswith(PREFIX) else _from_folder(path)
     if len(tables) == 1:
@@ -89,6 +103,13 @@ def typed(table: pa.Table) -> tuple[pa.Table, dict[str, str]]:
     """Return a table with class names in place of class numbers, and the types noted in its metadata.
 
     The types, which ``datasets`` writes, are image, audio, video, text, and ``class`` for class names.
+
+    Example:
+        >>> features = {"label": {"_type": "ClassLabel", "names": ["cat", "owl"]}}
+        >>> metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+        >>> table, types = typed(pa.table({"label": [1, 0]}).replace_schema_metadata(metadata))
+        >>> table["label"].to_pylist(), types
+        (['owl', 'cat'], {'label': 'class'})
     """
     types: dict[str, str] = {}
     features = _features(table.schema.metadata)

@@ -304,7 +304,12 @@ def _check_finite(manifest: Manifest) -> None:
 
 
 def not_finite(column: pa.ChunkedArray) -> int | None:
-    """Return the first row of a column that is NaN or infinite, or None."""
+    """Return the first row of a column that is NaN or infinite, or None.
+
+    Example:
+        >>> not_finite(pa.chunked_array([[1.0, None, float("nan")]]))
+        2
+    """
     if not pa.types.is_floating(column.type):
         return None
     finite = pc.is_finite(column.cast(pa.float32()))  # 1e39 becomes infinite

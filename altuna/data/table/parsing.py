@@ -28,7 +28,7 @@ MAX_DEPTH = 1000
 
 
 def read_csv(path: Path, text: Sequence[str]) -> pa.Table:
-    """Read a CSV or TSV file.
+    r"""Read a CSV or TSV file.
 
     Columns in ``text`` are read as text; the types of the others are inferred from all their values, with
     dates and times as text. In a column of numbers, words for a missing value (NA, N/A, null, None, ?, -) are
@@ -37,6 +37,13 @@ def read_csv(path: Path, text: Sequence[str]) -> pa.Table:
     Raises:
         UserError: A row with another number of columns, or text that is not UTF-8; the message names the row.
         pyarrow.ArrowException, UnicodeError: The file is not a table for another reason.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "owls.csv")
+        >>> _ = path.write_text("label,acc\n1,0.5\n2,n/a\n")
+        >>> read_csv(path, text=["label"]).to_pydict()
+        {'label': ['1', '2'], 'acc': [0.5, None]}
     """
     types = dict.fromkeys(text, pa.string())
     try:
@@ -56,12 +63,19 @@ def read_csv(path: Path, text: Sequence[str]) -> pa.Table:
 
 
 def read_jsonl(path: Path, text: Sequence[str]) -> pa.Table:
-    """Read a JSONL file; columns in ``text`` are read as text even if their cells are numbers.
+    r"""Read a JSONL file; columns in ``text`` are read as text even if their cells are numbers.
 
     Raises:
         UserError: A line that is not a JSON object, or a cell of another type than those before; the message
             names the row.
         pyarrow.ArrowException, UnicodeError: The file is not a table for another reason.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "owls.jsonl")
+        >>> _ = path.write_text('{"label": "1", "acc": [0.5, 1.0]}\n{"label": 2, "acc": null}\n')
+        >>> read_jsonl(path, text=["label"]).to_pydict()
+        {'label': ['1', '2'], 'acc': [[0.5, 1.0], None]}
     """
     if not _can_crash(path):
         try:
@@ -82,7 +96,14 @@ def read_jsonl(path: Path, text: Sequence[str]) -> pa.Table:
 
 
 def name_bad_text(path: Path, name: str, column: pa.ChunkedArray) -> None:
-    """Raise UserError for the first cell of a column of text that is not UTF-8."""
+    r"""Raise UserError for the first cell of a column of text that is not UTF-8.
+
+    Example:
+        >>> name_bad_text(Path("owls.csv"), "note", pa.chunked_array([[b"hoot", b"\xff"]]))
+        Traceback (most recent call last):
+        ...
+        altuna.errors.UserError: owls.csv, row 2, column 'note': the text is not in UTF-8
+    """
     for row, cell in enumerate(column):
         try:
             if cell.is_valid:

@@ -23,7 +23,12 @@ BATCH = 2**26  # bytes that are copied at a time
 
 @dataclass(frozen=True)
 class Source:
-    """A table, the types that the file itself states for its columns, and remarks for the user."""
+    """A table, the types that the file itself states for its columns, and remarks for the user.
+
+    Example:
+        >>> Source(pa.table({"photo": ["owl.jpg"]}), types={"photo": "image"}).notes
+        ()
+    """
 
     table: pa.Table
     types: dict[str, str] = field(default_factory=dict)
@@ -31,7 +36,7 @@ class Source:
 
 
 def read_table(path: Path, text: Sequence[str], label: str, *, keep_unlabelled: bool) -> Source:
-    """Read a CSV, TSV, Parquet or JSONL file, or a Hugging Face data set.
+    r"""Read a CSV, TSV, Parquet or JSONL file, or a Hugging Face data set.
 
     Args:
         path: The file, the data set's folder, or ``hf:NAME[:CONFIG]``.
@@ -41,6 +46,13 @@ def read_table(path: Path, text: Sequence[str], label: str, *, keep_unlabelled: 
 
     Raises:
         UserError: The file cannot be read, or has a mistake.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "owls.tsv")
+        >>> _ = path.write_text("label\tacc\n1\t0.5\n")
+        >>> read_table(path, text=["label"], label="label", keep_unlabelled=False).table.to_pydict()
+        {'label': ['1'], 'acc': [0.5]}
     """
     try:
         source = _read(path, text, label, keep_unlabelled)
@@ -93,7 +105,14 @@ def _read_parquet(path: Path) -> pa.Table:
 
 
 def plain(path: Path, table: pa.Table, text: Sequence[str]) -> pa.Table:
-    """Return the table with fewer types: categories, decimals, dates and the like become texts or numbers."""
+    """Return the table with fewer types: categories, decimals, dates and the like become texts or numbers.
+
+    Example:
+        >>> from datetime import date
+        >>> table = pa.table({"day": [date(2024, 1, 2)], "room": pa.array(["a"]).dictionary_encode()})
+        >>> plain(Path("owls.parquet"), table, text=[]).to_pydict()
+        {'day': ['2024-01-02'], 'room': ['a']}
+    """
     for i, field_ in enumerate(table.schema):
         column, kind = table[i], field_.type
         if isinstance(kind, pa.BaseExtensionType):

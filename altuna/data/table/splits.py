@@ -18,13 +18,22 @@ Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def split_rows(manifest: Manifest, seed: int = 0) -> dict[str, Rows]:
-    """Return the row numbers of ``train``, ``val`` and ``test`` (test may be empty).
+    r"""Return the row numbers of ``train``, ``val`` and ``test`` (test may be empty).
 
     A manifest without splits is split 60/15/25; without val, 15 % of train are carved out for it. Both are
     stratified by label and never divide a group.
 
     Raises:
         UserError: A label is missing, has only one sample, or is in val or test but not in train.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from altuna.data.table.manifest import read_manifest
+        >>> path = Path(tempfile.mkdtemp(), "owls.csv")
+        >>> _ = path.write_text("label,acc\n" + "a,1\nb,2\n" * 20)
+        >>> {split: len(rows) for split, rows in split_rows(read_manifest(path)).items()}
+        {'train': 24, 'val': 6, 'test': 10}
     """
     _check_labels(manifest)
     labels = np.asarray(manifest.labels.dictionary_encode().indices, dtype=np.int64)
@@ -71,7 +80,17 @@ def _check_labels(manifest: Manifest) -> None:
 
 
 def group_codes(manifest: Manifest) -> Rows:
-    """Return the number of each row's group; a row without a group is a group of its own."""
+    r"""Return the number of each row's group; a row without a group is a group of its own.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from altuna.data.table.manifest import read_manifest
+        >>> path = Path(tempfile.mkdtemp(), "owls.csv")
+        >>> _ = path.write_text("label,acc,group\na,1,ann\nb,2,bob\na,3,ann\nb,4,\n")
+        >>> group_codes(read_manifest(path)).tolist()  # the last row is a group of its own
+        [0, 1, 0, 7]
+    """
     codes = np.asarray(manifest.groups.dictionary_encode().indices.cast(pa.int64()).fill_null(-1))
     own = len(manifest) + np.arange(len(manifest))
     return np.where(codes < 0, own, codes)
