@@ -47,6 +47,13 @@ def open_manifest(
 
     Raises:
         UserError: It cannot be read, or has none of the modalities.
+
+    Example:
+        >>> from altuna.runs.directory import read_model_file
+        >>> description = Description.from_file(read_model_file(Path("runs/first")))
+        >>> manifest = open_manifest(description, find_manifest("emoji"))
+        >>> [*manifest.modalities]
+        ['image', 'text']
     """
     known, trained = {}, description.columns
     text = [c for n, r in description.readers.items() if r.type != "vector" for c in trained.get(n, (n,))]
@@ -91,6 +98,13 @@ def open_split(
 
     Raises:
         UserError: Unknown or empty split, or labels that the run does not know.
+
+    Example:
+        >>> from altuna.runs.directory import read_config, read_model_file
+        >>> run = Path("runs/first")
+        >>> opened = open_split(Description.from_file(read_model_file(run)), read_config(run), split="val")
+        >>> len(opened.samples.dataset) == len(opened.rows)  # nothing of it is unreadable
+        True
     """
     if split not in SPLITS:
         raise UserError(f"unknown split {split!r}{nearest(split, SPLITS)}")

@@ -19,7 +19,15 @@ from altuna.text import one_line
 
 @dataclass(frozen=True)
 class Description:
-    """All that is needed to build a model again, JSON-ready (``config.json``)."""
+    """All that is needed to build a model again, JSON-ready (``config.json``).
+
+    Example:
+        >>> from altuna.data.readers import READERS
+        >>> readers, encoders = {"acc": READERS["vector"](3)}, {"acc": {"name": "mlp"}}
+        >>> description = Description("mla", ("cat", "owl"), "shared", "evidence", {}, readers, encoders)
+        >>> description.build_model()({"acc": torch.zeros(2, 3)}).probabilities.shape
+        torch.Size([2, 2])
+    """
 
     method: str
     classes: tuple[str, ...]

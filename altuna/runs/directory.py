@@ -29,6 +29,10 @@ def read_json(run: Path, name: str) -> dict[str, Any]:
 
     Raises:
         UserError: Not a run directory, or not a regular file of JSON within bounds.
+
+    Example:
+        >>> read_json(Path("runs/first"), "metrics.json")["split"]
+        'test'
     """
     path = run / name
     try:
@@ -54,7 +58,12 @@ def _why_absent(run: Path, name: str) -> str:
 
 
 def read_model_file(run: Path) -> ModelFile:
-    """Read ``config.json``, the description of the model."""
+    """Read ``config.json``, the description of the model.
+
+    Example:
+        >>> read_model_file(Path("runs/first")).head
+        'shared'
+    """
     content = read_json(run, "config.json")
     if content.get("format") != FORMAT:
         raise UserError(
@@ -65,21 +74,37 @@ def read_model_file(run: Path) -> ModelFile:
 
 
 def read_config(run: Path) -> dict[str, Any]:
-    """Read ``config.yaml``, the options of the run."""
+    """Read ``config.yaml``, the options of the run.
+
+    Example:
+        >>> read_config(Path("runs/first"))["method"]
+        {'name': 'mla'}
+    """
     content = read_yaml(run / "config.yaml")
     check(OptionsFile, content, run / "config.yaml")
     return content
 
 
 def read_metrics(run: Path) -> dict[str, Any]:
-    """Read ``metrics.json``, the metrics of a finished run."""
+    """Read ``metrics.json``, the metrics of a finished run.
+
+    Example:
+        >>> metrics = read_metrics(Path("runs/first"))
+        >>> metrics["fusion"]["rule"], [*metrics["modalities"]]
+        ('evidence', ['image', 'text'])
+    """
     content = read_json(run, "metrics.json")
     check(MetricsFile, content, run / "metrics.json")
     return content
 
 
 def read_logger_ids(run: Path) -> dict[str, str]:
-    """Read ``loggers.json``, the run's identifiers at the services that log it; empty without."""
+    """Read ``loggers.json``, the run's identifiers at the services that log it; empty without.
+
+    Example:
+        >>> read_logger_ids(Path("runs/first"))  # logged by no service that has identifiers
+        {}
+    """
     if not (run / LOGGER_IDS).exists():
         return {}
     content = read_json(run, LOGGER_IDS)
@@ -90,7 +115,13 @@ def read_logger_ids(run: Path) -> dict[str, str]:
 
 
 def read_log(run: Path) -> list[dict[str, float]]:
-    """Read ``log.csv``: an epoch's numbers a row, without those that it does not have."""
+    """Read ``log.csv``: an epoch's numbers a row, without those that it does not have.
+
+    Example:
+        >>> log = read_log(Path("runs/first"))
+        >>> log[0]["epoch"], log[-1]["epoch"] == len(log) - 1
+        (0.0, True)
+    """
     path = run / "log.csv"
     try:
         check_regular(path, MAX_LOG_BYTES)
@@ -130,6 +161,10 @@ def read_predictions(run: Path, columns: Sequence[str] | None = None) -> pa.Tabl
     Raises:
         UserError: Not Parquet, a column that is missing or of another type, another number of rows than
             ``metrics.json`` has samples, or a class that ``config.json`` does not have.
+
+    Example:
+        >>> read_predictions(Path("runs/first"), ["id", "prediction"]).column_names
+        ['id', 'prediction']
     """
     path = run / "predictions.parquet"
     model, rows = read_model_file(run), read_metrics(run)["n"]

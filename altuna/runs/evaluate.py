@@ -58,6 +58,11 @@ def evaluate_run(
 
     Raises:
         UserError: Not a run, unknown split or modality, labels that the run does not know, no sample left.
+
+    Example:
+        >>> metrics = evaluate_run(Path("runs/first"), without=["image"])
+        >>> metrics["split"], metrics["without"]
+        ('test', ['image'])
     """
     predictor = Predictor(run)
     config = read_config(run)

@@ -17,6 +17,13 @@ def download(name: str, revision: str | None = None, token: str | None = None) -
 
     Raises:
         UserError: There is none, or the hub cannot be reached and it was not downloaded before.
+
+    Example:
+        >>> download("hf:ORG/NAME")  # doctest: +SKIP
+        >>> download("hf:no/such/model")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        altuna.errors.UserError: hf:no/such/model: cannot be loaded from the hub: ...
     """
     from huggingface_hub import snapshot_download  # slow, and only models of the hub need it
 
@@ -35,6 +42,14 @@ def check_source(name: str) -> None:
 
     Raises:
         UserError: It is nowhere.
+
+    Example:
+        >>> import tempfile
+        >>> check_source(f"hf:{tempfile.mkdtemp()}")  # a local folder
+        >>> check_source("hf:no/such/model")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        altuna.errors.UserError: hf:no/such/model: cannot be loaded ...
     """
     source = name.removeprefix(PREFIX)
     if Path(source).is_dir():

@@ -22,7 +22,7 @@ MAX_PROBLEMS_SHOWN = 5
 def predict_to_file(
     run: Path, data: str, out: Path, *, store: Path | None = None, reporter: Reporter = SILENT
 ) -> int:
-    """Predict a manifest's samples into a file, all of them or nothing, and return how many there are.
+    r"""Predict a manifest's samples into a file, all of them or nothing, and return how many there are.
 
     Args:
         run: The run directory.
@@ -33,6 +33,11 @@ def predict_to_file(
 
     Raises:
         UserError: Not a run, a file that cannot be written, or data of which nothing can be read.
+
+    Example:
+        >>> _ = Path("new.csv").write_text("text\nslice of pizza\ncat face\n")
+        >>> predict_to_file(Path("runs/first"), "new.csv", out=Path("predictions.csv"))
+        2
     """
     _check_out(out, run, data)
     predictor = Predictor(run)

@@ -35,8 +35,8 @@ class Predictor:
 
     Example:
         >>> import altuna
-        >>> predictor = altuna.Predictor("runs/first")  # doctest: +SKIP
-        >>> predictor.modalities, len(predictor.classes)  # doctest: +SKIP
+        >>> predictor = altuna.Predictor("runs/first")
+        >>> predictor.modalities, len(predictor.classes)
         (('image', 'text'), 9)
     """
 
@@ -230,8 +230,8 @@ def load(run: str | Path, device: str | None = None) -> Predictor:
 
     Example:
         >>> import altuna
-        >>> model = altuna.load("runs/first")  # doctest: +SKIP
-        >>> model.predict([{"text": "slice of pizza"}])["prediction"].to_pylist()  # doctest: +SKIP
+        >>> model = altuna.load("runs/first")
+        >>> model.predict([{"text": "slice of pizza"}])["prediction"].to_pylist()
         ['Food & Drink']
     """
     return Predictor(run, device)

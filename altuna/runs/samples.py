@@ -28,6 +28,12 @@ def read_samples(samples: Sequence[Mapping[str, Any]], readers: Mapping[str, Rea
 
     Raises:
         UserError: No sample or one without modality, an unknown modality, or a cell that cannot be read.
+
+    Example:
+        >>> from altuna.data.readers import READERS
+        >>> readers = {"acc": READERS["vector"](2), "note": READERS["text"](("<hoot>",), 1)}
+        >>> read_samples([{"acc": [1.0, 2.0]}, {"note": "hoot"}], readers).present.tolist()
+        [[True, False], [False, True]]
     """
     if isinstance(samples, Mapping) or not all(isinstance(sample, Mapping) for sample in samples):
         raise UserError("give the path of a manifest, or a list of dicts from modality name to value")

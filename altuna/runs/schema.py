@@ -272,6 +272,10 @@ def make_reader(settings: Mapping[str, Any]) -> Reader:
 
     Raises:
         PydanticCustomError: No such reader or setting, or a value of the wrong type or size.
+
+    Example:
+        >>> make_reader({"name": "vector", "size": 3})
+        VectorReader(size=3)
     """
     own = dict(settings)
     name = own.pop("name", None)
@@ -301,6 +305,13 @@ def check_encoder(encoder: Mapping[str, Any]) -> None:
     Raises:
         PydanticCustomError: A number that is not finite or too large, values nested too deeply, a file or a
             download to take weights from.
+
+    Example:
+        >>> check_encoder({"name": "mlp", "hidden": 64})
+        >>> check_encoder({"name": "mlp", "hidden": float("inf")})
+        Traceback (most recent call last):
+        ...
+        pydantic_core._pydantic_core.PydanticCustomError: encoder.hidden: must be a finite number, got inf
     """
     _check_numbers(encoder, "encoder")
     name, saved = encoder.get("name"), encoder.get("saved")

@@ -38,7 +38,18 @@ SPARE_NUMBERS = 1 << 26
 
 
 def save_model(run: Path, description: Description, model: MultimodalClassifier) -> None:
-    """Write ``model.safetensors`` and ``config.json``."""
+    """Write ``model.safetensors`` and ``config.json``.
+
+    Example:
+        >>> import tempfile
+        >>> from altuna.data.readers import READERS
+        >>> readers, encoders = {"acc": READERS["vector"](3)}, {"acc": {"name": "mlp"}}
+        >>> description = Description("mla", ("cat", "owl"), "shared", "evidence", {}, readers, encoders)
+        >>> run = Path(tempfile.mkdtemp())
+        >>> save_model(run, description, description.build_model())
+        >>> sorted(path.name for path in run.iterdir())
+        ['config.json', 'model.safetensors']
+    """
     with atomic_write(run / WEIGHTS) as unfinished:
         # Not by save_file: on a full disk it raises no OSError.
         unfinished.write_bytes(save({k: v.contiguous() for k, v in model.state_dict().items()}))
@@ -50,6 +61,11 @@ def load_model(run: Path) -> tuple[Description, MultimodalClassifier]:
 
     Raises:
         UserError: Not a finished run directory, of another version, or damaged.
+
+    Example:
+        >>> description, model = load_model(Path("runs/first"))
+        >>> description.method, model.modalities, model.training
+        ('mla', ('image', 'text'), False)
     """
     description = Description.from_file(read_model_file(run))
     path = run / WEIGHTS

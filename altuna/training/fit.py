@@ -59,7 +59,7 @@ document(fit, options())
 def cache(
     data: str | Path = "emoji", *, reporter: Reporter | None = None, **options: Any
 ) -> dict[str, Store]:
-    """Decode the data into stores, as ``fit`` does before it trains.
+    r"""Decode the data into stores, as ``fit`` does before it trains.
 
     Args:
         data: See ``fit``.
@@ -68,6 +68,13 @@ def cache(
 
     Returns:
         Modality name to its ``Store`` of decoded cells.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "owls.csv")
+        >>> _ = path.write_text("label,note\n" + "a,hoot\nb,tu-whit\n" * 20)
+        >>> {name: len(store.array) for name, store in cache(path, quiet=True).items()}
+        {'note': 2}
     """
     config = validate(FitConfig, {"data": data, **options})
     if reporter is None:
@@ -80,6 +87,10 @@ def run_directory(config: FitConfig) -> Path:
 
     Raises:
         UserError: ``out`` has something in it and is not to be resumed.
+
+    Example:
+        >>> print(run_directory(validate(FitConfig, {"data": "htad", "seed": 3})))
+        runs/htad-mla-3
     """
     run = config.out
     if run is None:
