@@ -1,4 +1,4 @@
-"""Multimodal classification with balanced training of all modalities, any of which may be missing."""
+"""Multimodal classification with balanced training and missing modalities."""
 
 from __future__ import annotations
 
