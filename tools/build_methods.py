@@ -37,11 +37,14 @@ def page() -> str:
     """Return docs/methods.md."""
     parts = [
         "# Methods",
-        "What each method computes, from the docstrings in [altuna/methods](../altuna/methods). All methods\n"
-        "are evaluated in the same way: the logits of every modality, fused by the method's own rule\n"
-        "and, for comparison, by every other rule. Options are set by `--set method.NAME=VALUE`.",
-        "Every method with a joint head also has the option `impute`: the features of a missing modality\n"
-        "are zeros (`zero`) or the running mean of that modality's training features (`mean`).",
+        "This page describes what each method computes. It is generated from the docstrings in\n"
+        "[altuna/methods](../altuna/methods). altuna evaluates all methods in the same way: it fuses the\n"
+        "logits of the modalities by the method's own fusion rule and, for comparison, by all other rules.\n"
+        "Set the options of a method with `--set method.NAME=VALUE`.",
+        "In the equations, $h_m$ are the features of modality m, $z_m$ its logits, $z$ the joint logits,\n"
+        "$y$ the labels, and $CE$ is the cross-entropy.",
+        "Every method with a joint head, except `cra` and `mmin`, also has the option `impute`. The features\n"
+        "of a missing modality are zeros (`zero`, the default) or the running mean of the modality's training features (`mean`).",
         table(),
     ]
     for name in methods.list():

@@ -44,11 +44,11 @@ class AGM(JointMethod):
 
     Source: Li, Li, Hu, Lei, Li, Zhou, ICCV 2023, arXiv 2308.07686.
 
-    Deviations from the authors' code: an absent modality has zero features, where theirs encodes a zero
-    input. A running mean starts with the first loss instead of 0. There is no gradient clipping, and
+    Deviations from the authors' code: the features of an absent modality are zeros; their code encodes an
+    input of zeros. A running mean starts with the first loss instead of 0. There is no gradient clipping, and
     modulation never ends. A loss is computed over the rows that have the modality, and M is the number of
-    modalities in the batch. As in their code, the loss of a sample is at most ``-log 1e-8``; their cap is
-    7, 10 or none, depending on the data set.
+    modalities in the batch. As in their code, the loss of a sample is at most ``-log 1e-8``; their cap is 7,
+    10 or none, depending on the data set.
 
     Args:
         model: A classifier with a joint head.

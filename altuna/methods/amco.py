@@ -18,10 +18,10 @@ class AMCo(JointMethod):
 
     .. math:: L = CE(z(\ldots, \mu_m * h_m, \ldots), y) + \sum_m CE(z_m, y)
 
-    The mask :math:`\mu_m` [d] is the same for all samples of a batch. If the model depends on modality m,
-    it has ``floor(p d)`` zeros at random places, and otherwise none. ``p`` grows with the fraction t of
-    training that is done. The dependence on modality m is its share of the softmax over all logits of all
-    modalities. The model depends on m if the last inequality holds:
+    The mask :math:`\mu_m` [d] is the same for all samples of a batch. If the model depends on modality m, the
+    mask has ``floor(p d)`` zeros at random places, otherwise it has none. ``p`` grows with t, the fraction of
+    the training that has passed. The dependence ``D_m`` on modality m is its share of the softmax over all
+    logits of all modalities. The model depends on m if the last of the following inequalities holds:
 
     .. math:: p = \sin(\tfrac\pi2 \min(1, t / \epsilon)), \qquad
         D_m = \frac{\sum_c e^{z_{mc}}}{\sum_v \sum_c e^{z_{vc}}}, \qquad
@@ -40,8 +40,8 @@ class AMCo(JointMethod):
         model: A classifier with a joint head.
         epsilon: Fraction of training after which all features of a modality that the model depends on are
             masked.
-        sigma: A modality is masked if the model depends on it by more than this. With two modalities, 0.5
-            is equal dependence on both; with 1 nothing is masked.
+        sigma: Dependence above which a modality is masked. With two modalities, 0.5 means equal dependence on
+            both. With 1 nothing is masked.
     """
 
     def __init__(self, model: MultimodalClassifier, *, epsilon: float = 0.3, sigma: float = 0.5) -> None:

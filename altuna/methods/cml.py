@@ -25,9 +25,9 @@ class CML(JointMethod):
     softmax of the joint logits without the features outside S.
 
     Deviations: all subsets are compared with the full set; the authors' code removes one modality after the
-    other in random order. Every violation counts; their code skips some, depending on whether the two
-    predictions are right, and adds the cross-entropy of the subsets. The penalty is a mean over the batch,
-    not a sum. It is 0 for samples with one modality.
+    other in random order. Every violation counts. Their code skips some violations, depending on whether the
+    two predictions are right, and adds the cross-entropy of the subsets. The penalty is a mean over the
+    batch, not a sum. It is 0 for samples with one modality.
 
     Args:
         model: A classifier with a joint head.

@@ -25,9 +25,9 @@ class CRA(Imagining):
     Source: Tran, Liu, Zhou, Jin, CVPR 2017 (no arXiv version); code: github.com/tranluan/CRA. The number of
     autoencoders and the rate of hidden cells are those of the authors.
 
-    Deviations from the authors' code: theirs completes images and does nothing else. Here encoders and
-    classifier are trained at the same time, with the target features as constants. The autoencoders are
-    fully connected, as in MMIN, and trained together from the start; theirs are added one by one and then
+    Deviations from the authors' code: their code only completes images. In altuna, encoders and classifier
+    are trained at the same time, with the target features as constants. The autoencoders are fully connected,
+    as in MMIN, and trained together from the start. In their code, autoencoders are added one by one and then
     fine-tuned. The distance is computed over hidden cells (theirs: over all cells), and the features of
     visible cells are kept as they are.
 

@@ -51,10 +51,10 @@ class G2D(Taught):
     Source: Rakib, Bagavathi, ICCV 2025, arXiv 2506.21514.
 
     Deviations: the teachers are trained in the first epochs of the same run (the authors train them
-    beforehand), and start from the student's weights. Two or more epochs are needed. The authors' code is
-    for two modalities. With M modalities, the prioritised epochs are divided into M - 1 equal parts, and in
-    part k the k weakest are trained. A frozen encoder has no gradient, so momentum and weight decay do not
-    change it either; the authors set only the gradients of convolutions to zero. The terms of a modality
+    beforehand), and start from the student's weights. Two or more epochs are needed. The authors' code is for
+    two modalities. With M modalities, altuna divides the prioritised epochs into M - 1 equal parts, and in
+    part k trains the k weakest modalities. A frozen encoder has no gradient, so momentum and weight decay do
+    not change it either; the authors set only the gradients of convolutions to zero. The terms of a modality
     are computed over its rows.
 
     Args:

@@ -51,15 +51,15 @@ class GBlending(JointMethod):
 
     Source: Wang, Tran, Feiszli, CVPR 2020, arXiv 1905.12681 (online G-Blend).
 
-    Deviations: to measure a loss, the paper trains a copy of the model with that loss alone. Here all
-    losses are measured on the blended model during training, as means over an epoch; the losses of held-out
-    rows are computed on the same batches, without gradient and in eval mode (no dropout). Weights are equal
-    until a super-epoch has been measured. A change of overfitting below 0.01 counts as 0.01. The losses of
-    a modality are computed over the rows that have it.
+    Deviations: to measure a loss, the paper trains a copy of the model with that loss alone. altuna measures
+    all losses on the blended model during training, as means over an epoch. It computes the losses of
+    held-out rows in the same batches, without gradients and in eval mode (no dropout). Weights are equal
+    until a super-epoch has been measured. A change of overfitting below 0.01 counts as 0.01. The losses of a
+    modality are computed over the rows that have it.
 
     Args:
         model: A classifier with a joint head and unimodal classifiers.
-        super_epochs: How many times the weights are measured in a training, at equal distances.
+        super_epochs: Number of times that the weights are measured in a training, at equal intervals.
         held_out: Fraction of the training rows that is held out.
     """
 

@@ -30,16 +30,17 @@ class Greedy(JointMethod):
     Source: Wu, Jastrzebski, Cho, Geras, ICML 2022, arXiv 2202.05306.
 
     Deviations: the paper fuses modalities inside the encoders by MMTM layers, compares the speed of these
-    layers with that of their branch, and replaces their gates by a running mean. Here modalities meet only
-    in a late joint head. So ``theta_m`` is encoder m with its columns of the head, and features are
-    replaced by running means. Speeds also count the re-balancing steps, in which only one modality moves
-    (the authors' code does not count them). With more than two modalities, each is compared with the mean
-    of the others. In a re-balancing step the other modalities' columns of the head have no gradient,
-    but momentum and weight decay still change them. A batch without rows of m is a regular step.
+    layers with that of their branch, and replaces their gates by a running mean. In altuna, modalities are
+    combined only in a late joint head. Therefore ``theta_m`` are the weights of encoder m and its columns of
+    the head, and features are replaced by running means. The speeds include the re-balancing steps, in which
+    only one modality is trained (the authors' code does not include them). With more than two modalities,
+    each is compared with the mean of the others. In a re-balancing step the other modalities' columns of the
+    head have no gradient, but momentum and weight decay still change them. A batch without rows of m is a
+    regular step.
 
     Args:
         model: A classifier with the ``concat`` head.
-        epsilon: Tolerated difference of the speeds.
+        epsilon: Largest difference of the speeds without re-balancing.
         window: Number of re-balancing steps before the speeds are compared again.
         start: Number of epochs before the first re-balancing.
     """

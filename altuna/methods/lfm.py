@@ -18,9 +18,9 @@ from altuna.methods.parts.pairs import pairs
 class LFM(JointMethod):
     r"""Add the disagreement of the modalities' predictions to the joint loss, with a decreasing weight.
 
-    It first aligns the modalities' predictions, because labels are not equally difficult for all
-    modalities. Source: Yang, Wan, Jiang, Xu, "Facilitating Multimodal Classification via Dynamically
-    Learning Modality Gap", NeurIPS 2024, https://openreview.net/forum?id=QbsPz0SnyV (not on arXiv).
+    The method first aligns the modalities' predictions, because the labels are not equally difficult for all
+    modalities. Source: Yang, Wan, Jiang, Xu, "Facilitating Multimodal Classification via Dynamically Learning
+    Modality Gap", NeurIPS 2024, https://openreview.net/forum?id=QbsPz0SnyV (not on arXiv).
 
     .. math::
         L = (1 - \alpha) \, CE(z, y) + \alpha \, \tfrac2{M(M-1)} \sum_{u < v} JS(p_u, p_v)

@@ -26,11 +26,11 @@ class MBSD(JointMethod):
     sg stops the gradient.
 
     Deviations: the paper distils while it pre-trains a vision-and-language transformer. altuna follows the
-    version for classification in GeWu-Lab's BalanceBenchmark, with three changes: the divergence is of
-    whole distributions (theirs is of two numbers that are no distributions), the distance is of logits for
-    any number of modalities (theirs is of probabilities for three), and the teacher and ``w_i`` are
-    constants. With any number of modalities, the loss is the mean over the pairs in the batch; a pair is
-    compared on the n rows that have both.
+    version for classification in GeWu-Lab's BalanceBenchmark, with three changes: the divergence compares
+    whole distributions (their code compares two numbers that are not distributions), the distance compares
+    logits for any number of modalities (their code compares probabilities for three modalities), and the
+    teacher and ``w_i`` are constants. With any number of modalities, the loss is the mean over the pairs in
+    the batch; a pair is compared on the n rows that have both.
 
     Args:
         model: A classifier with a joint head.

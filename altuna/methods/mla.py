@@ -30,16 +30,16 @@ class MLA(Method):
     Source: Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707.
 
     Deviations from the paper: P is reset at the start of every batch, and every other batch takes its turns
-    in reverse order. Without the reset P only shrinks, until the head can no longer learn. Without the
-    reverse order the steps of one modality, the first, would never be projected. The paper's version is
-    ``order = "given"``, ``reset = "never"``.
+    in reverse order. Without the reset, P only shrinks, until the head can no longer learn. Without the
+    reverse order, the steps of the first modality would never be projected. The paper's version is ``order =
+    "given"``, ``reset = "never"``.
 
-    Deviations from the authors' code, where altuna follows the paper: the projection is executed (their
-    code looks for a parameter that does not exist), the update of P divides by the scalar ``alpha + r' P
-    r`` with r the mean of ``h_m`` (theirs divides by a matrix), and ``alpha`` is a constant unless
+    In three points altuna follows the paper, but the authors' code does not: altuna executes the projection
+    (their code looks for a parameter that does not exist), the update of P divides by the scalar ``alpha + r'
+    P r`` with r the mean of ``h_m`` (their code divides by a matrix), and ``alpha`` is a constant unless
     ``schedule`` is set. altuna stores a square root of P: the same update, but P stays positive despite
-    rounding. With AdamW, momentum or weight decay, the optimizer's step differs from the projected
-    gradient; ``project = "step"`` projects the step itself.
+    rounding. With AdamW, momentum or weight decay, the optimizer's step differs from the projected gradient;
+    ``project = "step"`` projects the step itself.
 
     Args:
         model: A classifier with a shared head.

@@ -16,7 +16,8 @@ class MMCosine(JointMethod):
     The norm of ``W_m`` is taken for each class. The scale s is 10. It is part of the head and is used for
     prediction too.
 
-    Deviations: any number of modalities; a missing one adds nothing to the sum of its sample.
+    Deviations: there can be any number of modalities. A missing modality adds nothing to the sum of the
+    sample.
     """
 
     head = "cosine"

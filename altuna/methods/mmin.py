@@ -29,16 +29,17 @@ class MMIN(Imagining):
     stops the gradient. Samples of which all cells are visible have no cycle term. Any subset of any number
     of modalities may be absent, also in training.
 
-    Source: Zhao, Li, Jin, ACL 2021 (no arXiv version); code: github.com/AIM3-RUC/MMIN. The loss weights
-    (those for IEMOCAP), the number of autoencoders and the ratios of layer sizes are those of the authors.
+    Source: Zhao, Li, Jin, ACL 2021 (no arXiv version); code: github.com/AIM3-RUC/MMIN. The loss weights (for
+    IEMOCAP), the number of autoencoders and the ratios of layer sizes are taken from the authors' code.
 
-    Deviations from the authors' code: the target features come from the encoders in training, as constants;
-    theirs come from encoders trained beforehand on all modalities. Absent cells have zero features; theirs
-    are the features of a zero input. The imagination loss is computed over hidden cells; theirs over all
-    cells, with the features of a zero input as target for visible ones. The cycle takes only the imagined
-    features; theirs takes the whole output of the cascade. Cells are hidden independently; theirs draws one
-    of the incomplete combinations and never trains on complete samples. ReLU replaces leaky ReLU, the
-    classifier is linear, no layers follow a cascade, and gradients are not clipped.
+    Deviations from the authors' code: altuna's target features come from the encoders in training, as
+    constants; their target features come from encoders that were trained beforehand on all modalities. Absent
+    cells have zero features; in their code they have the features of a zero input. The imagination loss is
+    computed over hidden cells; their loss is computed over all cells, with the features of a zero input as
+    target for visible cells. The cycle takes only the imagined features; their cycle takes the whole output
+    of the cascade. altuna hides cells independently; their code draws one of the incomplete combinations and
+    never trains on complete samples. ReLU replaces leaky ReLU, the classifier is linear, no layers follow a
+    cascade, and gradients are not clipped.
 
     Args:
         model: A classifier with a head ``mmin``.

@@ -41,14 +41,15 @@ class MMPareto(JointMethod):
 
     .. math:: h = 2 (w_0 g + w_1 u), \qquad \gamma \max(1, \lVert g + u \rVert / \lVert h \rVert)\, h
 
-    Both weights are 1/2 where :math:`\cos(g, u) \ge 0`. Otherwise they are those of the shortest vector
-    between g and u, which decreases both losses. The classifiers' own gradients are not changed.
+    Both weights are 1/2 where :math:`\cos(g, u) \ge 0`. Otherwise they are the weights of the shortest vector
+    between g and u, whose direction decreases both losses. The classifiers' own gradients are not changed.
 
     Source: Wei, Hu, ICML 2024, arXiv 2405.17730.
 
-    Deviations: length and angle are those of an encoder's whole gradient as one vector; the authors' code
-    scales each parameter separately. A modality that is missing from the batch has no unimodal loss. An
-    optimizer that normalises gradients by their size (AdamW) cancels gamma; the authors use SGD.
+    Deviations: altuna computes length and angle of an encoder's whole gradient as one vector; the authors'
+    code scales each parameter separately. A modality that is missing from the batch has no unimodal loss.
+    Optimizers that normalise the size of gradients, such as AdamW, cancel the factor gamma. The authors use
+    SGD.
 
     Args:
         model: A classifier with a joint head and unimodal classifiers.

@@ -14,9 +14,9 @@ class ModalityDropout(JointMethod):
 
     .. math:: L = \tfrac1B \sum_i CE(z(S_i), y_i)
 
-    :math:`S_i` are the modalities that are left of sample i. Each modality that the sample has is dropped
-    with probability p; if all would be dropped, one of them, drawn uniformly, is kept. Dropped cells are
-    not encoded.
+    :math:`S_i` are the modalities of sample i that are kept. Each modality of the sample is dropped with
+    probability p. If all would be dropped, one randomly drawn modality is kept. Dropped cells are not
+    encoded.
 
     Source: ModDrop, Neverova, Wolf, Taylor, Nebout, TPAMI 2016, arXiv 1501.00102.
 

@@ -16,7 +16,7 @@ from altuna.methods.parts.memory import SampleMemory
 
 
 class ModalityValuation(JointMethod):
-    r"""Measure what each modality contributes to each sample, and resample those that contribute little.
+    r"""Measure what each modality contributes to each sample, and resample modalities that contribute little.
 
     The contribution of modality m to a sample is its Shapley value for a correct prediction,
 
@@ -31,16 +31,16 @@ class ModalityValuation(JointMethod):
     Source: Wei, Feng, Wang, Hu, CVPR 2024, arXiv 2309.06255 (the sample-level variant).
 
     Deviations: resampling is a weighted loss in the sample's own batch. It has the expected gradient of the
-    authors' longer epoch, and the number of updates stays the same. Contributions come from the training
-    pass of the previous epoch; the authors run one more pass over all data after the epoch. The authors
-    resample 0, 1, 2 or 3 times for two modalities; ``s_m`` is the line through these points. An absent
-    modality is in no coalition: its contribution is 0 and the others share the value. A sample with one
-    modality is resampled if its prediction was wrong.
+    authors' longer epoch, and the number of updates stays the same. Contributions come from the training pass
+    of the previous epoch; the authors run one more pass over all data after the epoch. The authors resample
+    0, 1, 2 or 3 times for two modalities; ``s_m`` is the line through these points. An absent modality is in
+    no coalition. Its contribution is 0, and the other modalities share the value. A sample with one modality
+    is resampled if its prediction was wrong.
 
     Args:
         model: A classifier with a joint head.
         warmup: Number of epochs before the first resampling.
-        rate: Number of resamplings per unit of missing contribution, r; 0: no resampling.
+        rate: Number of resamplings per unit of missing contribution, r. 0 switches resampling off.
     """
 
     def __init__(self, model: MultimodalClassifier, *, warmup: int = 5, rate: float = 2.0) -> None:

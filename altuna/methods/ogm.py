@@ -23,9 +23,9 @@ class OGM(JointMethod):
     Source: Peng, Wei, Deng, Wang, Hu, CVPR 2022, arXiv 2203.15332.
 
     Deviations: with more than two modalities, each is compared with the mean of the others. The score is a
-    mean, not a sum, over the rows that have the modality. A batch with one modality is not modulated. An
-    optimizer that normalises gradients by their size (AdamW) cancels most of a factor that changes slowly;
-    the authors use SGD.
+    mean, not a sum, over the rows that have the modality. A batch with one modality is not modulated.
+    Optimizers that normalise the size of gradients, such as AdamW, cancel most of the effect of a factor that
+    changes slowly. The authors use SGD.
 
     Args:
         model: A classifier with a joint head.

@@ -30,8 +30,8 @@ class OGMGE(OGM):
     Source: Peng, Wei, Deng, Wang, Hu, CVPR 2022, arXiv 2203.15332.
 
     Deviations: those of OGM. As in the authors' code, the noise has one variance per parameter tensor (that
-    of its entries before modulation) and is added for every modality, also those whose coefficient is 1.
-    The paper instead uses the covariance of the gradients of SGD.
+    of its entries before modulation) and is added for every modality, also if the coefficient is 1. The paper
+    instead uses the covariance of the gradients of SGD.
 
     Args:
         model: A classifier with a joint head.

@@ -31,8 +31,8 @@ class OPM(JointMethod):
     r"""Train jointly, and drop features of a modality that is ahead, with a rate that grows with its lead.
 
     The score :math:`s_m` of a modality is the probability that its own logits give to the true class,
-    averaged over its rows of the batch. The features that a sample has of modality m are replaced by zeros
-    with probability
+    averaged over its rows of the batch. The method replaces a sample's features of modality m by zeros with
+    probability
 
     .. math:: q_m = q_{base} (1 + \lambda \tanh(\rho_m - 1)) \text{ if } \rho_m > 1 \text{ else } 0, \qquad
         \rho_m = \frac{s_m}{\mathrm{mean}_{v \ne m} s_v}
@@ -48,7 +48,7 @@ class OPM(JointMethod):
 
     Args:
         model: A classifier with a joint head.
-        q_base: Base drop rate, of a modality that is only just ahead.
+        q_base: Base drop rate: the rate of a modality that is only slightly ahead.
         lam: How much the rate grows with the lead, lambda; ``q_base * (1 + lam)`` must be below 1.
         execute: Fraction of the batches in which features are dropped.
         modulation_starts: First epoch with dropping, counted from 0.

@@ -23,14 +23,14 @@ class PMR(JointMethod):
         L = CE(z, y) + \sum_m \alpha\, [\tfrac1{\rho_m} - 1]_0^1 \, CE(s_m, y)
         - \mu\, [\rho_m - 1]_0^1 \, H(s_m), \quad s_{mk} = -\|h_m - c_{mk}\|
 
-    Here ``rho_m`` is the mean probability of the true class by the prototypes of m, divided by the mean of
-    the other modalities. Brackets are clipped to [0, 1]. The entropy term H is used only in the first
-    epochs. After an epoch ``c <- momentum c + (1 - momentum) mean of the class's features``.
+    Here ``rho_m`` is the mean probability that the prototypes of m give to the true class, divided by the
+    same mean for the other modalities. Brackets are clipped to [0, 1]. The entropy term H is used only in the
+    first epochs. After an epoch ``c <- momentum c + (1 - momentum) mean of the class's features``.
 
     Deviations: the coefficients and the entropy term are those of the paper; the authors' code uses
     coefficients 0 or 1 and no entropy term. Prototypes are means of all features computed during the epoch;
-    the authors read a tenth of the data again. So the first epoch has no prototypes. With more than two
-    modalities, each is compared with the mean of the others. With missing modalities, every term is
+    the authors read a tenth of the data again. Therefore the first epoch has no prototypes. With more than
+    two modalities, each is compared with the mean of the others. With missing modalities, every term is
     computed over the rows that have the modality and whose class has a prototype.
 
     Args:

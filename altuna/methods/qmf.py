@@ -29,10 +29,10 @@ class QMF(JointMethod):
     ``l_m`` is the sum of a sample's losses of modality m so far, including this batch, scaled to [0, 1]
     over all samples seen.
 
-    Deviations: the margin ``|l_i - l_j|`` is added, as in correctness ranking (arXiv 2007.01458), from
-    which the paper takes the loss. The authors' code subtracts it, and so does not penalise a wrong order
-    by less than the margin. Losses are scaled over the samples seen so far, not over all samples. With
-    missing modalities, every term of a modality is computed over the rows that have it.
+    Deviations: the margin ``|l_i - l_j|`` is added, as in correctness ranking (arXiv 2007.01458), from which
+    the paper takes the loss. The authors' code subtracts the margin, so it does not penalise pairs in the
+    wrong order whose difference is below the margin. Losses are scaled over the samples seen so far, not over
+    all samples. With missing modalities, every term of a modality is computed over the rows that have it.
 
     Args:
         model: A classifier with a confidence head.

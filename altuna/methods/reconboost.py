@@ -36,11 +36,12 @@ class ReconBoost(Method):
 
     .. math:: L = CE(z_m, y) - \lambda\, q_y \log \frac{q_y}{p_y} + \alpha\, MSE(p, p')
 
-    Here p are the learner's probabilities, q those of the frozen sum of the other learners, and p' those of
-    the learner of the previous stage, to which p should stay close (memory consolidation). Without the last
-    term the gradient for the logits is :math:`(1 - \lambda q_y)(p - y)`: as in boosting, a sample counts
-    less if the others already predict its class with confidence. In the last epochs of a stage (global
-    rectification) all learners that have had a stage are trained together, :math:`L = CE(\sum_m z_m, y)`.
+    Here p are the learner's probabilities, q are the probabilities of the frozen sum of the other learners,
+    and p' are the probabilities of the learner of the previous stage, to which p should stay close (memory
+    consolidation). Without the last term the gradient for the logits is :math:`(1 - \lambda q_y)(p - y)`: as
+    in boosting, a sample counts less if the others already predict its class with confidence. In the last
+    epochs of a stage (global rectification) all learners that have had a stage are trained together, :math:`L
+    = CE(\sum_m z_m, y)`.
 
     Source: Hua, Xu, Bao, Yang, Huang, ICML 2024, arXiv 2405.09321.
 
@@ -53,8 +54,8 @@ class ReconBoost(Method):
 
     Args:
         model: A classifier whose joint logits are the sum of the unimodal logits.
-        stage_epochs: Epochs in which the modality of a stage is trained alone.
-        rectify_epochs: Epochs of rectification after them.
+        stage_epochs: Epochs of a stage in which its modality is trained alone.
+        rectify_epochs: Epochs of rectification at the end of a stage.
         agreement: Weight of the reconcilement, :math:`\lambda`; the authors use 1 : 5.
         consolidation: Weight of the memory consolidation, :math:`\alpha`.
     """

@@ -30,11 +30,11 @@ class Relearning(JointMethod):
     Source: Wei, Li, Feng, Hu, ECCV 2024, arXiv 2407.09705.
 
     Deviations: the authors use the validation split as held-out rows. altuna selects the best epoch on that
-    split, so it takes held-out rows from the training rows, by a hash of their position. Purity is higher
-    on fewer rows, so the same number of training rows is used (the authors use all). The authors
-    re-initialise after epochs 20 and 40 of 50; here the distance is a fraction of the epochs. Features are
-    computed after each step of the epoch, in eval mode, of the rows that have the modality. An encoder for
-    which there are none is not changed.
+    split, so it takes held-out rows from the training rows, by a hash of their position. Purity is higher on
+    fewer rows, so altuna uses as many training rows as held-out rows (the authors use all training rows). The
+    authors re-initialise after epochs 20 and 40 of 50; here the distance is a fraction of the epochs. altuna
+    computes features after each step of the epoch, in eval mode, for the rows that have the modality. If
+    there are no such rows, the encoder is not changed.
 
     Args:
         model: A classifier with a joint head.

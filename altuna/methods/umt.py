@@ -15,7 +15,8 @@ from altuna.methods.parts.teachers import Taught
 class UMT(Taught):
     r"""Train jointly, and keep each encoder's features close to those of a frozen unimodal teacher.
 
-    So an encoder learns from its teacher what it would not learn beside a stronger modality:
+    Therefore an encoder learns from its teacher what it would not learn in joint training with a stronger
+    modality:
 
     .. math:: L = CE(z, y) + \lambda \sum_m \frac{1}{n_m d_m} \lVert h_m - h_m^{teacher} \rVert^2
 

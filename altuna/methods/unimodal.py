@@ -18,7 +18,7 @@ class Unimodal(Method):
 
     Args:
         model: The classifier to train.
-        modality: The modality to train; None: the first one of the data.
+        modality: Name of the modality to train. None: the first modality of the data.
     """
 
     head = "separate"
