@@ -2,10 +2,12 @@
 
     python benchmarks/load.py [--others 0 4] [--repeats 3]
 
-Two epochs of six vector modalities, with the threads that altuna chooses (one, for steps this small) and with
-two, alone and beside processes that compute all the time. Each training has a process of its own. Medians of
-wall-clock seconds and processor seconds of the epochs. ``fair`` is what a process with one thread would lose
-if the scheduler shared the cores out equally. Written to ``benchmarks/results/load.json``.
+Two epochs of six vector modalities, with the threads that altuna chooses (one, for steps this small) and
+with two, alone and beside processes that compute all the time. Each training has a process of its own.
+Medians of wall-clock seconds and processor seconds of the epochs. ``lost`` is how many times longer it took
+than with the better number of threads under the same load: what a wrong choice costs. No choice helps against
+the load itself: with equal shares of the cores, a process with one thread takes ``fair`` times as long.
+Written to ``benchmarks/results/load.json``.
 """
 
 from __future__ import annotations
@@ -81,6 +83,7 @@ def main() -> None:
         table = Path(folder) / "table.csv"
         write_table(table)
         for others in given.others:
+            measured: dict[str, dict[str, float]] = {}
             with beside(others):
                 for threads in ("auto", "2"):
                     times = []
@@ -91,10 +94,11 @@ def main() -> None:
                         times.append(json.loads(done.stdout.splitlines()[-1]))
                     wall, cpu = (statistics.median(values) for values in zip(*times, strict=True))
                     fair = max(1.0, (others + 1) / cores)
-                    found[f"{others} others, threads {threads}"] = {"wall": wall, "cpu": cpu, "fair": fair}
-                    print(
-                        f"{others} others, threads {threads}: {wall:.2f} s, processor {cpu:.2f} s", flush=True
-                    )
+                    measured[f"{others} others, threads {threads}"] = {"wall": wall, "cpu": cpu, "fair": fair}
+            for name, of in measured.items():
+                of["lost"] = of["wall"] / min(one["wall"] for one in measured.values())
+                print(f"{name}: {of['wall']:.2f} s, processor {of['cpu']:.2f} s, lost {of['lost']:.2f} times")
+            found |= measured
     given.results.write_text(json.dumps({"results": found, "environment": environment()}, indent=2) + "\n")
 
 

@@ -3,9 +3,8 @@
 import json
 import logging
 import os
-import shutil
-import sys
 from importlib.resources import files
+from importlib.util import module_from_spec, spec_from_file_location
 
 import pytest
 
@@ -20,15 +19,14 @@ CONTENT = {
 
 @pytest.fixture
 def readers(tmp_path, monkeypatch):
-    """The script ``readers.py``, in a folder with an ``export.json``."""
-    shutil.copy(str(files("altuna.export") / "scripts" / "readers.py"), tmp_path / "readers.py")
+    """The script ``readers.py`` as if it lay in a folder with an ``export.json``."""
     (tmp_path / "export.json").write_text(json.dumps(CONTENT))
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "readers", raising=False)
-    import readers
-
-    yield readers
-    monkeypatch.delitem(sys.modules, "readers", raising=False)
+    script = files("altuna.export") / "scripts" / "readers.py"
+    spec = spec_from_file_location("readers", str(script))
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "readers.py"))
+    yield module
     logging.disable(logging.NOTSET)  # the script silences all loggers of its process
 
 
