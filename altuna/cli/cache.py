@@ -7,7 +7,8 @@ from typing import Any
 
 from altuna.cli.flags import given_options, with_flags
 from altuna.options import validate
-from altuna.training.config import COMMON, DATA, MISSING, MODEL, FitConfig, marker, option, options
+from altuna.training.config import FitConfig, options
+from altuna.training.option_fields import COMMON, DATA, MISSING, MODEL, marker, option
 
 BEFORE_TRAINING = (COMMON, DATA, MODEL, MISSING)
 

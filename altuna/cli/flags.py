@@ -18,7 +18,8 @@ from rich.markup import escape
 from altuna.errors import StoppedError, UserError
 from altuna.files import parse_yaml, read_yaml, yaml_mistake
 from altuna.options import accepted
-from altuna.training.config import COMMON, FitConfig, marker
+from altuna.training.config import FitConfig
+from altuna.training.option_fields import COMMON, marker
 
 Command = TypeVar("Command", bound=Callable[..., None])
 Assignments = Annotated[

@@ -27,7 +27,8 @@ from altuna.data.table.splits import split_rows
 from altuna.encoders import ENCODERS, FRONT_ENDS, TRANSFORMS
 from altuna.errors import UserError
 from altuna.files import write_json, write_text
-from altuna.training.config import COMMON, HARDWARE, TRAINING, FitConfig, marker, options
+from altuna.training.config import FitConfig, options
+from altuna.training.option_fields import COMMON, HARDWARE, TRAINING, marker
 
 
 def init(

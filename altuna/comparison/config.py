@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import PlainValidator, model_validator
 from pydantic.fields import FieldInfo
 
-from altuna.training.config import COMMON, HARDWARE, MAX_PROCESSES, marker, option, options
+from altuna.training.config import MAX_PROCESSES, options
+from altuna.training.option_fields import COMMON, HARDWARE, marker, option
 from altuna.training.option_types import Anywhere, Strict
 
 ALL = "all"

@@ -154,7 +154,7 @@ def _reason_against(method: Mapping[str, Any], prepared: Prepared) -> str:
             readers={name: description.readers[name] for name in used},
             encoders={name: description.encoders[name] for name in used},
         )
-        kind(description.build_model(), **settings)
+        kind(description.build_member(), **settings)
     except ValueError as error:
         return str(error)
     return ""
@@ -162,7 +162,7 @@ def _reason_against(method: Mapping[str, Any], prepared: Prepared) -> str:
 
 def _standard_updates(prepared: Prepared, config: FitConfig) -> int:
     """Return the encoder updates of a standard training: in every batch one for each modality that it has."""
-    dataset = prepared.splits["train"].dataset
+    dataset = prepared.members[0].train.dataset
     present, total = dataset.present, 0
     sampler = BatchSampler(len(dataset), config.batch_size, config.seed)
     for epoch in range(config.epochs):

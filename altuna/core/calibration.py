@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from altuna.core.ensemble import HeldOut
 from altuna.core.evidence import choose_weights, fit_weights
 from altuna.core.fusion import RULES
 from altuna.core.model import MultimodalClassifier
-from altuna.core.outputs import Features, Outputs, concatenate
+from altuna.core.outputs import Outputs, concatenate
 from altuna.core.softmax import log_softmax
 from altuna.core.subsets import sample_subsets
 
@@ -148,7 +149,7 @@ def calibrate(
     model: MultimodalClassifier,
     outputs: Outputs,
     labels: Tensor,
-    features: Features | None = None,
+    held_out: HeldOut | None = None,
     groups: Tensor | None = None,
 ) -> None:
     """Fit all that a model's fusion needs on validation outputs: temperatures, and weights of evidence.
@@ -156,14 +157,14 @@ def calibrate(
     First the temperatures of modalities, then the weights of the rule ``evidence``, then for each rule a
     temperature for predictions from k modalities, fitted on the fused logits of subsets of k modalities; for
     the joint logits, on the rows with exactly k or, where there are none, on the joint logits of subsets of
-    their ``features``.
+    the samples.
 
     Args:
         model: Its buffers are set.
         outputs: Its outputs of N validation samples.
         labels: Class numbers [N].
-        features: Features of the same samples, needed by joint fusion alone; without them it is calibrated
-            only for the numbers of modalities that rows have.
+        held_out: The same samples, needed by joint fusion alone; without them it is calibrated only for the
+            numbers of modalities that rows have.
         groups: The number of each sample's group [N], see ``choose_weights``.
 
     Example:
@@ -184,7 +185,7 @@ def calibrate(
     for k in range(1, len(model.modalities) + 1):
         for alone in (False, True):
             rules = [i for i, name in enumerate(model.fusions) if (RULES[name].joint == "alone") == alone]
-            views = [*_views(model, outputs, labels, features, k, alone)] if rules else []
+            views = [*_views(model, outputs, labels, held_out, k, alone)] if rules else []
             if views:
                 some, targets = concatenate(views)
                 opinions = model.opinions(some)
@@ -227,7 +228,7 @@ def _views(
     model: MultimodalClassifier,
     outputs: Outputs,
     labels: Tensor,
-    features: Features | None,
+    held_out: HeldOut | None,
     k: int,
     joint: bool,
 ) -> Iterator[tuple[Outputs, Tensor]]:
@@ -246,9 +247,8 @@ def _views(
             present[i, rows] = True
         if not joint:
             yield _at(outputs, rows, present), labels[rows]
-        elif features is not None:
-            some, _ = features.restricted(model.modalities, present)
-            yield model.outputs_of(some.of, some.rows, len(some.labels)), some.labels
+        elif held_out is not None:
+            yield held_out.outputs(present)
 
 
 def _some(which: Tensor, subsets: int) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from altuna.core.ensemble import ensemble
 from altuna.core.model import Impute, MultimodalClassifier
 from altuna.data.readers import Reader
 from altuna.encoders import Encoder, build
@@ -39,6 +40,7 @@ class Description:
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     impute: Impute = "zero"
     expert: ExpertForm = "off"
+    folds: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``config.json``."""
@@ -51,6 +53,7 @@ class Description:
             "fixed_weights": self.fixed_weights,
             "impute": self.impute,
             "expert": self.expert,
+            "folds": self.folds,
             "modalities": {
                 name: {
                     "type": reader.type,
@@ -76,10 +79,19 @@ class Description:
             {name: tuple(modality.columns) for name, modality in file.modalities.items()},
             file.impute,
             file.expert,
+            file.folds,
         )
 
     def build_model(self) -> MultimodalClassifier:
-        """Return a new model with random weights.
+        """Return a new model with random weights, the ensemble of those of all folds.
+
+        Raises:
+            UserError: See ``build_member``.
+        """
+        return ensemble([self.build_member() for _ in range(self.folds)])
+
+    def build_member(self) -> MultimodalClassifier:
+        """Return a new model of one fold with random weights.
 
         Raises:
             UserError: An unknown encoder, head or fusion rule, or an option that it cannot have.

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from altuna.core.model import MultimodalClassifier
 from altuna.core.outputs import Features, Outputs, Prediction, concatenate
 from altuna.data.dataset import MultimodalDataset, loader
 from altuna.data.samples import prepare_stores, problems_of, samples_at
@@ -177,23 +178,9 @@ class Predictor:
             batch = batch.to(self.device, non_blocking=self.device.type == "cuda")
             yield self.model.outputs(batch.inputs, batch.rows, len(batch)).cpu(), labels
 
-    @torch.inference_mode()
     def features(self, dataset: MultimodalDataset, batch_size: int = BATCH) -> Features:
-        """Return the features of every sample (``MultimodalClassifier.encode_all``), on the CPU."""
-        self.model.eval()
-        return Features.joined(
-            [
-                Features(
-                    {
-                        m: self.model.encode_all(m, x.to(self.device)).float().cpu()
-                        for m, x in batch.inputs.items()
-                    },
-                    batch.rows,
-                    batch.labels,
-                )
-                for batch in loader(dataset, batch_size, device=self.device)
-            ]
-        )
+        """Return the features of every sample, see ``features_of``."""
+        return features_of(self.model, dataset, batch_size)
 
     def table(self, prediction: Prediction, ids: pa.Array, labels: pa.Array | None = None) -> pa.Table:
         """Return a prediction as the table of ``predictions.parquet``."""
@@ -220,6 +207,19 @@ class Predictor:
         for i, name in enumerate(self.modalities):
             columns[f"confidence_{name}"] = pa.array(confidence[i].numpy(), mask=absent[i])
         return pa.table(columns)
+
+
+@torch.inference_mode()
+def features_of(model: MultimodalClassifier, dataset: MultimodalDataset, batch_size: int = BATCH) -> Features:
+    """Return the features of every sample (``MultimodalClassifier.encode_all``), on the CPU."""
+    model.eval()
+    device = model.prior.device
+    parts = []
+    for batch in loader(dataset, batch_size, device=device):
+        cells = batch.to(device).inputs
+        of = {m: model.encode_all(m, x).float().cpu() for m, x in cells.items()}
+        parts.append(Features(of, batch.rows, batch.labels))
+    return Features.joined(parts)
 
 
 def load(run: str | Path, device: str | None = None) -> Predictor:

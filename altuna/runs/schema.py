@@ -21,6 +21,7 @@ from altuna.errors import UserError
 from altuna.options import MAX_SHOWN, mistake, nearest, shown
 
 FORMAT = 3  # of config.json
+MAX_FOLDS = 100
 MAX_NAME = 10_000  # characters of a class, a column or a modality
 MAX_SETTING = 1 << 24  # the largest whole number in a reader's or an encoder's settings
 MAX_CELL = 1 << 28  # numbers in a cell
@@ -78,6 +79,7 @@ class ModelFile(_Closed):
     fixed_weights: dict[str, NotNegative]
     impute: Literal["zero", "mean"] = "zero"
     expert: Literal["off", "detached", "turn", "apart"] = "off"
+    folds: Annotated[int, Field(ge=1, le=MAX_FOLDS)] = 1
     modalities: Annotated[dict[Name, ModalityFile], Field(min_length=1)]
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ import io
 import math
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -219,7 +219,7 @@ def _shapes(weights: Mapping[str, Any]) -> dict[str, Any]:
     return {k: None if k.endswith(grows) else getattr(value, "shape", None) for k, value in weights.items()}
 
 
-def best_epoch(history: list[dict[str, float]]) -> int:
+def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
     """Return the position of the epoch with the lowest validation loss, the first among equals.
 
     Example:
@@ -231,7 +231,22 @@ def best_epoch(history: list[dict[str, float]]) -> int:
     return finite.index(min(finite))
 
 
-def write_log(path: Path, history: list[dict[str, float]]) -> None:
+def mean_history(histories: Sequence[Sequence[Mapping[str, float]]]) -> list[dict[str, float]]:
+    """Return the mean metrics of each epoch, as far as all of several trainings go, and all have a metric.
+
+    Example:
+        >>> mean_history([[{"loss": 2.0}, {"loss": 1.0}], [{"loss": 4.0}]])
+        [{'loss': 3.0}]
+    """
+    means = []
+    for rows in zip(*histories, strict=False):
+        common = {name: [row[name] for row in rows] for name in rows[0] if all(name in row for row in rows)}
+        # Where all are equal, as in a single training, nothing is rounded.
+        means.append({name: v[0] if len({*v}) == 1 else sum(v) / len(v) for name, v in common.items()})
+    return means
+
+
+def write_log(path: Path, history: Sequence[Mapping[str, float]]) -> None:
     """Write ``log.csv``: a row for each epoch, a column for each metric."""
     text = io.StringIO()
     writer = csv.DictWriter(text, dict.fromkeys(name for row in history for name in row), lineterminator="\n")

@@ -11,14 +11,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
-from pydantic.config import JsonDict
+from pydantic import model_validator
 from pydantic.fields import FieldInfo
 
 from altuna import methods
 from altuna.options import nearest
 from altuna.recipes import NAMES
 from altuna.training import loggers
+from altuna.training.option_fields import (
+    COMMON,
+    DATA,
+    HARDWARE,
+    MISSING,
+    MODEL,
+    OUTPUT,
+    TRAINING,
+    marker,
+    option,
+)
 from altuna.training.option_types import (
     MAX_INT,
     Anywhere,
@@ -35,38 +45,10 @@ from altuna.training.option_types import (
     Weights,
 )
 
-COMMON, DATA, MODEL, TRAINING = "Options", "Data", "Model", "Training"
-MISSING, HARDWARE, OUTPUT = "Missing modalities", "Hardware", "Output"
 BUFFER = 4096
 RAW = ("root", "download")  # about the raw files of av-digits
+MAX_FOLDS = 100
 MAX_PROCESSES = 2**16  # more than any cluster has GPUs in a machine, or machines
-
-
-def option(
-    default: Any,
-    help: str,
-    group: str,
-    *,
-    place: bool = False,
-    saved: bool | None = None,
-    single: bool = False,
-    **bounds: Any,
-) -> Any:
-    """Return the field of an option.
-
-    Args:
-        default: Its default.
-        help: One or two plain sentences.
-        group: Heading of ``altuna fit --help`` under which it stands.
-        place: It says where or how something is computed, stored or shown, and does not change the result:
-            a resumed run may change it.
-        saved: It is written to ``config.yaml``; by default if it changes the result.
-        single: It belongs to one training: ``altuna compare`` sets it for each of its own.
-        bounds: Bounds for pydantic's ``Field``: ``ge``, ``gt``, ``le``, ``lt``.
-    """
-    extra: JsonDict = {"group": group, "place": place, "single": single}
-    extra["saved"] = not place if saved is None else saved
-    return Field(default, description=help, json_schema_extra=extra, **bounds)
 
 
 class FitConfig(Strict):
@@ -171,6 +153,14 @@ class FitConfig(Strict):
         "gradients from the expert. turn: the expert also trains the encoders. apart: the expert has its "
         "own encoders.",
         MODEL,
+    )
+    folds: int | None = option(
+        None,
+        "Train this many models, each on all train and val rows except one fold, which validates it. "
+        "Predictions average the models. Groups are never divided.",
+        MODEL,
+        ge=2,
+        le=MAX_FOLDS,
     )
     epochs: int = option(25, "Number of epochs.", COMMON, ge=1, le=MAX_INT)
     budget: Budget | None = option(
@@ -339,6 +329,8 @@ class FitConfig(Strict):
             for name in (*rates, "missing_mask"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name}: the cells of a stream cannot be masked")
+            if self.folds:
+                raise ValueError("folds: the rows of a stream cannot be cut into folds")
         elif self.buffer != BUFFER:
             raise ValueError("buffer: belongs to a stream, and no stream is given")
         if self.missing_mask is not None:
@@ -368,18 +360,6 @@ class FitConfig(Strict):
 def options() -> dict[str, FieldInfo]:
     """Return the fields of ``FitConfig`` by name."""
     return FitConfig.model_fields
-
-
-def marker(field: FieldInfo, name: Literal["group", "place", "saved", "single"]) -> Any:
-    """Return what ``option`` was given about a field.
-
-    Example:
-        >>> marker(options()["epochs"], "group"), marker(options()["workers"], "place")
-        ('Options', True)
-    """
-    extra = field.json_schema_extra
-    assert isinstance(extra, dict)
-    return extra[name]
 
 
 def check_raw(given: Mapping[str, Any], *names: str) -> None:

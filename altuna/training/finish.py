@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from altuna.core.calibration import calibrate
+from altuna.core.ensemble import HeldOut, ensemble
 from altuna.core.model import MultimodalClassifier
 from altuna.core.outputs import Features, Outputs, Prediction
 from altuna.data.table.splits import group_codes
@@ -21,47 +22,60 @@ from altuna.evaluation.metrics import evaluate
 from altuna.evaluation.robustness import by_missing_rate, by_subset
 from altuna.evaluation.warnings import fusion_warning
 from altuna.files import atomic_write, write_json
-from altuna.runs.predictor import Predictor
+from altuna.runs.description import Description
+from altuna.runs.predictor import Predictor, features_of
 from altuna.runs.weights import save_model
-from altuna.training.checkpoints import best_epoch, load_weights
+from altuna.training.checkpoints import best_epoch, mean_history, write_log
 from altuna.training.config import FitConfig
-from altuna.training.loop import Loop
+from altuna.training.members import Member
+from altuna.training.progress import Progress
 from altuna.training.setup import Prepared
+
+
+class Trained(NamedTuple):
+    """A model with the weights of its best epoch, and the course of its training."""
+
+    member: Member
+    progress: Progress
 
 
 def finish(
     run: Path,
     config: FitConfig,
     prepared: Prepared,
-    loop: Loop,
+    trained: Sequence[Trained],
     facts: Mapping[str, Any],
-    best: Path,
     memory: int,
+    device: torch.device,
 ) -> None:
-    """Load the best epoch's weights, calibrate and save the model, and test what was saved.
+    """Calibrate and save the model of a training, or the ensemble of those of all folds; test what was saved.
+
+    Calibration uses predictions for samples that the model was not trained on: those that validated it.
 
     Args:
         run: The run directory.
         config: The options.
-        prepared: Data and model.
-        loop: What trained them.
+        prepared: Data and models.
+        trained: The models.
         facts: On the training data, for ``metrics.json``.
-        best: The checkpoint of the best epoch.
         memory: Peak in bytes.
+        device: Where to compute.
     """
-    load_weights(best, loop)
-    save_model(run, prepared.description, loop.method.model)
-    predictor = Predictor(run, loop.device)
     size = config.micro_batch or config.batch_size
-    val = predictor.features(prepared.splits["val"].dataset, size)
+    held_out = HeldOut([_encoded(one.member, prepared.description, size, device) for one in trained])
+    model = ensemble([member for member, _ in held_out.parts])
+    groups = torch.from_numpy(group_codes(prepared.manifest)[prepared.splits["val"].rows])
+    val = held_out.outputs()
+    calibrate(model, *val, held_out, groups)
+    save_model(run, prepared.description, model)
+    predictor = Predictor(run, device)
     split = "test" if len(prepared.splits["test"].rows) else "val"
     samples = prepared.splits[split]
-    features = predictor.features(samples.dataset, size) if split == "test" else val
+    features = predictor.features(samples.dataset, size)
     model = predictor.model.cpu()
-    groups = torch.from_numpy(group_codes(prepared.manifest)[prepared.splits["val"].rows])
-    calibrate(model, _outputs(model, val), val.labels, val, groups)
-    save_model(run, prepared.description, model)
-    tested = {name: _test(model, of) for name, of in (("val", val), (split, features))}
+    history = mean_history([one.progress.history for one in trained])
+    write_log(run / "log.csv", history)
+    tested = {"val": _test(model, *val), split: _test(model, _outputs(model, features), features.labels)}
     outputs, fusion, found, right = tested[split]
     metrics = {
         "data": str(config.data),
@@ -75,14 +89,14 @@ def finish(
     metrics["rates"] = by_missing_rate(model, features)
     own = features._replace(of={m: model.split(m, f)[0] for m, f in features.of.items()})
     metrics["imbalance"] = {
-        **imbalance(metrics, loop.progress.history, right, outputs.present),
+        **imbalance(metrics, history, right, outputs.present),
         "shapley": shapley_accuracy(model, features),
         **geometry(own),
     }
     metrics["training"] = facts
     warning = fusion_warning({name: test.gains() for name, test in tested.items()})
     metrics["warnings"] = [warning] if warning else []
-    metrics["cost"] = _cost(loop, memory)
+    metrics["cost"] = _cost(trained, history, memory)
     rows = pyarrow.array(samples.rows)
     table = predictor.table(fusion, prepared.manifest.ids.take(rows), prepared.manifest.labels.take(rows))
     with atomic_write(run / "predictions.parquet") as unfinished:
@@ -103,10 +117,19 @@ class _Test(NamedTuple):
         return fusion_gains(self.metrics["modalities"], self.right, self.outputs.present)
 
 
-def _test(model: MultimodalClassifier, features: Features) -> _Test:
-    outputs = _outputs(model, features)
-    fusion, metrics = model.fuse(outputs), evaluate(model, outputs, features.labels)
-    return _Test(outputs, fusion, metrics, fusion.logits.argmax(1) == features.labels)
+def _encoded(
+    member: Member, description: Description, size: int, device: torch.device
+) -> tuple[MultimodalClassifier, Features]:
+    """Return a model as it will be loaded, on the CPU, and the features of the samples that validated it."""
+    model = description.build_member()
+    model.load_state_dict(member.method.model.state_dict())
+    features = features_of(model.to(device), member.val.dataset, size)
+    return model.cpu(), features
+
+
+def _test(model: MultimodalClassifier, outputs: Outputs, labels: Tensor) -> _Test:
+    fusion, metrics = model.fuse(outputs), evaluate(model, outputs, labels)
+    return _Test(outputs, fusion, metrics, fusion.logits.argmax(1) == labels)
 
 
 @torch.inference_mode()
@@ -114,14 +137,15 @@ def _outputs(model: MultimodalClassifier, features: Features) -> Outputs:
     return model.outputs_of(features.of, features.rows, len(features.labels))
 
 
-def _cost(loop: Loop, memory: int) -> dict[str, Any]:
-    history = loop.progress.history
+def _cost(trained: Sequence[Trained], history: Sequence[Mapping[str, float]], memory: int) -> dict[str, Any]:
+    """Return what all models together cost; the epochs are those of ``log.csv``."""
+    rows = [row for one in trained for row in one.progress.history]
     return {
-        "seconds": round(sum(row["seconds"] for row in history), 2),
+        "seconds": round(sum(row["seconds"] for row in rows), 2),
         "epochs": len(history),
         "best_epoch": best_epoch(history),
-        "updates": loop.progress.updates,
-        "parameters": sum(p.numel() for p in loop.method.model.parameters()),
-        "flops_per_batch": round(sum(row["flops"] for row in history) / len(history)),
+        "updates": sum(one.progress.updates for one in trained),
+        "parameters": sum(p.numel() for one in trained for p in one.member.method.model.parameters()),
+        "flops_per_batch": round(sum(row["flops"] for row in rows) / len(rows)),
         "peak_memory": memory,
     }

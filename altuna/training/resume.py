@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from altuna.runs.directory import read_config
-from altuna.training.config import marker, options
+from altuna.training.config import options
+from altuna.training.option_fields import marker
 
 
 def config_diff(run: Path, config: Mapping[str, Any]) -> str:

@@ -36,10 +36,10 @@ from altuna.recipes.built_in import find_manifest
 from altuna.report import write_report
 from altuna.reporting import SILENT, Reporter
 from altuna.training import loggers
-from altuna.training.checkpoints import Checkpoints
+from altuna.training.checkpoints import Checkpoints, load_weights
 from altuna.training.config import FitConfig
 from altuna.training.distributed import join, rank_zero_first
-from altuna.training.finish import finish
+from altuna.training.finish import Trained, finish
 from altuna.training.loggers import Logger
 from altuna.training.resume import config_diff
 from altuna.training.setup import (
@@ -82,28 +82,37 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
         path = find_manifest(saved["data"], config.root, download=config.download)
         store = config.store or cache_folder() / "store"
         prepared = prepare(config, path, store, reporter, device)
-    number = threads_of(config, prepared)
-    loop = build_loop(prepared, config, device, saved["precision"])
+    cpu_threads = threads_of(config, prepared)
     with _run_directory(run, config) as run:
-        checkpoints = Checkpoints(run, config.checkpoint_every, saved)
-        with rank_zero_first():
-            checkpoints.resume(loop)
-            curves = loggers.build(loggers.named(config.logger), run, saved, config.quiet or not first)
         facts = _facts(prepared)
-        with rank_zero_first():
-            if first:
-                _write_start(run, saved, prepared)
-        _remark(prepared, config, saved["precision"], facts, run, reporter)
         reset_peak_memory(device)
-        batches, val = feeds(prepared, config, device)
-        with _closing(curves), threads(number):
-            loop.run(batches, val, checkpoints=checkpoints, loggers=curves, reporter=reporter)
+        trained = []
+        for number, member in enumerate(prepared.members):
+            folder = run if config.folds is None else run / f"fold-{number + 1}"
+            folder.mkdir(exist_ok=True)
+            loop = build_loop(prepared, member, config, device, saved["precision"])
+            checkpoints = Checkpoints(folder, config.checkpoint_every, saved)
+            with rank_zero_first():
+                checkpoints.resume(loop)
+                if first and number == 0:  # not before it is known that the run can be resumed
+                    _write_start(run, saved, prepared)
+                quiet = config.quiet or not first
+                curves = loggers.build(loggers.named(config.logger), folder, saved, quiet)
+            if number == 0:
+                _remark(prepared, config, saved["precision"], facts, run, reporter)
+            if folder != run:
+                reporter.note(f"{folder.name} of {config.folds}: {len(member.val.rows)} samples validate it")
+            batches, val = feeds(prepared, member, config, device)
+            with _closing(curves), threads(cpu_threads):
+                loop.run(batches, val, checkpoints=checkpoints, loggers=curves, reporter=reporter)
+            load_weights(checkpoints.best, loop)
+            trained.append(Trained(member, loop.progress))
         memory = max(all_gather_object(peak_memory(device)))
         unread = prepared.stream.all_problems() if prepared.stream else []
         with rank_zero_first():
             if first:
                 write_problems(run / "problems.csv", [*prepared.problems, *unread])
-                finish(run, config, prepared, loop, facts, checkpoints.best, memory)
+                finish(run, config, prepared, trained, facts, memory, device)
                 if config.report:
                     with reporter.waiting("writing the report"):
                         write_report([run])
@@ -164,7 +173,7 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
     """Return what the training data are like: their numbers, and remarks on them."""
     facts = learnt_from(prepared.splits["train"].dataset, prepared.description.classes)
     few = modalities_with_few_rows(torch.from_numpy(prepared.splits["val"].dataset.present))
-    sharing = [prepared.method.model.modalities[i] for i in few]
+    sharing = [prepared.members[0].method.model.modalities[i] for i in few]
     facts["shared_temperature"] = sharing
     if sharing:
         names = ", ".join(map(repr, sharing))

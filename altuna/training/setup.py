@@ -49,26 +49,37 @@ from altuna.runs.description import Description
 from altuna.runs.hub import check_source
 from altuna.training.config import FitConfig
 from altuna.training.loop import Loop
+from altuna.training.members import (
+    Member,
+    another,
+    build_method,
+    check_samples,
+    class_counts,
+    parts_of,
+)
 
 SAMPLE = 4  # rows of which FLOPs are counted
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Data and model, checked and ready to train."""
+    """Data and models, checked and ready to train: one model, or one for each fold.
+
+    ``splits`` has the samples that train and validate any of the models, and those of the test.
+    """
 
     manifest: Manifest
     splits: dict[str, Samples]
     problems: list[Problem]
     description: Description
-    method: Method
+    members: list[Member]
     stores: dict[str, Store]
     stream: Stream | None = None
 
-    def digest(self) -> str:
-        """Return what identifies the samples, their classes and modalities; resuming needs the same."""
+    def digest(self, member: Member) -> str:
+        """Return what identifies a model's samples, classes and modalities; resuming needs the same."""
         found = sha256(json.dumps(self.description.classes).encode())
-        for samples in self.splits.values():
+        for samples in (member.train, member.val, self.splits["test"]):
             ids = self.manifest.ids.take(pa.array(samples.rows)).to_pylist()
             found.update(json.dumps(ids).encode())
             found.update(samples.dataset.labels.tobytes())
@@ -102,6 +113,7 @@ def prepare(
     manifest = _masked(manifest, rows, config, reporter)
     manifest = manifest.only(kind.select([*manifest.modalities], **method_options))
     _check_modalities(manifest, name, config)
+    rows, parts = parts_of(manifest, rows, config.folds, config.seed)
     encoders = _encoders(manifest.modalities, settings["encoders"], settings["transforms"])
     readers = fit_readers(
         manifest, rows["train"], settings["readers"], lambda name, kind: reader_of(kind, encoders[name])
@@ -117,10 +129,11 @@ def prepare(
         columns={n: m.columns for n, m in manifest.modalities.items()},
         impute=impute,
         expert=kind.expert,
+        folds=len(parts),
     )
     torch.manual_seed(config.seed)
-    model = description.build_model()
-    _build(name, kind, model, method_options)  # thrown away: its options are checked
+    model = description.build_member()
+    build_method(name, kind, model, method_options)  # thrown away: its options are checked
     stream = _stream(config, manifest, description)
     stores = prepare_stores(manifest, readers, store, reporter)
     problems = problems_of(stores, manifest)
@@ -129,15 +142,20 @@ def prepare(
     _encode_ahead(model, stores, store, reporter, device)
     labels = class_numbers(manifest.labels, description.classes)
     splits = {name: samples_at(part, stores, labels) for name, part in rows.items()}
-    if not len(splits["val"].rows):
-        raise UserError(f"{manifest.path}: no val row can be read")
-    _check_complete(model, splits, manifest, stream)
-    torch.manual_seed(config.seed)
-    # Now that the front ends have their statistics, which a method may copy.
-    method = _build(name, kind, model, method_options)
-    model.set_prior(_class_counts(splits, len(description.classes), streamed=stream is not None))
+    members = []
+    for number, part in enumerate(parts):
+        seed = config.seed + number
+        own = model if number == 0 else another(model, description, seed)
+        train, val = (samples_at(some, stores, labels) for some in part)
+        check_samples(own, train, val, manifest.path, streamed=stream is not None)
+        torch.manual_seed(seed)
+        # Now that the front ends have their statistics, which a method may copy.
+        method = build_method(name, kind, own, method_options)
+        # The rows of a stream are not counted before they are read: those of validation stand for them.
+        own.set_prior(class_counts(val if stream else train, len(description.classes)))
+        members.append(Member(method, train, val, seed))
     description = replace(description, fusion=model.fusion, encoders=encoders)
-    return Prepared(manifest, splits, problems, description, method, stores, stream)
+    return Prepared(manifest, splits, problems, description, members, stores, stream)
 
 
 def _encode_ahead(
@@ -155,15 +173,6 @@ def _encode_ahead(
             stores[modality] = store_features(modality, encoder, stores[modality], store, reporter, where)
 
 
-def _class_counts(splits: Mapping[str, Samples], classes: int, streamed: bool) -> torch.Tensor:
-    """Return the number of training samples of each class [C], at least 1.
-
-    The training rows of a stream are not counted before they are read; those of validation stand for them.
-    """
-    labels = splits["val" if streamed else "train"].dataset.labels
-    return torch.from_numpy(np.maximum(np.bincount(labels, minlength=classes), 1))
-
-
 def prepare_ahead(config: FitConfig, reporter: Reporter) -> dict[str, Store]:
     """Prepare the data of a training; return the store of each modality."""
     path = find_manifest(config.data, config.root, download=config.download)
@@ -175,22 +184,24 @@ def prepare_ahead(config: FitConfig, reporter: Reporter) -> dict[str, Store]:
 
 
 def feeds(
-    prepared: Prepared, config: FitConfig, device: torch.device
+    prepared: Prepared, member: Member, config: FitConfig, device: torch.device
 ) -> tuple[Stream | DataLoader[Batch], DataLoader[Batch]]:
     """Return what gives the training batches and the validation batches; processes share out the cells."""
-    train, val = (prepared.splits[name].dataset.shared(rank(), processes()) for name in ("train", "val"))
+    train, val = (samples.dataset.shared(rank(), processes()) for samples in (member.train, member.val))
     size, stream = config.batch_size, prepared.stream
     if stream:
         stream.workers, stream.pinned = max(1, config.workers), device.type == "cuda"
     return (
-        stream or loader(train, size, config.seed, config.workers, device),
+        stream or loader(train, size, member.seed, config.workers, device),
         loader(val, size, device=device),
     )
 
 
-def build_loop(prepared: Prepared, config: FitConfig, device: torch.device, precision: str) -> Loop:
+def build_loop(
+    prepared: Prepared, member: Member, config: FitConfig, device: torch.device, precision: str
+) -> Loop:
     """Return the loop that a training's options ask for."""
-    method = prepared.method
+    method = member.method
     method.model.micro_batch = config.micro_batch
     # Parts of batches differ in number between processes, and the norms would wait for each other.
     if processes() > 1 and device.type == "cuda" and not config.micro_batch:
@@ -210,11 +221,11 @@ def build_loop(prepared: Prepared, config: FitConfig, device: torch.device, prec
         max_updates=config.budget.updates if config.budget else None,
         max_seconds=config.budget.seconds if config.budget else None,
         clip=config.clip,
-        seed=config.seed,
+        seed=member.seed,
         log_every=config.log_every,
         device=device,
         precision=precision,
-        data=prepared.digest(),
+        data=prepared.digest(member),
     )
 
 
@@ -222,7 +233,7 @@ def threads_of(config: FitConfig, prepared: Prepared) -> int:
     """Return with how many CPU threads to train: as many as the most expensive modality is worth."""
     if config.threads is not None:
         return config.threads
-    model, dataset = prepared.method.model, prepared.splits["train"].dataset
+    model, dataset = prepared.members[0].method.model, prepared.members[0].train.dataset
     most = 0.0
     for modality, array in dataset.arrays.items():
         position = dataset.position[modality]
@@ -279,28 +290,6 @@ def _method(config: FitConfig) -> tuple[str, type[Method], dict[str, Any]]:
         return name, with_expert(kind, config.joint_expert), method_options
     except ValueError as error:
         raise UserError(f"joint_expert: not for the method {name!r}: {error}") from None
-
-
-def _check_complete(
-    model: MultimodalClassifier,
-    splits: Mapping[str, Samples],
-    manifest: Manifest,
-    stream: Stream | None,
-) -> None:
-    """Raise UserError if a joint expert has nothing to learn from, or to be calibrated on."""
-    if model.expert is None:
-        return
-    for split in ("val",) if stream else ("train", "val"):
-        if not splits[split].dataset.present.all(0).any():
-            reason = "has all modalities, as a joint expert needs"
-            raise UserError(f"{manifest.path}: no {split} row that can be read {reason}")
-
-
-def _build(name: str, kind: type[Method], model: MultimodalClassifier, options: Mapping[str, Any]) -> Method:
-    try:
-        return kind(model, **options)
-    except ValueError as error:
-        raise UserError(f"method {name!r}: {error}") from None
 
 
 def _manifest(config: FitConfig, path: Path, reporter: Reporter) -> Manifest:

@@ -14,7 +14,8 @@ from altuna.cli import main
 from altuna.cli.flags import apply_flags, given_options, with_flags
 from altuna.core.fusion import RULES
 from altuna.errors import UserError
-from altuna.training.config import COMMON, MISSING, options
+from altuna.training.config import options
+from altuna.training.option_fields import COMMON, MISSING
 
 
 @with_flags(options())

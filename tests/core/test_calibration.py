@@ -19,6 +19,7 @@ from altuna.core.calibration import (
     fit_temperature,
     modalities_with_few_rows,
 )
+from altuna.core.ensemble import HeldOut
 from altuna.core.fusion import RULES
 from altuna.core.outputs import Features, Outputs
 from altuna.core.subsets import MAX_SUBSETS, sample_subsets
@@ -230,7 +231,7 @@ def test_a_joint_head_is_calibrated_for_gaps_that_validation_does_not_have():
     model.head.linear.weight.data = torch.eye(5).repeat(1, 2) * torch.tensor([9.0] * 5 + [4.0] * 5)
     with torch.no_grad():
         outputs = model.outputs_of(of, rows, 400)
-        calibrate(model, outputs, labels, Features(of, rows, labels))
+        calibrate(model, outputs, labels, HeldOut([(model, Features(of, rows, labels))]))
         alone = [model.outputs_of({m: of[m]}, {m: rows[m]}, 400).joint for m in of]
     want = reference.best_temperature(torch.cat(alone).numpy(), labels.repeat(2).numpy(), pseudo_count=1)
     assert confidence(model)[0].item() == pytest.approx(want, rel=1e-3)
@@ -242,7 +243,7 @@ def test_a_joint_head_is_calibrated_for_gaps_that_validation_does_not_have():
     of["m0"] = of["m0"][200:]
     with torch.no_grad():
         outputs = model.outputs_of(of, gaps, 400)
-        calibrate(model, outputs, labels, Features(of, gaps, labels))
+        calibrate(model, outputs, labels, HeldOut([(model, Features(of, gaps, labels))]))
     want = reference.best_temperature(outputs.joint[:200].numpy(), labels[:200].numpy(), pseudo_count=1)
     assert confidence(model)[0].item() == pytest.approx(want, rel=1e-3)
 

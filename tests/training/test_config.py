@@ -12,9 +12,10 @@ from altuna.comparison.paper import CONFIGS
 from altuna.errors import UserError
 from altuna.files import read_yaml
 from altuna.options import validate
-from altuna.training import config as groups
-from altuna.training.config import FitConfig, marker, options
+from altuna.training import option_fields as groups
+from altuna.training.config import FitConfig, options
 from altuna.training.fit import fit
+from altuna.training.option_fields import marker
 
 PAPER = sorted(CONFIGS.glob("*.yaml"))
 EXAMPLES = [

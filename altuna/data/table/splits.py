@@ -126,3 +126,47 @@ def carve(rows: Rows, labels: Rows, groups: Rows, share: float, seed: int) -> tu
     # A label that occurs only in groups stratified by another label would be missing in train: give it back.
     carved[np.unique(group[np.isin(labels[rows], lost)])] = False
     return rows[~carved[group]], rows[carved[group]]
+
+
+def cut_folds(rows: Rows, labels: Rows, groups: Rows, number: int, seed: int) -> list[tuple[Rows, Rows]]:
+    """Cut rows into folds; return for each (rest, fold). No group is divided, and labels are spread evenly.
+
+    The groups of a label that would be in one fold alone are in none: they belong to every rest.
+
+    Args:
+        rows: The rows to cut, as places in ``labels`` and ``groups``.
+        labels: [all rows] the number of each row's label.
+        groups: [all rows] the number of each row's group.
+        number: Number of folds.
+        seed: Random seed.
+
+    Raises:
+        ValueError: There are fewer groups than folds, or a fold gets no row.
+
+    Example:
+        >>> labels, groups = np.repeat([0, 1], 6), np.repeat(np.arange(6), 2)
+        >>> [fold.tolist() for rest, fold in cut_folds(np.arange(12), labels, groups, number=3, seed=0)]
+        [[4, 5, 6, 7], [0, 1, 10, 11], [2, 3, 8, 9]]
+    """
+    label = np.unique(labels[rows], return_inverse=True)[1]
+    _, first, group = np.unique(groups[rows], return_index=True, return_inverse=True)
+    if len(first) < number:
+        raise ValueError(f"there are only {len(first)} groups")
+    sizes = np.bincount(group)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = order[np.lexsort((-sizes[order], label[first][order]))]
+    of_group, filled = np.empty(len(sizes), np.int64), np.zeros((number, label.max() + 1))
+    for one in order:
+        mine = label[first[one]]
+        fold = np.lexsort((filled.sum(1), filled[:, mine]))[0]
+        of_group[one] = fold
+        filled[fold, mine] += sizes[one]
+    of_row = of_group[group]
+    for one in range(label.max() + 1):
+        if len({*of_row[label == one]}) == 1:
+            of_group[np.unique(group[label == one])] = -1
+    of_row = of_group[group]
+    parts = [(rows[of_row != fold], rows[of_row == fold]) for fold in range(number)]
+    if not all(len(fold) for _, fold in parts):
+        raise ValueError("a fold would be empty, because too many labels are in one group only")
+    return parts
