@@ -22,6 +22,8 @@ from altuna.runs.data import open_split
 from altuna.runs.directory import read_config
 from altuna.runs.predictor import Predictor
 
+OUT_OF_FOLD = "'val' in metrics.json has the metrics of out-of-fold predictions"
+
 
 def evaluate_run(
     run: Path,
@@ -71,6 +73,8 @@ def evaluate_run(
     check_mask(missing_mask, missing_rate, missing_pattern)
     if seed < 0:
         raise UserError(f"seed must be at least 0, got {seed}")
+    if predictor.description.folds > 1 and data is None and split != "test":
+        reporter.note(f"the models of all folds but one learnt from each {split} row: {OUT_OF_FOLD}")
     manifest, samples, *_ = open_split(predictor.description, config, data, split, root, store, reporter)
     kept = np.array([name not in without for name in manifest.modalities])[:, None]
     missing = Missing(missing_rate, missing_pattern, missing_mask)

@@ -1,0 +1,162 @@
+"""The option ``folds``: a model for each fold, calibrated out of fold, and one run directory."""
+
+import json
+import re
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from notes import Notes
+
+import altuna
+from altuna.data.table.splits import cut_folds
+from altuna.errors import UserError
+from altuna.export.export import export
+from altuna.runs.directory import read_log, read_metrics
+from altuna.runs.evaluate import evaluate_run
+from altuna.training.loop import Loop
+
+SHORT = {"epochs": 2, "batch_size": 16, "quiet": True, "report": False, "logger": "none"}
+
+
+def write(path, rows=150, test=True, change=lambda i, row: row):
+    """A table of numbers and texts, some of them missing; five rows make a group."""
+    rng = np.random.default_rng(0)
+    lines = ["id,split,label,group,title,a_0,a_1"]
+    for i in range(rows):
+        y, split = i % 3, ("train", "train", "val", "test" if test else "val")[i // 15 % 4]
+        title = ("red fox", "blue sky", "green tea")[y] if i % 7 else ""
+        numbers = rng.normal(y, 1, 2).round(3).tolist() if i % 5 or not title else ["", ""]
+        lines.append(",".join(map(str, change(i, [i, split, f"c{y}", f"g{i // 5}", title, *numbers]))))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("folds") / "data.csv")
+
+
+@pytest.fixture(scope="module")
+def run(table, tmp_path_factory):
+    return altuna.fit(table, folds=3, out=tmp_path_factory.mktemp("run") / "run", **{**SHORT, "report": True})
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_folds_divide_no_group_and_lose_no_label(seed):
+    rng = np.random.default_rng(seed)
+    rows, number = np.flatnonzero(rng.random(200) < 0.8), int(rng.integers(2, 6))
+    groups, labels = rng.integers(rng.integers(6, 60), size=200), rng.integers(4, size=200)
+    parts = cut_folds(rows, labels, groups, number, seed)
+    assert len(parts) == number
+    held = np.concatenate([fold for _, fold in parts])
+    assert len({*held}) == len(held)
+    for rest, fold in parts:
+        assert not {*groups[rest]} & {*groups[fold]}
+        assert {*rest} | {*fold} == {*rows}
+        assert {*labels[fold]} <= {*labels[rest]}
+
+
+def test_folds_of_rows_without_groups_are_equally_large():
+    parts = cut_folds(np.arange(120), np.arange(120) % 4, np.arange(120), 5, seed=0)
+    assert [np.bincount(np.arange(120)[fold] % 4).tolist() for _, fold in parts] == [[6, 6, 6, 6]] * 5
+
+
+def test_a_label_of_one_group_is_learnt_by_all_models():
+    labels, groups = np.array([0] * 12 + [1] * 4), np.repeat(np.arange(8), 2)
+    groups[12:] = 7
+    for rest, fold in cut_folds(np.arange(16), labels, groups, 3, seed=0):
+        assert {*range(12, 16)} <= {*rest}
+        assert len(fold)
+
+
+def test_every_row_of_train_and_val_validates_one_model(run):
+    metrics = read_metrics(run)
+    assert metrics["val"]["n"] + metrics["n"] == 150
+    assert metrics["training"]["n"] == metrics["val"]["n"]
+    assert json.loads((run / "config.json").read_text())["folds"] == 3
+
+
+def test_the_loaded_run_predicts_what_was_tested(run, table):
+    tested = pq.read_table(run / "predictions.parquet")
+    again = altuna.load(run).predict(table)
+    place = {name: i for i, name in enumerate(again["id"].to_pylist())}
+    rows = [place[name] for name in tested["id"].to_pylist()]
+    for column in ("p_c0", "weight_title", "confidence_a"):
+        got = np.array(again[column].to_pylist(), dtype=float)[rows]
+        np.testing.assert_allclose(got, np.array(tested[column].to_pylist(), dtype=float), atol=1e-5)
+    assert evaluate_run(run)["fused"]["nll"] == pytest.approx(read_metrics(run)["fused"]["nll"], abs=1e-5)
+
+
+def test_the_log_is_the_mean_of_the_folds(run):
+    logs = [read_log(run / f"fold-{fold}") for fold in (1, 2, 3)]
+    mean = read_log(run)
+    assert len(mean) == 2
+    for epoch, row in enumerate(mean):
+        assert row["epoch"] == epoch
+        nll = "val/nll/fused"
+        assert row[nll] == pytest.approx(np.mean([log[epoch][nll] for log in logs]))
+    assert read_metrics(run)["cost"]["updates"] == sum(log[-1]["updates"] for log in logs)
+    assert (run / "report.html").exists()
+
+
+def test_evaluating_what_the_models_learnt_from_is_remarked_on(run):
+    notes = Notes()
+    evaluate_run(run, split="val", reporter=notes)
+    assert any("out-of-fold" in line for line in notes.texts)
+    notes.texts.clear()
+    evaluate_run(run, split="test", reporter=notes)
+    assert not notes.texts
+
+
+def test_a_resumed_training_ends_with_the_same_model(run, table, tmp_path, monkeypatch):
+    epochs, validate = [], Loop.validate
+
+    def interrupted(self, *given):
+        epochs.append(self)
+        if len(epochs) == 3:  # the first epoch of the second model
+            raise KeyboardInterrupt
+        return validate(self, *given)
+
+    monkeypatch.setattr(Loop, "validate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        altuna.fit(table, folds=3, out=tmp_path / "run", **SHORT)
+    altuna.fit(table, folds=3, out=tmp_path / "run", resume=True, **SHORT)
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["safetensors", "torch-export", "onnx"])
+def test_exports(run, format, tmp_path):
+    if format == "onnx":
+        pytest.importorskip("onnxscript")
+        pytest.importorskip("onnxruntime")
+    _, checked = export(run, format, out=tmp_path / "out")
+    assert checked["largest_difference"] < 1e-4
+
+
+MISTAKES = {
+    "more folds than groups": ({"folds": 40}, {}, "cannot be cut into 40 folds: there are only 24 groups"),
+    "no test": ({"folds": 2}, {"test": False}, "no row is in test"),
+    "a modality of one group": (
+        {"folds": 2},
+        {"change": lambda i, row: row if i // 5 == 2 else [*row[:4], "", *(x or 0 for x in row[5:])]},
+        "a fold has all rows with a 'title': take fewer folds",
+    ),
+    "one fold": ({"folds": 1}, {}, "folds must be at least 2, got 1"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes_are_one_line(case, tmp_path):
+    options, table, words = MISTAKES[case]
+    data = write(tmp_path / "data.csv", **table)
+    with pytest.raises(UserError, match=re.escape(words)) as error:
+        altuna.fit(data, out=tmp_path / "run", **options, **SHORT)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stream_has_no_folds(table, tmp_path):
+    with pytest.raises(UserError, match="folds: the rows of a stream cannot be cut into folds"):
+        altuna.fit(table, stream="*.parquet", folds=2, out=tmp_path / "run", **SHORT)
