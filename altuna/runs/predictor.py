@@ -211,7 +211,14 @@ class Predictor:
 
 @torch.inference_mode()
 def features_of(model: MultimodalClassifier, dataset: MultimodalDataset, batch_size: int = BATCH) -> Features:
-    """Return the features of every sample (``MultimodalClassifier.encode_all``), on the CPU."""
+    """Return the features of every sample (``MultimodalClassifier.encode_all``), on the CPU.
+
+    Example:
+        >>> model = MultimodalClassifier({"sound": torch.nn.Linear(3, 4)}, num_classes=2)
+        >>> cells, position = {"sound": np.ones((2, 3), np.float32)}, {"sound": np.array([0, 1])}
+        >>> features_of(model, MultimodalDataset(cells, position, np.array([0, 1]))).of["sound"].shape
+        torch.Size([2, 4])
+    """
     model.eval()
     device = model.prior.device
     parts = []
