@@ -43,8 +43,9 @@ def page() -> str:
         "Set the options of a method with `--set method.NAME=VALUE`.",
         "In the equations, $h_m$ are the features of modality m, $z_m$ its logits, $z$ the joint logits,\n"
         "$y$ the labels, and $CE$ is the cross-entropy.",
-        "Every method with a joint head, except `cra` and `mmin`, also has the option `impute`. The features\n"
-        "of a missing modality are zeros (`zero`, the default) or the running mean of the modality's training features (`mean`).",
+        "Every method with a joint head, except `cra` and `mmin`, also has the option `impute`. The\n"
+        "features of a missing modality are zeros (`zero`, the default) or the running mean of the\n"
+        "modality's training features (`mean`).",
         table(),
     ]
     for name in methods.list():
