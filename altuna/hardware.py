@@ -34,7 +34,7 @@ def choose_device(accelerator: str, number: int = 0) -> torch.device:
     exists = {"gpu": cuda or mps, "cuda": cuda, "mps": mps}.get(accelerator, True)
     if not exists:
         raise UserError(
-            f"accelerator={accelerator}: this machine has none that PyTorch {torch.__version__} can use"
+            f"accelerator={accelerator}: this machine has no such device for PyTorch {torch.__version__}"
         )
     if cuda and accelerator in ("auto", "gpu", "cuda"):
         return torch.device("cuda", number)

@@ -60,7 +60,7 @@ def check_options(
         UserError: An unknown name (the nearest one is given), or a value of the wrong type.
     """
     if not isinstance(options, Mapping):
-        raise UserError(f"{where}: must be options with their values, got {options!r}")
+        raise UserError(f"{where}: must be a mapping of options to values, got {options!r}")
     signature = inspect.signature(function)
     source = getattr(function, "func", function)  # of a functools.partial
     hints = get_type_hints(source.__init__ if inspect.isclass(source) else source) | dict(more)
@@ -115,7 +115,7 @@ def _words(hint: Any) -> str:
         float: "a number",
         bool: "true or false",
         str: "a text",
-        Mapping: "options with their values",
+        Mapping: "a mapping of options to values",
         Sequence: "a list",
     }
     return plain.get(hint, getattr(hint, "__name__", str(hint)))
@@ -234,9 +234,9 @@ _REASONS = {
     "too_short": "not be empty",
     "path_type": "be a path",
     "is_instance_of": "be a path",
-    "dict_type": "be options with their values",
-    "model_type": "be options with their values",
-    "model_attributes_type": "be options with their values",
+    "dict_type": "be a mapping of options to values",
+    "model_type": "be a mapping of options to values",
+    "model_attributes_type": "be a mapping of options to values",
     "list_type": "be a list",
     "tuple_type": "be a list",
 }

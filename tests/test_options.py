@@ -135,7 +135,7 @@ def test_a_method_that_is_not_altunas():
 
 @pytest.mark.parametrize("options", [None, "rate", ["rate"]])
 def test_options_are_a_mapping(options):
-    with pytest.raises(UserError, match="thing: must be options with their values"):
+    with pytest.raises(UserError, match="thing: must be a mapping of options to values"):
         check_options(options, Thing, "thing")
 
 

@@ -41,7 +41,7 @@ def _show(folder: Path, checked: Mapping[str, Any]) -> None:
         f"modalities equal the model's within {checked['largest_difference']:.1g}"
     )
     for modality in checked["without_samples"]:
-        unread, why = checked["unread"].get(modality), "no sample has it"
+        unread, why = checked["unread"].get(modality), "no sample has this modality"
         if unread:
             why = f"{unread['cells']:,} of its cells cannot be read (the first: {unread['first']})"
         typer.echo(f"{modality}: {why}, so its graph was not checked", err=True)

@@ -54,7 +54,7 @@ def _options_of_resumed(flags: Mapping[str, Any]) -> dict[str, Any]:
         if run.exists() and any(not path.name.endswith(".unfinished") for path in run.iterdir()):
             raise UserError(f"{run}: is not a run directory: no config.yaml")
         if flags.get("data") is None:
-            raise UserError(f"{run}: nothing to continue; to start a run there, give --data")
+            raise UserError(f"{run}: there is no training to continue; give --data to start a new one")
         return {}
     from altuna.runs.directory import read_config
 

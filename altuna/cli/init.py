@@ -59,7 +59,7 @@ def write_config(path: str | Path, out: Path) -> None:
         UserError: The manifest has a mistake, or ``out`` exists already.
     """
     if out.exists():
-        raise UserError(f"{out}: exists already; choose another file with --out")
+        raise UserError(f"{out}: already exists; choose another file with --out")
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder")
     text, schema = config_text(path), out.with_suffix(".schema.json")

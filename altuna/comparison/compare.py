@@ -96,7 +96,7 @@ def _names(data: str | Path | Sequence[str]) -> list[str]:
         data = [text] if Path(text).exists() else text.split(",")
     names = [str(name).strip() for name in data]
     if not names or "" in names:
-        raise UserError("data: name at least one")
+        raise UserError("data: give at least one data set")
     _refuse_repeated("data", names)
     return names
 
@@ -108,7 +108,7 @@ def _methods(given: str | Sequence[str | Mapping[str, Any]]) -> list[Method]:
     elif isinstance(given, str):
         given = [name.strip() for name in given.split(",")]
     if not isinstance(given, Sequence):
-        raise UserError(f"methods: write a list of names, or of options with a name each, got {given!r}")
+        raise UserError(f"methods: must be a list of names or of mappings like {{name: mla}}, got {given!r}")
     chosen = []
     for one in given:
         if isinstance(one, str):
@@ -125,7 +125,7 @@ def _methods(given: str | Sequence[str | Mapping[str, Any]]) -> list[Method]:
         methods.check(method.get("name", ""), {key: value for key, value in method.items() if key != "name"})
         chosen.append((label, method))
     if not chosen:
-        raise UserError("methods: name at least one, or all")
+        raise UserError("methods: give at least one method, or all")
     _refuse_repeated("methods", [label for label, _ in chosen])
     return chosen
 
@@ -142,7 +142,7 @@ def _split(given: Mapping[str, Any]) -> tuple[CompareConfig, dict[str, Any]]:
     for name in given:
         if name in fit_options() and name not in own and name not in passed:
             more = "; write methods: [{name: mla, alpha: 0.05}] in --config" if name == "method" else ""
-            raise UserError(f"{name}: a comparison sets it for each run{more}")
+            raise UserError(f"{name}: cannot be set here, because a comparison sets it for each run{more}")
         if name not in own and name not in passed:
             raise UserError(f"unknown option {name!r}{nearest(name, [*own, *passed])}")
     checked = validate(CompareConfig, {name: value for name, value in given.items() if name in own})
@@ -166,7 +166,7 @@ def _reference(given: str | None, runs: Sequence[Run], budget: str) -> str:
     for name in {run.data for run in runs} - {run.data for run in runs if run.label == given}:
         if budget == "time":
             raise UserError(
-                f"budget: the reference {given!r} cannot be trained on {name}, so it gives no time"
+                f"budget: the reference {given!r} cannot be trained on {name}, which leaves no time budget"
             )
     return given
 
@@ -224,5 +224,5 @@ def _is_finished(run: Run) -> bool:
     if run.options.get("precision", "auto") == "auto":
         del config["precision"]  # it is the worker's machine that decides
     if change := config_diff(run.folder, config):
-        raise UserError(f"{change}; --out names another folder")
+        raise UserError(f"{change}; choose another folder with --out")
     return (run.folder / "metrics.json").exists()

@@ -22,7 +22,7 @@ def _several(value: object) -> object:
         return str(value)
     if isinstance(value, str) or (isinstance(value, Sequence) and len(value)):
         return value
-    raise ValueError(f"must be one or several, got {value!r}")
+    raise ValueError(f"must be a name or a list of names, got {value!r}")
 
 
 Names = Annotated[str | list[str], PlainValidator(_several, json_schema_input_type=str | list[str])]

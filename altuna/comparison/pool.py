@@ -70,7 +70,7 @@ class Pool:
                 yield
                 shutil.rmtree(self.out / RUNNING, ignore_errors=True)
         except Timeout:
-            raise UserError(f"{self.out}: another comparison is at work there") from None
+            raise UserError(f"{self.out}: another comparison is writing to this folder") from None
 
     def carry_out(self, runs: Sequence[Run], finish: Callable[[Run, str], None]) -> None:
         """Carry out runs; ``finish`` is called with each, and why it failed or an empty text.
@@ -83,7 +83,7 @@ class Pool:
             left = self._attempt(waiting, self.jobs, finish)
             begun = [run for run in left if self._note(run).exists()]
             if left and not begun and len(left) == len(waiting):
-                raise UserError("the processes that train end before they begin")
+                raise UserError("the training processes end before they start")
             suspects += begun
             waiting = [run for run in left if run not in begun]
         for run in suspects:

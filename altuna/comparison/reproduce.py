@@ -139,7 +139,7 @@ def _manifest(name: str, root: Path, splits: Path | None, reporter: Reporter) ->
     path = root / f"{name}.csv"
     if path.exists():
         if splits:
-            reporter.note(f"{path} exists already: its own splits are used, not those of {splits}")
+            reporter.note(f"{path} already exists, so its splits are used instead of the lists in {splits}")
         return path
     if not (root / name).is_dir():
         return None

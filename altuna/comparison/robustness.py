@@ -63,7 +63,7 @@ def robustness(
         UserError: Not a run, unknown split or pattern, or a rate outside its range.
     """
     if not runs:
-        raise UserError("name at least one run")
+        raise UserError("give at least one run directory")
     if repeated := next((run for run in runs if [*runs].count(run) > 1), None):
         raise UserError(f"{repeated}: is given twice")
     if masks < 1:

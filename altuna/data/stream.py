@@ -284,7 +284,8 @@ class Stream:
             if (wrong := not_finite(table[column])) is not None:
                 where = self._where(indices[wrong], column)
                 raise UserError(
-                    f"{where}: is {table[column][wrong].as_py()}; leave it empty if it is missing"
+                    f"{where}: is {table[column][wrong].as_py()}; "
+                    "leave the cell empty if the value is missing"
                 )
         manifest = replace(self.manifest, table=table)
         cells = {name: self._read(Cells(manifest, name), r, indices) for name, r in self.readers.items()}

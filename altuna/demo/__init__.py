@@ -77,8 +77,8 @@ def _free_port(host: str, port: int | None) -> int:
         except OSError as error:
             reason = error.strerror
     if port is None:
-        raise UserError(f"{host}: no free port from {FIRST_PORT} on: {reason}; choose one with --port")
-    raise UserError(f"cannot listen on {host}, port {port}: {reason}; choose another with --port")
+        raise UserError(f"{host}: no free port from {FIRST_PORT} on: {reason}; choose a port with --port")
+    raise UserError(f"cannot listen on {host}, port {port}: {reason}; choose another port with --port")
 
 
 def _listen(address: str, port: int) -> None:

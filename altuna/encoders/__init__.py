@@ -132,7 +132,7 @@ def build(
     if is_hf:
         if front_end is not None:
             raise UserError(
-                f"{where}: a Hugging Face encoder has a front end of its own: leave front_end out"
+                f"{where}: a Hugging Face encoder has its own front end: remove the option front_end"
             )
         return _build_hf(where, reader, str(name), apply, lr, options)
     steps, shape = apply(reader.shape)

@@ -67,7 +67,7 @@ def export(
                 raise UserError(f"--format onnx needs {package}: pip install 'altuna[export]'")
     out = out or run / "export" / format
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: exists already; choose another folder with --out")
+        raise UserError(f"{out}: already exists; choose another folder with --out")
     predictor = Predictor(run, device="cpu")
     samples = samples_of(predictor, run, data, root, store, reporter)
     steps = len(predictor.modalities) + 1

@@ -69,7 +69,7 @@ def prepare(
         UserError: Unknown release, or a wrong option, or a mistake in the release; see ``prepare_release``.
     """
     if name not in RELEASES:
-        raise UserError(f"{name}: no recipe of that name{nearest(name, RELEASES)}")
+        raise UserError(f"{name}: there is no recipe with this name{nearest(name, RELEASES)}")
     if name.startswith("av-digits"):
         return _prepare_digits(name, root, out, splits, seed, download, overwrite)
     if name == "icons" and splits:
@@ -79,7 +79,7 @@ def prepare(
             f"{name}: --download works for av-digits only; download this release yourself, under its terms"
         )
     if root is None:
-        raise UserError(f"{name}: --root is missing, the folder of the release")
+        raise UserError(f"{name}: --root, the folder of the release, is missing")
     if name == "icons":
         return _prepare_icons(root, out, seed, overwrite)
     recipe: Recipe = import_module(f"altuna.recipes.{name.replace('-', '_')}").RECIPE
@@ -193,7 +193,7 @@ def check_out(out: Path, overwrite: bool) -> None:
     if out.is_dir():
         raise UserError(f"{out}: is a folder")
     if out.exists() and not overwrite:
-        raise UserError(f"{out}: exists already; --overwrite replaces it")
+        raise UserError(f"{out}: already exists; use --overwrite to replace it")
 
 
 def leakage_of(recipe: Recipe, splits: Iterable[tuple[str, str]]) -> str:

@@ -195,7 +195,7 @@ def _shown(media: Media, m: str, i: int) -> str:
         row = int(media.rows[i])
         cell = media.cells[m][row] if row >= 0 else None
         if cell is None:
-            raise BadCellError("the data do not have it any more")
+            raise BadCellError("the data no longer contain this sample")
         return SHOW[media.modalities[m].reader.type](cell, media.modalities[m])
     except BadCellError as error:
         reason = str(error)

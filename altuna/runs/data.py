@@ -115,7 +115,7 @@ def open_split(
     manifest = open_manifest(description, path, modalities, config.get("columns"), lenient=not own)
     if "label" not in manifest.columns:  # for which a run has no option
         name = (config.get("columns") or {}).get("label", "label")
-        raise UserError(f"{manifest.path}: no column {name!r}, which has the labels of this run's data")
+        raise UserError(f"{manifest.path}: no column {name!r}, which has the labels in the data of this run")
     if own:
         rows = split_rows(manifest, config["seed"])[split]
     elif manifest.splits.null_count < len(manifest):

@@ -67,8 +67,8 @@ def read_model_file(run: Path) -> ModelFile:
     content = read_json(run, "config.json")
     if content.get("format") != FORMAT:
         raise UserError(
-            f"{run / 'config.json'}: format {content.get('format')!r} is of another version of altuna; "
-            f"this one reads format {FORMAT}"
+            f"{run / 'config.json'}: format {content.get('format')!r} was written by another version of "
+            f"altuna; this version reads format {FORMAT}"
         )
     return check(ModelFile, content, run / "config.json")
 

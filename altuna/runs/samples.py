@@ -36,7 +36,7 @@ def read_samples(samples: Sequence[Mapping[str, Any]], readers: Mapping[str, Rea
         [[True, False], [False, True]]
     """
     if isinstance(samples, Mapping) or not all(isinstance(sample, Mapping) for sample in samples):
-        raise UserError("give the path of a manifest, or a list of dicts from modality name to value")
+        raise UserError("give the path of a manifest, or a list of dicts that map modality names to values")
     if not samples:
         raise UserError("there is no sample to predict")
     cells: dict[str, list[NDArray[Any]]] = {name: [] for name in readers}

@@ -205,11 +205,13 @@ def load_checkpoint(path: Path, loop: Loop, model: type[_Content] = _Content) ->
         raise UserError(f"{path}: is damaged, or not a checkpoint of this run (none of it was executed)")
     check(model, content, path)
     if _shapes(content["weights"]) != _shapes(loop.trained_weights()):
-        raise UserError(f"{path}: weights: are not those of this run's model")
+        raise UserError(f"{path}: weights: do not belong to this run's model")
     if content["frozen"] != loop.frozen_digest():
-        raise UserError(f"{path}: a frozen encoder has other weights than it was trained with")
+        raise UserError(
+            f"{path}: the weights of a frozen encoder have changed since the start of the training"
+        )
     if content["data"] != loop.data:
-        raise UserError(f"{path}: the data are not those that the training began with")
+        raise UserError(f"{path}: the data differ from the data at the start of the training")
     return content
 
 

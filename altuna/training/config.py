@@ -332,7 +332,7 @@ class FitConfig(Strict):
             if self.folds:
                 raise ValueError("folds: the rows of a stream cannot be cut into folds")
         elif self.buffer != BUFFER:
-            raise ValueError("buffer: belongs to a stream, and no stream is given")
+            raise ValueError("buffer: requires the option stream")
         if self.missing_mask is not None:
             from altuna.data.missing.masks import check_mask  # `altuna --help` starts without pyarrow
 

@@ -69,7 +69,9 @@ def processes_to_start(devices: int | None, nodes: int | None, accelerator: str)
     """
     here = placement()
     if here is None and (nodes or 1) > 1:
-        raise UserError(f"nodes={nodes}: start altuna on each with torchrun or srun (docs/distributed.md)")
+        raise UserError(
+            f"nodes={nodes}: start altuna on each machine with torchrun or srun (docs/distributed.md)"
+        )
     if here and (devices or here.devices, nodes or here.nodes) != (here.devices, here.nodes):
         has = f"devices={here.devices}, nodes={here.nodes}"
         raise UserError(f"devices={devices}, nodes={nodes}: torchrun or Slurm started {has}")

@@ -99,5 +99,5 @@ def run_directory(config: FitConfig) -> Path:
     if run.exists() and not run.is_dir():
         raise UserError(f"{run}: is a file, not a run directory")
     if run.exists() and any(run.iterdir()) and not config.resume:
-        raise UserError(f"{run}: is not empty; --resume continues it, --out names another")
+        raise UserError(f"{run}: is not empty; use --resume to continue it, or --out for another directory")
     return run

@@ -43,7 +43,7 @@ def named(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name == "csv":
-            raise UserError("logger csv: every run has its log.csv; leave it out, or take none")
+            raise UserError("logger csv: does not exist, because every run has log.csv; use none instead")
         if name not in (*PACKAGES, NONE):
             raise UserError(f"unknown logger {name!r}{nearest(name, [*PACKAGES, NONE])}")
     if names == [NONE]:

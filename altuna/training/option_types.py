@@ -31,7 +31,7 @@ def _name_or_options(value: object) -> object:
         return value
     if isinstance(value, Mapping):
         return dict(value)
-    raise ValueError(f"must be a name, or options with their values, got {value!r}")
+    raise ValueError(f"must be a name, or a mapping of options to values, got {value!r}")
 
 
 def _method(value: object) -> object:
@@ -42,7 +42,7 @@ def _method(value: object) -> object:
         return dict(value)
     if isinstance(value, Mapping):
         raise ValueError("needs a name, one of " + ", ".join(methods.list()))
-    raise ValueError(f"must be a name, or options with their values, got {value!r}")
+    raise ValueError(f"must be a name, or a mapping of options to values, got {value!r}")
 
 
 def _unscaled(value: object) -> object:

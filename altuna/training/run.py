@@ -127,7 +127,7 @@ def silence_warnings() -> None:
 
 def _check_same_options(run: Path, saved: dict[str, Any]) -> None:
     if (run / "config.yaml").exists() and (difference := config_diff(run, saved)):
-        raise UserError(f"{difference}; --resume continues with the same options")
+        raise UserError(f"{difference}; --resume requires the same options")
 
 
 @contextmanager
@@ -177,14 +177,15 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
     facts["shared_temperature"] = sharing
     if sharing:
         names = ", ".join(map(repr, sharing))
-        facts["remarks"].append(f"fewer than {MIN_ROWS} validation samples have {names}: shared temperature")
+        remark = f"fewer than {MIN_ROWS} validation samples have {names}, so a shared temperature is used"
+        facts["remarks"].append(remark)
     groups = len(np.unique(group_codes(prepared.manifest)[prepared.splits["val"].rows]))
     if groups < FOLDS:
         fewer = f"the validation split has {groups} group{'s' * (groups > 1)}, fewer than {FOLDS}"
-        facts["remarks"].append(f"{fewer}: fusion weights are chosen as if its samples were independent")
+        facts["remarks"].append(f"{fewer}: the fit of the fusion weights treats samples as independent")
     if stream := prepared.stream:
         shards = f"trained on a stream of {stream.rows:,} rows in {len(stream.shards):,} shards"
-        remarks = [f"{shards}; counted are the manifest's", *facts["remarks"]]
+        remarks = [f"{shards}; the following counts are for the manifest", *facts["remarks"]]
         facts |= {"stream": stream.rows, "remarks": remarks}
     return facts
 

@@ -289,7 +289,7 @@ def _method(config: FitConfig) -> tuple[str, type[Method], dict[str, Any]]:
     try:
         return name, with_expert(kind, config.joint_expert), method_options
     except ValueError as error:
-        raise UserError(f"joint_expert: not for the method {name!r}: {error}") from None
+        raise UserError(f"joint_expert: not available for the method {name!r}: {error}") from None
 
 
 def _manifest(config: FitConfig, path: Path, reporter: Reporter) -> Manifest:
@@ -313,7 +313,7 @@ def _check_modalities(manifest: Manifest, method: str, config: FitConfig) -> Non
     name, number = called.most_common(1)[0]
     if number > 1:
         raise UserError(
-            f"{manifest.path}: two sets of modalities are called {name!r}: rename one, without a +"
+            f"{manifest.path}: two sets of modalities are called {name!r}: remove the + from the names"
         )
 
 
@@ -329,7 +329,7 @@ def _masked(manifest: Manifest, rows: Mapping[str, Rows], config: FitConfig, rep
     left = masked(manifest, rows, missing, config.seed)
     before, after = (np.any([m.filled(name) for name in m.modalities], axis=0) for m in (manifest, left))
     if gone := int((before & ~after).sum()):
-        reporter.note(f"{gone:,} samples are left without any cell, and are not used")
+        reporter.note(f"{gone:,} samples have no cell left after masking and are not used")
     return left
 
 

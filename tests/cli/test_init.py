@@ -83,7 +83,7 @@ def test_clips_with_sound_give_a_modality_of_sound(tmp_path):
 
 def test_mistakes(table, tmp_path):
     write_config(table, tmp_path / "c.yaml")
-    with pytest.raises(UserError, match=r"c\.yaml: exists already"):
+    with pytest.raises(UserError, match=r"c\.yaml: already exists"):
         write_config(table, tmp_path / "c.yaml")
     with pytest.raises(UserError, match="no such folder"):
         write_config(table, tmp_path / "none" / "c.yaml")
@@ -144,7 +144,7 @@ def test_cache_is_what_fit_prepares(table, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"transforms": {"photo": "flip"}}, "transforms.photo must be options"),
+        ({"transforms": {"photo": "flip"}}, "transforms.photo must be a mapping of options"),
         (
             {"transforms": {"photo": {"flip": 3}}},
             r"transforms.photo: write each with its options, as in flip: \{\}",

@@ -175,7 +175,7 @@ def test_a_run_directory_in_use(command, manifest):
     refused(command("fit", "--data", manifest, "--out=full/precious"), "is a file")
     refused(command("fit", "--data", manifest, "--out=full", "--resume"), "not a run directory")
     refused(command("fit", "--data", manifest, "--resume"), "--resume needs --out")
-    refused(command("fit", "--out=nowhere", "--resume"), "nowhere: nothing to continue")
+    refused(command("fit", "--out=nowhere", "--resume"), "nowhere: there is no training to continue")
     assert not Path("nowhere").exists()
     assert [path.name for path in Path("full").iterdir()] == ["precious"]
 
@@ -234,7 +234,10 @@ def test_strict_makes_them_fatal(broken, command):
         (["RUN", "--fusion=joint"], "unknown fusion 'joint'"),
         (["RUN", "--data=absent.csv"], "absent.csv: no such file"),
         (["RUN", "--data=kiwi.csv"], "kiwi.csv, row 2 (id 's1'), column 'label': label 'kiwi' is unknown"),
-        (["RUN", "--data=unlabelled.csv"], "unlabelled.csv: no column 'label', which has the labels of this"),
+        (
+            ["RUN", "--data=unlabelled.csv"],
+            "unlabelled.csv: no column 'label', which has the labels",
+        ),
         (["RUN", "--data=other.csv"], "other.csv: has none of the model's modalities"),
         (["RUN", "--data=kiwi.csv", "--split=val"], "kiwi.csv: no row is in split 'val'"),
     ],

@@ -125,7 +125,7 @@ def test_started_again_it_does_what_is_missing(out, manifest, here):
 def test_other_options_are_refused(out, manifest):
     code, _, err = command.run(*arguments(manifest, out, "--lr", "0.5"))
     assert code == 2
-    assert "toy-mla-0: was started with lr = 0.001, not 0.5; --out names another folder" in err
+    assert "toy-mla-0: was started with lr = 0.001, not 0.5; choose another folder with --out" in err
 
 
 @pytest.mark.slow
@@ -207,9 +207,9 @@ def test_methods_with_options(manifest, tmp_path, here):
         ({"methods": "mla,late_fuson"}, "unknown method 'late_fuson'; did you mean 'late_fusion'"),
         ({"methods": "mla,mla"}, "'mla' is given twice"),
         ({"methods": "mla:a"}, "unknown option 'modality'"),
-        ({"methods": 3}, "methods: write a list of names, .* got 3"),
-        ({"methods": None}, "methods: write a list of names"),
-        ({"methods": {"name": "mla"}}, "methods: write a list of names"),
+        ({"methods": 3}, "methods: must be a list of names .* got 3"),
+        ({"methods": None}, "methods: must be a list of names"),
+        ({"methods": {"name": "mla"}}, "methods: must be a list of names"),
         ({"methods": ["mla", 4]}, "methods: 4 is neither a name nor a mapping"),
         ({"methods": [["mla"]]}, "is neither a name nor a mapping"),
         ({"methods": [{"nam": "mla"}]}, "is neither a name nor a mapping"),
@@ -222,7 +222,7 @@ def test_methods_with_options(manifest, tmp_path, here):
         ({"methods": "unimodal:c"}, "no modality 'c'"),
         ({"data": "htda"}, "htda: .*did you mean 'htad'"),
         ({"data": "MANIFEST,absent.csv"}, "absent.csv: no such file"),
-        ({"data": "MANIFEST,"}, "name at least one"),
+        ({"data": "MANIFEST,"}, "give at least one"),
         ({"data": "one.csv", "methods": "mla,sum"}, "method 'sum': needs 2 modalities or more"),
         ({"reference": "mlaa"}, "'mlaa' is not among the methods; did you mean 'mla'"),
         ({"methods": "mla,unimodal", "reference": "unimodal"}, "'unimodal' is not .* 'unimodal:"),
@@ -233,7 +233,7 @@ def test_methods_with_options(manifest, tmp_path, here):
         ({"jobs": 10**30}, "jobs must be at most"),
         ({"threads": 10**30}, "threads must be at most"),
         ({"jobs": 0}, "jobs must be at least 1"),
-        ({"seed": 3}, "seed: a comparison sets it"),
+        ({"seed": 3}, "seed: cannot be set here"),
         ({"epoch": 3}, "unknown option 'epoch'; did you mean 'epochs'"),
         ({"job": 3}, "unknown option 'job'; did you mean 'jobs'"),
         ({"epochs": "3"}, "epochs must be a whole number"),

@@ -149,7 +149,7 @@ def test_lists_do_not_change_a_manifest_that_exists(comparison, tmp_path):
     reporter = Notes()
     options = {"methods": ["mla"], "splits": tmp_path, "out": tmp_path / "out", "reporter": reporter}
     reproduce("complete", comparison, **options)
-    assert "cremad.csv exists already: its own splits are used" in reporter.notes[0]
+    assert "cremad.csv already exists, so its splits are used" in reporter.notes[0]
 
 
 def test_options_of_a_modality_are_for_the_data_that_have_it(comparison, tmp_path):

@@ -184,7 +184,7 @@ def test_samples_that_a_pattern_leaves_nothing_are_counted(tmp_path):
     notes = Notes()
     options = FAST | {"reporter": notes, "report": False}
     altuna.fit(data, out=tmp_path / "run", missing_pattern="never:a", missing_rate=0.5, **options)
-    assert "samples are left without any cell, and are not used" in " ".join(notes.texts)
+    assert "samples have no cell left after masking and are not used" in " ".join(notes.texts)
 
 
 def main_code(*arguments):
@@ -230,7 +230,7 @@ def test_side_by_side(runs, tmp_path, capsys):
         (["--rates=0.1,x"], "rates: write numbers with commas, got '0.1,x'"),
         (["--rates=0.9"], "missing rate 0.9: must be between 0 and"),
         (["--pattern=only:z"], "no modality 'z'"),
-        (["--pattern=onyl:a"], "no 'onyl:a'"),
+        (["--pattern=onyl:a"], "unknown pattern 'onyl:a'"),
         (["--pattern=group", "--rates=0.2"], "needs a column 'group'"),
         (["--masks=0"], "masks must be at least 1, got 0"),
         (["--split=tset"], "unknown split 'tset'; did you mean 'test'?"),
@@ -252,7 +252,7 @@ def test_mistakes(arguments, words, runs, tmp_path, capsys):
         ({"missing_pattern": "only:a"}, "no train row has a 'b'"),
         (
             {"missing_mask": "m.parquet", "missing_rate": 0.1},
-            "missing_mask: already selects the cells to keep",
+            "missing_mask: cannot be combined with missing rates",
         ),
         ({"missing_mask": "nowhere.parquet"}, "nowhere.parquet: no such file"),
     ],

@@ -154,8 +154,8 @@ def test_a_row_of_which_nothing_can_be_read_is_left_out(folder, broken):
             r"row 3, column 'label': label 'what' is in no",
         ),
         ({"label": ["class 0", None, "class 0", "class 1"]}, r"row 2, column 'label': empty"),
-        ({"x_1": [0.0, 1.0, 2.0, float("inf")]}, r"row 4, column 'x_1': is inf; leave it empty"),
-        ({"x_2": [0.0, float("nan"), 2.0, 3.0]}, r"row 2, column 'x_2': is nan; leave it empty"),
+        ({"x_1": [0.0, 1.0, 2.0, float("inf")]}, r"row 4, column 'x_1': is inf; leave the cell empty"),
+        ({"x_2": [0.0, float("nan"), 2.0, 3.0]}, r"row 2, column 'x_2': is nan; leave the cell empty"),
         ({"x_1": ["0", "1", "2", "3"]}, r"column 'x_1': has string, not numbers"),
     ],
 )
@@ -275,7 +275,7 @@ def test_other_shards_are_not_resumed(folder, tmp_path):
     shutil.copytree(folder / "shards", shards)
     fit(folder, tmp_path / "run", stream=str(shards))
     (shards / "1.parquet").unlink()
-    with pytest.raises(UserError, match="the data are not those"):
+    with pytest.raises(UserError, match="the data differ from the data"):
         fit(folder, tmp_path / "run", stream=str(shards), resume=True)
 
 
@@ -302,7 +302,7 @@ def test_a_thread_reads_ahead(folder, monkeypatch):
 
 
 def test_a_buffer_is_of_a_stream(folder, tmp_path):
-    with pytest.raises(UserError, match="buffer: belongs to a stream"):
+    with pytest.raises(UserError, match="buffer: requires the option stream"):
         fit(folder, tmp_path / "run", stream=None, buffer=7)
 
 

@@ -253,7 +253,7 @@ def test_pickles_are_not_opened(tmp_path, capsys, save):
         (lambda: build("m", READERS["image"](size=32), "m3ae_bas"), "did you mean 'm3ae_base'"),
         (
             lambda: READERS["tokens"].fit([], tokenizer="no/such/folder"),
-            "tokenizer 'no/such/folder': neither a local folder nor on the hub; state a folder with one",
+            "tokenizer 'no/such/folder': neither a local folder nor on the hub; give a folder with a tok",
         ),
     ],
 )

@@ -172,7 +172,7 @@ def test_of_many_modalities_some_subsets_of_each_size(tmp_path, capsys, monkeypa
     assert checked["of_subsets"] == 127
     assert 50 < checked["subsets"] < 64  # of those without the last one
     assert f"from {checked['subsets']} of 127 subsets of the modalities" in said
-    assert warned.endswith("g: no sample has it, so its graph was not checked\n")
+    assert warned.endswith("g: no sample has this modality, so its graph was not checked\n")
 
 
 def test_why_no_sample_has_a_modality_is_told(run, tmp_path, capsys, monkeypatch):
@@ -278,7 +278,7 @@ def test_mistakes(run, tmp_path, capsys, monkeypatch):
     assert "no such run directory" in failed(capsys, monkeypatch, "export", tmp_path / "none")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
-    assert "exists already" in failed(capsys, monkeypatch, "export", run, "--out", tmp_path / "full")
+    assert "already exists" in failed(capsys, monkeypatch, "export", run, "--out", tmp_path / "full")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     assert "pip install 'altuna[export]'" in failed(
         capsys, monkeypatch, "export", run, "--out", tmp_path / "new"

@@ -178,7 +178,7 @@ def test_another_folder_is_one_line(root, tmp_path, change, message):
     ("out", "options", "message"),
     [
         ("m.csv", ["--root", "package"], "the manifest of icons must be .parquet"),
-        ("m.parquet", [], "--root is missing"),
+        ("m.parquet", [], "--root, the folder of the release, is missing"),
         ("m.parquet", ["--root", "no.tgz"], "no.tgz: cannot be read: "),
         ("m.parquet", ["--root", "package", "--splits", "package"], "no published lists"),
     ],

@@ -121,7 +121,7 @@ def test_the_command_says_what_it_found(whole, tmp_path, capsys, monkeypatch):
     before = out.read_bytes()
     code, said = run(capsys, monkeypatch, "prepare", "cremad", "--root", root, "--out", out)
     assert (code, out.read_bytes()) == (2, before)
-    assert said.err == f"altuna: {out}: exists already; --overwrite replaces it\n"
+    assert said.err == f"altuna: {out}: already exists; use --overwrite to replace it\n"
     arguments = ("prepare", "cremad", "--root", root, "--out", out, "--overwrite", "--quiet")
     assert run(capsys, monkeypatch, *arguments) == (None, ("", ""))
 
@@ -129,8 +129,8 @@ def test_the_command_says_what_it_found(whole, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("crema-d", [], "no recipe of that name; did you mean 'cremad'?"),
-        ("cremad", [], "--root is missing"),
+        ("crema-d", [], "there is no recipe with this name; did you mean 'cremad'?"),
+        ("cremad", [], "--root, the folder of the release, is missing"),
         ("cremad", ["--root", "absent"], "absent: no such folder"),
         ("cremad", ["--root", "empty"], "not a CREMA-D release"),
         ("kinetics-sounds", ["--root", "empty"], "not a Kinetics-Sounds release"),

@@ -304,7 +304,7 @@ def test_modalities_without_a_figure_are_counted(modalities):
         (
             "config.yaml",
             "{data: x, method: 3, modalities: null, seed: 0}",
-            "config.yaml: method must be options with their values, got 3",
+            "config.yaml: method must be a mapping of options to values, got 3",
         ),
         ("log.csv", "epoch\n", "log.csv: ends before"),
         ("log.csv", "epoch,a\n" + "1,2\n" * 9, "log.csv, row 1: lacks updates"),

@@ -282,7 +282,7 @@ def test_slurm_and_torchrun_say_how_many_there_are(monkeypatch):
     ("options", "message"),
     [
         ({"devices": 0}, "devices must be at least 1"),
-        ({"nodes": 2}, "nodes=2: start altuna on each with torchrun"),
+        ({"nodes": 2}, "nodes=2: start altuna on each machine with torchrun"),
         ({"devices": 2, "accelerator": "gpu"}, "devices=2: this machine has 0 GPUs"),
         ({"devices": 2, "accelerator": "gpuu"}, "accelerator: no 'gpuu'; did you mean 'gpu'"),
         ({"precision": "17"}, "precision: no '17'"),

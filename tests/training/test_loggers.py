@@ -133,7 +133,7 @@ def test_none_leaves_no_events(tmp_path):
         ("wand", "unknown logger 'wand'; did you mean 'wandb'?"),
         ("mlflow,tensorbord", "unknown logger 'tensorbord'; did you mean 'tensorboard'?"),
         ("tensorboard,none", "logger: 'none' cannot be combined with others, got 'tensorboard,none'"),
-        ("csv", "logger csv: every run has its log.csv; leave it out, or take none"),
+        ("csv", "logger csv: does not exist, because every run has log.csv; use none instead"),
         ("wandb", "logger wandb: its package is not installed: pip install 'altuna[wandb]'"),
     ],
 )

@@ -209,7 +209,7 @@ def test_a_precision_that_scales_gradients(manifest, tmp_path):
 def test_an_accelerator_that_is_not_there(manifest, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is one")
-    with pytest.raises(UserError, match="accelerator=gpu: this machine has none"):
+    with pytest.raises(UserError, match="accelerator=gpu: this machine has no such device"):
         fit(manifest, tmp_path / "run", accelerator="gpu")
     assert not (tmp_path / "run").exists()
 
@@ -218,7 +218,7 @@ def test_two_sets_of_modalities_of_one_name_are_told(tmp_path):
     rows = [f"{i},{split},{i // 2 % 2},x{i},y{i},z{i}" for i, split in enumerate(["train", "val"] * 8)]
     (tmp_path / "table.csv").write_text("\n".join(["id,split,label,a,b,a+b", *rows]))
     kinds = {name: {"type": "text"} for name in ("a", "b", "a+b")}
-    with pytest.raises(UserError, match=r"two sets of modalities are called 'a\+b': rename one"):
+    with pytest.raises(UserError, match=r"two sets of modalities are called 'a\+b': remove the"):
         altuna.fit(tmp_path / "table.csv", modalities=kinds, out=tmp_path / "run", quiet=True)
     some = {name: kinds[name] for name in ("a", "a+b")}
     altuna.fit(tmp_path / "table.csv", modalities=some, epochs=1, out=tmp_path / "run", quiet=True)

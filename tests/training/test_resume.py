@@ -204,7 +204,7 @@ MISSING = object()
         (("progress", "history", 0, "epoch"), "x", "progress.history.0.epoch must be a number"),
         (("weights",), MISSING, "weights is missing"),
         (("weights",), [], "weights must be"),
-        (("weights",), {}, "weights: are not those"),
+        (("weights",), {}, "weights: do not belong"),
         (("sums",), MISSING, "sums is missing"),
         (("sums",), {"train/loss/a": 1.0}, "sums.train/loss/a must be a list"),
         (("frozen",), MISSING, "frozen is missing"),
@@ -375,7 +375,7 @@ def test_other_data_are_not_resumed(change, manifest, tmp_path):
     altuna.fit(data, out=tmp_path / "run", **options)
     before = (tmp_path / "run" / "model.safetensors").read_bytes()
     data.write_text("\n".join(change(rows)))
-    with pytest.raises(UserError, match=r"last\.ckpt: the data are not those that the training began with"):
+    with pytest.raises(UserError, match=r"last\.ckpt: the data differ from the data at the start"):
         altuna.fit(data, out=tmp_path / "run", resume=True, **options)
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
 

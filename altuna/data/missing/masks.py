@@ -169,11 +169,11 @@ def read_mask(path: Path, manifest: Manifest, rows: Rows) -> Mask:
         ) from None
     stated = (table.schema.metadata or {}).get(DATA)
     if stated and stated != _digest(manifest) and "id" not in manifest.columns:
-        raise UserError(f"{path}: a mask of other data than {manifest.path}")
+        raise UserError(f"{path}: this mask is not for {manifest.path}")
     for name in ("id", *manifest.modalities):
         if name not in table.column_names:
             known = nearest(name, table.column_names)
-            raise UserError(f"{path}: a mask of other data: it has no column {name!r}{known}")
+            raise UserError(f"{path}: this mask is for other data: it has no column {name!r}{known}")
         kind = table[name].type
         if name != "id" and not pa.types.is_boolean(kind):
             raise UserError(f"{path}: not a mask file: column {name!r} has type {kind}")
@@ -184,14 +184,14 @@ def read_mask(path: Path, manifest: Manifest, rows: Rows) -> Mask:
     place = pc.index_in(ids, table["id"].cast(pa.string()).combine_chunks())
     if place.null_count:
         row = int(rows[np.flatnonzero(place.is_null())[0]])
-        raise UserError(f"{path}: a mask of other data: it lacks {manifest.where(row, 'id')}")
+        raise UserError(f"{path}: this mask is for other data: it lacks {manifest.where(row, 'id')}")
     chosen = table.take(place)
     if "label" in table.column_names:
         other = pc.not_equal(chosen["label"].cast(pa.string()), manifest.labels.take(pa.array(rows)))
         if pc.any(other).as_py():
             row = int(rows[np.flatnonzero(pc.fill_null(other, False))[0]])
             raise UserError(
-                f"{path}: a mask of other data: its label is not that of {manifest.where(row, 'label')}"
+                f"{path}: this mask is for other data: its label differs in {manifest.where(row, 'label')}"
             )
     return np.stack([np.asarray(chosen[name]) for name in manifest.modalities])
 
@@ -207,6 +207,4 @@ def check_mask(mask: str | Path | None, rate: float | None, pattern: str) -> Non
         altuna.errors.UserError: missing_mask: already selects the cells to keep; ...
     """
     if mask is not None and (rate is not None or pattern != "random"):
-        raise UserError(
-            "missing_mask: already selects the cells to keep; leave out missing rates and patterns"
-        )
+        raise UserError("missing_mask: cannot be combined with missing rates and patterns")

@@ -54,7 +54,7 @@ def missing_mask(present: Mask, rate: float, seed: Seed = 0, first: Mask | None 
     if not 0 <= rate <= highest + 1e-9:
         raise UserError(
             f"missing rate {rate}: must be between 0 and {floor(1000 * highest + 1e-6) / 1000}, "
-            "which leaves each sample with one modality (1 - 1/M if none was missing before)"
+            "so that each sample keeps one modality (1 - 1/M if no cell is empty)"
         )
     rng = np.random.default_rng(seed)
     late = np.zeros_like(present) if first is None else ~first
@@ -133,7 +133,7 @@ def check_pattern(pattern: str, modalities: Sequence[str]) -> tuple[str, str | N
             raise UserError(f"missing pattern {pattern!r}: no modality {name!r}{nearest(name, modalities)}")
         return kind, name
     if pattern not in PATTERNS:
-        raise UserError(f"missing pattern: no {pattern!r}{nearest(pattern, PATTERNS)}")
+        raise UserError(f"missing pattern: unknown pattern {pattern!r}{nearest(pattern, PATTERNS)}")
     return pattern, None
 
 

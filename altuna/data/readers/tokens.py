@@ -111,7 +111,7 @@ def _find(source: str) -> str:
         return str(loaded.backend_tokenizer.to_str())
     except (OSError, ValueError, AttributeError, ImportError):
         what = "no tokenizer in this folder" if folder.is_dir() else "neither a local folder nor on the hub"
-        raise UserError(f"tokenizer {source!r}: {what}; state a folder with one") from None
+        raise UserError(f"tokenizer {source!r}: {what}; give a folder with a tokenizer") from None
 
 
 def _load(tokenizer: str) -> Tokenizer:

@@ -87,7 +87,8 @@ class VideoReader(Reader):
         if not found:
             raise BadCellError("none of its frames can be decoded")
         if len(found) < len(set(wanted)):
-            note(f"{len(set(wanted)) - len(found)} of its frames cannot be decoded: others take their places")
+            lost = len(set(wanted)) - len(found)
+            note(f"{lost} of its frames cannot be decoded and are replaced by other frames")
         stamps = sorted(found)
         return np.stack([found[stamps[max(0, bisect_right(stamps, stamp) - 1)]] for stamp in wanted])
 

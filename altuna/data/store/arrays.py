@@ -245,7 +245,7 @@ def _open(path: Path, size: int | None) -> BinaryIO:
 
 
 def _damaged(path: Path) -> UserError:
-    return UserError(f"{path}: is damaged; delete the folder that it is in")
+    return UserError(f"{path}: is damaged; delete the folder that contains it")
 
 
 def _write(file: BinaryIO, content: bytes) -> None:

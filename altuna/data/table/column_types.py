@@ -94,7 +94,7 @@ def find_modalities(
     """
     columns = [name for name in table.column_names if name not in reserved]
     if stated is not None and not stated:
-        raise UserError(f"{path}: modalities is empty: name at least one, or leave it out")
+        raise UserError(f"{path}: modalities is empty: list at least one modality, or remove this key")
     if stated is None:
         found = _infer(table, [name for name in columns if name not in never], declared)
     else:
@@ -173,7 +173,7 @@ def _state(
     if kind not in TYPES:
         raise UserError(f"{path}: modality {name!r}: unknown type {kind!r}{nearest(kind, TYPES)}")
     if len(names) > 1 and kind != "vector":
-        raise UserError(f"{path}: modality {name!r}: several columns can only be a vector, not {kind}")
+        raise UserError(f"{path}: modality {name!r}: several columns must be of type vector, not {kind}")
     check_numbers(path, table, names)
     return modality_of(table, kind, names)
 

@@ -71,7 +71,7 @@ def read_dataset(
         return (*typed(*tables.values()), ())
     if "train" not in tables:
         raise UserError(
-            f"{path}: no split is named train; there are: {', '.join(map(repr, tables)) or 'none'}"
+            f"{path}: no split is named train; the splits are {', '.join(map(repr, tables)) or 'none'}"
         )
     parts: list[pa.Table] = []
     types: dict[str, str] = {}

@@ -290,7 +290,7 @@ def _check_splits(manifest: Manifest, allow_shared_groups: bool) -> None:
             raise UserError(
                 f"{manifest.where(int(rows[0]), 'group')}: group {group!r} is in "
                 f"{' and '.join(map(str, splits))} ({shared.num_rows} such groups); "
-                "--allow-shared-groups accepts that"
+                "--allow-shared-groups allows this"
             )
 
 
@@ -300,7 +300,9 @@ def _check_finite(manifest: Manifest) -> None:
             column = manifest.table[name]
             if (row := not_finite(column)) is not None:
                 where = manifest.where(row, name)
-                raise UserError(f"{where}: is {column[row].as_py()}; leave it empty if it is missing")
+                raise UserError(
+                    f"{where}: is {column[row].as_py()}; leave the cell empty if the value is missing"
+                )
 
 
 def not_finite(column: pa.ChunkedArray) -> int | None:

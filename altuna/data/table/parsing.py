@@ -243,13 +243,14 @@ def _checked_rows(path: Path, text: Sequence[str]) -> Iterator[dict[str, Any]]:
                 for place, kind, value in _kinds(name, cell):
                     if kind != kinds.setdefault(place, kind):
                         raise UserError(
-                            f"{where}, column {name!r}: has type {kind}, but {kinds[place]} in rows before"
+                            f"{where}, column {name!r}: has type {kind}, but earlier rows have {kinds[place]}"
                         )
                     if kind == "text" and not value.isprintable() and _is_broken(value):
                         raise UserError(f"{where}, column {name!r}: the text is not in UTF-8")
                     if kind == "number" and not math.isfinite(value):
                         raise UserError(
-                            f"{where}, column {name!r}: is {value}; leave it empty if it is missing"
+                            f"{where}, column {name!r}: is {value}; "
+                            "leave the cell empty if the value is missing"
                         )
             yield cells
 

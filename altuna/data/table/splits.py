@@ -49,7 +49,7 @@ def split_rows(manifest: Manifest, seed: int = 0) -> dict[str, Rows]:
         if not len(val):
             train, val = carve(train, labels, groups, VAL_SHARE, seed)
     if not len(val):
-        raise UserError(f"{manifest.path}: too few samples (or groups) to split val off train")
+        raise UserError(f"{manifest.path}: too few samples (or groups) in train to split off a val part")
     for name, part in (("val", val), ("test", test)):
         unseen = part[~np.isin(labels[part], labels[train])]
         if len(unseen):

@@ -77,9 +77,9 @@ def test_refuses(manifest, tmp_path):
     good = {"id": [f"s{i}" for i in range(200)], "text": [True] * 200, "acc": [True] * 200}
     cases = {
         "no such file": None,
-        "of other data: it lacks .*row 200 .id 's199'.": {n: v[:-1] for n, v in good.items()},
-        "of other data: its label is not that of .*row 7.*, column 'label'": good | {"label": ["x"] * 200},
-        "of other data: it has no column 'acc'": {n: v for n, v in good.items() if n != "acc"},
+        "for other data: it lacks .*row 200 .id 's199'.": {n: v[:-1] for n, v in good.items()},
+        "for other data: its label differs in .*row 7.*, column 'label'": good | {"label": ["x"] * 200},
+        "for other data: it has no column 'acc'": {n: v for n, v in good.items() if n != "acc"},
         "column 'acc' has type int64": good | {"acc": [1] * 200},
         r"parquet, row 3: 'acc' is empty": good | {"acc": [True, True, None] + [True] * 197},
     }

@@ -134,8 +134,8 @@ def test_absence_tells_the_class():
     [
         ("only:x", None, "no modality 'x'"),
         ("never:bb", None, "no modality 'bb'; did you mean 'b'"),
-        ("rndom", 0.1, "no 'rndom'; did you mean 'random'"),
-        ("only", 0.1, "no 'only'"),
+        ("rndom", 0.1, "unknown pattern 'rndom'; did you mean 'random'"),
+        ("only", 0.1, "unknown pattern 'only'"),
         ("group", None, "needs a missing rate"),
         ("label", 0.7, "must be between 0 and 0.666"),
         ("never:a", 1.5, "from 0 to 1"),

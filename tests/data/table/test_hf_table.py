@@ -156,7 +156,7 @@ def test_one_split_only_is_a_table_without_splits(tmp_path):
 
 def test_no_split_is_train(tmp_path):
     datasets.DatasetDict(a=dataset([1]), b=dataset([2])).save_to_disk(tmp_path / "saved")
-    with pytest.raises(UserError, match=r"saved: no split is named train; there are: 'a', 'b'$"):
+    with pytest.raises(UserError, match=r"saved: no split is named train; the splits are 'a', 'b'$"):
         read_manifest(tmp_path / "saved")
 
 

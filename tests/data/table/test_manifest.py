@@ -90,7 +90,7 @@ def test_mistakes_name_file_row_and_column(text, words, tmp_path):
         ('{"t": "a"}\n\n[1]\n', ", row 2: not a JSON object"),
         (
             '{"t": "a"}\n{"t": null}\n{"t": 5}\n',
-            ", row 3, column 't': has type number, but text in rows before",
+            ", row 3, column 't': has type number, but earlier rows have text",
         ),
         ('{"v": [1, 2]}\n{"v": [1, "b"]}\n', ", row \\d, column 'v': has type "),
     ],
@@ -223,7 +223,7 @@ def test_words_for_nothing_among_numbers_are_empty(word, tmp_path):
 def test_a_written_nan_is_not_a_word_for_nothing(cells, tmp_path):
     cells = cells.split(",")
     path = write(tmp_path, "t,x\n" + "".join(f"a,{cell}\n" for cell in cells))
-    with pytest.raises(UserError, match=rf"row {len(cells)} .*column 'x': is -?(nan|inf); leave it empty"):
+    with pytest.raises(UserError, match=rf"row {len(cells)} .*column 'x': is -?(nan|inf); leave the cell"):
         read_manifest(path)
 
 
@@ -254,8 +254,8 @@ def test_ids_and_labels_in_jsonl_stay_as_written(tmp_path):
         ('{"t": "a"}\nnull\n', ", row 2: not a JSON object"),
         ('{"t": "a"}\n{"t": "b"} null\n', ", row 2: not JSON"),
         ('{"v": ' + "[" * 100_000 + "]" * 100_000 + "}\n", ", row 1: not JSON"),
-        ('{"x": 1}\n{"x": NaN}\n', ", row 2 (id '2'), column 'x': is nan; leave it empty if it is missing"),
-        ('{"x": 1}\n{"x": 1e999}\n', ", row 2, column 'x': is inf; leave it empty if it is missing"),
+        ('{"x": 1}\n{"x": NaN}\n', ", row 2 (id '2'), column 'x': is nan; leave the cell empty"),
+        ('{"x": 1}\n{"x": 1e999}\n', ", row 2, column 'x': is inf; leave the cell empty"),
         ('{"t": "a", "t": "b"}\n', ", row 1: not JSON: a name occurs twice in one object"),
         ('{"t": "a"}\n{"t": "\\ud800"}\n', ", row 2, column 't': the text is not in UTF-8"),
     ],

@@ -125,13 +125,13 @@ def test_stated_modalities(tmp_path):
         ({"m": {"column": "title", "type": "imag"}}, "unknown type 'imag'; did you mean 'image'?"),
         (
             {"m": {"columns": ["title", "v_x"], "type": "text"}},
-            "several columns can only be a vector, not text",
+            "several columns must be of type vector, not text",
         ),
         ({"m": {"prefix": "v_"}}, "column 'v_note': has cells that are not numbers"),
         ({"m": {"colum": "title"}}, "unknown option 'colum'; did you mean 'column'?"),
         ({"m": {"column": 3}}, "modalities.m: column must be a text, got 3"),
         ({"m": {"column": "label"}}, "no column 'label'"),
-        ({"m": "title"}, "modalities.m: must be options with their values, got 'title'"),
+        ({"m": "title"}, "modalities.m: must be a mapping of options to values, got 'title'"),
         ({}, "modalities is empty"),
     ],
 )
