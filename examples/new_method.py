@@ -1,7 +1,7 @@
 """A new method in 30 lines, compared with MLA: train the modality with the highest loss in every batch.
 
-A method defines the turns of a batch and may change losses and gradients. It never loops, calls backward or
-steps. Its name, ``new_method.Neediest``, is accepted wherever that of a method of altuna is.
+A method defines the turns of a batch and may change losses and gradients. The training loop calls
+backward and step. Use the name ``new_method.Neediest`` like the name of any method of altuna.
 """
 
 from collections.abc import Iterable

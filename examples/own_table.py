@@ -1,7 +1,7 @@
-"""Train on a table of generated pictures and captions, and predict samples that lack one of the two.
+"""Train on a table of generated pictures and captions, and predict samples that lack a picture or a caption.
 
 The colour is only in the picture, the mood is only in the caption, and the four classes need both.
-The run and its report stay in a temporary folder, which the output names.
+The run and its report are in a temporary folder, whose path is printed.
 """
 
 import csv

@@ -21,7 +21,7 @@ class MLAJoint(JointTurn, MLA):
     Source: an extension by altuna of MLA (Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707).
 
     Deviations from altuna's ``mla`` with ``joint_expert = "turn"``: turns are in the given order, and the
-    projector is never reset. As there, the joint turn uses the rows that have all modalities, is skipped in
+    projector is never reset. In both, the joint turn uses the rows that have all modalities, is skipped in
     batches without such rows, and changes neither the shared head nor the projector.
 
     Args:

@@ -156,8 +156,8 @@ class FitConfig(Strict):
     )
     folds: int | None = option(
         None,
-        "Train this many models, each on all train and val rows except one fold, which validates it. "
-        "Predictions average the models. Groups are never divided.",
+        "Train this many models. Each is trained on all train and val rows except one fold, on which it is "
+        "validated. Predictions are averaged. Samples of a group are in the same fold (default: one model).",
         MODEL,
         ge=2,
         le=MAX_FOLDS,
