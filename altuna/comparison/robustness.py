@@ -192,8 +192,8 @@ def _cell(metrics: Mapping[str, Any] | None, metric: str) -> str:
 def legend(result: Mapping[str, Any]) -> str:
     """Return what the numbers of a result mean, for people to read."""
     return (
-        f"Evaluated on the {result['split']} split. ±: standard deviation over seeds or, for a single run, "
-        f"over its {result['masks']} masks."
+        f"Evaluated on the {result['split']} split. ± is the standard deviation over seeds or, for a single "
+        f"run, over {result['masks']} random masks."
     )
 
 

@@ -90,8 +90,8 @@ def legend(comparison: Mapping[str, Any]) -> str:
         f"Accuracy in % on the {where}"
         + (f", mean ± standard deviation over {comparison['seeds']} seeds" if several else ", one seed")
         + f"; every method has {BUDGETS[comparison['budget']]}. "
-        + "Without a test split the metrics are optimistic: checkpoints and temperatures were chosen on the "
-        "same samples. "
+        + "Without a test split the metrics are optimistic, because the same samples select checkpoints and "
+        "temperatures. "
         * bool(splits)
         + f"vs {comparison['reference']}: difference in percentage points; p: paired bootstrap over samples"
         + (" and seeds" if several else " (one seed: it compares two trained networks, not two methods)")

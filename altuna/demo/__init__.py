@@ -51,8 +51,8 @@ def serve(run: str, host: str, port: int | None, announce: Callable[[str], None]
         name = f"[{host}]" if ":" in host else host  # IPv6
         start(blocks, name, port, MAX_UPLOAD)
         local = host in ("127.0.0.1", "localhost", "::1")
-        others = "" if local else "; other machines in the network can open it"
-        announce(f"open http://{name}:{port} (Ctrl-C stops it{others})")
+        others = "" if local else "; other machines in the network can open the page"
+        announce(f"open http://{name}:{port} (Ctrl-C stops the demo{others})")
         blocks.block_thread()
 
 

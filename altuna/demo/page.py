@@ -59,7 +59,7 @@ def page(predictor: Predictor, run: str, draw: Sampler | None) -> gr.Blocks:
     title = f"altuna: {Path(run).name}"
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
         name = html.escape(Path(run).name)
-        gr.HTML(f"<h1>{name}</h1><p>Give any of the inputs. Your data stay on this machine.</p>")
+        gr.HTML(f"<h1>{name}</h1><p>Fill in one or more inputs. Your data stay on this machine.</p>")
         with gr.Row():
             with gr.Column():
                 inputs = [

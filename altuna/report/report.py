@@ -82,7 +82,7 @@ def _without_largest(parts: Sequence[Section], excess: int) -> tuple[list[Sectio
     ]
     remark = (
         f"{len(out):,} plots are left out: the page would be too large. altuna report --figures FOLDER "
-        "writes them as files."
+        "writes these plots as files."
     )
     return kept, f"<p class=lead>{escape(remark)}</p>"
 
@@ -111,7 +111,7 @@ def _lead(runs: Sequence[Run]) -> str:
     """Return the first sentences and, of a single run, its main metrics."""
     splits = {run.metrics["split"] for run in runs}
     optimistic = (
-        " There is no test split: the metrics are optimistic, as the same samples chose the checkpoint."
+        " There is no test split. The metrics are optimistic, because these samples also chose the epoch."
         * (splits != {"test"})
     )
     if len(runs) > 1:

@@ -51,7 +51,7 @@ def print_report(report: Report) -> None:
     if report.problems:
         if len(largest) > 20:
             out.print(f"and {len(largest) - 20:,} other reasons", **PLAIN)
-        out.print(f"all of them, with their files: {report.problems_file}", **PLAIN)
+        out.print(f"all problems with their files: {report.problems_file}", **PLAIN)
     out.print(f"leakage: {report.leakage}", **PLAIN)
     flag = "" if report.leakage.startswith(("0 ", "none")) else " --allow-shared-groups"
     out.print(f"wrote {report.out}; train with: altuna fit --data {report.out}{flag}", **PLAIN)

@@ -157,7 +157,7 @@ def _named(
 ) -> Mask:
     if not 0 <= rate <= 1:
         raise UserError(
-            f"missing rate {rate}: with the pattern {pattern!r} it is a fraction of the samples, from 0 to 1"
+            f"missing rate {rate}: must be a fraction of the samples, from 0 to 1, for pattern {pattern!r}"
         )
     samples = present.shape[1]
     affected = np.zeros(samples, dtype=bool)

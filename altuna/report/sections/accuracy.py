@@ -49,7 +49,7 @@ def accuracy(runs: Sequence[Run]) -> Section:
         ]
     more = folded("Other fusion rules", table_of(HEADER, others))
     lead = (
-        "The metrics of a modality alone are computed on the samples that have it. A fused prediction "
+        "The metrics of a modality alone are for the samples that have this modality. A fused prediction "
         "combines all modalities that a sample has."
     )
     return Section("Accuracy", lead, [table_of(HEADER, lines, strong=strong), more, *each(runs, bars)])
@@ -78,11 +78,11 @@ def ablation(runs: Sequence[Run]) -> Section | None:
             ]
         )
     lead = (
-        "Equal weights switch dynamic fusion off; --set method.project=off trains without head gradient "
-        "modification. Gain: fused accuracy minus that of a modality alone, on the samples that have it; "
-        "the minimum over the modalities. Gap: accuracy of the best minus that of the worst modality. "
-        "Both are in percentage points. Each row is one training: differences of one or two points may be "
-        "due to the seed."
+        "Fusion with equal weights shows the model without dynamic fusion. --set method.project=off trains "
+        "without head gradient modification. The gain is the fused accuracy minus the accuracy of a "
+        "modality alone, on the samples that have the modality (minimum over the modalities). The gap is "
+        "the accuracy of the best modality minus that of the worst. Gain and gap are in percentage points. "
+        "Each row is one training, so differences of one or two points may be due to the seed."
     )
     caption = " and ".join(dict.fromkeys(f"{run.metrics['split']} accuracy" for run in runs)).capitalize()
     return Section("Ablation", lead, [table_of([*header, "gain", "gap"], lines, caption)])

@@ -38,10 +38,10 @@ def calibration(runs: Sequence[Run]) -> Section:
                 title, colour = f"{m} alone", look(run)[m][0]
                 drawings.append(charts.reliability_chart(name, title, confidence, correct, colour, ece))
     lead = (
-        "On the diagonal, the model is correct in 80% of the predictions with 80% confidence. Bars below "
-        "the diagonal: overconfident; above: underconfident. The darker a bar, the more samples it has. "
-        "ECE (expected calibration error) is the mean distance from the diagonal over 15 bins; the plots "
-        "have 10."
+        "On the diagonal, the model is correct in 80% of the predictions with 80% confidence. If bars are "
+        "below the diagonal, the model is overconfident; if they are above, it is underconfident. Darker "
+        "bars have more samples. ECE (expected calibration error) is the mean distance from the diagonal "
+        "over 15 bins, while the plots have 10 bins."
     )
     return Section("Calibration", lead + _omitted(runs), drawings)
 
@@ -58,8 +58,8 @@ def confusion(runs: Sequence[Run]) -> Section:
             name = f"confusion-modality-{i + 1}-{anchor(m)}"
             drawings.append(_matrix(runs[0], name, f"{m} alone", runs[0].predicted_by(m)))
     lead = (
-        "A row is a true class, a column a predicted one: correct predictions are blue, errors orange; the "
-        "darker a cell, the larger its share of the row."
+        "Each row is a true class, and each column is a predicted class. Correct predictions are blue and "
+        "errors are orange. Darker cells have a larger share of their row."
     )
     return Section("Confusion matrix", lead + _omitted(runs), drawings)
 

@@ -34,10 +34,10 @@ def features(runs: Sequence[Run]) -> Section | None:
             name = own + pair.replace("+", " + ")
             lines.append([name, f"{gap:.3f}", "–" if near is None else f"{near:.3f}"])
     lead = (
-        "The features of some samples, normalised to length 1. Modality gap: distance between the means of "
-        "two modalities, from 0 to 2 (Liang et al., 2022). Alignment: mean squared distance between the "
-        "features of a sample, from 0 to 4. In a map, points that are close have similar features; long "
-        "distances mean little."
+        "The maps show the features of some samples, normalised to length 1. The modality gap is the "
+        "distance between the mean features of two modalities, from 0 to 2 (Liang et al., 2022). The "
+        "alignment is the mean squared distance between two modalities' features of the same sample, from 0 "
+        "to 4. Points that are close in a map have similar features. Long distances in a map mean little."
     )
     lost = ", ".join(str(run.folder / FEATURES) for run in runs if not run.features)
     notes = [f"<p class=note>No map: {escape(lost)} is missing or damaged.</p>"] if lost else []

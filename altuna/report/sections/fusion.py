@@ -36,7 +36,7 @@ def fusion_weights(runs: Sequence[Run]) -> Section | None:
         return charts.spread_chart("weights", title, values, {m: look(run)[m][0] for m in run.modalities})
 
     lead = (
-        "A weight near 100% means that this modality decides the prediction; a wide box means that the "
+        "A weight near 100% means that the modality decides the prediction. A wide box means that the "
         "weight varies from sample to sample."
     )
     return Section("Fusion weights by class", lead, [*each(runs, weights)]) if several else None

@@ -27,7 +27,8 @@ def imbalance(runs: Sequence[Run]) -> Section:
             lines.append([m, alone, *("–" if s is None else f"{s:.1%}" for s in shares)])
         caption = (
             f"{run.name}: gap between the best and the worst modality {100 * known['gap']:.1f} points; "
-            f"fused minus alone, smallest over the modalities: {100 * known['fusion_gain']:+.1f} points"
+            f"fused accuracy minus accuracy alone, minimum over the modalities: "
+            f"{100 * known['fusion_gain']:+.1f} points"
         )
         parts.append(table_of(header, lines, caption))
 
@@ -39,11 +40,12 @@ def imbalance(runs: Sequence[Run]) -> Section:
 
     lead = (
         "The Shapley values divide the fused accuracy above chance among the modalities. Head gradient "
-        "kept: the norm of the projected gradient relative to the original. Conflicting turns: the share of "
-        "turns whose gradient has a negative inner product with that of the turn before."
+        "kept is the norm of the projected gradient divided by the norm before projection. Conflicting turns "
+        "is the fraction of turns whose gradient has a negative inner product with the previous turn's "
+        "gradient."
     )
     if any(len(run.modalities) > MAX_MODALITIES for run in runs):
-        lead += f" Shapley values are computed for up to {MAX_MODALITIES} modalities: they need all subsets."
+        lead += f" Shapley values are computed for up to {MAX_MODALITIES} modalities only."
     return Section("Modality imbalance", lead, [*parts, *each(runs, shapley)])
 
 
@@ -58,10 +60,10 @@ def interference(runs: Sequence[Run]) -> Section | None:
         title = "Change in the previous turn's loss, mean over all turns"
         drawings.insert(0, _change_chart("interference-together", title, [s for s in together if s.points]))
     lead = (
-        "All turns update the same head. Above zero, a turn's update increases the loss of the turn before "
-        "it. Head gradient modification projects the gradient away from the features of earlier turns. To "
-        "compare with training without it, train a second run with --set method.project=off, then: altuna "
-        "report RUN RUN."
+        "All turns update the same head. A value above zero means that a turn's update increases the "
+        "previous turn's loss. Head gradient modification projects the gradient away from the features of "
+        "earlier turns. To compare with training without this projection, train a second run with --set "
+        "method.project=off, and run: altuna report RUN RUN."
     )
     return Section("Interference between turns", lead, drawings)
 

@@ -46,8 +46,8 @@ def missing(runs: Sequence[Run]) -> Section | None:
         table = table_of(HEADER, lines, f"Metrics with each subset{own}")
         tables.append(folded(f"All metrics of each subset{own}", table))
     lead = (
-        "Fusion leaves out absent modalities. The band is the standard deviation over masks. Each bar uses "
-        "only the modalities named."
+        "Fusion ignores missing modalities. The band around a line is the standard deviation over random "
+        "masks. Each bar is for predictions from the named modalities only."
     )
     return Section("Missing modalities", lead, [curve, *each(runs, _by_subset), *tables])
 

@@ -34,8 +34,8 @@ def training_curves(runs: Sequence[Run]) -> Section:
         return charts.line_chart("turns", title, series, "epoch", "loss", share=False)
 
     lead = (
-        "A modality whose accuracy stays flat while another's rises is under-trained; one whose loss falls "
-        "while its accuracy does not rise overfits."
+        "A modality is under-trained if its accuracy stays flat while the accuracy of another modality "
+        "rises. A modality overfits if its training loss falls while its validation accuracy does not rise."
     )
     parts = [d for pair in zip(each(runs, accuracy), each(runs, losses), strict=True) for d in pair]
     if len(runs) > 1:
