@@ -33,7 +33,7 @@ COMMANDS = {
     "robustness": "Evaluate runs at several missing rates and on every subset of their modalities.",
     "report": "Write an HTML report on one run, or on several runs side by side.",
     "predict": "Predict the class of every sample of a table.",
-    "export": "Export a model to files that run without altuna, and verify that the predictions agree.",
+    "export": "Export a model to files that run without altuna, and verify that they predict the same.",
     "push": 'Upload a model and its card to the Hugging Face Hub; `altuna.load("hf:ORG/NAME")` loads it.',
     "demo": "Start a local web page on which you can try a model on your own files.",
 }

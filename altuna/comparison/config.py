@@ -62,8 +62,8 @@ class CompareConfig(Strict):
     )
     jobs: int | None = option(
         None,
-        "Number of trainings to run at the same time; -1: one per CPU core (default: 1, or the setting of "
-        "joblib).",
+        "Number of trainings to run at the same time. -1 means one per CPU core (default: 1, or the setting "
+        "of joblib).",
         HARDWARE,
         place=True,
         ge=-1,
