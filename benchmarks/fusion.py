@@ -1,6 +1,7 @@
 """Does fusion fall below the best modality? All rules on real tables, and on tables made difficult.
 
     python benchmarks/fusion.py [--data htad watch ...] [--seeds 10] [--icons TABLE]
+    python benchmarks/fusion.py --folds 5 --results benchmarks/results/fusion_folds.json
 
 Every training is one by ``late_fusion`` with default options; all rules fuse the same networks. Beside the
 built-in sets: HTAD with the accelerometer and 12 single columns of the audio, with 10 columns of noise, with
@@ -179,6 +180,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--icons", type=Path, help="the table that `altuna prepare icons` wrote")
+    parser.add_argument("--folds", type=int, help="train this many models on folds")
     parser.add_argument("--results", type=Path, default=HERE / "results" / "fusion.json")
     given = parser.parse_args()
     found: dict[str, Any] = (
@@ -192,6 +194,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 path = data_of(name, Path(folder), given.icons)
                 options = {"quiet": True, "report": False, "logger": "none", "threads": 1}
+                options |= {"folds": given.folds}
                 run = altuna.fit(path, method="late_fusion", seed=seed, out=Path(folder) / "run", **options)
                 done[str(seed)] = result(run)
             found["environment"] = environment()

@@ -47,6 +47,7 @@ from altuna.training.option_types import (
 
 BUFFER = 4096
 RAW = ("root", "download")  # about the raw files of av-digits
+FAST_EPOCHS = 8
 MAX_FOLDS = 100
 MAX_PROCESSES = 2**16  # more than any cluster has GPUs in a machine, or machines
 
@@ -92,6 +93,11 @@ class FitConfig(Strict):
         "Training method: " + ", ".join(methods.list()) + ", or MODULE.CLASS for your own class.",
         COMMON,
         single=True,
+    )
+    preset: Literal["fast", "default", "best"] = option(
+        "default",
+        "Defaults of other options. fast: fewer epochs. best: folds, a joint expert, pretrained encoders.",
+        COMMON,
     )
     columns: Names | None = option(
         None,
@@ -169,7 +175,15 @@ class FitConfig(Strict):
         TRAINING,
         single=True,
     )
-    batch_size: int = option(64, "Samples per batch.", COMMON, ge=1, le=MAX_INT)
+    time_limit: float | None = option(
+        None,
+        "Time limit of the whole command, in minutes. If it is reached, the training has fewer epochs.",
+        COMMON,
+        place=True,
+        gt=0,
+        single=True,
+    )
+    batch_size: int = option(64, "Samples per batch.", TRAINING, ge=1, le=MAX_INT)
     micro_batch: int | None = option(
         None,
         "Encode at most this many samples at a time and accumulate the gradients (default: the whole batch). "
@@ -184,7 +198,7 @@ class FitConfig(Strict):
         TRAINING,
         gt=0,
     )
-    lr: float = option(1e-3, "Peak learning rate.", COMMON, ge=0)
+    lr: float = option(1e-3, "Peak learning rate.", TRAINING, ge=0)
     schedule: Schedule | None = option(
         None,
         "Multiply the learning rate by `gamma` every `step` epochs (default: warm-up, then cosine decay).",
@@ -305,6 +319,13 @@ class FitConfig(Strict):
         single=True,
     )
     quiet: bool = option(False, "Print only the path of the run directory.", COMMON, place=True, single=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_preset(cls, given: Any) -> Any:
+        """Apply the preset ``fast``; ``best`` has to see the data."""
+        fast = isinstance(given, Mapping) and given.get("preset") == "fast"
+        return {"epochs": FAST_EPOCHS, **given} if fast else given
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

@@ -77,24 +77,28 @@ class Extent:
         max_updates: Budget of encoder updates.
         max_seconds: Budget of training seconds.
         modalities: Number of modalities.
+        limit: Training seconds after which it ends in any case. As long as the share of them that is spent is
+            below that of the epochs or the budget, nothing depends on the limit.
     """
 
     epochs: int
     max_updates: int | None
     max_seconds: float | None
     modalities: int
+    limit: float | None = None
 
     def is_over(self, progress: Progress) -> bool:
         """Return whether there is nothing left to train when an epoch could start."""
-        if self.max_updates is None and self.max_seconds is None:
-            return progress.epoch >= self.epochs
+        if self.max_updates is None and self.max_seconds is None and progress.epoch >= self.epochs:
+            return True
         return self.is_spent(progress)
 
     def is_spent(self, progress: Progress) -> bool:
-        """Return whether the budget is spent, if there is one."""
-        if self.max_updates is not None:
-            return progress.updates >= self.max_updates
-        return self.max_seconds is not None and progress.all_seconds() >= self.max_seconds
+        """Return whether the budget is spent or the limit reached, if there is one."""
+        if self.max_updates is not None and progress.updates >= self.max_updates:
+            return True
+        most = min((s for s in (self.max_seconds, self.limit) if s is not None), default=None)
+        return most is not None and progress.all_seconds() >= most
 
     def done_of_total(self, progress: Progress, batches: int) -> tuple[float, float]:
         """Return how much is trained of how much: batches, or thousandths of the seconds.
@@ -103,11 +107,15 @@ class Extent:
             progress: How far the training has come.
             batches: Batches of an epoch.
         """
-        if self.max_updates is not None:
-            return progress.updates / self.modalities, max(1.0, self.max_updates / self.modalities)
         if self.max_seconds is not None:
-            return 1000 * progress.all_seconds() / self.max_seconds, 1000.0
-        return float(progress.steps), max(1.0, self.epochs * batches)
+            shares = [(1000 * progress.all_seconds() / self.max_seconds, 1000.0)]
+        elif self.max_updates is not None:
+            shares = [(progress.updates / self.modalities, max(1.0, self.max_updates / self.modalities))]
+        else:
+            shares = [(float(progress.steps), max(1.0, self.epochs * batches))]
+        if self.limit is not None:
+            shares.append((1000 * progress.all_seconds() / self.limit, 1000.0))
+        return max(shares, key=lambda share: share[0] / share[1])
 
     def expected_epochs(self, progress: Progress, batches: int) -> int:
         """Return how many epochs there will be, as far as is known when one starts.
@@ -117,13 +125,17 @@ class Extent:
             >>> extent.expected_epochs(Progress(), batches=10)
             5
         """
-        done = progress.epoch
+        done, seconds = progress.epoch, sum(row["seconds"] for row in progress.history)
+
+        def until(budget: float, spent: float, first: float) -> int:
+            """Return the epochs after which a budget is spent, of which the first one needs ``first``."""
+            return done + max(1, math.ceil((budget - spent) / (spent / done if done and spent else first)))
+
+        expected = self.epochs
         if self.max_updates is not None:
-            spent, budget = progress.updates_before, float(self.max_updates)
-            first = float(self.modalities * batches)
+            expected = until(self.max_updates, progress.updates_before, self.modalities * batches)
         elif self.max_seconds is not None:
-            spent = sum(row["seconds"] for row in progress.history)
-            budget, first = self.max_seconds, self.max_seconds / self.epochs
-        else:
-            return self.epochs
-        return done + max(1, math.ceil((budget - spent) / (spent / done if done and spent else first)))
+            expected = until(self.max_seconds, seconds, self.max_seconds / self.epochs)
+        if self.limit is not None:
+            expected = min(expected, until(self.limit, seconds, self.limit / expected))
+        return expected

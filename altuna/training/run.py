@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,8 @@ from altuna.training.config import FitConfig
 from altuna.training.distributed import join, rank_zero_first
 from altuna.training.finish import Trained, finish
 from altuna.training.loggers import Logger
+from altuna.training.loop import Loop
+from altuna.training.presets import resolve_preset
 from altuna.training.resume import config_diff
 from altuna.training.setup import (
     Prepared,
@@ -66,9 +70,13 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
         KeyboardInterrupt: Ctrl-C, with the run directory, which ``resume`` continues.
     """
     silence_warnings()
+    started = time.monotonic()
     here = join()
     first = rank() == 0
     reporter = reporter if first else SILENT
+    with rank_zero_first():
+        path = find_manifest(config.saved()["data"], config.root, download=config.download)
+        config = resolve_preset(config, path, reporter)
     saved = {**config.saved(), "precision": choose_precision(config.precision, config.accelerator)}
     with rank_zero_first():
         if config.out is not None or config.resume:
@@ -79,7 +87,6 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
             torch.cuda.set_device(device)
         if config.compile:
             check_compiler(device)
-        path = find_manifest(saved["data"], config.root, download=config.download)
         store = config.store or cache_folder() / "store"
         prepared = prepare(config, path, store, reporter, device)
     cpu_threads = threads_of(config, prepared)
@@ -102,9 +109,12 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
                 _remark(prepared, config, saved["precision"], facts, run, reporter)
             if folder != run:
                 reporter.note(f"{folder.name} of {config.folds}: {len(member.val.rows)} samples validate it")
+            _limit(loop, config.time_limit, started, len(prepared.members) - number)
             batches, val = feeds(prepared, member, config, device)
             with _closing(curves), threads(cpu_threads):
                 loop.run(batches, val, checkpoints=checkpoints, loggers=curves, reporter=reporter)
+            if config.time_limit is not None and loop.extent.is_spent(loop.progress):
+                reporter.note(f"time_limit: the training ended in epoch {loop.progress.epoch}")
             load_weights(checkpoints.best, loop)
             trained.append(Trained(member, loop.progress))
         memory = max(all_gather_object(peak_memory(device)))
@@ -117,6 +127,27 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
                     with reporter.waiting("writing the report"):
                         write_report([run])
     return run
+
+
+def _limit(loop: Loop, minutes: float | None, started: float, models: int) -> None:
+    """Give a training its share of a time limit, and keep some for calibration, test and report.
+
+    Args:
+        loop: The training.
+        minutes: The limit; None: there is none.
+        started: When the command started, by ``time.monotonic``.
+        models: Number of models that are still to be trained.
+
+    Raises:
+        UserError: Nothing is left of the time.
+    """
+    if minutes is None:
+        return
+    left = minutes * 60 - (time.monotonic() - started)
+    left = all_gather_object(left - max(0.2 * left, min(15, 0.5 * left)))[0]
+    if left <= 0:
+        raise UserError(f"time_limit: {minutes:g} minutes were over before the training could start")
+    loop.extent = replace(loop.extent, limit=loop.progress.all_seconds() + left / models)
 
 
 def silence_warnings() -> None:

@@ -39,7 +39,7 @@ def test_every_option_states_its_help_group_and_effect(schema):
 
 def test_ten_options_come_first_in_the_help():
     common = [name for name, field in options().items() if marker(field, "group") == groups.COMMON]
-    first = ["data", "method", "epochs", "batch_size", "lr", "seed", "out", "resume", "quiet"]
+    first = ["data", "method", "preset", "epochs", "time_limit", "seed", "out", "resume", "quiet"]
     assert common == first  # and --config
 
 

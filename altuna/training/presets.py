@@ -1,0 +1,95 @@
+"""The preset ``best``: the options of the most accurate model that data and method allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from altuna import methods
+from altuna.data.table.manifest import Manifest, read_manifest
+from altuna.data.table.splits import group_codes, split_rows
+from altuna.errors import UserError
+from altuna.methods.parts.joint_turn import with_expert
+from altuna.options import validate
+from altuna.reporting import Reporter
+from altuna.runs.hub import check_source
+from altuna.training.config import FitConfig
+
+FOLDS = 5
+# For modalities whose encoder is not given; they are not trained, and compute each cell once.
+PRETRAINED: dict[str, dict[str, Any]] = {
+    "image": {"name": "hf:facebook/dinov2-small"},
+    "video": {"name": "hf:facebook/dinov2-small"},
+    "text": {"name": "hf:sentence-transformers/all-MiniLM-L6-v2"},
+    "audio": {"name": "hf:MIT/ast-finetuned-audioset-10-10-0.4593"},
+}
+
+
+def resolve_preset(config: FitConfig, path: Path, reporter: Reporter) -> FitConfig:
+    """Return the options with those that ``best`` chooses; the others and other presets stay as they are.
+
+    Args:
+        config: The options.
+        path: The manifest.
+        reporter: Where to report what ``best`` goes without.
+    """
+    if config.preset != "best":
+        return config
+    manifest = read_manifest(
+        path, config.modalities, columns=config.columns, allow_shared_groups=config.allow_shared_groups
+    )
+    chosen: dict[str, Any] = {}
+    without: list[str] = []
+    for name, choose in CHOICES.items():
+        if name not in config.model_fields_set:
+            try:
+                chosen[name] = choose(config, manifest)
+            except UserError as reason:
+                without.append(f"{name} ({reason})")
+    chosen["encoders"] = _encoders(config, manifest, without)
+    if without:
+        reporter.note(f"preset best, without {', '.join(without)}")
+    return validate(FitConfig, {**config.model_dump(exclude_unset=True), **chosen})
+
+
+def _folds(config: FitConfig, manifest: Manifest) -> int:
+    rows = split_rows(manifest, config.seed)
+    groups = len(np.unique(group_codes(manifest)[np.concatenate([rows["train"], rows["val"]])]))
+    if config.stream is not None:
+        raise UserError("a stream cannot be cut into folds")
+    if not len(rows["test"]):
+        raise UserError("no row is in test")
+    if groups < FOLDS:
+        raise UserError(f"train and val have only {groups} groups")
+    return FOLDS
+
+
+def _joint_expert(config: FitConfig, manifest: Manifest) -> str:
+    if len(manifest.modalities) < 2:
+        raise UserError("there is only one modality")
+    try:
+        with_expert(methods.get(config.method["name"]), "apart")
+    except ValueError as error:
+        raise UserError(f"not for the method {config.method['name']!r}: {error}") from None
+    return "apart"
+
+
+CHOICES: dict[str, Callable[[FitConfig, Manifest], Any]] = {"folds": _folds, "joint_expert": _joint_expert}
+
+
+def _encoders(config: FitConfig, manifest: Manifest, without: list[str]) -> dict[str, Any]:
+    """Return the encoders that are given, and pretrained ones where none is and they can be loaded."""
+    found = dict(config.encoders or {})
+    for name, modality in manifest.modalities.items():
+        pretrained = PRETRAINED.get(modality.type)
+        if pretrained is None or found.get(name):
+            continue
+        try:
+            check_source(pretrained["name"])
+            found[name] = dict(pretrained)
+        except UserError as reason:
+            without.append(str(reason))
+    return found
