@@ -201,10 +201,10 @@ def check_mask(mask: str | Path | None, rate: float | None, pattern: str) -> Non
 
     Example:
         >>> check_mask("present.parquet", None, "random")
-        >>> check_mask("present.parquet", 0.3, "random")  # doctest: +ELLIPSIS
+        >>> check_mask("present.parquet", 0.3, "random")
         Traceback (most recent call last):
         ...
-        altuna.errors.UserError: missing_mask: already selects the cells to keep; ...
+        altuna.errors.UserError: missing_mask: cannot be combined with missing rates and patterns
     """
     if mask is not None and (rate is not None or pattern != "random"):
         raise UserError("missing_mask: cannot be combined with missing rates and patterns")
