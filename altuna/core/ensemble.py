@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from altuna.core.heads import Head, JointExpert
 from altuna.core.model import MultimodalClassifier
+from altuna.core.modules import stored
 from altuna.core.outputs import Features, Outputs, concatenate
+from altuna.core.pool import Pool
 
 
 def ensemble(members: Sequence[MultimodalClassifier]) -> MultimodalClassifier:
@@ -43,6 +45,7 @@ def ensemble(members: Sequence[MultimodalClassifier]) -> MultimodalClassifier:
     )
     model.adapters = nn.ModuleList(nn.Identity() for _ in first.modalities)
     model.head = _MeanHead([m.head for m in members])
+    model.pools = nn.ModuleDict({i: Pool.joined([_pool(m, i) for m in members]) for i in first.pools})
     model.expert_encoders = nn.ModuleDict()
     model.expert = _MeanExpert([m.expert for m in members if m.expert]) if first.expert else None
     for i in first.expert_encoders:
@@ -98,6 +101,10 @@ class _SideBySide(nn.Module):
             for encoder in encoders[1:]:
                 encoder.front_end, encoder.network = nn.Identity(), nn.Identity()
 
+    def stored(self, cells: Tensor) -> Tensor:
+        """Return what the first member's encoder stores of cells, see ``altuna.core.modules.stored``."""
+        return stored(self.encoders[0], cells)
+
     def forward(self, cells: Tensor) -> Tensor:
         first: Any = self.encoders[0]
         if self.fixed and not cells.is_floating_point():
@@ -130,6 +137,12 @@ class _MeanExpert(JointExpert):
 
     def forward(self, features: dict[int, Tensor], rows: dict[int, Tensor], size: int) -> Tensor:
         return _mean(member(own, rows, size) for member, own in _each(self.members, features))
+
+
+def _pool(model: MultimodalClassifier, number: str) -> Pool:
+    pool = model.pools[number]
+    assert isinstance(pool, Pool)
+    return pool
 
 
 def _summed(members: Sequence[Head] | Sequence[JointExpert]) -> tuple[int, ...]:

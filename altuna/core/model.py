@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -15,8 +15,10 @@ from altuna.core.collectives import Input, encoded
 from altuna.core.fusion import RULES
 from altuna.core.heads import HEADS, CascadeHead, JointExpert
 from altuna.core.micro_batches import encode_in_parts
+from altuna.core.modules import eval_mode, feature_size, stored
 from altuna.core.opinions import Calibration, Opinions, Rule
-from altuna.core.outputs import Outputs, Prediction
+from altuna.core.outputs import Outputs, Parts, Prediction
+from altuna.core.pool import Pool
 
 Impute = Literal["zero", "mean"]
 MEAN_ROWS = 1024  # how many rows a running mean of features reaches back
@@ -94,7 +96,7 @@ class MultimodalClassifier(nn.Module):
         self.modalities = tuple(encoders)
         # By number, not by name: a name may hold a dot or be an attribute of nn.ModuleDict.
         self.encoders = nn.ModuleList(encoders.values())
-        sizes = [(feature_sizes or {}).get(m) or _size(m, e) for m, e in encoders.items()]
+        sizes = [(feature_sizes or {}).get(m) or feature_size(m, e) for m, e in encoders.items()]
         common = max(sizes) if HEADS[head].needs_equal_sizes else None
         self.adapters = nn.ModuleList(
             nn.Identity() if common in (None, size) else nn.Linear(size, common) for size in sizes
@@ -113,6 +115,7 @@ class MultimodalClassifier(nn.Module):
                 self.register_buffer(f"mean{i}", torch.zeros(size))
         self.num_classes = num_classes
         self.expert, self.expert_encoders = self._joint_expert(expert, feature_sizes or {})
+        self.pools = nn.ModuleDict()  # by the modality's number
         self.fusion = self.check_fusion(fusion or ("joint" if self.head.is_joint else "evidence"))
         self.register_buffer("prior", torch.full((num_classes,), 1 / num_classes))
         self.register_buffer("temperatures", torch.ones(len(encoders)))
@@ -139,7 +142,7 @@ class MultimodalClassifier(nn.Module):
             raise ValueError(f"expert: the head {type(self.head).__name__} has joint logits of its own")
         if len(self.modalities) < 2:
             raise ValueError("expert: needs 2 modalities or more")
-        own = {self._number(m): feature_sizes.get(m) or _size(m, e) for m, e in expert.items()}
+        own = {self._number(m): feature_sizes.get(m) or feature_size(m, e) for m, e in expert.items()}
         sizes = [own.get(i, size) for i, size in enumerate(self.head.sizes)]
         encoders = nn.ModuleDict({str(self._number(m)): e for m, e in expert.items()})
         return JointExpert(sizes, self.num_classes), encoders
@@ -213,28 +216,48 @@ class MultimodalClassifier(nn.Module):
             return None
         return encoded(partial(self._features, encoder, nn.Identity()), inputs)
 
+    def pool(self, modality: str) -> Pool | None:
+        """Return a modality's pool of its head and fitted estimators; None if it has its head alone."""
+        number = str(self._number(modality))
+        return self.pools[number] if number in self.pools else None  # type: ignore[return-value]  # noqa: SIM401
+
+    def set_pool(self, modality: str, pool: Pool | None) -> None:
+        """Give a modality fitted estimators beside its head; None takes them away."""
+        others = {number: one for number, one in self.pools.items() if number != str(self._number(modality))}
+        self.pools = nn.ModuleDict(others | ({str(self._number(modality)): pool} if pool else {}))
+
     def encode_all(self, modality: str, inputs: Input) -> Tensor:
         """Return all that ``outputs_of`` needs of a modality [n, w].
 
         The features that the head sees are followed by those of the joint expert's own encoder, if it has
-        one; w is the modality's entry of ``widths``.
+        one, and by the log-probabilities of the modality's estimators; w is its entry of ``widths``.
         """
+        pool, estimates = self.pool(modality), []
+        if pool is not None:
+            assert isinstance(inputs, Tensor)  # estimators are fitted after the training
+            inputs = stored(self.encoder(modality), inputs)
+            estimates = [pool.estimates(inputs)]
         features, more = self.encode(modality, inputs), self.encode_for_expert(modality, inputs)
-        return features if more is None else torch.cat([features, more], 1)
+        parts = [features, *([] if more is None else [more]), *estimates]
+        return torch.cat(parts, 1) if len(parts) > 1 else features
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Number of features of each modality that ``encode_all`` returns."""
-        more = [0 if self.expert_encoder(m) is None else 1 for m in self.modalities]
-        seen = self.expert.sizes if self.expert else self.head.sizes
-        return tuple(own + k * other for own, k, other in zip(self.head.sizes, more, seen, strict=True))
+        return tuple(sum(self._sizes(m)) for m in self.modalities)
 
-    def split(self, modality: str, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the head [n, d] and what the joint expert sees of the result of ``encode_all``."""
-        if self.expert_encoder(modality) is None:
-            return features, features
-        size = self.head.sizes[self._number(modality)]
-        return features[:, :size], features[:, size:]
+    def _sizes(self, modality: str) -> tuple[int, int, int]:
+        """Return the widths of what ``encode_all`` puts side by side: ``Parts``, 0 where it adds nothing."""
+        i, pool = self._number(modality), self.pool(modality)
+        seen = self.expert.sizes[i] if self.expert and self.expert_encoder(modality) is not None else 0
+        return self.head.sizes[i], seen, pool.size * self.num_classes if pool else 0
+
+    def split(self, modality: str, features: Tensor) -> Parts:
+        """Return the parts of the result of ``encode_all``."""
+        own, seen, said = self._sizes(modality)
+        first = features[:, :own] if seen or said else features
+        other = features[:, own : own + seen] if seen else first
+        return Parts(first, other, features[:, own + seen :] if said else None)
 
     def _features(self, encoder: nn.Module, adapter: nn.Module, inputs: Tensor) -> Tensor:
         if self.micro_batch:
@@ -282,31 +305,25 @@ class MultimodalClassifier(nn.Module):
         """Return the outputs of ``size`` samples from inputs [n_m, ...] at rows [n_m]."""
         return self.outputs_of({m: self.encode_all(m, x) for m, x in inputs.items()}, rows, size)
 
-    @contextmanager
-    def eval_mode(self) -> Iterator[None]:
+    def eval_mode(self) -> AbstractContextManager[None]:
         """Switch to evaluation mode, without gradients; afterwards every module is in its mode of before."""
-        modes = {module: module.training for module in self.modules()}
-        self.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
+        return eval_mode(self)
 
     def outputs_of(self, features: dict[str, Tensor], rows: dict[str, Tensor], size: int) -> Outputs:
         """Return the outputs of ``size`` samples from features [n_m, w_m] of ``encode_all`` at rows [n_m]."""
         device = next(iter(features.values())).device if features else self.temperatures.device
         logits = self.temperatures.new_zeros(len(self.modalities), size, self.num_classes, device=device)
         parts = {m: self.split(m, f) for m, f in features.items()}
-        for m, (own, _) in parts.items():
-            z = self.classify(m, own)
+        for m, part in parts.items():
+            z = self.classify(m, part.own)
+            if (pool := self.pool(m)) and part.estimates is not None:
+                z = pool(z, part.estimates, self.prior.to(device))
             logits[self._number(m)].index_copy_(0, rows[m], z.to(logits))
         joint = None
         if self.expert:
-            joint = self.ask_expert({m: seen for m, (_, seen) in parts.items()}, rows, size).to(logits)
+            joint = self.ask_expert({m: part.seen for m, part in parts.items()}, rows, size).to(logits)
         elif self.head.is_joint:
-            joint = self.joint(features, rows, size).to(logits)
+            joint = self.joint({m: part.own for m, part in parts.items()}, rows, size).to(logits)
         return Outputs(logits, presence(rows, self.modalities, size), joint)
 
     def fuse(self, outputs: Outputs, fusion: str | None = None) -> Prediction:
@@ -374,17 +391,3 @@ class MultimodalClassifier(nn.Module):
         except ValueError:
             known = ", ".join(self.modalities)
             raise ValueError(f"unknown modality {modality!r}; this model has {known}") from None
-
-
-def _size(modality: str, encoder: nn.Module) -> int:
-    """Find an encoder's feature size: its ``out_features``, or that of the last layer of a Sequential."""
-    for module in reversed(list(encoder) if isinstance(encoder, nn.Sequential) else [encoder]):
-        if isinstance(module, nn.Sequential):
-            return _size(modality, module)
-        if isinstance(size := getattr(module, "out_features", None), int):
-            return size
-        if any(True for _ in module.parameters()):
-            break
-    raise ValueError(
-        f"the encoder of {modality!r} has no out_features: give feature_sizes={{{modality!r}: d}}"
-    )

@@ -63,6 +63,23 @@ class Features(NamedTuple):
         return Features(of, rows, self.labels[kept]), kept.nonzero().flatten()
 
 
+class Parts(NamedTuple):
+    """What ``MultimodalClassifier.encode_all`` returns of a modality, taken apart.
+
+    ``own`` [n, d] is what the head sees, and ``seen`` what the joint expert sees. ``estimates`` [n, E C] are
+    the log-probabilities by the modality's E fitted estimators, side by side; None without any.
+
+    Example:
+        >>> features = torch.zeros(5, 7)
+        >>> Parts(own=features[:, :4], seen=features[:, :4], estimates=features[:, 4:]).estimates.shape
+        torch.Size([5, 3])
+    """
+
+    own: Tensor
+    seen: Tensor
+    estimates: Tensor | None
+
+
 class Outputs(NamedTuple):
     """Unimodal and joint logits of B samples, before fusion.
 

@@ -129,10 +129,13 @@ class Encoder(nn.Module):
         features: Tensor = self.network(inputs)
         return features
 
+    def stored(self, cells: Tensor) -> Tensor:
+        """Return what is stored of cells [n, ...]: a frozen network's features, or the cells as they are."""
+        return self.features(cells) if self.frozen and not cells.is_floating_point() else cells
+
     def forward(self, cells: Tensor) -> Tensor:
         """Return features [n, out_features] of cells [n, ...], or of a frozen network's features."""
-        stored = self.frozen and cells.is_floating_point()
-        features: Tensor = self.tail(cells if stored else self.features(cells))
+        features: Tensor = self.tail(self.stored(cells) if self.frozen else self.features(cells))
         return features
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from altuna.core.model import MultimodalClassifier
+from altuna.core.modules import stored
 from altuna.data.readers import Reader
 from altuna.errors import UserError
 
@@ -24,16 +25,22 @@ OPSET = 20
 
 
 class Branch(nn.Module):
-    """A modality's cells [n, ...] to all features [n, w] that head and joint expert need of it."""
+    """A modality's cells [n, ...] to all [n, w] that fusion needs of it (``encode_all``)."""
 
     def __init__(self, model: MultimodalClassifier, i: int) -> None:
         super().__init__()
         self.encoder, self.adapter = model.encoders[i], model.adapters[i]
         self.more = model.expert_encoder(model.modalities[i])
+        self.pool = model.pool(model.modalities[i])
 
     def forward(self, cells: Tensor) -> Tensor:
-        features: Tensor = self.adapter(self.encoder(cells))
-        return features if self.more is None else torch.cat([features, self.more(cells)], 1)
+        estimates = []
+        if self.pool is not None:
+            cells = stored(self.encoder, cells)
+            estimates = [self.pool.estimates(cells)]
+        more = [] if self.more is None else [self.more(cells)]
+        parts = [self.adapter(self.encoder(cells)), *more, *estimates]
+        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
 
 class Fused(nn.Module):
@@ -46,6 +53,7 @@ class Fused(nn.Module):
         self.model._modules = {k: v for k, v in model.named_children() if k not in left}
         # Of which fusion needs the numbers only.
         self.model.expert_encoders = nn.ModuleDict({k: nn.Identity() for k in model.expert_encoders})
+        self.model.pools = nn.ModuleDict({k: pool.without_members() for k, pool in model.pools.items()})  # type: ignore[operator]
 
     def forward(self, present: Tensor, *features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return probabilities [B, C], weights [B, M], unimodal logits [B, M, C]; ``present`` is [B, M]."""

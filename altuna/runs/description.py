@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,12 +10,15 @@ import torch
 
 from altuna.core.ensemble import ensemble
 from altuna.core.model import Impute, MultimodalClassifier
+from altuna.core.pool import Pool
 from altuna.data.readers import Reader
 from altuna.encoders import Encoder, build
 from altuna.errors import UserError
 from altuna.methods.base import ExpertForm
 from altuna.runs.schema import FORMAT, ModelFile, make_reader
 from altuna.text import one_line
+
+Shapes = Mapping[str, Sequence[Mapping[str, int]]]  # of an estimator by its name, in each fold
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Description:
     impute: Impute = "zero"
     expert: ExpertForm = "off"
     folds: int = 1
+    estimators: Mapping[str, Shapes] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``config.json``."""
@@ -60,6 +64,7 @@ class Description:
                     "columns": [*self.columns.get(name, ())],
                     "reader": {"name": reader.name, **reader.settings()},
                     "encoder": self.encoders[name],
+                    **({"estimators": self.estimators[name]} if name in self.estimators else {}),
                 }
                 for name, reader in self.readers.items()
             },
@@ -80,6 +85,7 @@ class Description:
             file.impute,
             file.expert,
             file.folds,
+            {name: shapes for name, modality in file.modalities.items() if (shapes := modality.shapes())},
         )
 
     def build_model(self) -> MultimodalClassifier:
@@ -88,17 +94,20 @@ class Description:
         Raises:
             UserError: See ``build_member``.
         """
-        return ensemble([self.build_member() for _ in range(self.folds)])
+        return ensemble([self.build_member(number) for number in range(self.folds)])
 
-    def build_member(self) -> MultimodalClassifier:
+    def build_member(self, number: int = 0) -> MultimodalClassifier:
         """Return a new model of one fold with random weights.
+
+        Args:
+            number: The number of the fold. The models of folds differ in the shapes of their estimators.
 
         Raises:
             UserError: An unknown encoder, head or fusion rule, or an option that it cannot have.
         """
         try:
             encoders = self._build_encoders(self.readers)
-            return MultimodalClassifier(
+            model = MultimodalClassifier(
                 encoders,
                 len(self.classes),
                 head=self.head,
@@ -107,10 +116,26 @@ class Description:
                 impute=self.impute,
                 expert=self._build_expert(encoders),
             )
+            for name, shapes in self.estimators.items():
+                model.set_pool(name, self._build_pool(name, shapes, encoders[name], number))
+            return model
         except UserError:
             raise
         except (ValueError, RuntimeError, ZeroDivisionError, OverflowError) as error:
             raise UserError(f"cannot build the model: {one_line(error)}") from None
+
+    def _build_pool(self, name: str, shapes: Shapes, encoder: Encoder, number: int) -> Pool:
+        """Return a pool of the estimators of a fold; raise ValueError if they do not fit the model."""
+        size = (encoder.feature_size,) if encoder.fixed else self.readers[name].shape
+        for estimator, of_folds in shapes.items():
+            if len(of_folds) != self.folds:
+                raise ValueError(
+                    f"estimator {estimator!r} of {name!r}: {len(of_folds)} of {self.folds} folds"
+                )
+            if (inputs := of_folds[number]["inputs"],) != size:
+                given = f"sees {inputs} numbers, the modality has {[*size]}"
+                raise ValueError(f"estimator {estimator!r} of {name!r} {given}")
+        return Pool.of_shapes({key: of_folds[number] for key, of_folds in shapes.items()}, len(self.classes))
 
     def _build_encoders(self, names: Iterable[str]) -> dict[str, Encoder]:
         return {name: build(name, self.readers[name], **self.encoders[name]) for name in names}

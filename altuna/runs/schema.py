@@ -26,10 +26,12 @@ MAX_NAME = 10_000  # characters of a class, a column or a modality
 MAX_SETTING = 1 << 24  # the largest whole number in a reader's or an encoder's settings
 MAX_CELL = 1 << 28  # numbers in a cell
 MAX_COUNT = 10**24
+MAX_SIZE = 1 << 28  # numbers of a tensor of an estimator
 MAX_DEPTH = 20  # of values within values
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -49,6 +51,27 @@ class _Closed(_File):
     model_config = ConfigDict(extra="forbid")
 
 
+class LogisticFile(_Closed):
+    """The shape of a logistic regression."""
+
+    inputs: Size
+
+
+class ForestFile(LogisticFile):
+    """The shape of an ensemble of decision trees."""
+
+    trees: Size
+    nodes: Size
+    depth: Annotated[int, Field(ge=0, le=MAX_SETTING)]
+
+
+class EstimatorsFile(_Closed):
+    """The estimators of a modality by name, one in each fold."""
+
+    extra_trees: list[ForestFile] | None = None
+    logistic: list[LogisticFile] | None = None
+
+
 class ModalityFile(_Closed):
     """A modality in ``config.json``."""
 
@@ -56,6 +79,11 @@ class ModalityFile(_Closed):
     columns: list[Name] = []
     reader: dict[str, Any]
     encoder: dict[str, Any]
+    estimators: EstimatorsFile = EstimatorsFile()
+
+    def shapes(self) -> dict[str, list[dict[str, int]]]:
+        """Return the shape of each estimator by its name, in each fold."""
+        return self.estimators.model_dump(exclude_none=True)
 
     @model_validator(mode="after")
     def _check_settings(self) -> Self:
@@ -187,6 +215,13 @@ class ValFile(_File):
     modalities: dict[Name, CountedScores]
 
 
+class ExpertFile(_File):
+    """How much an expert of a modality counts."""
+
+    temperature: Positive
+    weight: NotNegative
+
+
 class MetricsFile(_File):
     """``metrics.json``: the metrics of a finished run."""
 
@@ -198,6 +233,7 @@ class MetricsFile(_File):
     modalities: Annotated[dict[Name, CountedScores], Field(min_length=1)]
     fused: Scores
     val: ValFile
+    estimators: dict[str, dict[str, ExpertFile]] = {}
     warnings: list[str]
     fusion: FusionFile
     imbalance: ImbalanceFile

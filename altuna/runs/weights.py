@@ -24,6 +24,7 @@ from torch.nn.modules.module import (
 )
 
 from altuna.core.model import MultimodalClassifier
+from altuna.core.pool import Pool
 from altuna.errors import UserError
 from altuna.files import atomic_write, check_regular, write_json
 from altuna.runs.description import Description
@@ -170,6 +171,9 @@ def _check_values(path: Path, model: nn.Module) -> None:
             raise UserError(f"{path}: {name}: must be more than 0, has {value.min().item():g}")
         if name in NOT_NEGATIVE and not (value >= 0).all():
             raise UserError(f"{path}: {name}: must not be negative, has {value.min().item():g}")
+    for name, module in model.named_modules():
+        if isinstance(module, Pool) and (mistake := module.mistake()):
+            raise UserError(f"{path}: {name}: {mistake}")
     fixed = model.get_buffer("fixed_weights")
     if (fixed < 0).any() or not fixed.any():
         raise UserError(f"{path}: fixed_weights: must not be negative nor all 0, has {fixed.tolist()}")

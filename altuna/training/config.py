@@ -34,6 +34,7 @@ from altuna.training.option_types import (
     Anywhere,
     Budget,
     Encoders,
+    Estimators,
     Mappings,
     Method,
     Names,
@@ -43,6 +44,8 @@ from altuna.training.option_types import (
     Strict,
     Text,
     Weights,
+    absolute_encoder,
+    estimators_of,
 )
 
 BUFFER = 4096
@@ -167,6 +170,12 @@ class FitConfig(Strict):
         MODEL,
         ge=2,
         le=MAX_FOLDS,
+    )
+    estimators: Estimators = option(
+        "none",
+        "Also fit these estimators to each modality whose cells are vectors, and combine their predictions "
+        "with those of its network: extra_trees, logistic, several (a,b), or none.",
+        MODEL,
     )
     epochs: int = option(25, "Number of epochs.", COMMON, ge=1, le=MAX_INT)
     budget: Budget | None = option(
@@ -352,6 +361,8 @@ class FitConfig(Strict):
                     raise ValueError(f"{name}: the cells of a stream cannot be masked")
             if self.folds:
                 raise ValueError("folds: the rows of a stream cannot be cut into folds")
+            if estimators_of(self.estimators):
+                raise ValueError("estimators: need all training rows at once, which a stream does not give")
         elif self.buffer != BUFFER:
             raise ValueError("buffer: requires the option stream")
         if self.missing_mask is not None:
@@ -374,7 +385,7 @@ class FitConfig(Strict):
         for name in ("root", "missing_mask"):
             path: Path | None = getattr(self, name)
             config[name] = str(path.absolute()) if path else None
-        config["encoders"] = {name: _absolute(one) for name, one in (config["encoders"] or {}).items()}
+        config["encoders"] = {name: absolute_encoder(one) for name, one in (config["encoders"] or {}).items()}
         return config
 
 
@@ -388,13 +399,3 @@ def check_raw(given: Mapping[str, Any], *names: str) -> None:
     for name in RAW:
         if given.get(name) and not any(data.startswith("av-digits") for data in names):
             raise ValueError(f"{name}: is for av-digits only, not for {', '.join(names)}")
-
-
-def _absolute(encoder: Any) -> Any:
-    """Return an encoder's options with the local folder of a Hugging Face one as an absolute path."""
-    name = encoder.get("name") if isinstance(encoder, Mapping) else encoder
-    folder = Path(str(name).removeprefix("hf:"))
-    if not str(name).startswith("hf:") or not folder.is_dir():
-        return encoder
-    name = f"hf:{folder.absolute()}"
-    return {**encoder, "name": name} if isinstance(encoder, Mapping) else name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from altuna.core.calibration import calibrate
 from altuna.core.ensemble import HeldOut, ensemble
+from altuna.core.fit_pools import fit_pools, pool_facts
 from altuna.core.model import MultimodalClassifier
 from altuna.core.outputs import Features, Outputs, Prediction
 from altuna.data.table.splits import group_codes
@@ -27,7 +29,9 @@ from altuna.runs.predictor import Predictor, features_of
 from altuna.runs.weights import save_model
 from altuna.training.checkpoints import best_epoch, mean_history, write_log
 from altuna.training.config import FitConfig
+from altuna.training.estimators import fit_estimators
 from altuna.training.members import Member
+from altuna.training.option_types import estimators_of
 from altuna.training.progress import Progress
 from altuna.training.setup import Prepared
 
@@ -62,12 +66,15 @@ def finish(
         device: Where to compute.
     """
     size = config.micro_batch or config.batch_size
-    held_out = HeldOut([_encoded(one.member, prepared.description, size, device) for one in trained])
-    model = ensemble([member for member, _ in held_out.parts])
+    names = estimators_of(config.estimators)
     groups = torch.from_numpy(group_codes(prepared.manifest)[prepared.splits["val"].rows])
+    encoded = [_encoded(one.member, prepared.description, names, size, device) for one in trained]
+    held_out = HeldOut(fit_pools(encoded, groups))
+    model = ensemble([member for member, _ in held_out.parts])
     val = held_out.outputs()
     calibrate(model, *val, held_out, groups)
-    save_model(run, prepared.description, model)
+    shapes = {m: pool.shapes() for m in model.modalities if (pool := model.pool(m))}
+    save_model(run, replace(prepared.description, estimators=shapes), model)
     predictor = Predictor(run, device)
     split = "test" if len(prepared.splits["test"].rows) else "val"
     samples = prepared.splits[split]
@@ -83,6 +90,7 @@ def finish(
         "seed": config.seed,
         "split": split,
         **found,
+        **({"estimators": pool_facts(model)} if names else {}),
         "val": {key: tested["val"].metrics[key] for key in ("n", "fused", "modalities")},
     }
     metrics["subsets"] = by_subset(model, features)
@@ -118,11 +126,15 @@ class _Test(NamedTuple):
 
 
 def _encoded(
-    member: Member, description: Description, size: int, device: torch.device
+    member: Member, description: Description, estimators: Sequence[str], size: int, device: torch.device
 ) -> tuple[MultimodalClassifier, Features]:
-    """Return a model as it will be loaded, on the CPU, and the features of the samples that validated it."""
+    """Return a model as it will be loaded, on the CPU, and the features of the samples that validated it.
+
+    Its estimators are fitted here, on the samples that it was trained on.
+    """
     model = description.build_member()
     model.load_state_dict(member.method.model.state_dict())
+    fit_estimators(model, member.train.dataset, estimators, member.seed)
     features = features_of(model.to(device), member.val.dataset, size)
     return model.cpu(), features
 

@@ -7,9 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    model_validator,
+)
 
 from altuna import methods
+from altuna.options import nearest
 
 MAX_INT = 2**63 - 1
 
@@ -51,6 +60,39 @@ def _unscaled(value: object) -> object:
     return value
 
 
+def _estimators(value: str) -> str:
+    estimators_of(value)
+    return value
+
+
+def estimators_of(text: str) -> list[str]:
+    """Return the estimators that ``a,b`` names, none for ``none``.
+
+    Raises:
+        ValueError: An unknown name.
+
+    Example:
+        >>> estimators_of("none"), estimators_of("logistic, extra_trees")
+        ([], ['logistic', 'extra_trees'])
+    """
+    names = [] if text.strip() == "none" else [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in ESTIMATORS:
+            raise ValueError(f"unknown estimator {name!r}{nearest(name, (*ESTIMATORS, 'none'))}")
+    return [*dict.fromkeys(names)]
+
+
+def absolute_encoder(encoder: Any) -> Any:
+    """Return an encoder's options with the local folder of a Hugging Face one as an absolute path."""
+    name = encoder.get("name") if isinstance(encoder, Mapping) else encoder
+    folder = Path(str(name).removeprefix("hf:"))
+    if not str(name).startswith("hf:") or not folder.is_dir():
+        return encoder
+    name = f"hf:{folder.absolute()}"
+    return {**encoder, "name": name} if isinstance(encoder, Mapping) else name
+
+
+ESTIMATORS = ("extra_trees", "logistic")
 _METHOD = Annotated[str | dict[str, Any], Field(examples=methods.list())]
 Anywhere = Annotated[Path, BeforeValidator(_path)]
 Text = Annotated[str, BeforeValidator(_text)]
@@ -64,6 +106,7 @@ Mappings = Annotated[dict[str, Options], BeforeValidator(_mapping)]
 OptionalMappings = Annotated[dict[str, Options | None], BeforeValidator(_mapping)]
 Encoders = Annotated[dict[str, NameOrOptions], BeforeValidator(_mapping)]
 Names = Annotated[dict[str, str], BeforeValidator(_mapping)]
+Estimators = Annotated[str, AfterValidator(_estimators)]
 Weights = Annotated[dict[str, float], BeforeValidator(_mapping)]
 Precision = Annotated[Literal["auto", "32-true", "bf16-mixed"], BeforeValidator(_unscaled)]
 

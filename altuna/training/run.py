@@ -41,6 +41,7 @@ from altuna.training import loggers
 from altuna.training.checkpoints import Checkpoints, load_weights
 from altuna.training.config import FitConfig
 from altuna.training.distributed import join, rank_zero_first
+from altuna.training.estimators import remarks
 from altuna.training.finish import Trained, finish
 from altuna.training.loggers import Logger
 from altuna.training.loop import Loop
@@ -92,6 +93,7 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
     cpu_threads = threads_of(config, prepared)
     with _run_directory(run, config) as run:
         facts = _facts(prepared)
+        facts["remarks"] += remarks(prepared.splits["train"].dataset, config, prepared.description.fusion)
         reset_peak_memory(device)
         trained = []
         for number, member in enumerate(prepared.members):
