@@ -18,8 +18,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from fusion import BUILT_IN as SETS
-from fusion import VARIANTS, data_of
+from fusion import BUILT_IN, VARIANTS, data_of
 from mla import HERE
 
 import altuna
@@ -36,7 +35,6 @@ from altuna.training.estimators import fit_estimators
 from altuna.training.option_types import estimators_of
 from altuna.training.setup import Prepared, prepare
 
-BUILT_IN = (*SETS, "digits-views")
 CHANGED = ("htad, 12 single numbers", "htad, 30 % missing")
 ESTIMATORS = ("none", "extra_trees", "logistic", "extra_trees,logistic")
 

@@ -116,13 +116,18 @@ class Forest(Estimator):
         return super().shape() | sizes
 
     def probabilities(self, known: Tensor) -> Tensor:
-        node = self.roots.long().expand(known.shape[0], -1)
-        feature, right = self.feature.long(), self.right.long()
+        rows, trees = known.shape[0], self.roots.shape[0]
+        node, cells = self.roots.repeat(rows), known.flatten()
+        start = torch.arange(rows, device=known.device) * self.inputs
+        first = start.unsqueeze(1).expand(rows, trees).flatten()  # the first cell of each node's vector
+        # By index_select, which takes a third of the time of indexing by brackets.
         for _ in range(self.depth):
-            above = known.gather(1, feature[node]) > self.threshold[node]
-            node = torch.where(above, right[node], node + 1)
+            cell = cells.index_select(0, first + self.feature.index_select(0, node))
+            above = cell > self.threshold.index_select(0, node)
+            node = torch.where(above, self.right.index_select(0, node), node + 1)
         # Not by value[node].mean(1), which needs T times the memory.
-        return nn.functional.embedding_bag(node, self.value, mode="mean")
+        leaves = node.view(rows, trees).long()  # int32 is not supported by ONNX here
+        return nn.functional.embedding_bag(leaves, self.value, mode="mean")
 
     def mistake(self) -> str:
         nodes = len(self.feature)

@@ -173,8 +173,7 @@ class FitConfig(Strict):
     )
     estimators: Estimators = option(
         "none",
-        "Also fit these estimators to each modality whose cells are vectors, and combine their predictions "
-        "with those of its network: extra_trees, logistic, several (a,b), or none.",
+        "Estimators to fit beside the network of a vector: extra_trees, logistic, several (a,b), or none.",
         MODEL,
     )
     epochs: int = option(25, "Number of epochs.", COMMON, ge=1, le=MAX_INT)
