@@ -103,7 +103,8 @@ def carve(rows: Rows, labels: Rows, groups: Rows, share: float, seed: int) -> tu
         rows: The rows to split, as places in ``labels`` and ``groups``.
         labels: [all rows] the number of each row's label.
         groups: [all rows] the number of each row's group; no group is divided.
-        share: Approximate fraction of the rows to carve out; some rows of each label are kept.
+        share: Approximate fraction of the rows to carve out; some rows of each label are kept. Where labels
+            have too few rows each, the fraction is that of all of them together.
         seed: Random seed.
 
     Example:
@@ -118,10 +119,21 @@ def carve(rows: Rows, labels: Rows, groups: Rows, share: float, seed: int) -> tu
     carved = np.zeros(len(sizes), dtype=bool)
     order = rng.permutation(len(sizes))
     order = order[np.argsort(main[order], kind="stable")]
+    small, lacking = [], 0.0
     for mine in np.split(order, np.flatnonzero(np.diff(main[order])) + 1):
         end = sizes[mine].cumsum()
-        carved[mine] = end - sizes[mine] / 2 <= share * end[-1]
+        wanted = share * end[-1]
+        if wanted < sizes[mine[0]] and len(mine) > 1:  # less than a group
+            small.append(mine[0])
+            lacking += wanted
+            continue
+        carved[mine] = end - sizes[mine] / 2 <= wanted
         carved[mine[-1]] = False
+    # Of such labels, some give a group, so that together they give their share.
+    for one in rng.permutation(small):
+        if lacking >= sizes[one] / 2:
+            carved[one] = True
+            lacking -= sizes[one]
     lost = np.setdiff1d(labels[rows], labels[rows[~carved[group]]])
     # A label that occurs only in groups stratified by another label would be missing in train: give it back.
     carved[np.unique(group[np.isin(labels[rows], lost)])] = False
