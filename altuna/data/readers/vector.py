@@ -24,13 +24,19 @@ from altuna.data.readers.base import (
 )
 
 MAX_SIZE = 1 << 24  # numbers of a vector
+FAR = 2**10  # times their spread: of the 24 bits of float32, at least 13 are left for the spread
 
 
 @dataclass(frozen=True)
 class VectorReader(Reader):
-    """Read float32 [size], unchanged: the encoder standardises it, and imputes missing numbers (NaN here).
+    """Read float32 [size]: the encoder standardises it, and imputes missing numbers (NaN here).
 
     A missing number is an empty one in numeric columns, NaN in arrays, and None in lists.
+
+    Args:
+        size: Number of numbers.
+        origin: What is subtracted from each number, in float64; nothing where it is empty. Numbers such as
+            Unix times are so far from 0 that float32 would lose what tells them apart.
 
     Example:
         >>> notes = []
@@ -41,6 +47,7 @@ class VectorReader(Reader):
     """
 
     size: int
+    origin: tuple[float, ...] = ()
 
     name = "vector"
     type = "vector"
@@ -52,21 +59,23 @@ class VectorReader(Reader):
 
     @classmethod
     def fit(cls, cells: Sequence[Any], *, size: int | None = None) -> Self:
-        """Choose the most frequent length."""
+        """Choose the most frequent length, and the origin."""
         check_positive(size=size)
+        vectors = []
+        for cell in sample(cells):
+            with suppress(Exception):
+                vectors.append(_load(cell)[0])
         if size is None:
-            sizes: Counter[int] = Counter()
-            for cell in sample(cells):
-                with suppress(Exception):
-                    sizes[_load(cell)[0].size] += 1
+            sizes = Counter(vector.size for vector in vectors)
             size = sizes.most_common(1)[0][0] if sizes else 1
-        return cls(size)
+        return cls(size, _origin(np.array([vector for vector in vectors if vector.size == size])))
 
     def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:
         vector, missing = _load(cell)
         if vector.size != self.size:
             raise BadCellError(f"a vector of {vector.size} numbers, the others have {self.size}")
-        if not np.isfinite(vector[~missing]).all():
+        moved = self.moved(vector)
+        if not np.isfinite(moved[~missing]).all():
             unknown = int(np.isnan(vector[~missing]).sum())
             raise NotFiniteError(
                 f"has {unknown} NaN numbers" if unknown else "has numbers too large or infinite"
@@ -75,10 +84,31 @@ class VectorReader(Reader):
             raise BadCellError("all its numbers are empty")
         if missing.any():
             note(f"{int(missing.sum())} of {self.size} numbers are empty: imputed by the training means")
-        return vector
+        return moved
+
+    def moved(self, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return numbers [..., size] relative to the origin; those too large for float32 become infinite.
+
+        Example:
+            >>> VectorReader(1, origin=(1.7e9,)).moved(np.array([[1700000001.0], [1700000002.0]])).tolist()
+            [[1.0], [2.0]]
+        """
+        with np.errstate(over="ignore"):
+            return (numbers - self.origin if self.origin else numbers).astype(np.float32)
 
 
-def _load(cell: Any) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _origin(vectors: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return the medians of numbers that are far from 0 for their spread, 0 for others; () if all are 0."""
+    origin = []
+    for column in vectors.T if vectors.ndim == 2 else ():
+        known = column[np.isfinite(column)]
+        middle = float(np.median(known)) if len(known) else 0.0
+        spread = float(np.ptp(known)) if len(known) else 0.0
+        origin.append(middle if 0 < spread < abs(middle) / FAR else 0.0)
+    return tuple(origin) if any(origin) else ()
+
+
+def _load(cell: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the numbers [n] of a .npy (path or bytes), an array or a sequence, and which are missing."""
     try:
         if isinstance(cell, str | Path):
@@ -98,13 +128,10 @@ def _load(cell: Any) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         raise BadCellError(f"not a vector: {' '.join(str(error).split())}") from None
 
 
-def _numbers(array: NDArray[Any], may_miss: bool) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _numbers(array: NDArray[Any], may_miss: bool) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     if array.dtype.kind not in "biuf":
         raise BadCellError(f"not a vector: its numbers are {array.dtype}")
-    with np.errstate(
-        over="ignore"
-    ):  # a number too large for float32 becomes infinite, which ``read`` rejects
-        vector = np.asarray(array, dtype=np.float32).ravel()
+    vector = np.asarray(array, dtype=np.float64).ravel()
     return vector, np.isnan(vector) if may_miss else np.zeros(vector.size, dtype=bool)
 
 

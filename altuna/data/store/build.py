@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from altuna.data.readers import BadCellError, NotFiniteError, Reader, UnavailableError
+from altuna.data.readers.vector import VectorReader
 from altuna.data.store.arrays import UNKNOWN, UNREADABLE, VERSION, CellStore, Remark, Store, first_rows
 from altuna.data.store.problems import Problem
 from altuna.data.table.cells import Cells
@@ -63,7 +64,7 @@ def prepare_store(
             raise UserError(
                 f"readers.{name}: size is {reader.shape[0]}, but {manifest.path} has {there} for it"
             )
-        return _in_memory(cells)
+        return _in_memory(cells, reader)
     store = CellStore(folder / _name(reader), reader.shape, reader.dtype)
     rows = np.flatnonzero(cells.filled)
     keys = cells.keys(rows)
@@ -105,15 +106,17 @@ def _name(reader: Reader) -> str:
     return f"{reader.name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}"
 
 
-def _in_memory(cells: Cells) -> Store:
+def _in_memory(cells: Cells, reader: Reader) -> Store:
     """Return the store of numeric columns, which are in memory; encoders impute their empty numbers."""
     assert cells.numbers is not None
+    assert isinstance(reader, VectorReader)
+    numbers = reader.moved(cells.numbers)
     empty = int(np.isnan(cells.numbers[cells.filled]).sum())
     position = np.where(cells.filled, np.arange(len(cells)), -1)
     if not empty:
-        return Store(cells.numbers, position)
+        return Store(numbers, position)
     reason = f"{empty:,} empty numbers in rows with others: imputed by the training means"
-    return Store(cells.numbers, position, (Problem(0, "", cells.column, "", reason, "note"),))
+    return Store(numbers, position, (Problem(0, "", cells.column, "", reason, "note"),))
 
 
 PASSING = "passing"

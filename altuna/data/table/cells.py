@@ -25,7 +25,7 @@ class Cells(Sequence[Any]):
     r"""The cells of a modality, one per manifest row.
 
     A cell is None (missing), a ``Path`` of a file, a text, bytes, or numbers. ``filled`` [rows] bool tells
-    which rows have one. ``numbers`` [rows, columns] float32 are the cells of numeric columns, with NaN where
+    which rows have one. ``numbers`` [rows, columns] float64 are the cells of numeric columns, with NaN where
     they are empty: they need no reader. It is None for other columns.
 
     Example:
@@ -42,12 +42,15 @@ class Cells(Sequence[Any]):
         modality = manifest.modalities[name]
         self.column = modality.columns[0] if len(modality.columns) == 1 else name
         self.filled = manifest.filled(name)
-        self.numbers: NDArray[np.float32] | None = None
+        self.numbers: NDArray[np.float64] | None = None
         self._cells = manifest.table[modality.columns[0]]
         self._files = modality.files
         self._folder = manifest.path.parent.absolute()
         if modality.type == "vector" and is_number(self._cells.type):
-            floats = (pc.fill_null(manifest.table[c].cast(pa.float32()), np.nan) for c in modality.columns)
+            floats = (
+                pc.fill_null(manifest.table[c].cast(pa.float64(), safe=False), np.nan)
+                for c in modality.columns
+            )
             self.numbers = np.stack([f.to_numpy() for f in floats], axis=1)
 
     def __len__(self) -> int:

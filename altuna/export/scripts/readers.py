@@ -12,7 +12,7 @@ import re
 import shlex
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,11 +135,12 @@ def tokens(value: str, tokenizer: str, length: int) -> Array:
     return np.array(numbers, np.int32) + 1
 
 
-def vector(value: str, size: int) -> Array:
+def vector(value: str, size: int, origin: Sequence[float] = ()) -> Array:
     """Return numbers [size], separated by commas or blanks; between two commas one may be missing (NaN)."""
     parts = [part.strip() for part in value.split(",")] if "," in value else value.split()
     with np.errstate(over="ignore"):  # too large for float32 becomes infinite
-        numbers = np.array([part or "nan" for part in parts], np.float32)
+        exact = np.array([part or "nan" for part in parts], np.float64)
+        numbers = (exact - origin if len(origin) == len(exact) else exact).astype(np.float32)
     if len(parts) != size or np.isfinite(numbers).sum() != sum(map(bool, parts)):
         raise ValueError(f"give {size} finite number{'s, with commas or blanks between' * (size > 1)}")
     if not any(parts):
