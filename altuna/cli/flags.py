@@ -83,6 +83,8 @@ def _plain(hint: Any) -> Any:
         return hint
     if get_origin(hint) is Literal:
         return str
+    if get_origin(hint) is list:  # the flag can be repeated
+        return hint if _plain(get_args(hint)[0]) else None
     if get_origin(hint) in (Union, UnionType):
         return next(filter(None, map(_plain, get_args(hint))), None)
     return None
@@ -101,7 +103,7 @@ def apply_flags(
     options: dict[str, Any], assignments: Sequence[str] | None, flags: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return options with those of flags and of assignments in their place."""
-    given = {name: value for name, value in flags.items() if value is not None}
+    given = {name: value for name, value in flags.items() if value is not None and value != []}
     if isinstance(given.get("method"), str) and isinstance(options.get("method"), Mapping):
         same = options["method"].get("name") == given["method"]
         given["method"] = options["method"] if same else given["method"]

@@ -97,7 +97,13 @@ def _manifests(names: Sequence[str], options: Mapping[str, Any]) -> dict[str, Pa
     if len(names) > 1:  # a mistake in the last is found before the first is decoded
         for name, one in configs.items():
             shared = one.allow_shared_groups
-            read_manifest(paths[name], one.modalities, columns=one.columns, allow_shared_groups=shared)
+            read_manifest(
+                paths[name],
+                one.modalities,
+                columns=one.columns,
+                ignore=one.ignore,
+                allow_shared_groups=shared,
+            )
     return paths
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from altuna.core.batch import Batch
 from altuna.core.collectives import Input, Share, all_gather_object, processes, rank
 from altuna.data.readers import Reader
+from altuna.data.readers.vector import VectorReader
 from altuna.data.samples import class_numbers
 from altuna.data.store.build import read_cell
 from altuna.data.store.problems import Problem
@@ -29,6 +30,7 @@ from altuna.data.table.cells import Cells
 from altuna.data.table.column_types import is_number
 from altuna.data.table.manifest import Manifest, not_finite
 from altuna.data.table.reading import plain
+from altuna.data.table.spelling import spelled
 from altuna.errors import UserError
 from altuna.options import nearest
 
@@ -273,7 +275,7 @@ class Stream:
     def _decoded(self, table: pa.Table) -> tuple[Batch, dict[str, Decoded]]:
         """Return a batch without cells, and the cells that this process decoded."""
         indices = table[_ROW].to_numpy()
-        labels = table[self.label].cast(pa.string()).combine_chunks()
+        labels = spelled(table[self.label]).combine_chunks()
         numbers = class_numbers(labels, self.classes)
         if (numbers < 0).any():
             row = int((numbers < 0).argmax())
@@ -299,7 +301,8 @@ class Stream:
         filled = np.flatnonzero(cells.filled)
         own = filled[self.rank :: self.processes]
         if cells.numbers is not None:
-            return Decoded(cells.numbers[own], own, own[:0], filled)
+            assert isinstance(reader, VectorReader)
+            return Decoded(reader.moved(cells.numbers[own]), own, own[:0], filled)
         arrays, read = [], np.ones(len(own), bool)
         for i, place in enumerate(own.tolist()):
             array, remark = read_cell(reader, cells[place])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,11 +39,12 @@ def open_manifest(
     modalities: Mapping[str, Any] | None = None,
     columns: Mapping[str, str] | None = None,
     *,
+    ignore: Sequence[str] = (),
     lenient: bool = True,
 ) -> Manifest:
     """Read a manifest with those of a model's modalities that it has.
 
-    ``modalities``, ``columns`` and ``lenient`` are as in ``read_manifest``.
+    ``modalities``, ``columns``, ``ignore`` and ``lenient`` are as in ``read_manifest``.
 
     Raises:
         UserError: It cannot be read, or has none of the modalities.
@@ -58,7 +59,13 @@ def open_manifest(
     known, trained = {}, description.columns
     text = [c for n, r in description.readers.items() if r.type != "vector" for c in trained.get(n, (n,))]
     manifest = read_manifest(
-        path, modalities, columns=columns, text=text, allow_shared_groups=True, lenient=lenient
+        path,
+        modalities,
+        columns=columns,
+        ignore=ignore,
+        text=text,
+        allow_shared_groups=True,
+        lenient=lenient,
     )
     for name, reader in description.readers.items():
         found = manifest.modalities.get(name)
@@ -112,7 +119,10 @@ def open_split(
     own = data is None
     path = find_manifest(data or config["data"], root)
     modalities = config["modalities"] if own else None
-    manifest = open_manifest(description, path, modalities, config.get("columns"), lenient=not own)
+    ignore = config.get("ignore") or () if own else ()
+    manifest = open_manifest(
+        description, path, modalities, config.get("columns"), ignore=ignore, lenient=not own
+    )
     if "label" not in manifest.columns:  # for which a run has no option
         name = (config.get("columns") or {}).get("label", "label")
         raise UserError(f"{manifest.path}: no column {name!r}, which has the labels in the data of this run")

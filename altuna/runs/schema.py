@@ -278,6 +278,7 @@ class OptionsFile(_File):
     method: MethodOptions
     modalities: dict[str, PlaceFile] | None
     columns: dict[Literal["id", "split", "label", "group"], str] | None = None
+    ignore: list[str] = []
     seed: Annotated[int, Field(ge=0, lt=1 << 63)]
     root: Name | None = None
 
@@ -322,7 +323,10 @@ def make_reader(settings: Mapping[str, Any]) -> Reader:
     reader = READERS[name]
     own = {key: tuple(value) if isinstance(value, list) else value for key, value in own.items()}
     hints = get_type_hints(reader)
-    fields: Any = {f.name: (hints[f.name], ...) for f in dataclasses.fields(reader)}  # type: ignore[arg-type]
+    fields: Any = {
+        f.name: (hints[f.name], ... if f.default is dataclasses.MISSING else f.default)
+        for f in dataclasses.fields(reader)  # type: ignore[arg-type]
+    }
     model = create_model("Settings", __config__=ConfigDict(strict=True, extra="forbid"), **fields)
     try:
         model.model_validate(own)

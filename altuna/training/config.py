@@ -50,8 +50,7 @@ from altuna.training.option_types import (
 
 BUFFER = 4096
 RAW = ("root", "download")  # about the raw files of av-digits
-FAST_EPOCHS = 8
-MAX_FOLDS = 100
+FAST_EPOCHS, MAX_FOLDS = 8, 100
 MAX_PROCESSES = 2**16  # more than any cluster has GPUs in a machine, or machines
 
 
@@ -99,7 +98,7 @@ class FitConfig(Strict):
     )
     preset: Literal["fast", "default", "best"] = option(
         "default",
-        "Defaults of other options. fast: fewer epochs. best: folds, a joint expert, pretrained encoders.",
+        "Defaults of other options. fast: fewer epochs. best: folds, experts and pretrained encoders.",
         COMMON,
     )
     columns: Names | None = option(
@@ -107,6 +106,7 @@ class FitConfig(Strict):
         "Names of the id, split, label and group columns, if your table uses others: {label: category}.",
         DATA,
     )
+    ignore: list[str] = option([], "Column to leave out. On the command line you can repeat this flag.", DATA)
     modalities: Mappings | None = option(
         None,
         "Type and columns of each modality (default: inferred from all columns but id, split, label, group).",

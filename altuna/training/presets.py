@@ -39,7 +39,11 @@ def resolve_preset(config: FitConfig, path: Path, reporter: Reporter) -> FitConf
     if config.preset != "best":
         return config
     manifest = read_manifest(
-        path, config.modalities, columns=config.columns, allow_shared_groups=config.allow_shared_groups
+        path,
+        config.modalities,
+        columns=config.columns,
+        ignore=config.ignore,
+        allow_shared_groups=config.allow_shared_groups,
     )
     chosen: dict[str, Any] = {}
     without: list[str] = []
@@ -77,7 +81,17 @@ def _joint_expert(config: FitConfig, manifest: Manifest) -> str:
     return "apart"
 
 
-CHOICES: dict[str, Callable[[FitConfig, Manifest], Any]] = {"folds": _folds, "joint_expert": _joint_expert}
+def _estimators(config: FitConfig, manifest: Manifest) -> str:
+    if config.stream is not None:
+        raise UserError("a stream does not give all training rows at once")
+    return "extra_trees" if any(m.type == "vector" for m in manifest.modalities.values()) else "none"
+
+
+CHOICES: dict[str, Callable[[FitConfig, Manifest], Any]] = {
+    "folds": _folds,
+    "joint_expert": _joint_expert,
+    "estimators": _estimators,
+}
 
 
 def _encoders(config: FitConfig, manifest: Manifest, without: list[str]) -> dict[str, Any]:

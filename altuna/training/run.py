@@ -22,7 +22,7 @@ from altuna.core.evidence import FOLDS
 from altuna.data.balance import learnt_from
 from altuna.data.missing.masks import write_mask
 from altuna.data.store.problems import write_problems
-from altuna.data.table.manifest import describe_modalities
+from altuna.data.table.account import described, to_csv
 from altuna.data.table.splits import group_codes
 from altuna.errors import UserError
 from altuna.files import cache_folder, exclusive_folder, write_text
@@ -227,6 +227,7 @@ def _write_start(run: Path, saved: dict[str, Any], prepared: Prepared) -> None:
     """Write what a run directory holds before the first epoch."""
     write_text(run / "config.yaml", yaml.safe_dump(saved, sort_keys=False, allow_unicode=True))
     write_problems(run / "problems.csv", prepared.problems)
+    write_text(run / "columns.csv", to_csv(prepared.manifest.account))
     if prepared.manifest.kept:
         write_mask(run / MASK, prepared.manifest)
 
@@ -240,7 +241,8 @@ def _remark(
     reporter: Reporter,
 ) -> None:
     """Report what is worth knowing before the first epoch."""
-    reporter.note(describe_modalities(prepared.manifest.modalities))
+    for line in described(prepared.manifest.account):
+        reporter.note(line)
     for remark in facts["remarks"]:
         reporter.note(remark)
     if precision == "bf16-mixed" != choose_precision("auto", config.accelerator):

@@ -297,6 +297,7 @@ def _manifest(config: FitConfig, path: Path, reporter: Reporter) -> Manifest:
         path,
         config.modalities,
         columns=config.columns,
+        ignore=config.ignore,
         allow_shared_groups=config.allow_shared_groups,
     )
     for note in manifest.notes:

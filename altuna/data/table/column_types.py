@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def find_modalities(
     table: pa.Table,
     stated: Mapping[str, Mapping[str, Any]] | None,
     reserved: Sequence[str],
-    never: Sequence[str],
+    left_out: Collection[str],
     declared: Mapping[str, str],
 ) -> dict[str, Modality]:
     """Return the modalities: those stated, or else those inferred from the columns of the table.
@@ -83,12 +83,12 @@ def find_modalities(
         table: The manifest.
         stated: ``modalities`` of ``read_manifest``, or None to infer them.
         reserved: The columns of id, split, label and group, which no modality can use.
-        never: Other columns that are a modality only if that is stated.
+        left_out: Other columns that are a modality only if that is stated.
         declared: Column to the type that the file itself states for it.
 
     Example:
         >>> table = pa.table({"label": ["a"], "acc_x": [1.0], "acc_y": [2.0], "photo": ["owl.jpg"]})
-        >>> found = find_modalities(Path("owls.csv"), table, None, reserved=["label"], never=[], declared={})
+        >>> found = find_modalities(Path("owls.csv"), table, None, ["label"], left_out=[], declared={})
         >>> {name: (modality.type, modality.columns) for name, modality in found.items()}
         {'photo': ('image', ('photo',)), 'acc': ('vector', ('acc_x', 'acc_y'))}
     """
@@ -96,13 +96,11 @@ def find_modalities(
     if stated is not None and not stated:
         raise UserError(f"{path}: modalities is empty: list at least one modality, or remove this key")
     if stated is None:
-        found = _infer(table, [name for name in columns if name not in never], declared)
+        found = _infer(table, [name for name in columns if name not in left_out], declared)
     else:
         found = {name: _state(path, table, columns, name, spec, declared) for name, spec in stated.items()}
     if not found:
-        raise UserError(
-            f"{path}: no modality: the manifest has no column with values besides {', '.join(reserved)}"
-        )
+        raise UserError(f"{path}: no modality: no column besides {', '.join(reserved)} can be used as one")
     return found
 
 
@@ -132,8 +130,6 @@ def _infer(table: pa.Table, columns: list[str], declared: Mapping[str, str]) -> 
     vectors: dict[str, list[str]] = {}
     found = {}
     for name in columns:
-        if not name.strip() or name.startswith("__index_level_"):
-            continue  # the row numbers of a pandas table
         kind = column_type(table[name], declared.get(name))
         if kind == "number":
             vectors.setdefault(re.split(r"[._\d]", name, maxsplit=1)[0] or name, []).append(name)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from altuna.data.table.account import Column, account, copies_of, reasons
 from altuna.data.table.column_types import (
     TYPES,
     Modality,
@@ -24,6 +25,7 @@ from altuna.data.table.column_types import (
     stated_texts,
 )
 from altuna.data.table.reading import Source, read_table
+from altuna.data.table.spelling import SPLITS, alike, spelled, split_names
 from altuna.errors import UserError
 from altuna.options import nearest
 
@@ -39,7 +41,7 @@ __all__ = [
     "read_manifest",
 ]
 
-SPLITS = ("train", "val", "test")
+MAX_ALIKE = 3  # labels that are alike and are named in a remark
 RESERVED = ("id", "split", "label", "group")
 ALL = "fused"  # the name of all modalities together in metrics and logs
 LABEL_NAMES = ("labels", "class", "category", "target", "y")  # other names that tables often have for it
@@ -57,6 +59,7 @@ class Manifest:
         columns: From ``id``, ``split``, ``label`` and ``group`` to the columns that the file has for them.
         declared: Column to the type that the file itself states for it.
         notes: Remarks for the user, each one line.
+        account: What each column of the file is used as, or why it is left out.
         kept: Modality to [rows] bool, False where a cell is masked.
     """
 
@@ -70,6 +73,7 @@ class Manifest:
     columns: dict[str, str] = field(default_factory=dict)
     declared: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    account: tuple[Column, ...] = ()
     kept: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -132,6 +136,7 @@ def read_manifest(
     *,
     columns: Mapping[str, str] | None = None,
     text: Sequence[str] = (),
+    ignore: Sequence[str] = (),
     allow_shared_groups: bool = False,
     lenient: bool = False,
 ) -> Manifest:
@@ -144,9 +149,11 @@ def read_manifest(
             optional; inferred from the table if None.
         columns: The columns of ``id``, ``split``, ``label`` and ``group``, if they have other names. Another
             column with one of these names is a modality only if it is stated in ``modalities``.
+        ignore: Columns to leave out.
         text: Columns to read as text, even if all their cells look like numbers.
         allow_shared_groups: Accept groups with samples in more than one split.
-        lenient: Accept a table without labels or some of ``columns``, as for predictions.
+        lenient: Accept a table without labels or some of ``columns``, as for predictions, and leave no column
+            out because of its values: they may be few.
 
     Raises:
         UserError: A mistake in the table or the options; the message names file, row and column.
@@ -170,30 +177,44 @@ def read_manifest(
     names = _present(path, table, names, lenient)
     if table.num_rows == 0:
         raise UserError(f"{path}: the manifest has no rows")
+    labels = _strings(path, table, names["label"])
+    left_out = _left_out(path, source, names, ignore, lenient=lenient)
+    found = find_modalities(path, table, modalities, [*names.values()], left_out, source.types)
+    roles = {key: name for key, name in names.items() if name in table.column_names}
     manifest = Manifest(
         path,
         table,
-        _modalities(path, source, modalities, names),
+        found,
         _ids(path, table, names["id"]),
-        _strings(path, table, names["label"]),
-        _strings(path, table, names["split"]),
+        labels,
+        split_names(_strings(path, table, names["split"])),
         _strings(path, table, names["group"]),
-        {key: name for key, name in names.items() if name in table.column_names},
+        roles,
         source.types,
-        source.notes,
+        (*source.notes, *_remarks(table, labels, found if modalities is None else {})),
+        account(table, roles, found, left_out),
     )
     _check_names(manifest)
     _check_rows(manifest, allow_shared_groups)
     return _check_empty_rows(manifest, stated=modalities is not None)
 
 
-def _modalities(
-    path: Path, source: Source, stated: Mapping[str, Mapping[str, Any]] | None, names: Mapping[str, str]
-) -> dict[str, Modality]:
-    """Return the modalities of a table; a column of class labels is none."""
-    classes = [name for name, kind in source.types.items() if kind == "class"]
-    never = [*RESERVED, *classes]
-    return find_modalities(path, source.table, stated, [*names.values()], never=never, declared=source.types)
+def _left_out(
+    path: Path, source: Source, names: Mapping[str, str], ignore: Sequence[str], *, lenient: bool
+) -> dict[str, str]:
+    """Return why columns are no modality unless that is stated, by column."""
+    table = source.table
+    for name in ignore:
+        if name not in table.column_names and not lenient:
+            raise UserError(f"{path}: ignore: no column {name!r}{nearest(name, table.column_names)}")
+        if name in names.values() and name in table.column_names:
+            key = next(key for key, column in names.items() if column == name)
+            raise UserError(f"{path}: ignore: {name!r} is the column of {key}")
+    left_out = {name: f"the {name} is in another column" for name in RESERVED if name in table.column_names}
+    left_out |= {name: "has class labels" for name, kind in source.types.items() if kind == "class"}
+    left_out |= dict.fromkeys(ignore, "is to be ignored")
+    others = [name for name in table.column_names if name not in {*names.values(), *left_out}]
+    return left_out | reasons(table, others, by_value=not lenient)
 
 
 def _reserved(columns: Mapping[str, str]) -> dict[str, str]:
@@ -209,7 +230,11 @@ def _reserved(columns: Mapping[str, str]) -> dict[str, str]:
 def _present(path: Path, table: pa.Table, names: dict[str, str], lenient: bool) -> dict[str, str]:
     """Return the columns of ``RESERVED``; a stated one must be in the table unless ``lenient``."""
     found = {}
+    of_name = {name.casefold(): name for name in reversed(table.column_names)}
     for key, name in names.items():
+        if name == key and key not in table.column_names and key in of_name:
+            found[key] = of_name[key]  # such as Label or ID
+            continue
         absent = name not in table.column_names and name != key
         if absent and not lenient:
             raise UserError(f"{path}: columns.{key}: no column {name!r}{nearest(name, table.column_names)}")
@@ -228,10 +253,26 @@ def _strings(path: Path, table: pa.Table, name: str) -> pa.Array:
     if name not in table.column_names:
         return pa.nulls(table.num_rows, pa.string())
     try:
-        column = table[name].cast(pa.string()).combine_chunks()
+        return spelled(table[name]).combine_chunks()
     except pa.ArrowException as error:
         raise UserError(f"{path}, column {name!r}: cannot be read as text: {error}") from None
-    return pc.if_else(pc.equal(column, ""), None, column)
+
+
+def _remarks(table: pa.Table, labels: pa.Array, found: Mapping[str, Modality]) -> list[str]:
+    """Return remarks on classes that may be one class in two spellings, and on copies of the label."""
+    remarks = []
+    if pairs := alike(labels.unique().drop_null().to_pylist()):
+        shown = "; ".join(" and ".join(map(repr, same)) for same in pairs[:MAX_ALIKE])
+        more = f" and {len(pairs) - MAX_ALIKE} more" if len(pairs) > MAX_ALIKE else ""
+        start = "labels that differ only in case or Unicode form are different classes"
+        remarks.append(f"{start}: {shown}{more}")
+    used = [column for modality in found.values() for column in modality.columns]
+    for name in copies_of(labels, table, used):
+        remarks.append(
+            f"column {name!r} has one value for each label: if it is a copy of the label, leave it out with "
+            f"--ignore {quote(name)}"
+        )
+    return remarks
 
 
 def _check_names(manifest: Manifest) -> None:

@@ -17,6 +17,7 @@ import pyarrow.csv
 import pyarrow.json
 
 from altuna.data.table.column_types import first_values
+from altuna.data.table.dialect import Dialect, dialect_of
 from altuna.errors import UserError
 
 # Words for a missing number, in lower case. Not NaN, which is more often the result of a wrong computation.
@@ -27,8 +28,8 @@ NULL_ROW = re.compile(rb"\}\s*null")
 MAX_DEPTH = 1000
 
 
-def read_csv(path: Path, text: Sequence[str]) -> pa.Table:
-    r"""Read a CSV or TSV file.
+def read_csv(path: Path, text: Sequence[str], dialect: Dialect | None = None) -> pa.Table:
+    r"""Read a CSV or TSV file, as it is written (``dialect_of`` when None).
 
     Columns in ``text`` are read as text; the types of the others are inferred from all their values, with
     dates and times as text. In a column of numbers, words for a missing value (NA, N/A, null, None, ?, -) are
@@ -45,15 +46,17 @@ def read_csv(path: Path, text: Sequence[str]) -> pa.Table:
         >>> read_csv(path, text=["label"]).to_pydict()
         {'label': ['1', '2'], 'acc': [0.5, None]}
     """
-    types = dict.fromkeys(text, pa.string())
+    dialect = dialect or dialect_of(path)
+    types = dict.fromkeys(dialect.raw_names(text), pa.string())
     try:
-        table = _with_large_blocks(lambda block: _parse_csv(path, types, block))
+        table = _with_large_blocks(lambda block: _parse_csv(path, dialect, types, block))
     except pa.ArrowInvalid:
-        _name_mistake_in_csv(path, text)
+        _name_mistake_in_csv(path, dialect, [*types])
         raise
+    table = table.rename_columns([name.strip() for name in table.column_names])
     dates = [field.name for field in table.schema if pa.types.is_temporal(field.type)]
     if dates:
-        return read_csv(path, [*text, *dates])
+        return read_csv(path, [*text, *dates], dialect)
     for i, field in enumerate(table.schema):
         if pa.types.is_binary(field.type):
             name_bad_text(path, field.name, table[i])
@@ -132,6 +135,7 @@ def _with_large_blocks(parse: Callable[[int], pa.Table]) -> pa.Table:
 
 def _parse_csv(
     path: Path,
+    dialect: Dialect,
     types: dict[str, pa.DataType],
     block: int,
     invalid: Callable[[Any], str] | None = None,
@@ -140,10 +144,12 @@ def _parse_csv(
         path,
         # The handler gets row numbers only without threads, and cannot get text that is not UTF-8.
         read_options=pyarrow.csv.ReadOptions(
-            use_threads=invalid is None, block_size=block, encoding="utf8" if invalid is None else "latin-1"
+            use_threads=invalid is None,
+            block_size=block,
+            encoding="latin-1" if invalid and dialect.encoding == "utf8" else dialect.encoding,
         ),
         parse_options=pyarrow.csv.ParseOptions(
-            delimiter="\t" if path.suffix.lower() == ".tsv" else ",",
+            delimiter=dialect.separator,
             newlines_in_values=True,
             invalid_row_handler=invalid,
         ),
@@ -153,7 +159,7 @@ def _parse_csv(
     )
 
 
-def _name_mistake_in_csv(path: Path, text: Sequence[str]) -> None:
+def _name_mistake_in_csv(path: Path, dialect: Dialect, text: Sequence[str]) -> None:
     invalid = []
 
     def stop(row: Any) -> str:
@@ -161,15 +167,18 @@ def _name_mistake_in_csv(path: Path, text: Sequence[str]) -> None:
         return "error"
 
     with suppress(pa.ArrowInvalid):
-        _with_large_blocks(lambda block: _parse_csv(path, {}, block, stop))
+        _with_large_blocks(lambda block: _parse_csv(path, dialect, {}, block, stop))
     if invalid:
         row = invalid[0]
-        shown = " ".join(row.text.encode("latin-1").decode(errors="replace").split())[:100]
+        encoded = row.text.encode("latin-1", errors="replace")  # UTF-16 is decoded already
+        shown = " ".join(encoded.decode(errors="replace").split())[:100]
         raise UserError(
             f"{path}, row {row.number - 1}: has {row.actual_columns} columns, not {row.expected_columns}: "
             f"{shown}"
         )
-    table = _with_large_blocks(lambda block: _parse_csv(path, dict.fromkeys(text, pa.binary()), block))
+    table = _with_large_blocks(
+        lambda block: _parse_csv(path, dialect, dict.fromkeys(text, pa.binary()), block)
+    )
     for i, field in enumerate(table.schema):
         if pa.types.is_binary(field.type):
             name_bad_text(path, field.name, table[i])

@@ -9,15 +9,28 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet
 
 from altuna.data.table import hf
 from altuna.data.table.column_types import is_number
+from altuna.data.table.dialect import dialect_of, format_of
 from altuna.data.table.parsing import name_bad_text, read_csv, read_jsonl
+from altuna.data.table.spelling import spelled
 from altuna.errors import UserError
 from altuna.files import atomic_write, cache_folder
 
 MAX_IN_MEMORY = 2**29  # bytes of a Parquet file; larger ones are memory-mapped
+HINTS = {  # of tables that people have in other formats
+    ".xlsx": "save the sheet as CSV",
+    ".xls": "save the sheet as CSV",
+    ".ods": "save the sheet as CSV",
+    ".json": "write one object per line into a .jsonl file, as pandas does by to_json(lines=True, "
+    "orient='records')",
+    ".txt": "if it is a table, rename it to .csv or .tsv",
+    ".pkl": "a pickle may run code; write Parquet, as pandas does by to_parquet",
+    ".pickle": "a pickle may run code; write Parquet, as pandas does by to_parquet",
+}
 BATCH = 2**26  # bytes that are copied at a time
 
 
@@ -56,6 +69,8 @@ def read_table(path: Path, text: Sequence[str], label: str, *, keep_unlabelled: 
     """
     try:
         source = _read(path, text, label, keep_unlabelled)
+        names = [name.strip() for name in source.table.column_names]
+        source = replace(source, table=source.table.rename_columns(names))
         repeated = [name for name, n in Counter(source.table.column_names).items() if n > 1]
         if repeated:
             raise UserError(f"{path}: column {repeated[0]!r} occurs twice")
@@ -71,14 +86,19 @@ def _read(path: Path, text: Sequence[str], label: str, keep_unlabelled: bool) ->
         raise UserError(f"{path}: no such file")
     if path.is_dir():
         raise UserError(f"{path}: is a folder, not a manifest (CSV, Parquet or JSONL) or a saved data set")
-    suffix = path.suffix.lower()
+    suffix = format_of(path)
     if suffix in {".parquet", ".pq"}:
         return Source(*hf.typed(_read_parquet(path)))
+    if suffix in {".feather", ".arrow"}:
+        return Source(*hf.typed(pyarrow.feather.read_table(path)))
     if suffix in {".jsonl", ".ndjson"}:
         return Source(read_jsonl(path, text))
     if suffix in {".csv", ".tsv"}:
-        return Source(read_csv(path, text))
-    raise UserError(f"{path}: unknown format; a manifest must be .csv, .tsv, .parquet or .jsonl")
+        dialect = dialect_of(path)
+        notes = tuple(f"{path}: {note}" for note in dialect.notes)
+        return Source(read_csv(path, text, dialect), notes=notes)
+    hint = HINTS.get(suffix, "a manifest must be .csv, .tsv, .parquet, .feather or .jsonl")
+    raise UserError(f"{path}: unknown format; {hint}")
 
 
 def _read_parquet(path: Path) -> pa.Table:
@@ -129,7 +149,7 @@ def plain(path: Path, table: pa.Table, text: Sequence[str]) -> pa.Table:
         elif kind == pa.binary_view() or pa.types.is_fixed_size_binary(kind):
             kind = pa.binary()
         if is_number(kind) and field_.name in text:
-            kind = pa.string()
+            column, kind = spelled(column), pa.string()
         if kind != field_.type:
             column = column.cast(kind)
             table = table.set_column(i, field_.name, column)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from altuna.report.runs import Run
 from altuna.report.sections.accuracy import ablation, accuracy
 from altuna.report.sections.calibration import calibration, confusion
+from altuna.report.sections.columns import columns
 from altuna.report.sections.cost import cost, training_data
 from altuna.report.sections.features import features
 from altuna.report.sections.fusion import fusion_weights
@@ -32,6 +33,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
         confusion,
         features,
         training_data,
+        columns,
         cost,
     ]
     return [section for make in makers if (section := make(runs)) is not None]

@@ -95,7 +95,13 @@ def test_any_table_comes_back(tmp_path_factory, rows, kind):
 @given(st.data(), st.sampled_from(FORMATS), st.integers(2, 30))
 def test_any_mistake_is_named_by_its_row(tmp_path_factory, data, kind, n):
     rows = [
-        {"id": f"i{i}", "split": ("train", "test")[i % 2], "group": f"g{i}", "label": "ab"[i % 2], "t": "x y"}
+        {
+            "id": f"i{i}",
+            "split": ("train", "test")[i % 2],
+            "group": f"g{i}",
+            "label": "ab"[i % 2],
+            "t": f"x{i}",
+        }
         for i in range(n)
     ]
     row = data.draw(st.integers(1, n - 1))
@@ -108,7 +114,7 @@ def test_any_mistake_is_named_by_its_row(tmp_path_factory, data, kind, n):
         rows[row]["id"] = None
         words = rf", row {row + 1}, column 'id': empty$"
     elif mistake == "split":
-        rows[row]["split"] = data.draw(st.sampled_from(["Train", "validation", "tests", " ", "0"]))
+        rows[row]["split"] = data.draw(st.sampled_from(["trains", "tests", "fold", "0"]))
         words = rf", row {row + 1} \(id 'i{row}'\), column 'split': unknown split '{rows[row]['split']}'"
     elif mistake == "no split":
         rows[row]["split"] = None

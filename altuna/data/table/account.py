@@ -1,0 +1,196 @@
+"""What each column of a table is used as, or why it is left out."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from altuna.data.table.column_types import Modality, column_type, is_list, is_number
+
+FOLD_NAMES = ("split", "splits", "fold", "folds", "subset", "partition", "set")
+MIN_ROWS = 20  # in a smaller table the values of a column tell too little about it
+MAX_FOLDS = 30  # values of a column that names splits or folds
+SHOWN = 8  # names of columns in a line
+
+
+class Column(NamedTuple):
+    """A column of a table: what it is used as, or, if that is empty, why it is left out.
+
+    Example:
+        >>> Column("Unnamed: 0", "", "numbers the rows").used_as
+        ''
+    """
+
+    column: str
+    used_as: str
+    reason: str
+
+
+def reasons(table: pa.Table, columns: Iterable[str], *, by_value: bool = True) -> dict[str, str]:
+    """Return why columns that nobody has asked for are no modality, by column; others are not in it.
+
+    Args:
+        table: The table.
+        columns: The columns.
+        by_value: Leave out those that number the rows, have one value or name splits, too; not if the table
+            has fewer than ``MIN_ROWS`` rows, or where no column would be left.
+
+    Example:
+        >>> columns = {"row": range(20), "fold": [1, 2] * 10, "kind": ["a"] * 20, "acc": [0.1, 0.2] * 10}
+        >>> table = pa.table({name: [*values] for name, values in columns.items()})
+        >>> reasons(table, table.column_names)
+        {'row': 'numbers the rows', 'fold': 'names splits or folds', 'kind': 'has only one value'}
+    """
+    found = {name: _of_no_use(name, table[name]) for name in columns}
+    if by_value and len(table) >= MIN_ROWS:
+        by_values = {n: _tells_nothing(n, table[n]) for n, reason in found.items() if not reason}
+        if not all(by_values.values()):
+            found |= by_values
+    return {name: reason for name, reason in found.items() if reason}
+
+
+def _of_no_use(name: str, column: pa.ChunkedArray) -> str:
+    if not name.strip() or name.startswith("__index_level_"):
+        return "has the row numbers of pandas"
+    if column_type(column) is None:
+        return "is empty" if column.null_count == len(column) else f"has cells of the type {column.type}"
+    return ""
+
+
+def _tells_nothing(name: str, column: pa.ChunkedArray) -> str:
+    if is_list(column.type) or not _is_plain(column):
+        return ""
+    if _numbers_rows(column):
+        return "numbers the rows"
+    distinct = pc.count_distinct(column, mode="all").as_py()
+    if distinct == 1 and len(column) > 1:
+        return "has only one value"
+    if name.strip().casefold() in FOLD_NAMES and distinct <= MAX_FOLDS:
+        return "names splits or folds"
+    return ""
+
+
+def copies_of(labels: pa.Array, table: pa.Table, columns: Iterable[str]) -> list[str]:
+    """Return the columns that have one value for each label, and one label for each value.
+
+    Example:
+        >>> table = pa.table({"target": [3, 5] * 10, "acc": [0.1, 0.2, 0.4, 0.5] * 5})
+        >>> copies_of(pa.array(["cat", "cow"] * 10), table, table.column_names)
+        ['target']
+    """
+    classes, found = pc.count_distinct(labels, mode="only_valid").as_py(), []
+    for name in columns if len(table) >= MIN_ROWS else ():
+        column = table[name]
+        if classes < 2 or not _is_plain(column) or pc.count_distinct(column, mode="all").as_py() != classes:
+            continue
+        pairs = pa.table({"label": labels, "value": column}).drop_null()
+        if pairs.group_by(["label", "value"]).aggregate([]).num_rows == classes:
+            found.append(name)
+    return found
+
+
+def account(
+    table: pa.Table,
+    roles: Mapping[str, str],
+    modalities: Mapping[str, Modality],
+    left_out: Mapping[str, str],
+) -> tuple[Column, ...]:
+    """Return what each column of a table is used as, in the table's order.
+
+    Args:
+        table: The table.
+        roles: From ``id``, ``split``, ``label`` and ``group`` to their columns.
+        modalities: The modalities.
+        left_out: Column to the reason.
+
+    Example:
+        >>> table = pa.table({"class": ["a"], "acc": [1.0], "memo": ["x"]})
+        >>> acc = {"acc": Modality("vector", ("acc",))}
+        >>> [(c.column, c.used_as or c.reason) for c in account(table, {"label": "class"}, acc, {})]
+        [('class', 'label'), ('acc', 'acc (vector)'), ('memo', 'is in none of the modalities')]
+    """
+    uses: dict[str, list[str]] = {}
+    for role, column in roles.items():
+        uses.setdefault(column, []).append(role)
+    for name, modality in modalities.items():
+        for column in modality.columns:
+            uses.setdefault(column, []).append(f"{name} ({modality.type})")
+    return tuple(
+        Column(name, ", ".join(uses[name]), "")
+        if name in uses
+        else Column(name, "", left_out.get(name, "is in none of the modalities"))
+        for name in table.column_names
+    )
+
+
+def described(columns: Sequence[Column]) -> list[str]:
+    """Return an account as lines, those of one use together, with what is left out last.
+
+    Example:
+        >>> acc = [Column(f"acc_{i}", "acc (vector)", "") for i in range(3)]
+        >>> described([Column("row", "", "numbers the rows"), *acc])
+        ['acc (vector): acc_0, acc_1, acc_2', 'left out: row (numbers the rows)']
+    """
+
+    def names(some: Iterable[Column]) -> str:
+        shown = [c.column for c in some]
+        more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
+        return ", ".join(shown[:SHOWN]) + more
+
+    used = sorted((c for c in columns if c.used_as), key=lambda c: _first(columns, c))
+    lines = [f"{use}: {names(same)}" for use, same in groupby(used, key=lambda c: c.used_as)]
+    unused = sorted((c for c in columns if not c.used_as), key=lambda c: c.reason)
+    left = [f"{names(same)} ({reason})" for reason, same in groupby(unused, key=lambda c: c.reason)]
+    return [*lines, *([f"left out: {'; '.join(left)}"] if left else [])]
+
+
+def from_csv(text: str) -> list[Column]:
+    r"""Return the account that ``columns.csv`` holds; rows of another form are left out.
+
+    Example:
+        >>> from_csv("column,used_as,reason\nrow,,numbers the rows\n")
+        [Column(column='row', used_as='', reason='numbers the rows')]
+    """
+    rows = [*csv.reader(io.StringIO(text))]
+    return [Column(*row) for row in rows[1:] if len(row) == len(Column._fields)]
+
+
+def to_csv(columns: Sequence[Column]) -> str:
+    r"""Return the content of ``columns.csv``.
+
+    Example:
+        >>> to_csv([Column("row", "", "numbers the rows")])
+        'column,used_as,reason\nrow,,numbers the rows\n'
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Column._fields)
+    writer.writerows(columns)
+    return text.getvalue()
+
+
+def _first(columns: Sequence[Column], one: Column) -> int:
+    """Return where the first column of the same use stands."""
+    return next(i for i, c in enumerate(columns) if c.used_as == one.used_as)
+
+
+def _is_plain(column: pa.ChunkedArray) -> bool:
+    return is_number(column.type) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+
+
+def _numbers_rows(column: pa.ChunkedArray) -> bool:
+    """Return whether the values are 0 to n - 1, or 1 to n, in any order."""
+    if not pa.types.is_integer(column.type) or column.null_count or len(column) < 2:
+        return False
+    values = column.to_numpy()
+    low, count = int(values.min()), len(values)
+    if low not in (0, 1) or int(values.max()) != low + count - 1:
+        return False
+    return len(np.unique(values)) == count

@@ -1,0 +1,109 @@
+"""How a CSV file is written: its separator, its encoding and the names in its header."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+BEGINNING = 2**16  # bytes that are looked at
+COMPRESSED = ".gz"
+
+
+class Dialect(NamedTuple):
+    """How a CSV file is written.
+
+    Attributes:
+        separator: The character between two cells.
+        encoding: ``utf8`` or ``utf-16``.
+        names: The columns, as the header has them.
+        notes: Remarks for the user, where the file is written in an uncommon way.
+
+    Example:
+        >>> Dialect(",", "utf8", ("label", "acc")).notes
+        ()
+    """
+
+    separator: str
+    encoding: str
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def raw_names(self, columns: Sequence[str]) -> list[str]:
+        """Return the names in the header, maybe with blanks around them, of those columns that it has."""
+        return [name for name in self.names if name.strip() in columns]
+
+
+def format_of(path: Path) -> str:
+    """Return the ending of a file's name that tells its format, in lower case, without that of compression.
+
+    Example:
+        >>> format_of(Path("owls.CSV")), format_of(Path("owls.csv.gz"))
+        ('.csv', '.csv')
+    """
+    suffix = path.suffix.lower()
+    return Path(path.stem).suffix.lower() if suffix == COMPRESSED else suffix
+
+
+def dialect_of(path: Path) -> Dialect:
+    r"""Return how a CSV or TSV file is written, found out from its first lines.
+
+    The separator is that of the format, unless the header does not have it and has another one, as often as
+    the second line does.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "owls.csv")
+        >>> _ = path.write_text("label;acc\nowl;0,5\n")
+        >>> dialect = dialect_of(path)
+        >>> dialect.separator, dialect.names, dialect.notes
+        (';', ('label', 'acc'), ('its columns are separated by semicolons',))
+    """
+    notes = []
+    with gzip.open(path) if path.suffix.lower() == COMPRESSED else path.open("rb") as file:
+        beginning = file.read(BEGINNING)
+    encoding = "utf8"
+    if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+        notes.append("it is in UTF-16")
+    text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(beginning)
+    text = text.removeprefix("\ufeff")
+    usual = "\t" if format_of(path) == ".tsv" else ","
+    separator = _separator(text, usual)
+    if separator != usual:
+        notes.append(f"its columns are separated by {SEPARATORS[separator]}")
+    names = tuple(_rows(text, separator, 1)[0]) if text.strip() else ()
+    if any(name != name.strip() for name in names):
+        notes.append("blanks around the names of its columns are cut off")
+    return Dialect(separator, encoding, names, tuple(notes))
+
+
+def _separator(text: str, usual: str) -> str:
+    """Return what separates the cells of the first lines."""
+    rows = _rows(text, usual, 2)
+    if not rows or len(rows[0]) > 1:
+        return usual
+    for other in SEPARATORS:
+        numbers = [len(row) for row in _rows(text, other, 2)]
+        if numbers[0] > 1 and len({*numbers}) == 1:
+            return other
+    return usual
+
+
+def _rows(text: str, separator: str, most: int) -> list[list[str]]:
+    """Return the first rows that have a cell."""
+    found = []
+    try:
+        for row in csv.reader(io.StringIO(text), delimiter=separator):
+            if row:
+                found.append(row)
+            if len(found) == most:
+                break
+    except csv.Error:  # a cell larger than the module takes
+        pass
+    return found or [[]]

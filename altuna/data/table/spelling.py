@@ -1,0 +1,81 @@
+"""How labels, groups, ids and splits are spelled: what is the same value gets one text."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from altuna.data.table.column_types import is_number
+
+WHOLE = r"^([+-]?\d+)\.0+$"
+SPLITS = ("train", "val", "test")
+# Other words for the splits, in lower case.
+SPLIT_WORDS = {
+    "training": "train",
+    "valid": "val",
+    "validation": "val",
+    "validate": "val",
+    "dev": "val",
+    "development": "val",
+    "eval": "val",
+    "testing": "test",
+}
+
+
+def spelled(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of numbers or texts as texts, each value in one spelling.
+
+    Blanks around a text are cut off, no-break spaces too. Where all values are whole numbers, 1.0 is 1. An
+    empty text and NaN have no value.
+
+    Example:
+        >>> spelled(pa.chunked_array([["cat ", "\u00a0dog", " ", None]])).to_pylist()
+        ['cat', 'dog', None, None]
+        >>> spelled(pa.chunked_array([["1", "2.0"]])).to_pylist()
+        ['1', '2']
+    """
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
+        whole = pc.all(pc.equal(column, pc.round(column))).as_py()
+        if whole and (pc.max(pc.abs(column)).as_py() or 0) < 2**53:
+            return column.cast(pa.int64()).cast(pa.string())
+    if is_number(column.type):
+        return column.cast(pa.string())
+    column = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    column = pc.if_else(pc.equal(column, ""), None, column)
+    values = column.drop_null()
+    fractions = pc.any(pc.match_substring_regex(values, WHOLE)).as_py()
+    if fractions and pc.all(pc.match_substring_regex(values, r"^[+-]?\d+(\.0+)?$")).as_py():
+        return pc.replace_substring_regex(column, WHOLE, r"\1")
+    return column
+
+
+def split_names(column: pa.Array) -> pa.Array:
+    """Return the splits that the texts of a column stand for; other texts stay as they are.
+
+    Example:
+        >>> split_names(pa.array(["Train", "dev", "TESTING", "fold1"])).to_pylist()
+        ['train', 'val', 'test', 'fold1']
+    """
+    known = {}
+    for text in column.unique().drop_null().to_pylist():
+        word = text.casefold()
+        known[text] = word if word in SPLITS else SPLIT_WORDS.get(word, text)
+    names = pa.array([*known.values()], pa.string())
+    return names.take(pc.index_in(column, pa.array([*known], pa.string())))
+
+
+def alike(values: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return the texts that differ only in case or in their Unicode form, together.
+
+    Example:
+        >>> alike(["cat", "dog", "Cat"])
+        [('Cat', 'cat')]
+    """
+    of_key: dict[str, set[str]] = {}
+    for value in values:
+        of_key.setdefault(unicodedata.normalize("NFKC", value).casefold(), set()).add(value)
+    return [tuple(sorted(same)) for same in of_key.values() if len(same) > 1]
