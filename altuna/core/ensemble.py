@@ -20,12 +20,13 @@ def ensemble(members: Sequence[MultimodalClassifier]) -> MultimodalClassifier:
     """Return a classifier whose logits, unimodal and joint, are the means of those of the members.
 
     To average logits is to average log-probabilities: the class probabilities are the normalised geometric
-    means. The features of a modality are those of all members, side by side.
+    means (logarithmic opinion pool; Genest and Zidek, Statistical Science 1986). The features of a modality
+    are those of all members, side by side.
 
     Args:
         members: Classifiers that differ only in their weights, which they share with the result. A frozen
-            network (see ``altuna.encoders.Encoder.fixed``) is taken from the first member. The class prior is
-            the mean of theirs, and ``calibrate`` has to fit the rest.
+            network (``altuna.encoders.Encoder.fixed``) is taken from the first member; the others lose it.
+            The class prior is the mean of theirs, and ``calibrate`` has to fit the rest.
 
     Example:
         >>> members = [MultimodalClassifier({"audio": nn.Linear(3, 4)}, num_classes=2) for _ in range(5)]
@@ -53,8 +54,8 @@ def ensemble(members: Sequence[MultimodalClassifier]) -> MultimodalClassifier:
         model.expert_encoders[i] = _SideBySide(own, [nn.Identity() for _ in own])
     for name, _ in first.named_buffers(recurse=False):
         values = [m.get_buffer(name) for m in members]
-        of_features = name.startswith("mean")  # the others are of classes or modalities
-        model.register_buffer(name, torch.cat(values) if of_features else torch.stack(values).mean(0))
+        side_by_side = name in first.mean_names  # the others are of classes or modalities
+        model.register_buffer(name, torch.cat(values) if side_by_side else torch.stack(values).mean(0))
     return model
 
 
@@ -79,14 +80,14 @@ class HeldOut:
     @torch.inference_mode()
     def outputs(self, present: Tensor | None = None) -> tuple[Outputs, Tensor]:
         """Return outputs and labels, with only the cells ``present`` [M, N]; samples without any are out."""
-        found, start = [], 0
+        found, end = [], 0
         for model, features in self.parts:
-            end = start + len(features.labels)
+            start, end = end, end + len(features.labels)
             if present is not None:
                 features, _ = features.restricted(model.modalities, present[:, start:end])
-            outputs = model.outputs_of(features.of, features.rows, len(features.labels))
-            found.append((outputs, features.labels))
-            start = end
+            if len(features.labels):
+                outputs = model.outputs_of(features.of, features.rows, len(features.labels))
+                found.append((outputs, features.labels))
         return concatenate(found)
 
 

@@ -111,8 +111,8 @@ class MultimodalClassifier(nn.Module):
         self.micro_batch: int | None = None
         if impute == "mean":
             self.register_buffer("met", torch.zeros(len(encoders)))
-            for i, size in enumerate(self.head.sizes):
-                self.register_buffer(f"mean{i}", torch.zeros(size))
+            for name, size in zip(self.mean_names, self.head.sizes, strict=True):
+                self.register_buffer(name, torch.zeros(size))
         self.num_classes = num_classes
         self.expert, self.expert_encoders = self._joint_expert(expert, feature_sizes or {})
         self.pools = nn.ModuleDict()  # by the modality's number
@@ -151,6 +151,11 @@ class MultimodalClassifier(nn.Module):
         """Compile each encoder by ``torch.compile``, in place: names of weights stay as they are."""
         for encoder in (*self.encoders, *self.expert_encoders.values()):
             encoder.compile(*args, **kwargs)
+
+    @property
+    def mean_names(self) -> tuple[str, ...]:
+        """The names of the buffers of running means of features, which there are if they are imputed."""
+        return tuple(f"mean{i}" for i in range(len(self.modalities)))
 
     @property
     def is_joint(self) -> bool:
@@ -206,7 +211,7 @@ class MultimodalClassifier(nn.Module):
         if self.impute == "mean" and self.training and len(features):
             self.met[i] += len(features)
             share = (len(features) / self.met[i].clamp_max(MEAN_ROWS)).clamp_max(1)
-            self.get_buffer(f"mean{i}").lerp_(features.detach().float().mean(0), share)
+            self.get_buffer(self.mean_names[i]).lerp_(features.detach().float().mean(0), share)
         return features
 
     def encode_for_expert(self, modality: str, inputs: Input) -> Tensor | None:
@@ -295,7 +300,7 @@ class MultimodalClassifier(nn.Module):
     ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
         """Return features of all modalities for all samples, means where there are none."""
         # Copies: a later forward pass changes the means, maybe before this one's backward.
-        filled = {i: self.get_buffer(f"mean{i}").repeat(size, 1) for i in range(len(self.modalities))}
+        filled = {i: self.get_buffer(name).repeat(size, 1) for i, name in enumerate(self.mean_names)}
         for i, f in features.items():
             filled[i] = filled[i].to(f).index_copy(0, rows[i], f)
         all_rows = torch.arange(size, device=filled[0].device)

@@ -314,7 +314,7 @@ def make_reader(settings: Mapping[str, Any]) -> Reader:
 
     Example:
         >>> make_reader({"name": "vector", "size": 3})
-        VectorReader(size=3)
+        VectorReader(size=3, origin=())
     """
     own = dict(settings)
     name = own.pop("name", None)

@@ -54,6 +54,7 @@ class _Progress(_Part):
     trained: Count
     flops: Count
     seconds: NotNegative
+    ended: bool = False
 
 
 class _Content(_Part):
@@ -89,11 +90,17 @@ class Checkpoints:
         run: The run directory.
         every: Batches after which ``last.ckpt`` is written within an epoch; None: only at its end.
         options: Those that ``config.yaml`` holds: a resumed training has the same.
+        whole: The run directory, if ``run`` is the folder of one of its folds.
     """
 
     def __init__(
-        self, run: Path, every: int | None = None, options: Mapping[str, Any] = MappingProxyType({})
+        self,
+        run: Path,
+        every: int | None = None,
+        options: Mapping[str, Any] = MappingProxyType({}),
+        whole: Path | None = None,
     ) -> None:
+        self.finished = (whole or run) / "metrics.json"
         self.run = run
         self.last, self.best = run / "checkpoints" / "last.ckpt", run / "checkpoints" / "best.ckpt"
         self.log, self.every = run / "log.csv", every
@@ -126,7 +133,7 @@ class Checkpoints:
             UserError: See ``load_checkpoint``; the options are others; or only ``last.ckpt`` is missing, and
                 a new training would overwrite what is there.
         """
-        if not self.last.exists() and not self.best.exists() and not (self.run / "metrics.json").exists():
+        if not self.last.exists() and not self.best.exists() and not self.finished.exists():
             return False
         content = load_checkpoint(self.last, loop, _Resumable)
         if name := changed_option(content["options"], self.options):

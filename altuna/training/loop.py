@@ -290,7 +290,7 @@ class Loop:
         seconds, updates = progress.epoch_seconds(), progress.updates
         metrics |= {"seconds": seconds, "updates": updates, "flops": progress.flops, **means}
         self._show(metrics)
-        progress.end_epoch(metrics)
+        progress.end_epoch(metrics, ended=self.extent.is_spent(progress))
 
     def _check_finite(self, metrics: Mapping[str, float], means: Mapping[str, float]) -> None:
         """Raise DivergedError if a training loss or a weight is not finite, or the validation loss is NaN."""

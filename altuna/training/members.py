@@ -28,6 +28,16 @@ class Member(NamedTuple):
     seed: int
 
 
+def seed_of(seed: int, number: int) -> int:
+    """Return the seed of a training's model: its own for the first, numbers of no other training for others.
+
+    Example:
+        >>> seed_of(3, 0), seed_of(3, 1) != seed_of(4, 0)
+        (3, True)
+    """
+    return seed if number == 0 else int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
 def parts_of(
     manifest: Manifest, rows: dict[str, Rows], folds: int | None, seed: int
 ) -> tuple[dict[str, Rows], list[tuple[Rows, Rows]]]:

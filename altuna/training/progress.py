@@ -22,6 +22,7 @@ class Progress:
         trained: Those of them that had rows: a stream may give a batch of which nothing could be read.
         flops: Floating-point operations of this epoch's first batch, in all processes.
         seconds: Seconds of this epoch before it was resumed.
+        ended: A budget or a limit ended the training; it is not continued, whatever the limit is now.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -31,6 +32,7 @@ class Progress:
     trained: int = 0
     flops: int = 0
     seconds: float = 0.0
+    ended: bool = False
 
     def __post_init__(self) -> None:
         self._started: float | None = None
@@ -51,15 +53,18 @@ class Progress:
 
     def epoch_seconds(self) -> float:
         """Return the seconds of this epoch by the first process's clock; every process has to call this."""
-        return 0.0 if self._started is None else all_gather_object(time.perf_counter() - self._started)[0]
+        if self._started is None:
+            return self.seconds
+        return all_gather_object(time.perf_counter() - self._started)[0]
 
     def all_seconds(self) -> float:
         """Return the seconds of all epochs."""
         return self.epoch_seconds() + sum(row["seconds"] for row in self.history)
 
-    def end_epoch(self, metrics: dict[str, float]) -> None:
-        """Add an epoch's metrics to the history, and stand before the next one."""
+    def end_epoch(self, metrics: dict[str, float], *, ended: bool = False) -> None:
+        """Add an epoch's metrics to the history, and stand before the next one; ``ended``: there is none."""
         self.history.append(metrics)
+        self.ended = ended
         self._started, self.seconds = None, 0.0
         self.batches, self.trained, self.flops = 0, 0, 0
 
@@ -91,14 +96,19 @@ class Extent:
         """Return whether there is nothing left to train when an epoch could start."""
         if self.max_updates is None and self.max_seconds is None and progress.epoch >= self.epochs:
             return True
-        return self.is_spent(progress)
+        return progress.ended or self.is_spent(progress)
 
     def is_spent(self, progress: Progress) -> bool:
         """Return whether the budget is spent or the limit reached, if there is one."""
         if self.max_updates is not None and progress.updates >= self.max_updates:
             return True
-        most = min((s for s in (self.max_seconds, self.limit) if s is not None), default=None)
-        return most is not None and progress.all_seconds() >= most
+        if self.max_seconds is not None and progress.all_seconds() >= self.max_seconds:
+            return True
+        return self.limit_is_reached(progress)
+
+    def limit_is_reached(self, progress: Progress) -> bool:
+        """Return whether the limit is reached, if there is one."""
+        return self.limit is not None and progress.all_seconds() >= self.limit
 
     def done_of_total(self, progress: Progress, batches: int) -> tuple[float, float]:
         """Return how much is trained of how much: batches, or thousandths of the seconds.

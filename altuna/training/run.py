@@ -56,6 +56,7 @@ from altuna.training.setup import (
 )
 
 MASK = "present.parquet"
+SHORT = 1e-3  # seconds
 
 
 def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
@@ -77,7 +78,8 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
     reporter = reporter if first else SILENT
     with rank_zero_first():
         path = find_manifest(config.saved()["data"], config.root, download=config.download)
-        config = resolve_preset(config, path, reporter)
+        config = resolve_preset(config, run, path, reporter)
+    config = all_gather_object(config)[0]  # what can be loaded may differ between the processes
     saved = {**config.saved(), "precision": choose_precision(config.precision, config.accelerator)}
     with rank_zero_first():
         if config.out is not None or config.resume:
@@ -100,7 +102,7 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
             folder = run if config.folds is None else run / f"fold-{number + 1}"
             folder.mkdir(exist_ok=True)
             loop = build_loop(prepared, member, config, device, saved["precision"])
-            checkpoints = Checkpoints(folder, config.checkpoint_every, saved)
+            checkpoints = Checkpoints(folder, config.checkpoint_every, saved, run)
             with rank_zero_first():
                 checkpoints.resume(loop)
                 if first and number == 0:  # not before it is known that the run can be resumed
@@ -111,13 +113,14 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
                 _remark(prepared, config, saved["precision"], facts, run, reporter)
             if folder != run:
                 reporter.note(f"{folder.name} of {config.folds}: {len(member.val.rows)} samples validate it")
-            _limit(loop, config.time_limit, started, len(prepared.members) - number)
+            _limit(loop, config.time_limit, started, number, len(prepared.members))
             batches, val = feeds(prepared, member, config, device)
             with _closing(curves), threads(cpu_threads):
                 loop.run(batches, val, checkpoints=checkpoints, loggers=curves, reporter=reporter)
-            if config.time_limit is not None and loop.extent.is_spent(loop.progress):
+            if loop.extent.limit_is_reached(loop.progress):
                 reporter.note(f"time_limit: the training ended in epoch {loop.progress.epoch}")
             load_weights(checkpoints.best, loop)
+            member.method.zero_grad()
             trained.append(Trained(member, loop.progress))
         memory = max(all_gather_object(peak_memory(device)))
         unread = prepared.stream.all_problems() if prepared.stream else []
@@ -131,14 +134,17 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
     return run
 
 
-def _limit(loop: Loop, minutes: float | None, started: float, models: int) -> None:
+def _limit(loop: Loop, minutes: float | None, started: float, number: int, models: int) -> None:
     """Give a training its share of a time limit, and keep some for calibration, test and report.
+
+    The first training needs some of the time; a later one that gets none ends after a batch.
 
     Args:
         loop: The training.
         minutes: The limit; None: there is none.
         started: When the command started, by ``time.monotonic``.
-        models: Number of models that are still to be trained.
+        number: Number of models that are trained.
+        models: Number of models.
 
     Raises:
         UserError: Nothing is left of the time.
@@ -147,9 +153,10 @@ def _limit(loop: Loop, minutes: float | None, started: float, models: int) -> No
         return
     left = minutes * 60 - (time.monotonic() - started)
     left = all_gather_object(left - max(0.2 * left, min(15, 0.5 * left)))[0]
-    if left <= 0:
+    if left <= 0 and number == 0:
         raise UserError(f"time_limit: {minutes:g} minutes were over before the training could start")
-    loop.extent = replace(loop.extent, limit=loop.progress.all_seconds() + left / models)
+    share = max(left, SHORT) / (models - number)
+    loop.extent = replace(loop.extent, limit=loop.progress.all_seconds() + share)
 
 
 def silence_warnings() -> None:
@@ -181,7 +188,7 @@ def _run_directory(run: Path, config: FitConfig) -> Iterator[Path]:
         try:
             yield run
         except UserError:
-            if empty and first and not (run / "checkpoints").exists():
+            if empty and first and not any(run.rglob("*.ckpt")):
                 shutil.rmtree(run)
             raise
         except KeyboardInterrupt:

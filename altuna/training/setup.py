@@ -56,6 +56,7 @@ from altuna.training.members import (
     check_samples,
     class_counts,
     parts_of,
+    seed_of,
 )
 
 SAMPLE = 4  # rows of which FLOPs are counted
@@ -142,9 +143,13 @@ def prepare(
     _encode_ahead(model, stores, store, reporter, device)
     labels = class_numbers(manifest.labels, description.classes)
     splits = {name: samples_at(part, stores, labels) for name, part in rows.items()}
+    if config.folds and not len(splits["test"].rows):
+        raise UserError(
+            f"{manifest.path}: no test row can be read, and the models of folds learn from all others"
+        )
     members = []
     for number, part in enumerate(parts):
-        seed = config.seed + number
+        seed = seed_of(config.seed, number)
         own = model if number == 0 else another(model, description, seed)
         train, val = (samples_at(some, stores, labels) for some in part)
         check_samples(own, train, val, manifest.path, streamed=stream is not None)

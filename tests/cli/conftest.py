@@ -34,7 +34,7 @@ def manifest(tmp_path_factory):
                 "audio": f"{i}.wav" if i % 5 else "",
                 "text": f"a {label}" if i % 7 else "",
                 "acc_x": round(c + rng.normal() / 10, 3),
-                "acc_y": -c,
+                "acc_y": -c - i % 2 / 100,
             }
         )
     return write(folder / "fruit.csv", rows)

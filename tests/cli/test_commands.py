@@ -26,6 +26,7 @@ def test_the_run_directory(run):
     events = {name for name in files if name.startswith("events.out.tfevents.")}
     assert len(events) == 1
     assert files - events == {
+        "columns.csv",
         "config.yaml",
         "config.json",
         "model.safetensors",

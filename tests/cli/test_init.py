@@ -25,7 +25,7 @@ def table(tmp_path):
             Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{i}.png")
             words = ["dark night", "bright day"][i % 2]
             writer.writerow(
-                [["a", "b"][i % 2], f"{i}.png", words if i % 3 else "", i % 2 + random.normal(), 1]
+                [["a", "b"][i % 2], f"{i}.png", words if i % 3 else "", i % 2 + random.normal(), i % 5]
             )
     return tmp_path / "t.csv"
 

@@ -157,7 +157,14 @@ def test_the_configurations_of_the_paper_are_valid(path):
 
 
 SCHEMA = FitConfig.model_json_schema()
-TYPES = {"integer": int, "number": (int, float), "string": str, "object": dict, "null": type(None)}
+TYPES = {
+    "array": list,
+    "integer": int,
+    "number": (int, float),
+    "string": str,
+    "object": dict,
+    "null": type(None),
+}
 
 
 def accepts(schema, value):

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from altuna.data.table.column_types import Modality, column_type, is_list, is_number
+from altuna.data.table.column_types import Modality, column_type, is_number
 
 FOLD_NAMES = ("split", "splits", "fold", "folds", "subset", "partition", "set")
 MIN_ROWS = 20  # in a smaller table the values of a column tell too little about it
@@ -65,7 +65,7 @@ def _of_no_use(name: str, column: pa.ChunkedArray) -> str:
 
 
 def _tells_nothing(name: str, column: pa.ChunkedArray) -> str:
-    if is_list(column.type) or not _is_plain(column):
+    if column_type(column) not in ("number", "text"):  # of files, the same one in all rows is a mistake
         return ""
     if _numbers_rows(column):
         return "numbers the rows"
