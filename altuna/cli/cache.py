@@ -14,7 +14,7 @@ BEFORE_TRAINING = (COMMON, DATA, MODEL, MISSING)
 
 
 # Of the common options, those that change what is prepared; the others are accepted in a --config file.
-LATER = ("epochs", "batch_size", "lr", "out", "resume")
+LATER = ("epochs", "time_limit", "out", "resume")
 
 
 @with_flags(

@@ -30,6 +30,8 @@ from altuna.files import write_json, write_text
 from altuna.training.config import FitConfig, options
 from altuna.training.option_fields import COMMON, HARDWARE, TRAINING, marker
 
+BY_PRESET = ("epochs",)  # stated in the file, they would not be the preset's
+
 
 def init(
     table: Annotated[
@@ -89,7 +91,8 @@ def config_text(path: str | Path) -> str:
     ]
     for name, field in options().items():
         if _is_setting(field):
-            lines.append(f"{_line(name, field.get_default())}  # {field.description}")
+            off = "# " * (name in BY_PRESET)
+            lines.append(f"{off}{_line(name, field.get_default())}  # {field.description}")
     return "\n".join(lines) + "\n"
 
 

@@ -27,7 +27,8 @@ def choose_weights(
     independent given the class have weight 1 (naive Bayes). Of two that say the same, each deserves half. The
     weights maximise the likelihood of the labels under :math:`\log\pi + \sum_m a_m e_m`, less
     :math:`\frac{s}{2} \sum_m (a_m - t_m)^2`. The strength s is the largest of ``STRENGTHS`` whose loss on
-    held-out folds is within one standard error of the least.
+    held-out folds exceeds the least one by at most the standard error of this difference (Breiman et al.,
+    1984, the one-standard-error rule, by paired differences).
 
     Args:
         evidence: [E, N, C] of calibrated experts, zeros where a sample lacks one.

@@ -84,7 +84,7 @@ def line_chart(
     for s in series:
         _draw_line(frame, s, x, show)
     if chosen:
-        at, tooltip = frame.at(*chosen), f"best checkpoint: {x} {chosen[0]:g}"
+        at, tooltip = frame.at(*chosen), f"lowest validation NLL: {x} {chosen[0]:g}"
         ring = Dot(at, "ink", 7, title=tooltip), Dot(at, "paper", 5), Dot(at, "ink", 2.6, title=tooltip)
         drawing.shapes += ring
     return drawing

@@ -104,7 +104,7 @@ def finish(
     metrics["training"] = facts
     warning = fusion_warning({name: test.gains() for name, test in tested.items()})
     metrics["warnings"] = [warning] if warning else []
-    metrics["cost"] = _cost(trained, history, memory)
+    metrics["cost"] = _cost(model, trained, history, memory)
     rows = pyarrow.array(samples.rows)
     table = predictor.table(fusion, prepared.manifest.ids.take(rows), prepared.manifest.labels.take(rows))
     with atomic_write(run / "predictions.parquet") as unfinished:
@@ -149,15 +149,20 @@ def _outputs(model: MultimodalClassifier, features: Features) -> Outputs:
     return model.outputs_of(features.of, features.rows, len(features.labels))
 
 
-def _cost(trained: Sequence[Trained], history: Sequence[Mapping[str, float]], memory: int) -> dict[str, Any]:
-    """Return what all models together cost; the epochs are those of ``log.csv``."""
+def _cost(
+    model: MultimodalClassifier,
+    trained: Sequence[Trained],
+    history: Sequence[Mapping[str, float]],
+    memory: int,
+) -> dict[str, Any]:
+    """Return what all models together cost; ``epochs`` and ``best_epoch`` are those of ``log.csv``."""
     rows = [row for one in trained for row in one.progress.history]
     return {
         "seconds": round(sum(row["seconds"] for row in rows), 2),
         "epochs": len(history),
         "best_epoch": best_epoch(history),
         "updates": sum(one.progress.updates for one in trained),
-        "parameters": sum(p.numel() for one in trained for p in one.member.method.model.parameters()),
+        "parameters": sum(p.numel() for p in model.parameters()),
         "flops_per_batch": round(sum(row["flops"] for row in rows) / len(rows)),
         "peak_memory": memory,
     }

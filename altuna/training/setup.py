@@ -58,6 +58,7 @@ from altuna.training.members import (
     parts_of,
     seed_of,
 )
+from altuna.training.presets import resolve_preset
 
 SAMPLE = 4  # rows of which FLOPs are counted
 
@@ -183,6 +184,7 @@ def prepare_ahead(config: FitConfig, reporter: Reporter) -> dict[str, Store]:
     path = find_manifest(config.data, config.root, download=config.download)
     folder = config.store or cache_folder() / "store"
     folder.mkdir(parents=True, exist_ok=True)
+    config = resolve_preset(config, folder, path, reporter)
     prepared = prepare(config, path, folder, reporter)
     write_problems(folder / "problems.csv", prepared.problems)
     return prepared.stores

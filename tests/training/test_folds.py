@@ -2,18 +2,23 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from notes import Notes
+from PIL import Image
 
 import altuna
+from altuna.core.calibration import calibrate
 from altuna.data.table.splits import cut_folds
 from altuna.errors import UserError
 from altuna.export.export import export
 from altuna.runs.directory import read_log, read_metrics
 from altuna.runs.evaluate import evaluate_run
+from altuna.training import finish
 from altuna.training.loop import Loop
 
 SHORT = {"epochs": 2, "batch_size": 16, "quiet": True, "report": False, "logger": "none"}
@@ -123,6 +128,86 @@ def test_a_resumed_training_ends_with_the_same_model(run, table, tmp_path, monke
         altuna.fit(table, folds=3, out=tmp_path / "run", **SHORT)
     altuna.fit(table, folds=3, out=tmp_path / "run", resume=True, **SHORT)
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+
+
+def test_calibration_sees_each_row_by_the_model_that_did_not_learn_from_it(table, tmp_path, monkeypatch):
+    given = {}
+
+    def capture(model, outputs, labels, held_out, groups):
+        given.update(model=model, outputs=outputs, labels=labels, parts=held_out.parts, groups=groups)
+        calibrate(model, outputs, labels, held_out, groups)
+
+    monkeypatch.setattr(finish, "calibrate", capture)
+    run = altuna.fit(table, folds=3, out=tmp_path / "run", **{**SHORT, "epochs": 4, "lr": 0.05})
+    single, start = altuna.load(run).description, 0
+    for fold, (model, features) in enumerate(given["parts"], 1):
+        best = torch.load(run / f"fold-{fold}" / "checkpoints" / "best.ckpt", weights_only=True)["weights"]
+        own = {f"model.{name}": value for name, value in model.state_dict().items()}
+        shared = [name for name in best if name in own and "temperature" not in name]
+        assert len(shared) > 5
+        assert all(torch.equal(best[name], own[name]) for name in shared)
+        end = start + len(features.labels)
+        with torch.no_grad():
+            alone = model.outputs_of(features.of, features.rows, len(features.labels))
+        torch.testing.assert_close(given["outputs"].logits[:, start:end], alone.logits)
+        assert torch.equal(given["labels"][start:end], features.labels)
+        start = end
+    assert start == read_metrics(run)["val"]["n"] == len(given["groups"])
+    assert len({*given["groups"].tolist()}) == start / 5
+    models = [model for model, _ in given["parts"]]
+    torch.testing.assert_close(given["model"].prior, torch.stack([m.prior for m in models]).mean(0))
+    assert not torch.equal(models[0].prior, models[1].prior)
+    for i in range(len(models[0].modalities)):
+        fronts = [dict(m.encoders[i].front_end.named_buffers()) for m in models]
+        assert all(torch.equal(fronts[0][name], front[name]) for front in fronts for name in front)
+    weights = [next(m.head.parameters()) for m in models]
+    assert not torch.equal(weights[0], weights[1])
+    assert single.folds == 3
+
+
+def test_a_mistake_in_a_later_fold_loses_nothing(table, tmp_path, monkeypatch):
+    run, trained, whole = tmp_path / "run", [], Loop.run
+
+    def fail(self, *given, **options):
+        trained.append(self)
+        if len(trained) == 2:
+            raise UserError("diverged")
+        whole(self, *given, **options)
+
+    monkeypatch.setattr(Loop, "run", fail)
+    with pytest.raises(UserError, match="diverged"):
+        altuna.fit(table, folds=3, out=run, **SHORT)
+    assert (run / "fold-1" / "checkpoints" / "best.ckpt").exists()
+    altuna.fit(table, folds=3, out=run, resume=True, **SHORT)
+    assert (run / "metrics.json").exists()
+
+
+def test_a_finished_run_does_not_train_a_fold_again(run, table, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(copy / "fold-2" / "checkpoints")
+    with pytest.raises(UserError, match=r"fold-2/checkpoints/last\.ckpt: no such file"):
+        altuna.fit(table, folds=3, out=copy, resume=True, **{**SHORT, "report": True})
+
+
+def test_a_fold_may_lack_a_modality_that_a_joint_head_needs(tmp_path):
+    def change(i, row):
+        return row if i // 5 in (0, 1, 9, 10) else [*row[:4], "", *(x or 0 for x in row[5:])]
+
+    data = write(tmp_path / "data.csv", change=change)
+    run = altuna.fit(data, method="concat", folds=3, out=tmp_path / "run", **SHORT)
+    assert (run / "metrics.json").exists()
+
+
+def test_folds_need_a_test_row_that_can_be_read(tmp_path):
+    lines = ["split,label,photo"]
+    for i in range(40):
+        split = ("train", "val", "test", "train")[i // 2 % 4]
+        if split != "test":
+            Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / f"{i}.png")
+        lines.append(f"{split},{'ab'[i % 2]},{i}.png")
+    (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match="no test row can be read"):
+        altuna.fit(tmp_path / "data.csv", folds=2, out=tmp_path / "run", **SHORT)
 
 
 @pytest.mark.slow

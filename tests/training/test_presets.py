@@ -141,3 +141,38 @@ def test_no_time_to_train_is_one_line(table, tmp_path):
     with pytest.raises(UserError, match=r"time_limit: 1e-06 minutes were over before the training"):
         altuna.fit(table, time_limit=1e-6, out=tmp_path / "run", **SHORT)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_limit_that_was_reached_holds_when_the_training_is_resumed():
+    limited, progress = Extent(5, None, None, 2, limit=1.0), Progress()
+    progress.start_epoch()
+    progress.end_epoch({"seconds": 2.0, "updates": 20.0}, ended=True)
+    again = Progress(**progress.state())
+    assert limited.is_over(again)
+    assert Extent(5, None, None, 2).is_over(again)
+
+
+def test_the_seconds_of_an_interrupted_epoch_count_before_it_starts_again():
+    assert Progress(seconds=100.0).all_seconds() == 100.0
+
+
+def test_a_budget_is_not_taken_for_a_limit():
+    extent, progress = Extent(5, 4, None, 2, limit=1e6), Progress(updates=4)
+    assert extent.is_spent(progress)
+    assert not extent.limit_is_reached(progress)
+
+
+def test_best_of_a_method_of_one_modality(table, tmp_path, no_hub):
+    notes = Notes()
+    method = {"name": "unimodal", "modality": "a"}
+    run = altuna.fit(table, method=method, preset="best", out=tmp_path / "run", reporter=notes, **QUICK)
+    assert saved(run)["joint_expert"] == "off"
+    assert any("joint_expert (there is only one modality)" in text for text in notes.texts)
+
+
+def test_best_resumes_with_what_was_chosen_at_first(table, tmp_path, monkeypatch, no_hub):
+    run = altuna.fit(table, preset="best", out=tmp_path / "run", **SHORT)
+    monkeypatch.setattr(presets, "check_source", lambda name: None)  # now there would be an encoder
+    altuna.fit(table, preset="best", out=run, resume=True, **SHORT)
+    assert saved(run)["encoders"] == {}
+    assert saved(run)["preset"] == "default"

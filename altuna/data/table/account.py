@@ -88,7 +88,9 @@ def copies_of(labels: pa.Array, table: pa.Table, columns: Iterable[str]) -> list
     classes, found = pc.count_distinct(labels, mode="only_valid").as_py(), []
     for name in columns if len(table) >= MIN_ROWS else ():
         column = table[name]
-        if classes < 2 or not _is_plain(column) or pc.count_distinct(column, mode="all").as_py() != classes:
+        if classes < 2 or column.null_count or not _is_plain(column):
+            continue
+        if pc.count_distinct(column).as_py() != classes:
             continue
         pairs = pa.table({"label": labels, "value": column}).drop_null()
         if pairs.group_by(["label", "value"]).aggregate([]).num_rows == classes:

@@ -16,7 +16,7 @@ from altuna.text import readable_bytes
 COSTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "training time": lambda cost: f"{cost['seconds']:,.0f} s",
     "epochs": lambda cost: f"{cost['epochs']:,}",
-    "best checkpoint (lowest validation NLL): epoch": lambda cost: f"{cost['best_epoch'] + 1:,}",
+    "epoch with the lowest validation NLL": lambda cost: f"{cost['best_epoch'] + 1:,}",
     "encoder updates": lambda cost: f"{cost['updates']:,}",
     "parameters": lambda cost: f"{cost['parameters']:,}",
     "GFLOP per batch": lambda cost: f"{cost['flops_per_batch'] / 1e9:,.2f}",

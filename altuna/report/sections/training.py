@@ -21,7 +21,7 @@ def training_curves(runs: Sequence[Run]) -> Section:
         series = [Series(n, points, *look(run).get(n, ("muted", True))) for n, points in found.items()]
         best = run.metrics["cost"]["best_epoch"]
         chosen = (float(best + 1), run.history[best]["val/accuracy/fused"])
-        title = "Validation accuracy by epoch; ring: best checkpoint (lowest validation NLL)"
+        title = "Validation accuracy by epoch; ring: lowest validation NLL"
         return charts.line_chart("learning", title, series, "epoch", "accuracy", chosen=chosen)
 
     def losses(run: Run) -> Drawing:
