@@ -55,7 +55,8 @@ def learn(arrays: Mapping[str, Array], job: Mapping[str, Any]) -> Fits:
         probabilities = np.full((len(predicted), classes), 1e-12)
         probabilities[:, predicted.columns.to_numpy(int)] = predicted.to_numpy().clip(1e-12)
         fits.add(rows, np.log(probabilities / probabilities.sum(1, keepdims=True)))
-        fits.notes = {"autogluon": __version__, "model": predictor.model_best}
+        limits = {"time_limit": job["time_limit"]}
+        fits.notes = {"autogluon": __version__, "model": predictor.model_best, **limits}
     return fits
 
 

@@ -72,7 +72,8 @@ def represent(arrays: Mapping[str, Array], job: Mapping[str, Any], rows: Array, 
         for name, vectorizer in parts.items():
             x = arrays[f"x/{name}"]
             if vectorizer:
-                words = TfidfVectorizer(sublinear_tf=True, min_df=2, **vectorizer).fit(x[rows])
+                options = {**vectorizer, "ngram_range": tuple(vectorizer["ngram_range"])}
+                words = TfidfVectorizer(sublinear_tf=True, min_df=2, **options).fit(x[rows])
                 blocks.append(words.transform(x).toarray().astype(np.float32))
             else:
                 blocks.append(StandardScaler().fit(x[rows]).transform(x) / np.sqrt(x.shape[1]))

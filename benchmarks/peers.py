@@ -236,8 +236,11 @@ def measure(given: argparse.Namespace, found: dict[str, Any]) -> None:
                 for job in jobs(given, data, seed):
                     if str(seed) in done.get(job.label, {}) or not (entry := run(job, arrays, data)):
                         continue
-                    done.setdefault(job.label, {})[str(seed)] = entry
                     found["environment"] = {**environment(), **{name: version(name) for name in PACKAGES}}
+                    done.setdefault(job.label, {})[str(seed)] = {
+                        **entry,
+                        "commit": found["environment"]["commit"],
+                    }
                     given.results.write_text(json.dumps(found, indent=1) + "\n")
                     accuracy = {rows: round(fit["accuracy"], 4) for rows, fit in entry["fits"].items()}
                     print(name, job.label, seed, accuracy, flush=True)

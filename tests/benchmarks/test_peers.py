@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
+NOTES = ("a small owl hoots", "an owl of some size")
 
 
 @pytest.fixture
@@ -18,14 +19,14 @@ def benchmarks(monkeypatch):
 
 @pytest.fixture
 def table(tmp_path):
-    """Four groups of each of two classes in train; only ``x`` tells the classes apart."""
+    """Four groups of each of two classes in train; ``x`` and ``note`` tell the classes apart."""
     rng = np.random.default_rng(0)
-    lines = ["id,split,label,group,x.0,x.1,noise.0"]
+    lines = ["id,split,label,group,x.0,x.1,noise.0,note"]
     for i, (split, groups) in enumerate([("train", 8), ("val", 4), ("test", 4)] * 15):
         for group in range(groups):
             label = group % 2
             values = ",".join(f"{v:.3f}" for v in (*rng.normal(2 * label, 0.3, 2), rng.normal()))
-            lines.append(f"{i}-{group},{split},{'ab'[label]},{split}{group},{values}")
+            lines.append(f"{i}-{group},{split},{'ab'[label]},{split}{group},{values},{NOTES[label]}")
     path = tmp_path / "table.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
