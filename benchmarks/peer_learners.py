@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-WIDE, COMPONENTS = 300, 100
+WIDE = 300  # columns of a modality from which on all but logistic regression take principal components
 META_C = (0.01, 0.1, 1.0)
 
 
@@ -31,11 +31,11 @@ def svm(seed: int, gamma: float, **options: Any) -> Any:
 
 
 class Learner(NamedTuple):
-    """A learner: how to build it, its grid, and whether it takes principal components of wide modalities."""
+    """A learner: how to build it, its grid, and how many principal components of a wide modality it takes."""
 
     build: Callable[..., Any]
     grid: dict[str, tuple[Any, ...]]
-    narrow: bool = False
+    components: int | None = None
 
     def options(self) -> list[dict[str, Any]]:
         return [
@@ -49,22 +49,25 @@ LEARNERS = {
         lambda seed, **options: LogisticRegression(max_iter=2000, **options),
         {"C": (1.0, 10.0, 100.0, 1000.0)},
     ),
-    "svm": Learner(svm, {"C": (1.0, 10.0, 100.0), "gamma": (0.3, 1.0, 3.0)}),
+    "svm": Learner(svm, {"C": (1.0, 10.0, 100.0), "gamma": (0.3, 1.0, 3.0)}, components=300),
     "extra trees": Learner(
         lambda seed, **options: ExtraTreesClassifier(300, random_state=seed, **options),
         {"min_samples_leaf": (1, 3), "max_features": ("sqrt", 0.3)},
+        components=300,
     ),
     "gradient boosting": Learner(
         lambda seed, **options: HistGradientBoostingClassifier(
             early_stopping=False, random_state=seed, **options
         ),
         {"max_iter": (40, 120), "max_leaf_nodes": (7, 31)},
-        narrow=True,
+        components=100,
     ),
 }
 
 
-def represent(arrays: Mapping[str, Array], job: Mapping[str, Any], rows: Array, narrow: bool) -> list[Array]:
+def represent(
+    arrays: Mapping[str, Array], job: Mapping[str, Any], rows: Array, components: int | None
+) -> list[Array]:
     """Return [all rows, columns] of each modality, scaled as the fitting ``rows`` say."""
     found = []
     for parts in job["modalities"].values():
@@ -78,8 +81,8 @@ def represent(arrays: Mapping[str, Array], job: Mapping[str, Any], rows: Array, 
             else:
                 blocks.append(StandardScaler().fit(x[rows]).transform(x) / np.sqrt(x.shape[1]))
         modality = np.concatenate(blocks, 1) / np.sqrt(len(blocks))
-        if narrow and modality.shape[1] > WIDE:
-            modality = TruncatedSVD(COMPONENTS, random_state=0).fit(modality[rows]).transform(modality)
+        if components and modality.shape[1] > WIDE:
+            modality = TruncatedSVD(components, random_state=0).fit(modality[rows]).transform(modality)
         found.append(modality)
     return found
 
@@ -93,7 +96,7 @@ class Experts:
         self.options: list[dict[str, Any]] = []
 
     def views(self, rows: Array) -> list[Array]:
-        modalities = represent(self.arrays, self.job, rows, self.learner.narrow)
+        modalities = represent(self.arrays, self.job, rows, self.learner.components)
         return [np.concatenate(modalities, 1)] if self.job["form"] == "concatenated" else modalities
 
     def _opinions(self, options: Mapping[str, Any], x: Array, rows: Array) -> Array:
