@@ -52,6 +52,7 @@ ALTUNA: dict[str, dict[str, Any]] = {
     "default": {},
     "best": {"preset": "best"},
     "late_fusion": {"method": "late_fusion"},
+    "estimators": {"method": "late_fusion", "estimators": "extra_trees,logistic"},
 }
 AUTOGLUON = ("medium", "best")
 PACKAGES = ("numpy", "scikit-learn", "scipy")
