@@ -98,3 +98,16 @@ def test_held_out_samples_are_judged_by_their_own_member():
         some, left = HeldOut(parts).outputs(only_b)
         assert left.tolist() == [0, 1, 0, 1]
         torch.testing.assert_close(some.logits[1], torch.cat([m.classify("b", f.of["b"]) for m, f in parts]))
+
+
+def test_a_member_whose_samples_lack_what_is_left_is_passed_over():
+    models = members("concat", number=2)
+    rows = torch.arange(3)
+    parts = [
+        (models[0], Features({"a": torch.randn(3, 4), "b": torch.randn(3, 6)}, {"a": rows, "b": rows}, rows)),
+        (models[1], Features({"b": torch.randn(3, 6)}, {"b": rows}, rows)),
+    ]
+    only_a = torch.tensor([[True] * 6, [False] * 6])
+    outputs, labels = HeldOut(parts).outputs(only_a)
+    assert labels.tolist() == [0, 1, 2]
+    assert outputs.joint.shape == (3, 3)
