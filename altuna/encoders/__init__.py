@@ -17,7 +17,7 @@ from altuna.encoders.m3ae import SIZES, M3AEImage, M3AEText
 from altuna.encoders.mlp import MLP
 from altuna.encoders.piecewise import PiecewiseLinear
 from altuna.encoders.resnet import DEPTHS, ResNet
-from altuna.encoders.text import TextSmall
+from altuna.encoders.text import TextBag, TextSmall
 from altuna.encoders.transforms import (
     ColorJitter,
     Flip,
@@ -50,7 +50,7 @@ ENCODERS: dict[str, dict[str, Maker]] = {
     "image": _PICTURES | _M3AE,
     "video": _PICTURES | _M3AE,
     "audio": _PICTURES | {"cav_mae": CAVMAE},
-    "text": {"text_small": TextSmall, **_TEXTS},
+    "text": {"text_bag": TextBag, "text_small": TextSmall, **_TEXTS},
     "vector": {"mlp": MLP},
 }
 _OF_PICTURES: dict[str, type[Transform]] = {

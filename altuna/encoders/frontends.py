@@ -302,6 +302,8 @@ def _mel_filters(rate: int, n_fft: int, mels: int) -> Tensor:
 class Tokens(nn.Module):
     """Pass token numbers [n, length] on unchanged (0 is padding); ``tokens`` is the number of tokens.
 
+    ``words`` [tokens] tells which of them are words, and not character n-grams.
+
     Example:
         >>> front = Tokens(TextReader(vocabulary=("<owl>", "ow"), length=4), (4,))
         >>> front.tokens  # two of the vocabulary, the unknown one and the padding
@@ -313,6 +315,7 @@ class Tokens(nn.Module):
     def __init__(self, reader: TextReader | TokenReader, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.shape, self.tokens = shape, reader.tokens
+        self.words = torch.from_numpy(reader.words)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return tokens

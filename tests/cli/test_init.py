@@ -40,7 +40,7 @@ def test_what_it_writes(table):
         "remark": {"type": "text", "column": "remark"},
         "acc": {"type": "vector", "prefix": "acc_"},
     }
-    assert config["encoders"] == {"photo": "resnet18", "remark": "text_small", "acc": "mlp"}
+    assert config["encoders"] == {"photo": "resnet18", "remark": "text_bag", "acc": "mlp"}
     assert config["method"]["name"] == "mla"
     assert "60 samples, 2 classes" in text
     assert "# 40 of 60 cells" in text

@@ -60,6 +60,19 @@ class TextReader(Reader):
         """Return how many token numbers there are, with that of the padding."""
         return len(self.vocabulary) + 2
 
+    @property
+    def words(self) -> NDArray[np.bool_]:
+        """Return which token numbers [tokens] stand for whole words, or for no known token.
+
+        Example:
+            >>> TextReader(vocabulary=("<owl>", "ow", "<ow"), length=4).words.tolist()
+            [False, True, True, False, False]
+        """
+        whole = [
+            token.startswith("<") and token.endswith(">") and len(token) > 2 for token in self.vocabulary
+        ]
+        return np.array([False, True, *whole])
+
     @cached_property
     def _number(self) -> dict[str, int]:
         return {token: i + 2 for i, token in enumerate(self.vocabulary)}

@@ -47,6 +47,11 @@ class TokenReader(Reader):
         """Return how many token numbers there are, with that of the padding."""
         return int(self._tokenizer.get_vocab_size()) + 1
 
+    @property
+    def words(self) -> NDArray[np.bool_]:
+        """Return which token numbers [tokens] are words or parts of words: all but that of the padding."""
+        return np.arange(self.tokens) > 0
+
     @cached_property
     def _tokenizer(self) -> Tokenizer:
         return _load(self.tokenizer)
