@@ -31,7 +31,7 @@ class HOG(nn.Module):
     Example:
         >>> hog = HOG(16, 16)
         >>> hog.size, hog(torch.rand(2, 3, 16, 16)).shape
-        (316, torch.Size([2, 316]))
+        (484, torch.Size([2, 484]))
     """
 
     cos: Tensor
@@ -93,6 +93,11 @@ class HOGBranch(nn.Module):
         height, width: Sides of the pictures.
         out_features: Feature size.
         dropout: Dropout before and after the layer.
+
+    Example:
+        >>> branch = HOGBranch(torch.zeros(3), torch.ones(3), 16, 16, out_features=8)
+        >>> branch(torch.rand(2, 3, 16, 16)).shape
+        torch.Size([2, 8])
     """
 
     mean: Tensor

@@ -76,6 +76,13 @@ class TextBag(nn.Module):
 
     Raises:
         ValueError: ``gain`` is not more than 0.
+
+    Example:
+        >>> from altuna.data.readers.text import TextReader
+        >>> reader = TextReader(vocabulary=("<owl>", "ow"), length=4)
+        >>> bag = TextBag(Tokens(reader, (4,)), dimension=8)
+        >>> bag(torch.tensor([[2, 3, 0, 0]])).shape
+        torch.Size([1, 8])
     """
 
     words: Tensor

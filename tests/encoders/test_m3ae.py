@@ -139,7 +139,7 @@ def test_the_released_sizes(tmp_path, name):
     front_end = Pixels(None, reader.fit([], **options).shape)
     with torch.device("meta"):
         image = M3AEImage(front_end, **size)
-        text = M3AEText(Tokens(SimpleNamespace(tokens=30523), (256,)), **size)
+        text = M3AEText(Tokens(SimpleNamespace(tokens=30523, words=np.ones(30523, bool)), (256,)), **size)
         image.load(tmp_path / "w")
         text.load(tmp_path / "w")
     assert image.places.shape == (256, size["dimension"])
