@@ -175,7 +175,8 @@ def verdicts(results: dict[str, Any], sizes: dict[str, int]) -> str:
     """Return Markdown: the best peer of each data set by accuracy, and what each altuna differs from it.
 
     The standard error of a difference is over seeds. That of an accuracy over test rows stands beside it,
-    as if rows were independent: it is larger, and the same rows are common to all learners.
+    as if rows were independent: it is larger, and the same rows are common to all learners. The best
+    peer is chosen by its test accuracy among all rows of the table, which favours the peers.
     """
     rows = gathered(results)
     names = [row for row in rows if row[0].startswith(OWN)]
@@ -197,7 +198,8 @@ def verdicts(results: dict[str, Any], sizes: dict[str, int]) -> str:
             gap = mean(values["accuracy"]) - mean(top)
             error = math.hypot(spread(values["accuracy"]), spread(top))
             within = "yes" if gap >= -error else "no"
-            line.append(f"{100 * gap:+.1f} ± {100 * error:.1f}, within 1 s.e.: {within}")
+            judged = f" ± {100 * error:.1f}, within 1 s.e.: {within}"
+            line.append(f"{100 * gap:+.1f}{judged if len(values['accuracy']) > 1 else ' (one seed)'}")
         lines.append(line)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
