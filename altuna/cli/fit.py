@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,11 +15,23 @@ from altuna.cli.flags import apply_flags, given_options, naming, with_flags
 from altuna.errors import StoppedError, UserError
 from altuna.options import validate
 from altuna.training.config import FitConfig, options
+from altuna.training.option_fields import COMMON
+
+Table = Annotated[str | None, typer.Argument(help="Table or data set to train on, as --data.")]
+Label = Annotated[
+    str | None, typer.Option(help="Column of the labels, as --set columns.label.", rich_help_panel=COMMON)
+]
 
 
-@with_flags(options())
-def fit(config: Path | None, set_: list[str] | None, **flags: Any) -> None:
+@with_flags(options(), table=Table, label=Label)
+def fit(
+    config: Path | None, set_: list[str] | None, table: str | None, label: str | None, **flags: Any
+) -> None:
     """Train, and print the tables of the run."""
+    if table is not None and flags.get("data") is not None:
+        raise UserError(f"give the data once: {table!r} or --data {flags['data']!r}")
+    flags["data"] = flags.get("data") or table
+    set_ = [*(set_ or []), *([f"columns.label={json.dumps(label)}"] if label else [])]
     if flags.get("resume") and config is None:
         options, file = _options_of_resumed(flags), flags["out"] / "config.yaml"
     else:

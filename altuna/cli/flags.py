@@ -32,8 +32,8 @@ Assignments = Annotated[
 ]
 
 
-def with_flags(fields: Mapping[str, FieldInfo]) -> Callable[[Command], Command]:
-    """Give a command the flags of options, ``--config`` and ``--set``.
+def with_flags(fields: Mapping[str, FieldInfo], **more: Any) -> Callable[[Command], Command]:
+    """Give a command the flags of options, ``--config`` and ``--set``, and ``more`` parameters of its own.
 
     The command is called with ``config``, ``set_`` and every flag by its name, None where it is not given, so
     that the fields stay the only home of defaults. Mappings have no flag; they are for a file or ``--set``.
@@ -45,7 +45,8 @@ def with_flags(fields: Mapping[str, FieldInfo]) -> Callable[[Command], Command]:
         _parameter("config", Annotated[Path | None, file]),
         _parameter("set_", Assignments),
     ]
-    parameters = [one for one in (*common, *either, *others) if one]
+    own = [_parameter(name, annotation) for name, annotation in more.items()]
+    parameters = [one for one in (*own, *common, *either, *others) if one]
 
     def give(command: Command) -> Command:
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ import yaml
 from fruit import COLOURS, FAST, one_line, read, refused, shell, write
 
 import altuna
+from altuna.runs.directory import read_config
 
 FIGURES = {"accuracy", "macro_f1", "nll", "ece"}
 
@@ -312,3 +313,17 @@ def test_names_are_taken_one_after_the_other(command, manifest):
         assert code == 0, err
         runs.append(out.strip())
     assert runs[1] == runs[0] + "-2"
+
+
+def test_a_table_and_its_label_as_people_type_them(command, rows):
+    for row in rows:
+        row["kind of fruit"] = row.pop("label")
+    named = write(Path("m.csv"), rows)
+    options = ["--epochs", 1, "--quiet", "--out", "positional", *FAST]
+    assert command("fit", named, "--label", "kind of fruit", "--ignore", "image", *options)[0] == 0
+    config = read_config(Path("positional"))
+    assert (config["data"], config["columns"]) == (str(named.absolute()), {"label": "kind of fruit"})
+    assert config["ignore"] == ["image"]
+    used = {row["column"]: row["used_as"] for row in read(Path("positional/columns.csv"))}
+    assert used["kind of fruit"] == "label"
+    refused(command("fit", named, "--data", "x.csv"), "give the data once: 'm.csv' or --data 'x.csv'")
