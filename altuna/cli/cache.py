@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from altuna.cli.flags import given_options, with_flags
+from altuna.cli.flags import apply_flags, given_options, naming, with_flags
 from altuna.options import validate
 from altuna.training.config import FitConfig, options
 from altuna.training.option_fields import COMMON, DATA, MISSING, MODEL, marker, option
@@ -27,8 +28,10 @@ LATER = ("epochs", "time_limit", "out", "resume")
 )
 def cache(config: Path | None, set_: list[str] | None, **flags: Any) -> None:
     """Prepare the data, and print what there is of each modality."""
-    given = given_options(config, set_, flags)
-    checked = validate(FitConfig, given, str(config or ""))
+    of_file = given_options(config, None, {})
+    given = apply_flags(deepcopy(of_file), set_, flags)
+    with naming(config, of_file, given):
+        checked = validate(FitConfig, given)
 
     from altuna.cli.fit import show_problems
     from altuna.files import cache_folder

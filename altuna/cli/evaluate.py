@@ -10,6 +10,12 @@ import typer
 
 from altuna.cli.arguments import OtherData, Pattern, Root, Run, Split, Store
 
+Quiet = Annotated[bool, typer.Option("--quiet", help="Hide the progress bar.")]
+MissingMask = Annotated[
+    Path | None,
+    typer.Option(help="Parquet file that lists the cells to keep, such as present.parquet of another run."),
+]
+
 
 def evaluate(
     run: Run,
@@ -29,12 +35,7 @@ def evaluate(
         ),
     ] = None,
     missing_pattern: Pattern = "random",
-    missing_mask: Annotated[
-        Path | None,
-        typer.Option(
-            help="Parquet file that lists the cells to keep, such as present.parquet of another run."
-        ),
-    ] = None,
+    missing_mask: MissingMask = None,
     seed: Annotated[int, typer.Option(help="Random seed of the missing mask.")] = 0,
     fusion: Annotated[
         str | None, typer.Option(help="Fusion rule to use instead of the rule of the run.")
@@ -50,7 +51,7 @@ def evaluate(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the metrics as JSON instead of a table.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Hide the progress bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Evaluate, and print the metrics."""
     from altuna.runs.evaluate import evaluate_run

@@ -140,8 +140,8 @@ def fit_confidence(model: MultimodalClassifier, outputs: Outputs, labels: Tensor
     own, count = model.fusions.index(model.fusion), outputs.present.sum(0)
     logits = model.opinions(outputs).logits(RULES[model.fusion])
     for k in sorted({*count.tolist()}):
-        rows = count == k
-        model.confidence_temperatures[own, k - 1] = fit_temperature(logits[rows], labels[rows], 1)
+        rows, prior = count == k, _prior(model, model.fusion)
+        model.confidence_temperatures[own, k - 1] = fit_temperature(logits[rows], labels[rows], 1, prior)
 
 
 @torch.no_grad()
@@ -191,8 +191,13 @@ def calibrate(
                 opinions = model.opinions(some)
                 for i in rules:
                     logits = opinions.logits(RULES[model.fusions[i]])
-                    temperature = fit_temperature(logits, targets, 1)
+                    temperature = fit_temperature(logits, targets, 1, _prior(model, model.fusions[i]))
                     model.confidence_temperatures[i, k - 1] = temperature
+
+
+def _prior(model: MultimodalClassifier, rule: str) -> Tensor | None:
+    """Return the prior towards which a temperature after fusion scales; None: equal probabilities."""
+    return model.prior if RULES[rule].pool == "evidence" else None
 
 
 def _targets(model: MultimodalClassifier) -> Tensor:

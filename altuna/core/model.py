@@ -356,7 +356,9 @@ class MultimodalClassifier(nn.Module):
         """Return the logits [B, C] of a rule, at the confidence that was fitted for it."""
         logits = opinions.logits(RULES[fusion])
         temperatures = self.confidence_temperatures[self.fusions.index(fusion)].to(logits.device)
-        return logits / temperatures[opinions.present.sum(0) - 1].unsqueeze(-1)
+        share = 1 / temperatures[opinions.present.sum(0) - 1].unsqueeze(-1)
+        scaled = logits * share
+        return scaled + opinions.log_prior * (1 - share) if RULES[fusion].pool == "evidence" else scaled
 
     def forward(
         self,

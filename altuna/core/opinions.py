@@ -133,7 +133,7 @@ class Opinions:
             pooled = pooled + self._expert_log_probabilities * complete
         elif rule.joint == "optional" and self._expert is not None:
             weight = self._calibration.joint_weight
-            beyond = (self._expert_log_probabilities - self._log_prior) * complete
+            beyond = (self._expert_log_probabilities - self.log_prior) * complete
             pooled = pooled + (beyond if weight is None else beyond * weight.to(beyond))
         return pooled
 
@@ -144,7 +144,7 @@ class Opinions:
             return _sum(scaled.log_probabilities * present)
         if rule.pool == "evidence":
             counted = present * self._evidence_weights.view(-1, 1, 1)
-            return _sum(_clamped(scaled.log_probabilities) * counted) + self._log_prior * (1 - _sum(counted))
+            return _sum(_clamped(scaled.log_probabilities) * counted) + self.log_prior * (1 - _sum(counted))
         return _sum(self.weights(rule).unsqueeze(-1) * _clamped(scaled.logits))
 
     def weights(self, rule: Rule) -> Tensor:
@@ -155,7 +155,7 @@ class Opinions:
             information = math.log(z.shape[-1]) - scaled.entropy
             return _normalise(torch.where(present, information.clamp_min(0), 0), present)
         if rule.pool == "evidence":
-            beyond = scaled.divergence(self._log_prior).clamp_min(0) * self._evidence_weights.unsqueeze(-1)
+            beyond = scaled.divergence(self.log_prior).clamp_min(0) * self._evidence_weights.unsqueeze(-1)
             return _normalise(torch.where(present, beyond, 0), present)
         if rule.pool == "entropy":
             return (-scaled.entropy.masked_fill(~present, torch.inf)).softmax(0)
@@ -170,7 +170,7 @@ class Opinions:
         if self._expert is not None:
             known = torch.cat([known, self._expert_log_probabilities.unsqueeze(0)])
             present = torch.cat([present, present.all(0, keepdim=True)])
-        return (known.clamp_min(MIN_LOG) - self._log_prior) * present.unsqueeze(-1)
+        return (known.clamp_min(MIN_LOG) - self.log_prior) * present.unsqueeze(-1)
 
     @property
     def log_probabilities(self) -> Tensor:
@@ -200,10 +200,10 @@ class Opinions:
         if temperature is None:
             return z
         share = 1 / temperature.to(z)
-        return z * share if self._calibration.prior is None else z * share + self._log_prior * (1 - share)
+        return z * share if self._calibration.prior is None else z * share + self.log_prior * (1 - share)
 
     @cached_property
-    def _log_prior(self) -> Tensor:
+    def log_prior(self) -> Tensor:
         """The logarithm of the prior [C]."""
         classes, prior = self._logits.shape[-1], self._calibration.prior
         wide = self._raw.logits

@@ -14,7 +14,7 @@ from altuna.methods.base import JointMethod, Turn
 
 
 class AMCo(JointMethod):
-    r"""Mask ever more features of the modality that the model depends on, and add a loss of each modality.
+    r"""Mask features of the modality on which the model depends most, more of them in each epoch.
 
     .. math:: L = CE(z(\ldots, \mu_m * h_m, \ldots), y) + \sum_m CE(z_m, y)
 

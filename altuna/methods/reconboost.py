@@ -38,10 +38,10 @@ class ReconBoost(Method):
 
     Here p are the learner's probabilities, q are the probabilities of the frozen sum of the other learners,
     and p' are the probabilities of the learner of the previous stage, to which p should stay close (memory
-    consolidation). Without the last term the gradient for the logits is :math:`(1 - \lambda q_y)(p - y)`: as
-    in boosting, a sample counts less if the others already predict its class with confidence. In the last
-    epochs of a stage (global rectification) all learners that have had a stage are trained together, :math:`L
-    = CE(\sum_m z_m, y)`.
+    consolidation). Without the term MSE the gradient for the logits is :math:`(1 - \lambda q_y)(p - y)`:
+    as in boosting, a sample counts less if the other learners already predict its class with confidence. In
+    the last epochs of a stage (global rectification) all learners that have had a stage are trained together,
+    :math:`L = CE(\sum_m z_m, y)`.
 
     Source: Hua, Xu, Bao, Yang, Huang, ICML 2024, arXiv 2405.09321.
 

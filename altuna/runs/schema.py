@@ -246,6 +246,8 @@ class MetricsFile(_File):
     def _check_parts(self) -> Self:
         if not any(scores.n for scores in self.modalities.values()):
             raise _wrong("modalities", "none has a sample")
+        if strange := {*self.imbalance.shapley} - {*self.modalities}:
+            raise _wrong("imbalance.shapley", f"no modality {min(strange)!r}")
         for rate in self.rates:
             try:
                 known = 0 <= float(rate) <= 1

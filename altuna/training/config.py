@@ -50,7 +50,7 @@ from altuna.training.option_types import (
 
 BUFFER = 4096
 RAW = ("root", "download")  # about the raw files of av-digits
-FAST_EPOCHS, MAX_FOLDS = 8, 100
+FAST_EPOCHS, MAX_FOLDS, MAX_BUFFER = 8, 100, 1 << 24
 MAX_PROCESSES = 2**16  # more than any cluster has GPUs in a machine, or machines
 
 
@@ -79,16 +79,13 @@ class FitConfig(Strict):
         single=True,
     )
     buffer: int = option(
-        BUFFER, "Number of rows in the shuffle buffer of `stream`.", DATA, ge=1, le=MAX_INT, single=True
+        BUFFER, "Number of rows in the shuffle buffer of `stream`.", DATA, ge=1, le=MAX_BUFFER, single=True
     )
     root: Anywhere | None = option(
-        None, "Folder with the raw files of the data set av-digits.", DATA, place=True, saved=True
+        None, "Folder of the raw files of av-digits (default: a cache).", DATA, place=True, saved=True
     )
     download: bool = option(
-        False,
-        "Download missing raw files of the data set av-digits to `root` (default: the user's cache).",
-        DATA,
-        place=True,
+        False, "Download the missing raw files of av-digits to the folder `root`.", DATA, place=True
     )
     method: Method = option(
         {"name": "mla"},
@@ -146,10 +143,10 @@ class FitConfig(Strict):
     )
     fusion: str | None = option(
         None,
-        "Rule that combines the predictions of the modalities: evidence, entropy, product, mean, fixed, "
-        "calibrated_entropy, calibrated_product, calibrated_mean, calibrated_fixed, joint (requires a joint "
-        "head or a joint expert) or experts (requires a joint expert). The default is joint for methods "
-        "with a joint head, such as concat, and evidence for all other methods.",
+        "Rule that combines the predictions of the modalities. For all methods: evidence, entropy, product, "
+        "mean, fixed, calibrated_entropy, calibrated_product, calibrated_mean, calibrated_fixed. For methods "
+        "with a joint head, such as concat: also joint. With a joint expert: also joint and experts. The "
+        "default is joint for methods with a joint head, and evidence for all other methods.",
         MODEL,
     )
     fixed_weights: Weights | None = option(

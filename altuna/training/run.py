@@ -92,46 +92,51 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
             check_compiler(device)
         store = config.store or cache_folder() / "store"
         prepared = prepare(config, path, store, reporter, device)
-    cpu_threads = threads_of(config, prepared)
     with _run_directory(run, config) as run:
         facts = _facts(prepared)
         facts["remarks"] += remarks(prepared.splits["train"].dataset, config, prepared.description.fusion)
         reset_peak_memory(device)
         trained = []
         for number, member in enumerate(prepared.members):
-            folder = run if config.folds is None else run / f"fold-{number + 1}"
-            folder.mkdir(exist_ok=True)
+            folder = _folder(run, config, number)
             loop = build_loop(prepared, member, config, device, saved["precision"])
             checkpoints = Checkpoints(folder, config.checkpoint_every, saved, run)
             with rank_zero_first():
                 checkpoints.resume(loop)
                 if first and number == 0:  # not before it is known that the run can be resumed
                     _write_start(run, saved, prepared)
-                quiet = config.quiet or not first
-                curves = loggers.build(loggers.named(config.logger), folder, saved, quiet)
+                curves = loggers.build(loggers.named(config.logger), folder, saved, config.quiet)
             if number == 0:
                 _remark(prepared, config, saved["precision"], facts, run, reporter)
-            if folder != run:
-                reporter.note(f"{folder.name} of {config.folds}: {len(member.val.rows)} samples validate it")
+            if config.folds:
+                reporter.note(f"fold {number + 1}: {len(member.val.rows)} samples validate the model")
             _limit(loop, config.time_limit, started, number, len(prepared.members))
-            batches, val = feeds(prepared, member, config, device)
-            with _closing(curves), threads(cpu_threads):
-                loop.run(batches, val, checkpoints=checkpoints, loggers=curves, reporter=reporter)
+            given = feeds(prepared, member, config, device)
+            with _closing(curves), threads(threads_of(config, prepared)):
+                loop.run(*given, checkpoints=checkpoints, loggers=curves, reporter=reporter)
             if loop.extent.limit_is_reached(loop.progress):
                 reporter.note(f"time_limit: the training ended in epoch {loop.progress.epoch}")
-            load_weights(checkpoints.best, loop)
+            with rank_zero_first():  # which has written it by then
+                load_weights(checkpoints.best, loop)
             member.method.zero_grad()
             trained.append(Trained(member, loop.progress))
         memory = max(all_gather_object(peak_memory(device)))
-        unread = prepared.stream.all_problems() if prepared.stream else []
+        problems = prepared.all_problems()
         with rank_zero_first():
             if first:
-                write_problems(run / "problems.csv", [*prepared.problems, *unread])
+                write_problems(run / "problems.csv", problems)
                 finish(run, config, prepared, trained, facts, memory, device)
                 if config.report:
                     with reporter.waiting("writing the report"):
                         write_report([run])
     return run
+
+
+def _folder(run: Path, config: FitConfig, number: int) -> Path:
+    """Return where a model's checkpoints are: the run directory, or a folder in it for each fold."""
+    folder = run if config.folds is None else run / f"fold-{number + 1}"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def _limit(loop: Loop, minutes: float | None, started: float, number: int, models: int) -> None:

@@ -78,6 +78,10 @@ class Prepared:
     stores: dict[str, Store]
     stream: Stream | None = None
 
+    def all_problems(self) -> list[Problem]:
+        """Return the problems with cells, those of a stream's training cells too."""
+        return [*self.problems, *(self.stream.all_problems() if self.stream else [])]
+
     def digest(self, member: Member) -> str:
         """Return what identifies a model's samples, classes and modalities; resuming needs the same."""
         found = sha256(json.dumps(self.description.classes).encode())
@@ -144,10 +148,7 @@ def prepare(
     _encode_ahead(model, stores, store, reporter, device)
     labels = class_numbers(manifest.labels, description.classes)
     splits = {name: samples_at(part, stores, labels) for name, part in rows.items()}
-    if config.folds and not len(splits["test"].rows):
-        raise UserError(
-            f"{manifest.path}: no test row can be read, and the models of folds learn from all others"
-        )
+    _check_test(splits["test"], config, manifest)
     members = []
     for number, part in enumerate(parts):
         seed = seed_of(config.seed, number)
@@ -310,6 +311,12 @@ def _manifest(config: FitConfig, path: Path, reporter: Reporter) -> Manifest:
     for note in manifest.notes:
         reporter.note(note)
     return manifest
+
+
+def _check_test(test: Samples, config: FitConfig, manifest: Manifest) -> None:
+    """Raise UserError if folds have learnt from all rows that could test them."""
+    if config.folds and not len(test.rows):
+        raise UserError(f"{manifest.path}: no test row can be read, and folds learn from all others")
 
 
 def _check_modalities(manifest: Manifest, method: str, config: FitConfig) -> None:

@@ -252,3 +252,11 @@ def test_the_command_line_ends_with_code_2(run):
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert "config.json: is a pipe" in result.stderr
+
+
+def test_a_shapley_value_of_an_unknown_modality(run):
+    path = run / "metrics.json"
+    content = json.loads(path.read_text())
+    content["imbalance"]["shapley"]["zz"] = 0.1
+    path.write_text(json.dumps(content))
+    refused(lambda: write_report([run]), "metrics.json", "imbalance.shapley", "'zz'")

@@ -127,3 +127,14 @@ def test_a_failure_half_way_leaves_nothing(run, monkeypatch, tmp_path):
     with pytest.raises(OSError, match="disk is full"):
         predicting.predict_to_file(run, str(run.parent / "new.csv"), tmp_path / "p.parquet")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_vector_whose_first_column_is_empty_in_the_whole_table_is_imputed(tmp_path):
+    lines = [f"{'xy'[i % 2]},{i % 2 + i / 100},{i % 2 - i / 50},word{i % 3}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["label,a.x,a.y,note", *lines]) + "\n")
+    run = altuna.fit(tmp_path / "t.csv", epochs=1, out=tmp_path / "run", quiet=True, report=False)
+    (tmp_path / "one.csv").write_text("a.x,a.y,note\n,1.5,word1\n")
+    (tmp_path / "two.csv").write_text("a.x,a.y,note\n,1.5,word1\n0.5,1.0,word2\n")
+    one, two = (Predictor(run).predict(tmp_path / f"{name}.csv") for name in ("one", "two"))
+    assert one["present_a"].to_pylist() == [True]
+    assert one["p_x"][0].as_py() == pytest.approx(two["p_x"][0].as_py(), abs=1e-6)

@@ -309,3 +309,11 @@ def test_a_job_of_slurm_that_is_alone_trains_as_without(manifest, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     altuna.fit(manifest, epochs=1, out="run", store="store", report=False, quiet=True)
     assert (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_a_single_epoch_of_folds_in_two_processes(manifest, tmp_path):
+    """The last checkpoint of a training is read as soon as it is written."""
+    process = fit(manifest, tmp_path / "run", 2, "--epochs", "1", "--folds", "2")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert (tmp_path / "run" / "metrics.json").exists()

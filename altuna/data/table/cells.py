@@ -46,7 +46,8 @@ class Cells(Sequence[Any]):
         self._cells = manifest.table[modality.columns[0]]
         self._files = modality.files
         self._folder = manifest.path.parent.absolute()
-        if modality.type == "vector" and is_number(self._cells.type):
+        kinds = [manifest.table[column].type for column in modality.columns]
+        if modality.type == "vector" and any(map(is_number, kinds)):  # others are empty in the whole table
             floats = (
                 pc.fill_null(manifest.table[c].cast(pa.float64(), safe=False), np.nan)
                 for c in modality.columns
