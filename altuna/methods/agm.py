@@ -30,11 +30,11 @@ def lead(losses: Tensor) -> Tensor:
 
 
 class AGM(JointMethod):
-    r"""Train jointly, slowing a modality whose lead is larger than usual and speeding up the others.
+    r"""Train jointly; slow down a modality that is further ahead than usual, and speed up the others.
 
     The contribution of a modality to the joint logits is its Shapley value. The features of an absent
-    modality are zeros, so any joint head can be used. The contributions sum to the joint logits, and the
-    gradient through each of them is multiplied by :math:`\kappa_m`:
+    modality are zeros, so any joint head can be used. The contributions :math:`\phi_m` sum to the joint
+    logits, and the gradient through :math:`\phi_m` is multiplied by :math:`\kappa_m`:
 
     .. math:: \phi_m = \mathrm{shapley}_m(z), \quad c_m = CE(\phi_m, y), \quad
         r_m = \exp\left(\tfrac{M}{M-1} (\bar c - c_m)\right), \quad
@@ -44,11 +44,12 @@ class AGM(JointMethod):
 
     Source: Li, Li, Hu, Lei, Li, Zhou, ICCV 2023, arXiv 2308.07686.
 
-    Deviations from the authors' code: the features of an absent modality are zeros; their code encodes an
-    input of zeros. A running mean starts with the first loss instead of 0. There is no gradient clipping, and
-    modulation never ends. A loss is computed over the rows that have the modality, and M is the number of
-    modalities in the batch. As in their code, the loss of a sample is at most ``-log 1e-8``; their cap is 7,
-    10 or none, depending on the data set.
+    Deviations from the authors' code: in altuna the features of an absent modality are zeros; the
+    authors' code encodes an input of zeros. In altuna a running mean starts with the first loss; in the
+    authors' code it starts with 0. altuna does not clip gradients, and modulates them until the training
+    ends. The loss :math:`c_m` is computed over the rows that have modality m, and M is the number of
+    modalities in the batch. As in the authors' code, the loss of a sample is at most ``-log 1e-8``. The
+    authors use a cap of 7, a cap of 10 or no cap, depending on the data set.
 
     Args:
         model: A classifier with a joint head.

@@ -14,14 +14,16 @@ from altuna.methods.base import JointMethod, Turn
 
 
 class AMCo(JointMethod):
-    r"""Mask features of the modality on which the model depends most, more of them in each epoch.
+    r"""Mask a growing fraction of the features of a modality on which the model depends too much.
 
     .. math:: L = CE(z(\ldots, \mu_m * h_m, \ldots), y) + \sum_m CE(z_m, y)
 
-    The mask :math:`\mu_m` [d] is the same for all samples of a batch. If the model depends on modality m, the
-    mask has ``floor(p d)`` zeros at random places, otherwise it has none. ``p`` grows with t, the fraction of
-    the training that has passed. The dependence ``D_m`` on modality m is its share of the softmax over all
-    logits of all modalities. The model depends on m if the last of the following inequalities holds:
+    The mask :math:`\mu_m` [d] is the same for all samples of a batch. If the model depends too much on
+    modality m, the mask has ``floor(p d)`` zeros at random places; otherwise it has no zeros. d is the
+    number of features. ``p`` grows with t, the fraction of the training that has passed. To compute the
+    dependence ``D_m`` of a sample on modality m, take one softmax over all logits of all modalities, and
+    add the values of m. The model depends too much on m if the average in the third formula, over the
+    samples i, is above :math:`\sigma`:
 
     .. math:: p = \sin(\tfrac\pi2 \min(1, t / \epsilon)), \qquad
         D_m = \frac{\sum_c e^{z_{mc}}}{\sum_v \sum_c e^{z_{vc}}}, \qquad
@@ -31,10 +33,10 @@ class AMCo(JointMethod):
 
     Deviations: the paper is not openly available. The equations are those of the public reimplementation in
     BalanceBenchmark, which masks logits, restarts ``t`` in every epoch and keeps the dependence until the
-    epoch ends. Here features are masked, ``t`` is the fraction of the whole run, the dependence is computed
-    in each batch, and there is no linear layer after fusion. With more than two modalities, each is
-    compared with the mean of the others. The dependence on m is computed over the rows that have m and
-    another modality.
+    epoch ends. altuna masks features instead of logits, measures ``t`` over the whole run, and computes
+    the dependence in each batch. It has no linear layer after fusion. With more than two modalities, each
+    modality is compared with the mean of the other modalities. The dependence on m is computed over the
+    rows that have m and at least one other modality.
 
     Args:
         model: A classifier with a joint head.

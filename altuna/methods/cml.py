@@ -21,13 +21,15 @@ class CML(JointMethod):
         L = CE(z, y) + \lambda \tfrac1B \sum_i \sum_{S \subset A_i}
         \max(0, \max_k p_k(x_i^S) - \max_k p_k(x_i^{A_i}))
 
-    ``A_i`` are the modalities of sample i, and S are the non-empty proper subsets of ``A_i``. p is the
-    softmax of the joint logits without the features outside S.
+    ``A_i`` are the modalities of sample i, and S are the non-empty proper subsets of ``A_i``.
+    :math:`p(x_i^S)` is the softmax of the joint logits that are computed from the features of the
+    modalities in S only. B is the batch size.
 
-    Deviations: all subsets are compared with the full set; the authors' code removes one modality after the
-    other in random order. Every violation counts. Their code skips some violations, depending on whether the
-    two predictions are right, and adds the cross-entropy of the subsets. The penalty is a mean over the
-    batch, not a sum. It is 0 for samples with one modality.
+    Deviations: altuna compares all subsets S with the full set ``A_i``; the authors' code removes one
+    modality after another in random order. altuna penalises every increase of confidence. The authors'
+    code skips some of these increases, depending on whether the two compared predictions are right. It
+    also adds the cross-entropy of the subsets. altuna's penalty is a mean over the batch; the penalty of
+    the authors is a sum. For samples with one modality, altuna's penalty is 0.
 
     Args:
         model: A classifier with a joint head.

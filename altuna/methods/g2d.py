@@ -40,22 +40,25 @@ def prioritized(score: dict[str, Tensor], number: int) -> set[str]:
 class G2D(Taught):
     r"""Distil unimodal teachers into the joint model, and first train only the encoders of weak modalities.
 
-    The student's features and joint logits follow those of each modality's frozen teacher:
+    The student's features are trained to match the features of each modality's frozen teacher, and the
+    student's joint logits are trained to match the logits of each teacher:
 
     .. math:: L = CE(z, y) + \sum_m \alpha\, MSE(h_m, h_m^{teacher})
         + \beta\, T^2\, KL(\sigma(z_m^{teacher} / T) \,\|\, \sigma(z / T))
 
-    In the first half of the student's epochs, only one encoder is trained: that of the modality whose
-    teacher gives the lowest probability to the true classes of the batch. The other encoders are frozen.
+    In the first part of the student's epochs (option ``prioritized``), and for two modalities, only one
+    encoder is trained: the encoder of the modality whose teacher gives the lowest probability to the true
+    classes of the batch. The other encoders are frozen.
 
     Source: Rakib, Bagavathi, ICCV 2025, arXiv 2506.21514.
 
-    Deviations: the teachers are trained in the first epochs of the same run (the authors train them
-    beforehand), and start from the student's weights. Two or more epochs are needed. The authors' code is for
-    two modalities. With M modalities, altuna divides the prioritised epochs into M - 1 equal parts, and in
-    part k trains the k weakest modalities. A frozen encoder has no gradient, so momentum and weight decay do
-    not change it either; the authors set only the gradients of convolutions to zero. The terms of a modality
-    are computed over its rows.
+    Deviations: altuna trains the teachers in the first epochs of the same run; the authors train the
+    teachers before this run. Teachers and student start from the same initial weights. The method needs
+    at least two epochs. The authors' code is for two modalities. With M modalities, altuna divides the
+    prioritised epochs into M - 1 equal parts, and in part k trains the k weakest modalities. A frozen
+    encoder has no gradient, so momentum and weight decay do not change it either. The authors set the
+    gradients of convolutions to zero, and leave the other gradients as they are. The terms of a modality
+    are computed over the rows that have this modality.
 
     Args:
         model: A classifier with a joint head.

@@ -37,25 +37,26 @@ def blend(before: Tensor, after: Tensor) -> Tensor:
 
 
 class GBlending(JointMethod):
-    r"""Weight the joint and unimodal losses by how much each generalises relative to how much it overfits.
+    r"""Weight the joint loss and the unimodal losses: high if a loss generalises, low if it overfits.
 
-    Modalities overfit at different rates, so one training schedule does not suit all of them. Let ``O`` be
-    the loss on held-out rows minus the loss on training rows, and let differences be taken over the
-    previous super-epoch (a fixed number of epochs). Then
+    Modalities overfit at different rates, so one training schedule does not suit all of them. Let ``O_k``
+    be loss k on held-out rows minus loss k on training rows, and let :math:`\Delta` be the change over
+    the previous super-epoch (a fixed number of epochs). Then
 
     .. math:: L = \sum_k w_k L_k, \qquad w_k \propto \frac{|\Delta L_k^{held}|}{(\Delta O_k)^2}, \qquad
         k \in \{1 \dots M, joint\}
 
-    A part of the training rows, the same in every epoch, is held out for this measurement and not trained
-    on.
+    A fixed part of the training rows is held out for this measurement. The model is never trained on
+    these rows.
 
     Source: Wang, Tran, Feiszli, CVPR 2020, arXiv 1905.12681 (online G-Blend).
 
-    Deviations: to measure a loss, the paper trains a copy of the model with that loss alone. altuna measures
-    all losses on the blended model during training, as means over an epoch. It computes the losses of
-    held-out rows in the same batches, without gradients and in eval mode (no dropout). Weights are equal
-    until a super-epoch has been measured. A change of overfitting below 0.01 counts as 0.01. The losses of a
-    modality are computed over the rows that have it.
+    Deviations: to measure a loss, the paper trains a copy of the model with that loss alone. altuna
+    measures all losses during training on the one model that is trained with the weighted sum. Each
+    measurement is the mean over an epoch. The batches contain the held-out rows, whose losses are
+    computed without gradients and in eval mode (no dropout). The weights of all losses are equal until
+    the first super-epoch has been measured. If :math:`|\Delta O_k|` is below 0.01, altuna uses 0.01. The
+    loss of a modality is computed over the rows that have this modality.
 
     Args:
         model: A classifier with a joint head and unimodal classifiers.

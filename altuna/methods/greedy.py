@@ -13,34 +13,36 @@ from altuna.methods.base import JointMethod, Turn
 
 
 class Greedy(JointMethod):
-    r"""Measure how fast each modality is learnt, and train the slowest alone while the speeds are unequal.
+    r"""Measure how fast each modality is learnt; if the speeds differ, train the slowest modality alone.
 
     The conditional learning speed of modality m, with weights ``theta_m`` and gradients ``g_m``, is
 
     .. math:: s_m = \log_{10} \frac{\sum_t \mu_m}{\text{mean}_{v \ne m} \sum_t \mu_v}, \qquad
         \mu_m = \frac{\|g_m\|^2}{\|\theta_m\|^2}
 
-    If ``max s - min s > epsilon`` after a regular step (loss ``CE(z, y)``), ``window`` re-balancing steps
-    on the slowest modality m follow. In these steps the features of the other modalities are replaced by
-    their running means, and the weights of the other modalities get no gradient, so only modality m
-    improves the joint logits:
+    If ``max s - min s > epsilon`` after a regular step (loss ``CE(z, y)``), the method takes ``window``
+    re-balancing steps on the slowest modality m. In these steps the features of the other modalities are
+    replaced by their running means, and the weights of the other modalities get no gradient, so only
+    modality m improves the joint logits:
 
     .. math:: L = CE(z(h_m, \bar h_{v \ne m}), y)
 
     Source: Wu, Jastrzebski, Cho, Geras, ICML 2022, arXiv 2202.05306.
 
-    Deviations: the paper fuses modalities inside the encoders by MMTM layers, compares the speed of these
-    layers with that of their branch, and replaces their gates by a running mean. In altuna, modalities are
-    combined only in a late joint head. Therefore ``theta_m`` are the weights of encoder m and its columns of
-    the head, and features are replaced by running means. The speeds include the re-balancing steps, in which
-    only one modality is trained (the authors' code does not include them). With more than two modalities,
-    each is compared with the mean of the others. In a re-balancing step the other modalities' columns of the
-    head have no gradient, but momentum and weight decay still change them. A batch without rows of m is a
-    regular step.
+    Deviations: the paper fuses modalities inside the encoders by MMTM layers, compares the learning speed
+    of these layers with the learning speed of the encoder that contains them, and replaces the gates of
+    MMTM by running means. In altuna, modalities are combined only in a late joint head. Therefore
+    ``theta_m`` are the weights of encoder m and the columns of the head that multiply ``h_m``, and altuna
+    replaces the features by running means. The speeds include the re-balancing steps, in which only one
+    modality is trained (the authors' code does not include them). With more than two modalities, each
+    modality is compared with the mean of the other modalities. In a re-balancing step the other
+    modalities' columns of the head have no gradient, but momentum and weight decay still change them. For
+    a batch in which no row has modality m, the method takes a regular step.
 
     Args:
         model: A classifier with the ``concat`` head.
-        epsilon: Largest difference of the speeds without re-balancing.
+        epsilon: Re-balance if the difference between the highest and the lowest speed is above this
+            value.
         window: Number of re-balancing steps before the speeds are compared again.
         start: Number of epochs before the first re-balancing.
     """

@@ -18,24 +18,28 @@ from altuna.methods.parts.pairs import pairs
 class LFM(JointMethod):
     r"""Add the disagreement of the modalities' predictions to the joint loss, with a decreasing weight.
 
-    The method first aligns the modalities' predictions, because the labels are not equally difficult for all
-    modalities. Source: Yang, Wan, Jiang, Xu, "Facilitating Multimodal Classification via Dynamically Learning
-    Modality Gap", NeurIPS 2024, https://openreview.net/forum?id=QbsPz0SnyV (not on arXiv).
+    At the start of training, when the weight alpha is high, the method mainly aligns the predictions of
+    the modalities, because the labels are not equally difficult for all modalities. Source: Yang, Wan,
+    Jiang, Xu, "Facilitating Multimodal Classification via Dynamically Learning Modality Gap", NeurIPS
+    2024, https://openreview.net/forum?id=QbsPz0SnyV (not on arXiv).
 
     .. math::
         L = (1 - \alpha) \, CE(z, y) + \alpha \, \tfrac2{M(M-1)} \sum_{u < v} JS(p_u, p_v)
 
-    The heuristic schedule has ``alpha = 1 - exp(-1 / t)`` in epoch t (from 1). The learned schedule starts
-    at 0.95. After each batch it takes a gradient step on alpha, to first order, to reduce the cross-entropy
-    after a step by L: ``alpha <- alpha + rate * <g_CE, g_JS - g_CE>``, kept within [0.05, 0.95].
+    JS is the Jensen-Shannon divergence. The schedule ``heuristic`` sets ``alpha = 1 - exp(-1 / t)`` in
+    epoch t (the first epoch is 1). The schedule ``learned`` starts at alpha = 0.95. After each batch it
+    changes alpha by a gradient step that, to first order, reduces the cross-entropy after a model step on
+    L: ``alpha <- alpha + rate * <g_CE, g_JS - g_CE>``, kept within [0.05, 0.95].
 
-    Deviations: the paper aligns modalities by a contrastive loss. As in the authors' code, altuna aligns
-    predictions, but by the true Jensen-Shannon divergence (their code swaps the arguments of KL). The
-    authors' learned schedule computes second derivatives on held-out rows once per epoch, at a rate of
-    1e-4; altuna uses inner products of the two gradients of each training batch. The default run of the
-    authors follows a polynomial fitted to the learned schedule. Logits are summed, not averaged, and the
-    loss is not doubled. With any number of modalities, the divergence is the mean over the pairs in the
-    batch; a pair is compared on the rows that have both, and a batch without pairs has only the joint loss.
+    Deviations: the paper aligns modalities by a contrastive loss. altuna aligns predictions, as the
+    authors' code does. altuna uses the true Jensen-Shannon divergence; the authors' code swaps the
+    arguments of KL. The authors' learned schedule computes second derivatives on held-out rows once per
+    epoch, at a rate of 1e-4; altuna uses inner products of the two gradients of each training batch. By
+    default, the authors' code takes alpha from a polynomial that was fitted to a learned schedule. altuna
+    sums the unimodal logits, while the authors' code averages them and doubles the loss. With any number
+    of modalities, the divergence is the mean over the pairs of modalities in the batch. A pair is
+    compared on the rows that have both modalities. A batch with only one modality has only the joint
+    loss.
 
     Args:
         model: A classifier with the head ``sum``.

@@ -13,7 +13,7 @@ from altuna.methods.parts.pairs import pairs
 
 
 class MBSD(JointMethod):
-    r"""Train joint and unimodal logits, and for each sample distil from the better modality into the other.
+    r"""Train joint and unimodal logits; per sample, distil the stronger modality into the weaker one.
 
     Source: Liu, Li, Song, Yang, Zeng, WSDM 2023, doi 10.1145/3539597.3570423 (no arXiv version).
 
@@ -21,16 +21,18 @@ class MBSD(JointMethod):
         L = CE(z, y) + \sum_m CE(z_m, y) + \lambda \tfrac2{M(M-1)} \sum_{u < v} \tfrac1n \sum_i
         w_i \Big( KL(sg(p_s) \| p_w) + \tfrac1C \|sg(z_s) - z_w\|^2 \Big)
 
-    Of the two modalities of a pair, s (strong) has the higher probability of the true class and w (weak)
-    the lower. ``w_i = p_s[y] - p_w[y]`` if at least one of them predicts the true class, and 0 otherwise.
-    sg stops the gradient.
+    For each sample and each pair of modalities u and v, s (strong) is the modality that gives the higher
+    probability to the true class, and w (weak) is the modality that gives the lower probability. The
+    weight of sample i is ``w_i = p_s[y] - p_w[y]`` if at least one of the two modalities predicts the
+    true class, and 0 otherwise. sg stops the gradient, and C is the number of classes.
 
     Deviations: the paper distils while it pre-trains a vision-and-language transformer. altuna follows the
-    version for classification in GeWu-Lab's BalanceBenchmark, with three changes: the divergence compares
-    whole distributions (their code compares two numbers that are not distributions), the distance compares
-    logits for any number of modalities (their code compares probabilities for three modalities), and the
-    teacher and ``w_i`` are constants. With any number of modalities, the loss is the mean over the pairs in
-    the batch; a pair is compared on the n rows that have both.
+    version for classification in GeWu-Lab's BalanceBenchmark, with three changes. First, altuna's
+    divergence compares whole distributions; the code of BalanceBenchmark compares two numbers that are
+    not distributions. Second, altuna's squared distance compares logits; the code of BalanceBenchmark
+    compares probabilities if there are three modalities. Third, altuna treats the outputs of the stronger
+    modality and ``w_i`` as constants. With any number of modalities, the distillation loss is the mean
+    over the pairs of modalities in the batch. A pair is compared on the n rows that have both modalities.
 
     Args:
         model: A classifier with a joint head.

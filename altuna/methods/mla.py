@@ -19,27 +19,29 @@ from altuna.methods.base import Method, Turn
 class MLA(Method):
     r"""Alternate unimodal turns over a shared head, and project the head's gradient to protect earlier turns.
 
-    In the turn of modality m, only encoder m and the shared head are trained, on the rows that have m:
+    The turn of modality m trains only encoder m and the shared head, on the rows that have modality m:
 
     .. math:: L_m = CE(W h_m + b, y), \qquad \nabla W \leftarrow \nabla W\, P
 
-    After the step, the projector P gets a recursive-least-squares update with the mean of ``h_m``. So in
-    each turn P represents the features of the earlier turns, and the projection removes their directions
-    from the gradient of W. The gradients of ``b`` and of the encoder are not projected.
+    After the step, the projector P gets a recursive-least-squares update with the mean of ``h_m``. In
+    each turn P therefore represents the mean features of the earlier turns, and the projection removes
+    the directions of these features from the gradient of W. The gradients of ``b`` and of the encoder are
+    not projected.
 
     Source: Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707.
 
     Deviations from the paper: P is reset at the start of every batch, and every other batch takes its turns
-    in reverse order. Without the reset, P only shrinks, until the head can no longer learn. Without the
-    reverse order, the steps of the first modality would never be projected. The paper's version is ``order =
-    "given"``, ``reset = "never"``.
+    in reverse order. Without the reset, P shrinks with every turn, until the head can no longer learn.
+    Without the reverse order, the gradient in the first modality's turns would never be projected. Set
+    ``order = "given"`` and ``reset = "never"`` for the version of the paper.
 
-    In three points altuna follows the paper, but the authors' code does not: altuna executes the projection
-    (their code looks for a parameter that does not exist), the update of P divides by the scalar ``alpha + r'
-    P r`` with r the mean of ``h_m`` (their code divides by a matrix), and ``alpha`` is a constant unless
-    ``schedule`` is set. altuna stores a square root of P: the same update, but P stays positive despite
-    rounding. With AdamW, momentum or weight decay, the optimizer's step differs from the projected gradient;
-    ``project = "step"`` projects the step itself.
+    In three points altuna follows the paper, but the authors' code does not. First, altuna executes the
+    projection; the authors' code looks for a parameter that does not exist and never projects. Second,
+    altuna's update of P divides by the scalar ``alpha + r' P r``, where r is the mean of ``h_m``; the
+    authors' code divides by a matrix. Third, altuna's ``alpha`` is a constant unless you set
+    ``alpha = "schedule"``. altuna stores a square root of P, so that P stays positive definite despite
+    rounding. With AdamW, momentum or weight decay, the optimizer's step differs from the projected
+    gradient; ``project = "step"`` projects the step itself.
 
     Args:
         model: A classifier with a shared head.

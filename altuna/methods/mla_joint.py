@@ -11,8 +11,8 @@ class MLAJoint(JointTurn, MLA):
     r"""Take MLA's turns, then a joint turn of all encoders with a small network on the concatenated features.
 
     For samples that have all modalities, the logits of this joint expert enter the fusion beside the unimodal
-    logits. It can learn labels that depend on a combination of modalities, which no sum of unimodal logits
-    can. Per batch, with MLA's projector P (see ``mla``):
+    logits. The joint expert can learn labels that depend on a combination of modalities. No sum of
+    unimodal logits can represent such labels. Per batch, with MLA's projector P (see ``mla``):
 
     .. math:: L_m = CE(W h_m + b, y), \quad \nabla W \leftarrow \nabla W\, P
         \quad \text{for each } m, \text{ then} \qquad
@@ -20,9 +20,10 @@ class MLAJoint(JointTurn, MLA):
 
     Source: an extension by altuna of MLA (Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707).
 
-    Deviations from altuna's ``mla`` with ``joint_expert = "turn"``: turns are in the given order, and the
-    projector is never reset. In both, the joint turn uses the rows that have all modalities, is skipped in
-    batches without such rows, and changes neither the shared head nor the projector.
+    Deviations from altuna's ``mla`` with ``joint_expert = "turn"``: in ``mla_joint`` the turns are in the
+    given order, and the projector is never reset. In both methods the joint turn uses the rows that have
+    all modalities, is skipped in batches without such rows, and changes neither the shared head nor the
+    projector.
 
     Args:
         model: A classifier with a shared head and a joint expert.

@@ -13,11 +13,11 @@ class MMCosine(JointMethod):
 
     .. math:: z = s \sum_m \frac{W_m h_m}{\|W_m\| \|h_m\|}, \quad L = CE(z, y)
 
-    The norm of ``W_m`` is taken for each class. The scale s is 10. It is part of the head and is used for
-    prediction too.
+    ``W_m`` has one row per class, and the norm is computed for each row. The scale s is 10. The head
+    multiplies by s in training and in prediction.
 
-    Deviations: there can be any number of modalities. A missing modality adds nothing to the sum of the
-    sample.
+    Deviations: altuna allows any number of modalities. A modality that a sample lacks adds nothing to the
+    sum z of this sample.
     """
 
     head = "cosine"

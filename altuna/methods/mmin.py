@@ -16,30 +16,31 @@ class MMIN(Imagining):
 
     A cascade F of autoencoders takes the features of a sample, with zeros for absent modalities. Its latent
     vectors are the joint representation. A second cascade G must reconstruct the visible features from
-    those that F imagined (a cycle):
+    the features that F imagined (a cycle):
 
     .. math::
         (\hat h, c) = F(h_S), \qquad
         L = CE(W c + b, y) + \lambda_1 \, \mathrm{mean}_H (\hat h - sg(h))^2
         + \lambda_2 \, \mathrm{mean}_S (G(\hat h_{\bar S}) - sg(h))^2
 
-    S are the visible cells of a sample and :math:`\bar S` the others. F and G have five residual
-    autoencoders each, and c [B, latents] are the latent vectors of F. H are the cells of the sample that
-    are hidden in this step: each cell is hidden with probability ``drop``, but one always stays visible. sg
-    stops the gradient. Samples of which all cells are visible have no cycle term. Any subset of any number
-    of modalities may be absent, also in training.
+    S are the visible cells of a sample, and :math:`\bar S` are all its other cells. F and G have five
+    residual autoencoders each, and c [B, latents] are the latent vectors of F. H are the cells of the
+    sample that are hidden in this step: each cell is hidden with probability ``drop``, but one cell of
+    the sample always stays visible. sg stops the gradient. Samples of which all cells are visible have no
+    cycle term. Any subset of any number of modalities may be absent, also in training.
 
     Source: Zhao, Li, Jin, ACL 2021 (no arXiv version); code: github.com/AIM3-RUC/MMIN. The loss weights (for
     IEMOCAP), the number of autoencoders and the ratios of layer sizes are taken from the authors' code.
 
-    Deviations from the authors' code: altuna's target features come from the encoders in training, as
-    constants; their target features come from encoders that were trained beforehand on all modalities. Absent
-    cells have zero features; in their code they have the features of a zero input. The imagination loss is
-    computed over hidden cells; their loss is computed over all cells, with the features of a zero input as
-    target for visible cells. The cycle takes only the imagined features; their cycle takes the whole output
-    of the cascade. altuna hides cells independently; their code draws one of the incomplete combinations and
-    never trains on complete samples. ReLU replaces leaky ReLU, the classifier is linear, no layers follow a
-    cascade, and gradients are not clipped.
+    Deviations from the authors' code: altuna's target features are computed by the encoders that are
+    being trained, without gradient; the authors' target features come from encoders that were trained
+    before, on all modalities. In altuna absent cells have zero features; in the authors' code they have
+    the features of a zero input. altuna computes the imagination loss over hidden cells; the authors'
+    code computes it over all cells, and for visible cells the target is the features of a zero input.
+    altuna's second cascade takes only the imagined features; the authors' second cascade takes the whole
+    output of the first cascade. altuna hides each cell independently; the authors' code draws one of the
+    incomplete combinations of modalities and never trains on complete samples. altuna uses ReLU instead
+    of leaky ReLU, a linear classifier, no layers after a cascade, and no gradient clipping.
 
     Args:
         model: A classifier with a head ``mmin``.

@@ -33,23 +33,24 @@ def pareto_gradient(joint: Tensor, unimodal: Tensor, gamma: float) -> Tensor:
 
 
 class MMPareto(JointMethod):
-    r"""Add unimodal losses to joint training; where gradients conflict, take a direction that reduces both.
+    r"""Add unimodal losses to joint training; if gradients conflict, use a direction that reduces both.
 
-    Each modality has its own classifier beside the joint one. Let ``g`` be the gradient of the joint loss
-    for encoder m and ``u`` that of its unimodal loss. With weights :math:`w_0 + w_1 = 1`, the encoder's
-    gradient is
+    Each modality has its own classifier beside the joint one. For encoder m, let ``g`` be the gradient of
+    the joint loss and ``u`` the gradient of the unimodal loss of m. With weights :math:`w_0 + w_1 = 1`,
+    the method computes h and replaces the gradient of encoder m by the second expression:
 
     .. math:: h = 2 (w_0 g + w_1 u), \qquad \gamma \max(1, \lVert g + u \rVert / \lVert h \rVert)\, h
 
-    Both weights are 1/2 where :math:`\cos(g, u) \ge 0`. Otherwise they are the weights of the shortest vector
-    between g and u, whose direction decreases both losses. The classifiers' own gradients are not changed.
+    Both weights are 1/2 where :math:`\cos(g, u) \ge 0`. Otherwise the weights are those for which
+    :math:`w_0 g + w_1 u` is shortest; a small step along this vector decreases both losses. The gradients
+    of the classifiers are not changed.
 
     Source: Wei, Hu, ICML 2024, arXiv 2405.17730.
 
-    Deviations: altuna computes length and angle of an encoder's whole gradient as one vector; the authors'
-    code scales each parameter separately. A modality that is missing from the batch has no unimodal loss.
-    Optimizers that normalise the size of gradients, such as AdamW, cancel the factor gamma. The authors use
-    SGD.
+    Deviations: altuna treats the gradient of all weights of an encoder as one vector, and computes its
+    length and angle; the authors' code treats each parameter tensor separately. A modality that is
+    missing from the batch has no unimodal loss. The authors use SGD. AdamW and other optimizers that
+    normalise the size of gradients cancel the factor gamma.
 
     Args:
         model: A classifier with a joint head and unimodal classifiers.

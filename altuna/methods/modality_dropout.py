@@ -15,13 +15,13 @@ class ModalityDropout(JointMethod):
     .. math:: L = \tfrac1B \sum_i CE(z(S_i), y_i)
 
     :math:`S_i` are the modalities of sample i that are kept. Each modality of the sample is dropped with
-    probability p. If all would be dropped, one randomly drawn modality is kept. Dropped cells are not
-    encoded.
+    probability p. If all modalities of a sample would be dropped, one of them, drawn at random, is kept.
+    Dropped cells are not encoded.
 
     Source: ModDrop, Neverova, Wolf, Taylor, Nebout, TPAMI 2016, arXiv 1501.00102.
 
     Deviations: all weights are trained together from the start; the paper first trains each modality alone.
-    All modalities have the same rate. No sample loses all its modalities.
+    In altuna all modalities have the same drop rate p, and no sample loses all its modalities.
 
     Args:
         model: A classifier with a joint head.

@@ -22,20 +22,22 @@ class ModalityValuation(JointMethod):
 
     .. math:: v(S) = |S| \, [\arg\max z(S) = y], \qquad \phi_m = \mathrm{Shapley}_m(v)
 
-    where ``z(S)`` are the joint logits with zeros for the modalities outside S. In the next epoch the
-    sample is resampled ``s_m`` times with modality m alone:
+    where ``z(S)`` are the joint logits with zero features for the modalities outside S. The bracket is 1
+    if the prediction is correct, and 0 otherwise. In the next epoch the sample is used ``s_m`` more
+    times, each time with modality m alone:
 
     .. math:: s_m = \max(0, r (1 - \phi_m)), \qquad
         L = \frac{\sum_i CE(z_i, y_i) + \sum_m \sum_i s_{im} CE(z_i(\{m\}), y_i)}{B + \sum_{im} s_{im}}
 
     Source: Wei, Feng, Wang, Hu, CVPR 2024, arXiv 2309.06255 (the sample-level variant).
 
-    Deviations: resampling is a weighted loss in the sample's own batch. It has the expected gradient of the
-    authors' longer epoch, and the number of updates stays the same. Contributions come from the training pass
-    of the previous epoch; the authors run one more pass over all data after the epoch. The authors resample
-    0, 1, 2 or 3 times for two modalities; ``s_m`` is the line through these points. An absent modality is in
-    no coalition. Its contribution is 0, and the other modalities share the value. A sample with one modality
-    is resampled if its prediction was wrong.
+    Deviations: resampling is a weighted loss in the sample's own batch. The authors add the resampled
+    rows to the epoch, which makes the epoch longer. The weighted loss has the same expected gradient,
+    without more updates. altuna computes the contributions in the training pass of the previous epoch;
+    the authors run one more pass over all data after each epoch. For two modalities, the authors resample
+    a sample 0, 1, 2 or 3 times, and ``s_m`` is the straight line through these numbers. A modality that a
+    sample lacks has the contribution 0. A sample with one modality is resampled if its prediction was
+    wrong.
 
     Args:
         model: A classifier with a joint head.

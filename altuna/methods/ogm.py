@@ -14,18 +14,18 @@ class OGM(JointMethod):
     r"""Train jointly, with smaller encoder gradients for a modality that is ahead of the others.
 
     The score :math:`s_m` of a modality is the probability that its own logits give to the true class,
-    averaged over its rows of the batch. The gradients of encoder m's convolutions (of all its weights, if
-    it is not a CNN) are multiplied by
+    averaged over the rows of the batch that have the modality. The gradients of encoder m's convolutions
+    (of all its weights, if it is not a CNN) are multiplied by
 
     .. math:: \kappa_m = 1 - \tanh(\alpha \rho_m) \text{ if } \rho_m > 1 \text{ else } 1, \qquad
         \rho_m = \frac{s_m}{\mathrm{mean}_{v \ne m} s_v}
 
     Source: Peng, Wei, Deng, Wang, Hu, CVPR 2022, arXiv 2203.15332.
 
-    Deviations: with more than two modalities, each is compared with the mean of the others. The score is a
-    mean, not a sum, over the rows that have the modality. A batch with one modality is not modulated.
-    Optimizers that normalise the size of gradients, such as AdamW, cancel most of the effect of a factor that
-    changes slowly. The authors use SGD.
+    Deviations: with more than two modalities, each modality is compared with the mean of the other
+    modalities. The score is the mean over the rows that have the modality; the authors use the sum. A
+    batch with one modality is not modulated. The authors use SGD. AdamW and other optimizers that
+    normalise the size of gradients cancel most of the effect of :math:`\kappa_m` when it changes slowly.
 
     Args:
         model: A classifier with a joint head.

@@ -21,7 +21,7 @@ def enhanced(gradient: Tensor, factor: Tensor) -> Tensor:
 
 
 class OGMGE(OGM):
-    r"""Train as OGM does, and add Gaussian noise of the gradient's own standard deviation.
+    r"""Train as OGM does, and add Gaussian noise with the standard deviation of the gradient.
 
     The coefficient :math:`\kappa_m` is that of OGM (see ``ogm``). Every modulated gradient g becomes
 
@@ -29,9 +29,10 @@ class OGMGE(OGM):
 
     Source: Peng, Wei, Deng, Wang, Hu, CVPR 2022, arXiv 2203.15332.
 
-    Deviations: those of OGM. As in the authors' code, the noise has one variance per parameter tensor (that
-    of its entries before modulation) and is added for every modality, also if the coefficient is 1. The paper
-    instead uses the covariance of the gradients of SGD.
+    The deviations of OGM apply here too (see ``ogm``). As in the authors' code, the noise has one
+    variance per parameter tensor: the variance of the entries of the tensor's gradient before modulation.
+    The noise is added for every modality, even if :math:`\kappa_m` is 1. The paper instead uses the
+    covariance of the gradients of SGD.
 
     Args:
         model: A classifier with a joint head.

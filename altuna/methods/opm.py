@@ -28,11 +28,11 @@ def drop_rates(score: Mapping[str, Tensor], q_base: float, lam: float) -> dict[s
 
 
 class OPM(JointMethod):
-    r"""Train jointly, and drop features of a modality that is ahead, with a rate that grows with its lead.
+    r"""Train jointly, and drop features of a modality that is ahead; the drop rate grows with its lead.
 
     The score :math:`s_m` of a modality is the probability that its own logits give to the true class,
-    averaged over its rows of the batch. The method replaces a sample's features of modality m by zeros with
-    probability
+    averaged over the rows of the batch that have the modality. The method replaces a sample's features of
+    modality m by zeros with probability
 
     .. math:: q_m = q_{base} (1 + \lambda \tanh(\rho_m - 1)) \text{ if } \rho_m > 1 \text{ else } 0, \qquad
         \rho_m = \frac{s_m}{\mathrm{mean}_{v \ne m} s_v}
@@ -41,15 +41,16 @@ class OPM(JointMethod):
 
     Source: Wei, Hu, Du, Wen, TPAMI 2024, arXiv 2410.11582.
 
-    Deviations from the authors' code: the features of a modality are scaled by its own :math:`1 - q_m`, as
-    in dropout; theirs scales all features by one factor. Features are dropped only from samples that also
-    have a modality which is not ahead, so that no sample loses everything. With more than two modalities,
-    each is compared with the mean of the others.
+    Deviations from the authors' code: altuna divides the features of modality m by :math:`1 - q_m`, as in
+    dropout; the authors' code scales the features of all modalities by one common factor. Features are
+    dropped only from samples that also have a modality which is not ahead, so that no sample loses all
+    its features. With more than two modalities, each modality is compared with the mean of the other
+    modalities.
 
     Args:
         model: A classifier with a joint head.
-        q_base: Base drop rate: the rate of a modality that is only slightly ahead.
-        lam: How much the rate grows with the lead, lambda; ``q_base * (1 + lam)`` must be below 1.
+        q_base: Base drop rate: the drop rate of a modality that is only slightly ahead.
+        lam: Lambda: how much the drop rate grows with the lead; ``q_base * (1 + lam)`` must be below 1.
         execute: Fraction of the batches in which features are dropped.
         modulation_starts: First epoch with dropping, counted from 0.
     """

@@ -24,14 +24,17 @@ class PMR(JointMethod):
         - \mu\, [\rho_m - 1]_0^1 \, H(s_m), \quad s_{mk} = -\|h_m - c_{mk}\|
 
     Here ``rho_m`` is the mean probability that the prototypes of m give to the true class, divided by the
-    same mean for the other modalities. Brackets are clipped to [0, 1]. The entropy term H is used only in the
-    first epochs. After an epoch ``c <- momentum c + (1 - momentum) mean of the class's features``.
+    average of this probability over the other modalities. The terms in square brackets are clipped to [0,
+    1]. ``c_mk`` is the prototype of class k in modality m, and ``s_mk`` is minus the distance to it. The
+    entropy term H is used only in the first epochs. After an epoch
+    ``c <- momentum c + (1 - momentum) mean of the class's features``.
 
     Deviations: the coefficients and the entropy term are those of the paper; the authors' code uses
-    coefficients 0 or 1 and no entropy term. Prototypes are means of all features computed during the epoch;
-    the authors read a tenth of the data again. Therefore the first epoch has no prototypes. With more than
-    two modalities, each is compared with the mean of the others. With missing modalities, every term is
-    computed over the rows that have the modality and whose class has a prototype.
+    coefficients 0 or 1 and no entropy term. altuna's prototypes are means of all features that were
+    computed during the epoch, so the first epoch has no prototypes. The authors compute prototypes from a
+    tenth of the data, which they read again. With more than two modalities, each modality is compared
+    with the mean of the other modalities. With missing modalities, every term is computed over the rows
+    that have the modality and whose class has a prototype.
 
     Args:
         model: A classifier with a joint head.

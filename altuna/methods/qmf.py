@@ -15,7 +15,8 @@ from altuna.methods.parts.memory import SampleMemory
 class QMF(JointMethod):
     r"""Weight each modality's logits per sample by a confidence: the energy score of its own logits.
 
-    A ranking loss trains the confidences: samples with higher losses so far should get lower confidence.
+    A ranking loss trains the confidences: a sample whose losses were higher until now should get a lower
+    confidence.
     Source: Zhang et al., ICML 2023, arXiv 2306.02050.
 
     .. math::
@@ -25,14 +26,15 @@ class QMF(JointMethod):
     .. math::
         R_m = \tfrac1n \sum_i \max(0, sign(l_{mi} - l_{mj}) (c_{mi} - c_{mj}) + |l_{mi} - l_{mj}|)
 
-    Here sg stops the gradient, and j is the sample after i in the batch (the first follows the last).
-    ``l_m`` is the sum of a sample's losses of modality m so far, including this batch, scaled to [0, 1]
-    over all samples seen.
+    Here sg stops the gradient, and j is the sample after i in the batch (for the last sample, j is the
+    first sample). ``l_m`` is the sum of a sample's losses of modality m in this and all earlier batches.
+    These sums are scaled to [0, 1] over all samples seen.
 
     Deviations: the margin ``|l_i - l_j|`` is added, as in correctness ranking (arXiv 2007.01458), from which
-    the paper takes the loss. The authors' code subtracts the margin, so it does not penalise pairs in the
-    wrong order whose difference is below the margin. Losses are scaled over the samples seen so far, not over
-    all samples. With missing modalities, every term of a modality is computed over the rows that have it.
+    the paper takes the loss. The authors' code subtracts the margin. Therefore it does not penalise two
+    samples whose confidences are in the wrong order, if the confidences differ by less than the margin.
+    altuna scales ``l_m`` over the samples seen so far, and the authors scale it over all samples. With
+    missing modalities, every term of a modality is computed over the rows that have this modality.
 
     Args:
         model: A classifier with a confidence head.

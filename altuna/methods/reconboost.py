@@ -31,32 +31,36 @@ def reconcilement(logits: Tensor, others: Tensor, labels: Tensor) -> Tensor:
 class ReconBoost(Method):
     r"""Train one modality at a time, on what the ensemble of the other modalities gets wrong.
 
-    Training is a sequence of stages, and each stage belongs to one modality in turn. In the first epochs of
-    a stage only the learner (encoder and classifier) of this modality is trained:
+    Training is a sequence of stages, and the modalities take turns: each stage belongs to one modality.
+    In the first epochs of a stage only the learner (encoder and classifier) of this modality is trained:
 
     .. math:: L = CE(z_m, y) - \lambda\, q_y \log \frac{q_y}{p_y} + \alpha\, MSE(p, p')
 
     Here p are the learner's probabilities, q are the probabilities of the frozen sum of the other learners,
     and p' are the probabilities of the learner of the previous stage, to which p should stay close (memory
-    consolidation). Without the term MSE the gradient for the logits is :math:`(1 - \lambda q_y)(p - y)`:
-    as in boosting, a sample counts less if the other learners already predict its class with confidence. In
-    the last epochs of a stage (global rectification) all learners that have had a stage are trained together,
-    :math:`L = CE(\sum_m z_m, y)`.
+    consolidation). Without the MSE term, the gradient of the loss with respect to the logits is
+    :math:`(1 - \lambda q_y)(p - y)`: as in boosting, a sample counts less if the other learners already
+    predict its class with confidence. The last epochs of a stage (global rectification) train all
+    learners that have already had a stage, with the loss :math:`L = CE(\sum_m z_m, y)`.
 
     Source: Hua, Xu, Bao, Yang, Huang, ICML 2024, arXiv 2405.09321.
 
-    The second term (reconcilement) is KL(q || p) at the true class, as in the authors' code; over all
-    classes the loss would have no lower bound. Deviations from their code: the consolidation has a gradient
-    (theirs is detached on both sides); classifiers are separate, and the ensemble has no learnt scale; one
-    optimizer serves all stages; the other learners are frozen in eval mode (no dropout). If a run is too
-    short for two stages per modality, stages are shortened in proportion. Each term is computed over the
-    rows that have all the modalities it compares. A batch without the modality of the stage has no turn.
+    The second term (reconcilement) is KL(q || p) at the true class, as in the authors' code. With the KL
+    over all classes, the loss would have no lower bound. Deviations from the authors' code: in altuna the
+    memory consolidation has a gradient for p; the authors' code stops the gradients for both p and p'.
+    altuna's classifiers are separate, the ensemble has no learnt scale, one optimizer serves all stages,
+    and the other learners are frozen in eval mode (no dropout). If a run is too short for two stages per
+    modality, altuna shortens all stages in proportion. The reconcilement is computed over the rows that
+    have modality m and at least one of the other learners' modalities. The consolidation is computed over
+    the rows that have modality m and the modality of the previous stage. A batch without the modality of
+    the stage has no turn.
 
     Args:
         model: A classifier whose joint logits are the sum of the unimodal logits.
-        stage_epochs: Epochs of a stage in which its modality is trained alone.
-        rectify_epochs: Epochs of rectification at the end of a stage.
-        agreement: Weight of the reconcilement, :math:`\lambda`; the authors use 1 : 5.
+        stage_epochs: Number of epochs of a stage in which only the modality of the stage is trained.
+        rectify_epochs: Number of epochs of global rectification at the end of a stage.
+        agreement: Weight of the reconcilement, :math:`\lambda`, relative to the cross-entropy; the
+            authors use 1 : 5.
         consolidation: Weight of the memory consolidation, :math:`\alpha`.
     """
 

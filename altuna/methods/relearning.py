@@ -15,26 +15,29 @@ from altuna.methods.parts.memory import Collected
 
 
 class Relearning(JointMethod):
-    r"""At fixed epochs, move each encoder towards its initial weights, the more the more it overfits.
+    r"""At fixed epochs, move each encoder towards its initial weights: further if it overfits more.
 
-    Overfitting is measured by how much better an encoder's features cluster by class on training rows than
-    on held-out rows:
+    The fraction ``a_m`` of the way grows with the overfitting of encoder m. Overfitting is measured by
+    how much better the encoder's features cluster by class on training rows than on held-out rows:
 
     .. math:: a_m = \tanh(\lambda |P_m^{train} - P_m^{held}|), \qquad
         \theta_m \leftarrow a_m \theta_m^0 + (1 - a_m) \theta_m
 
-    ``P`` is the purity of k-means clusters (as many as classes) of features scaled to [-1, 1]: the fraction
-    of rows whose class is the most frequent one in their cluster. The head and the optimizer state are not
-    changed.
+    ``theta_m`` are the weights of encoder m, and ``theta_m^0`` are its initial weights. ``P`` is the
+    purity of k-means clusters: the fraction of rows whose class is the most frequent class in their
+    cluster. There are as many clusters as classes, and the features are first scaled to [-1, 1]. The head
+    and the optimizer state are not changed.
 
     Source: Wei, Li, Feng, Hu, ECCV 2024, arXiv 2407.09705.
 
-    Deviations: the authors use the validation split as held-out rows. altuna selects the best epoch on that
-    split, so it takes held-out rows from the training rows, by a hash of their position. Purity is higher on
-    fewer rows, so altuna uses as many training rows as held-out rows (the authors use all training rows). The
-    authors re-initialise after epochs 20 and 40 of 50; here the distance is a fraction of the epochs. altuna
-    computes features after each step of the epoch, in eval mode, for the rows that have the modality. If
-    there are no such rows, the encoder is not changed.
+    Deviations: the authors use the validation split as held-out rows. altuna selects the best epoch on
+    the validation split, so it takes the held-out rows from the training split. A hash of the row number
+    decides whether a row is held out. Purity is higher if there are fewer rows. Therefore altuna computes
+    :math:`P^{train}` on as many rows as :math:`P^{held}`; the authors use all training rows. The authors
+    re-initialise after epochs 20 and 40 of 50; in altuna the number of epochs between two
+    re-initialisations is a fraction of all epochs. altuna computes the features of a batch after the
+    training step on this batch, in eval mode, for the rows that have the modality. If no row has the
+    modality, the encoder is not changed.
 
     Args:
         model: A classifier with a joint head.

@@ -15,7 +15,7 @@ from altuna.methods.parts.teachers import Taught
 class UMT(Taught):
     r"""Train jointly, and keep each encoder's features close to those of a frozen unimodal teacher.
 
-    Therefore an encoder learns from its teacher what it would not learn in joint training with a stronger
+    From its teacher, an encoder learns what it would not learn in joint training with a stronger
     modality:
 
     .. math:: L = CE(z, y) + \lambda \sum_m \frac{1}{n_m d_m} \lVert h_m - h_m^{teacher} \rVert^2
@@ -24,9 +24,9 @@ class UMT(Taught):
 
     Source: Du, Teng, Li, Liu, Yuan, Wang, Yuan, Zhao, ICML 2023, arXiv 2305.01233.
 
-    Deviations: the teachers are trained in the first epochs of the same run, so that the whole method has
-    the same budget as other methods. Teachers and student start from the same weights. Two or more epochs
-    are needed.
+    Deviations: the teachers are trained in the first epochs of the same run, so that teachers and student
+    together have the budget of one run. Teachers and student start from the same initial weights. The
+    method needs at least two epochs.
 
     Args:
         model: A classifier with a joint head.
