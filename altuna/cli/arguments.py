@@ -9,7 +9,9 @@ import typer
 
 Run = Annotated[Path, typer.Argument(help="Run directory, as written by `altuna fit`.")]
 Runs = Annotated[list[Path], typer.Argument(help="Run directories, as written by `altuna fit`.")]
-OtherData = Annotated[str | None, typer.Option(help="Data to use instead of the data of the run.")]
+OtherData = Annotated[
+    str | None, typer.Option(help="Table or data set to use (default: the data of the run).")
+]
 Split = Annotated[str, typer.Option(help="Split to use: train, val or test.")]
 Pattern = Annotated[
     str,

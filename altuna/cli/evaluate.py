@@ -38,12 +38,12 @@ def evaluate(
     missing_mask: MissingMask = None,
     seed: Annotated[int, typer.Option(help="Random seed of the missing mask.")] = 0,
     fusion: Annotated[
-        str | None, typer.Option(help="Fusion rule to use instead of the rule of the run.")
+        str | None, typer.Option(help="Fusion rule to use (default: the rule of the run).")
     ] = None,
     one_rule: Annotated[
         bool,
         typer.Option(
-            "--one-rule", help="Compute metrics only for the fusion rule in use, which is 2-3x faster."
+            "--one-rule", help="Compute metrics for one fusion rule only (`--fusion`). This is 2-3x faster."
         ),
     ] = False,
     root: Root = None,

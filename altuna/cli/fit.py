@@ -17,9 +17,12 @@ from altuna.options import validate
 from altuna.training.config import FitConfig, options
 from altuna.training.option_fields import COMMON
 
-Table = Annotated[str | None, typer.Argument(help="Table or data set to train on, as --data.")]
+Table = Annotated[str | None, typer.Argument(help="Table or data set to train on, instead of --data.")]
 Label = Annotated[
-    str | None, typer.Option(help="Column of the labels, as --set columns.label.", rich_help_panel=COMMON)
+    str | None,
+    typer.Option(
+        help="Name of the label column. Short for --set columns.label=NAME.", rich_help_panel=COMMON
+    ),
 ]
 
 

@@ -21,16 +21,16 @@ SETTINGS: dict[str, Any] = {
 }
 # Command to its help; `altuna.cli.COMMAND.COMMAND` carries it out.
 COMMANDS = {
-    "fit": "Train a model on built-in data or your own table. By default the method MLA is trained on emoji.",
+    "fit": "Train a model on your own table or a built-in data set (default: method mla, data set emoji).",
     "cache": "Decode all data and store the result on disk, so that `altuna fit` starts faster.",
     "compare": "Train several methods with several seeds, and report accuracy, cost and p-values. "
     "After an interruption, run the same command again to resume.",
     "init": "Inspect your table, and write a commented configuration for `altuna fit --config`.",
-    "reproduce": "Repeat the experiments of one table of the MLA paper on your copies of its data sets.",
+    "reproduce": "Repeat the experiments of one table of the MLA paper. You need copies of its data sets.",
     "prepare": "Write the table that altuna needs for your copy of a public data set, and report missing or "
     "corrupt files.",
     "evaluate": "Evaluate a trained model, optionally without some of its modalities.",
-    "robustness": "Evaluate runs at several missing rates and on every subset of their modalities.",
+    "robustness": "Evaluate runs at several missing rates, and with every subset of the modalities.",
     "report": "Write an HTML report on one run, or on several runs side by side.",
     "predict": "Predict the class of every sample of a table.",
     "export": "Export a model to files that run without altuna, and verify that they predict the same.",

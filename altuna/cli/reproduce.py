@@ -18,7 +18,7 @@ def reproduce(
             help="Table of the paper: complete (five data sets, MLA and eight other methods), "
             "missing (CREMA-D and IEMOCAP with 0, 20 and 50 % missing cells), "
             "ablation (MLA with and without gradient modification, and with entropy and mean fusion) or "
-            "clip (Food-101 with CLIP encoders)."
+            "clip (the data set Food-101 with CLIP encoders)."
         ),
     ],
     data_root: Annotated[

@@ -57,13 +57,14 @@ class CompareConfig(Strict):
     )
     reference: str | None = option(
         None,
-        "Method that the other methods are tested against (default: mla, or the first method in the list).",
+        "Method that all other methods are tested against (default: mla if it is compared, otherwise "
+        "the first method in the list).",
         COMMON,
     )
     jobs: int | None = option(
         None,
-        "Number of trainings to run at the same time. -1 means one per CPU core (default: 1, or the setting "
-        "of joblib).",
+        "Number of trainings to run at the same time. -1 means one per CPU core (default: 1, or the number "
+        "that joblib.parallel_config sets).",
         HARDWARE,
         place=True,
         ge=-1,

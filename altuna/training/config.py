@@ -89,18 +89,19 @@ class FitConfig(Strict):
     )
     method: Method = option(
         {"name": "mla"},
-        "Training method: " + ", ".join(methods.list()) + ", or MODULE.CLASS for your own class.",
+        "Training method, see docs/methods.md: " + ", ".join(methods.list()) + ", or your own MODULE.CLASS.",
         COMMON,
         single=True,
     )
     preset: Literal["fast", "default", "best"] = option(
         "default",
-        "Defaults of other options. fast: fewer epochs. best: folds, experts and pretrained encoders.",
+        f"Set of defaults for other options. default: the defaults in this list. fast: {FAST_EPOCHS} epochs. "
+        "best: five folds, a joint expert, estimators and pretrained encoders.",
         COMMON,
     )
     columns: Names | None = option(
         None,
-        "Names of the id, split, label and group columns, if your table uses others: {label: category}.",
+        "Your names of the id, split, label and group columns, if they differ, such as {label: category}.",
         DATA,
     )
     ignore: list[str] = option([], "Column to leave out. On the command line you can repeat this flag.", DATA)
@@ -129,24 +130,25 @@ class FitConfig(Strict):
         "random",
         "Which cells to mask. random: random cells. group: one modality for all samples of a group. label: a "
         "modality chosen by the class of the sample. only:NAME: all modalities except NAME. never:NAME: the "
-        "modality NAME. The last two need no missing rate.",
+        "modality NAME. only:NAME and never:NAME need no missing rate.",
         MISSING,
     )
     test_missing_rate: float | None = option(
-        None, "Missing rate of the test split (default: the same as in the other splits).", MISSING
+        None, "Missing rate of the test split (default: the missing rate of train and val).", MISSING
     )
     test_missing_pattern: str | None = option(
-        None, "Missing pattern of the test split (default: the same as in the other splits).", MISSING
+        None, "Missing pattern of the test split (default: the pattern of train and val).", MISSING
     )
     missing_mask: Anywhere | None = option(
         None, "Parquet file that lists the cells to keep, such as present.parquet of another run.", MISSING
     )
     fusion: str | None = option(
         None,
-        "Rule that combines the predictions of the modalities. For all methods: evidence, entropy, product, "
-        "mean, fixed, calibrated_entropy, calibrated_product, calibrated_mean, calibrated_fixed. For methods "
-        "with a joint head, such as concat: also joint. With a joint expert: also joint and experts. The "
-        "default is joint for methods with a joint head, and evidence for all other methods.",
+        "Rule that combines the modalities. evidence: naive Bayes with fitted weights. entropy: low entropy "
+        "gives a high weight. product: sum of log-probabilities. mean: mean of logits. fixed: your weights. "
+        "calibrated_X: rule X (not evidence) with calibrated modalities. joint: logits of the joint head or "
+        "the joint expert. experts: calibrated_product with the joint expert. Default: joint for methods "
+        "with a joint head, such as concat, and evidence for all other methods.",
         MODEL,
     )
     fixed_weights: Weights | None = option(
@@ -162,15 +164,16 @@ class FitConfig(Strict):
     )
     folds: int | None = option(
         None,
-        "Train this many models. Each is trained on all train and val rows except one fold, on which it is "
-        "validated. Predictions are averaged. Samples of a group are in the same fold (default: one model).",
+        "Train this many models (default: one, without folds). Each is trained on all train and val rows "
+        "except one fold, which validates it. Predictions are averaged. Samples of a group share a fold.",
         MODEL,
         ge=2,
         le=MAX_FOLDS,
     )
     estimators: Estimators = option(
         "none",
-        "Estimators to fit beside the network of a vector: extra_trees, logistic, several (a,b), or none.",
+        "Models to fit beside the network of each modality of vectors: extra_trees (a tree ensemble), "
+        "logistic (logistic regression), extra_trees,logistic (both) or none.",
         MODEL,
     )
     epochs: int = option(25, "Number of epochs.", COMMON, ge=1, le=MAX_INT)
@@ -182,7 +185,7 @@ class FitConfig(Strict):
     )
     time_limit: float | None = option(
         None,
-        "Time limit of the whole command, in minutes. If it is reached, the training has fewer epochs.",
+        "Time limit of the whole command, in minutes. To keep it, altuna may train for fewer epochs.",
         COMMON,
         place=True,
         gt=0,
@@ -236,7 +239,7 @@ class FitConfig(Strict):
     )
     precision: Precision = option(
         "auto",
-        "Precision: 32-true, bf16-mixed, or auto, which selects bf16-mixed if the hardware supports it.",
+        "32-true (float32), bf16-mixed (bfloat16 autocast), or auto: bf16-mixed if the hardware supports it.",
         HARDWARE,
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = option(
@@ -263,8 +266,8 @@ class FitConfig(Strict):
     )
     threads: int | None = option(
         None,
-        "CPU threads for training (default: chosen by the size of the networks). The "
-        "number changes results only by rounding errors.",
+        "CPU threads for training (default: chosen by the size of the networks). The number of "
+        "threads changes results only by rounding errors.",
         HARDWARE,
         place=True,
         ge=1,
