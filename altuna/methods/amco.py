@@ -31,12 +31,12 @@ class AMCo(JointMethod):
 
     Source: Zhou, Liang, Zheng, Xuan, Kumada, ICASSP 2023, doi 10.1109/ICASSP49357.2023.10096641.
 
-    Deviations: the paper is not openly available. The equations are those of the public reimplementation in
-    BalanceBenchmark, which masks logits, restarts ``t`` in every epoch and keeps the dependence until the
-    epoch ends. altuna masks features instead of logits, measures ``t`` over the whole run, and computes
-    the dependence in each batch. It has no linear layer after fusion. With more than two modalities, each
-    modality is compared with the mean of the other modalities. The dependence on m is computed over the
-    rows that have m and at least one other modality.
+    Deviations: the paper is not openly available. The equations are taken from the public
+    reimplementation in BalanceBenchmark, which masks logits, restarts ``t`` in every epoch and keeps the
+    dependence until the epoch ends. altuna masks features instead of logits, measures ``t`` over the
+    whole run, and computes the dependence in each batch. It has no linear layer after fusion. With more
+    than two modalities, each modality is compared with the mean of the other modalities. The dependence
+    on m is computed over the rows that have m and at least one other modality.
 
     Args:
         model: A classifier with a joint head.

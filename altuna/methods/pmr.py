@@ -29,7 +29,7 @@ class PMR(JointMethod):
     entropy term H is used only in the first epochs. After an epoch
     ``c <- momentum c + (1 - momentum) mean of the class's features``.
 
-    Deviations: the coefficients and the entropy term are those of the paper; the authors' code uses
+    Deviations: altuna uses the coefficients and the entropy term of the paper; the authors' code uses
     coefficients 0 or 1 and no entropy term. altuna's prototypes are means of all features that were
     computed during the epoch, so the first epoch has no prototypes. The authors compute prototypes from a
     tenth of the data, which they read again. With more than two modalities, each modality is compared
