@@ -13,7 +13,7 @@ from altuna.methods.parts.teachers import Taught
 
 
 class UMT(Taught):
-    r"""Train jointly, and keep each encoder's features close to the features of its frozen teacher.
+    r"""Train jointly, and keep each encoder's features close to the features of its frozen unimodal teacher.
 
     From its teacher, an encoder learns what it would not learn in joint training with a stronger
     modality:
