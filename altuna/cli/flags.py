@@ -67,7 +67,9 @@ def _flag(name: str, field: FieldInfo) -> inspect.Parameter | None:
         return None
     default = field.get_default()
     default = default["name"] if isinstance(default, dict) else default  # of the method
-    shown = "" if default is None or isinstance(default, bool) else f" [dim]\\[default: {default}][/dim]"
+    shown = (
+        "" if default in (None, []) or isinstance(default, bool) else f" [dim]\\[default: {default}][/dim]"
+    )
     flag = name.replace("_", "-")
     option = typer.Option(
         f"--{flag}/--no-{flag}" if default is True else f"--{flag}",

@@ -46,8 +46,8 @@ class AGM(JointMethod):
 
     Deviations from the authors' code: in altuna the features of an absent modality are zeros; the
     authors' code encodes an input of zeros. In altuna a running mean starts with the first loss; in the
-    authors' code it starts with 0. altuna does not clip gradients, and modulates them until the training
-    ends. The loss :math:`c_m` is computed over the rows that have modality m, and M is the number of
+    authors' code it starts with 0. altuna does not clip gradients, and it modulates them in all
+    epochs. The loss :math:`c_m` is computed over the rows that have modality m, and M is the number of
     modalities in the batch. As in the authors' code, the loss of a sample is at most ``-log 1e-8``. The
     authors use a cap of 7, a cap of 10 or no cap, depending on the data set.
 

@@ -8,7 +8,7 @@ from altuna.methods.parts.joint_turn import JointTurn
 
 
 class MLAJoint(JointTurn, MLA):
-    r"""Take MLA's turns, then a joint turn of all encoders with a small network on the concatenated features.
+    r"""Train as MLA, and after each batch's turns train all encoders together, with a joint expert.
 
     For samples that have all modalities, the logits of this joint expert enter the fusion beside the unimodal
     logits. The joint expert can learn labels that depend on a combination of modalities. No sum of

@@ -36,12 +36,13 @@ class ReconBoost(Method):
 
     .. math:: L = CE(z_m, y) - \lambda\, q_y \log \frac{q_y}{p_y} + \alpha\, MSE(p, p')
 
-    Here p are the learner's probabilities, q are the probabilities of the frozen sum of the other learners,
-    and p' are the probabilities of the learner of the previous stage, to which p should stay close (memory
-    consolidation). Without the MSE term, the gradient of the loss with respect to the logits is
-    :math:`(1 - \lambda q_y)(p - y)`: as in boosting, a sample counts less if the other learners already
-    predict its class with confidence. The last epochs of a stage (global rectification) train all
-    learners that have already had a stage, with the loss :math:`L = CE(\sum_m z_m, y)`.
+    Here p are the learner's probabilities, and q are the softmax of the sum of the other learners'
+    logits, which are not trained in this stage. p' are the probabilities of the learner that the previous
+    stage trained, which belongs to another modality; p should stay close to them (memory consolidation).
+    Without the MSE term, the gradient of the loss with respect to the logits is :math:`(1 - \lambda
+    q_y)(p - y)`: as in boosting, a sample counts less if the other learners already predict its class
+    with confidence. The last epochs of a stage (global rectification) train all learners that have
+    already had a stage, with the loss :math:`L = CE(\sum_m z_m, y)`.
 
     Source: Hua, Xu, Bao, Yang, Huang, ICML 2024, arXiv 2405.09321.
 

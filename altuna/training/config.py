@@ -147,7 +147,7 @@ class FitConfig(Strict):
         "Rule that combines the modalities. evidence: naive Bayes with fitted weights. entropy: low entropy "
         "gives a high weight. product: sum of log-probabilities. mean: mean of logits. fixed: your weights. "
         "calibrated_X: rule X (not evidence) with calibrated modalities. joint: logits of the joint head or "
-        "the joint expert. experts: calibrated_product with the joint expert. Default: joint for methods "
+        "the joint expert. experts: product of modalities and joint expert. Default: joint for methods "
         "with a joint head, such as concat, and evidence for all other methods.",
         MODEL,
     )
