@@ -29,6 +29,8 @@ LATER = ("epochs", "time_limit", "out", "resume")
 def cache(config: Path | None, set_: list[str] | None, **flags: Any) -> None:
     """Prepare the data, and print what there is of each modality."""
     of_file = given_options(config, None, {})
+    if of_file:
+        validate(FitConfig, of_file, str(config))
     given = apply_flags(deepcopy(of_file), set_, flags)
     with naming(config, of_file, given):
         checked = validate(FitConfig, given)

@@ -100,11 +100,11 @@ class TextBag(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        present, is_word = tokens > 0, self.words[tokens]
+        present, is_word = tokens > 0, self.words[tokens.long()]
         weights = torch.zeros(tokens.shape, dtype=self.embedding.weight.dtype, device=tokens.device)
         for part in (present & is_word, present & ~is_word):
             count = part.sum(1, keepdim=True).clamp_min(1)
-            weights = weights + part * count.to(weights.dtype).rsqrt()
+            weights = weights + part.to(weights.dtype) * count.to(weights.dtype).rsqrt()
         features: Tensor = self.dropout(
             functional.relu(_weighted_sum(self.embedding, tokens, self.gain * weights))
         )

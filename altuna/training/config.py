@@ -95,8 +95,7 @@ class FitConfig(Strict):
     )
     preset: Literal["fast", "default", "best"] = option(
         "default",
-        f"Set of defaults for other options. default: the defaults in this list. fast: {FAST_EPOCHS} epochs. "
-        "best: five folds, a joint expert, estimators and pretrained encoders.",
+        "Defaults of other options. fast: 8 epochs. best: folds, a joint expert, trees, pretrained encoders.",
         COMMON,
     )
     columns: Names | None = option(
