@@ -145,9 +145,9 @@ class FitConfig(Strict):
         None,
         "Rule that combines the modalities. evidence: naive Bayes with fitted weights. entropy: low entropy "
         "gives a high weight. product: sum of log-probabilities. mean: mean of logits. fixed: your weights. "
-        "calibrated_X: rule X (not evidence) with calibrated modalities. joint: logits of the joint head or "
-        "the joint expert. experts: product of modalities and joint expert. Default: joint for methods "
-        "with a joint head, such as concat, and evidence for all other methods.",
+        "calibrated_entropy, calibrated_product, calibrated_mean, calibrated_fixed: these rules with calibrated "
+        "modalities. joint: logits of the joint head or joint expert. experts: product of modalities and "
+        "joint expert. Default: joint for methods with a joint head, and evidence for all other methods.",
         MODEL,
     )
     fixed_weights: Weights | None = option(
@@ -238,7 +238,7 @@ class FitConfig(Strict):
     )
     precision: Precision = option(
         "auto",
-        "32-true (float32), bf16-mixed (bfloat16 autocast), or auto: bf16-mixed if the hardware supports it.",
+        "Numbers: 32-true (float32), bf16-mixed (bfloat16 autocast); auto: bf16-mixed where the hardware has it.",
         HARDWARE,
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = option(
