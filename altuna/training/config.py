@@ -145,8 +145,8 @@ class FitConfig(Strict):
         None,
         "Rule that combines the modalities. evidence: naive Bayes with fitted weights. entropy: low entropy "
         "gives a high weight. product: sum of log-probabilities. mean: mean of logits. fixed: your weights. "
-        "calibrated_entropy, calibrated_product, calibrated_mean, calibrated_fixed: these rules with calibrated "
-        "modalities. joint: logits of the joint head or joint expert. experts: product of modalities and "
+        "calibrated_entropy, calibrated_product, calibrated_mean, calibrated_fixed: the same, calibrated "
+        "first. joint: logits of the joint head or joint expert. experts: product of modalities and "
         "joint expert. Default: joint for methods with a joint head, and evidence for all other methods.",
         MODEL,
     )
@@ -238,7 +238,7 @@ class FitConfig(Strict):
     )
     precision: Precision = option(
         "auto",
-        "Numbers: 32-true (float32), bf16-mixed (bfloat16 autocast); auto: bf16-mixed where the hardware has it.",
+        "Numbers: 32-true (float32) or bf16-mixed (bfloat16 autocast); auto: bf16-mixed if it is native.",
         HARDWARE,
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = option(
