@@ -50,7 +50,7 @@ from altuna.training.option_types import (
 
 BUFFER = 4096
 RAW = ("root", "download")  # about the raw files of av-digits
-FAST_EPOCHS, MAX_FOLDS, MAX_BUFFER = 8, 100, 1 << 24
+FAST_EPOCHS, MAX_FOLDS, MAX_BUFFER = 5, 100, 1 << 24
 MAX_PROCESSES = 2**16  # more than any cluster has GPUs in a machine, or machines
 
 
@@ -95,7 +95,7 @@ class FitConfig(Strict):
     )
     preset: Literal["fast", "default", "best"] = option(
         "default",
-        "Defaults of other options. fast: 8 epochs. best: folds, a joint expert, trees, pretrained encoders.",
+        "Defaults of other options. fast: 5 epochs. best: folds, a joint expert, trees, pretrained encoders.",
         COMMON,
     )
     columns: Names | None = option(
