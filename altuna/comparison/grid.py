@@ -13,7 +13,7 @@ from typing import Any
 from altuna import methods
 from altuna.comparison.pool import Run
 from altuna.data.dataset import BatchSampler
-from altuna.data.table.manifest import describe_modalities, read_manifest
+from altuna.data.table.manifest import describe_modalities
 from altuna.errors import UserError
 from altuna.files import cache_folder
 from altuna.methods.parts.joint_turn import with_expert
@@ -22,6 +22,7 @@ from altuna.recipes.built_in import find_manifest
 from altuna.reporting import SILENT, Reporter
 from altuna.training.config import RAW, FitConfig, check_raw
 from altuna.training.setup import Prepared, prepare
+from altuna.training.table import manifest_of
 
 Method = tuple[str, dict[str, Any]]  # its label in tables, and its options with its name
 
@@ -96,14 +97,7 @@ def _manifests(names: Sequence[str], options: Mapping[str, Any]) -> dict[str, Pa
     paths = {name: find_manifest(name, one.root, download=one.download) for name, one in configs.items()}
     if len(names) > 1:  # a mistake in the last is found before the first is decoded
         for name, one in configs.items():
-            shared = one.allow_shared_groups
-            read_manifest(
-                paths[name],
-                one.modalities,
-                columns=one.columns,
-                ignore=one.ignore,
-                allow_shared_groups=shared,
-            )
+            manifest_of(one, paths[name])
     return paths
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import chain, combinations
 
 import torch
 from torch import Tensor
@@ -130,14 +130,11 @@ def _fit(pool: Pool, said: Tensor, labels: Tensor, prior: Tensor, groups: Tensor
 
 def _best_subset(evidence: Tensor, labels: Tensor, log_prior: Tensor) -> Tensor:
     """Return equal weights [E], of sum 1, of the subset of experts with the least loss; 0 for the others."""
-    found = []
-    for subset in (
-        s for size in range(1, len(evidence) + 1) for s in combinations(range(len(evidence)), size)
-    ):
+    experts, found = range(len(evidence)), []
+    for subset in chain.from_iterable(combinations(experts, size + 1) for size in experts):
         weights = torch.zeros(len(evidence), dtype=evidence.dtype)
         weights[[*subset]] = 1 / len(subset)
         fused = log_softmax(log_prior + evidence[[*subset]].mean(0))
         found.append((-float(fused.gather(1, labels.unsqueeze(1)).mean()), weights))
-    return min(found, key=lambda one: one[0])[
-        1
-    ]  # the first of equal ones, and so the head if it is among them
+    _, best = min(found, key=lambda one: one[0])  # of equal ones the first: the head, if it is among them
+    return best

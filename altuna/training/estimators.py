@@ -24,7 +24,7 @@ MAX_ROWS = 200_000  # training rows that estimators are fitted on
 STRENGTH = 1.0  # inverse of the L2 penalty of a logistic regression
 
 
-def remarks(dataset: MultimodalDataset, config: FitConfig, fusion: str) -> list[str]:
+def estimator_remarks(dataset: MultimodalDataset, config: FitConfig, fusion: str) -> list[str]:
     """Return what is worth knowing of the option ``estimators`` before the training.
 
     Args:

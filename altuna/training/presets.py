@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from altuna import methods
-from altuna.data.table.manifest import Manifest, read_manifest
+from altuna.data.table.manifest import Manifest
 from altuna.data.table.splits import Rows, split_rows
 from altuna.errors import UserError
 from altuna.methods.parts.joint_turn import with_expert
@@ -19,6 +19,7 @@ from altuna.runs.directory import read_config
 from altuna.runs.hub import check_source
 from altuna.training.config import FitConfig
 from altuna.training.members import parts_of
+from altuna.training.table import manifest_of
 
 FOLDS = 5
 # For modalities whose encoder is not given; they are not trained, and compute each cell once.
@@ -57,13 +58,7 @@ def resolve_preset(config: FitConfig, run: Path, path: Path, reporter: Reporter)
 
 def _chosen(config: FitConfig, path: Path, reporter: Reporter) -> dict[str, Any]:
     """Return the options that are chosen for a table; report those that are not possible."""
-    manifest = read_manifest(
-        path,
-        config.modalities,
-        columns=config.columns,
-        ignore=config.ignore,
-        allow_shared_groups=config.allow_shared_groups,
-    )
+    manifest = manifest_of(config, path)
     method = dict(config.method)
     kind = methods.get(method.pop("name"))
     manifest = manifest.only(kind.select([*manifest.modalities], **method))

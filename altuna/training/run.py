@@ -40,8 +40,8 @@ from altuna.reporting import SILENT, Reporter
 from altuna.training import loggers
 from altuna.training.checkpoints import Checkpoints, load_weights
 from altuna.training.config import FitConfig
-from altuna.training.distributed import join, rank_zero_first
-from altuna.training.estimators import remarks
+from altuna.training.distributed import Placement, join, rank_zero_first
+from altuna.training.estimators import estimator_remarks
 from altuna.training.finish import Trained, finish
 from altuna.training.loggers import Logger
 from altuna.training.loop import Loop
@@ -84,17 +84,14 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
     with rank_zero_first():
         if config.out is not None or config.resume:
             _check_same_options(run, saved)
-        # Before data are prepared, which may take hours.
-        device = choose_device(config.accelerator, here.local_rank if here else 0)
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
-        if config.compile:
-            check_compiler(device)
+        device = _device(config, here)  # before data are prepared, which may take hours
         store = config.store or cache_folder() / "store"
         prepared = prepare(config, path, store, reporter, device)
+    cpu_threads = threads_of(config, prepared)
     with _run_directory(run, config) as run:
         facts = _facts(prepared)
-        facts["remarks"] += remarks(prepared.splits["train"].dataset, config, prepared.description.fusion)
+        found = estimator_remarks(prepared.splits["train"].dataset, config, prepared.description.fusion)
+        facts["remarks"] += found
         reset_peak_memory(device)
         trained = []
         for number, member in enumerate(prepared.members):
@@ -112,7 +109,7 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
                 reporter.note(f"fold {number + 1}: {len(member.val.rows)} samples validate the model")
             _limit(loop, config.time_limit, started, number, len(prepared.members))
             given = feeds(prepared, member, config, device)
-            with _closing(curves), threads(threads_of(config, prepared)):
+            with _closing(curves), threads(cpu_threads):
                 loop.run(*given, checkpoints=checkpoints, loggers=curves, reporter=reporter)
             if loop.extent.limit_is_reached(loop.progress):
                 reporter.note(f"time_limit: the training ended in epoch {loop.progress.epoch}")
@@ -130,6 +127,16 @@ def train(run: Path, config: FitConfig, reporter: Reporter) -> Path:
                     with reporter.waiting("writing the report"):
                         write_report([run])
     return run
+
+
+def _device(config: FitConfig, here: Placement | None) -> torch.device:
+    """Return where this process computes, after a look whether it can do so as the options ask."""
+    device = choose_device(config.accelerator, here.local_rank if here else 0)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if config.compile:
+        check_compiler(device)
+    return device
 
 
 def _folder(run: Path, config: FitConfig, number: int) -> Path:

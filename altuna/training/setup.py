@@ -32,7 +32,7 @@ from altuna.data.store.arrays import Store
 from altuna.data.store.problems import Problem, write_problems
 from altuna.data.stream import Stream
 from altuna.data.table.column_types import Modality
-from altuna.data.table.manifest import Manifest, read_manifest
+from altuna.data.table.manifest import Manifest
 from altuna.data.table.splits import Rows, split_rows
 from altuna.encoders import Encoder, Fitted, reader_of
 from altuna.encoders.base import HF_PREFIX, HF_TYPES
@@ -59,6 +59,7 @@ from altuna.training.members import (
     seed_of,
 )
 from altuna.training.presets import resolve_preset
+from altuna.training.table import manifest_of
 
 SAMPLE = 4  # rows of which FLOPs are counted
 
@@ -301,13 +302,7 @@ def _method(config: FitConfig) -> tuple[str, type[Method], dict[str, Any]]:
 
 
 def _manifest(config: FitConfig, path: Path, reporter: Reporter) -> Manifest:
-    manifest = read_manifest(
-        path,
-        config.modalities,
-        columns=config.columns,
-        ignore=config.ignore,
-        allow_shared_groups=config.allow_shared_groups,
-    )
+    manifest = manifest_of(config, path)
     for note in manifest.notes:
         reporter.note(note)
     return manifest

@@ -146,8 +146,11 @@ def described(columns: Sequence[Column]) -> list[str]:
         more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
         return ", ".join(shown[:SHOWN]) + more
 
-    used = sorted((c for c in columns if c.used_as), key=lambda c: _first(columns, c))
-    lines = [f"{use}: {names(same)}" for use, same in groupby(used, key=lambda c: c.used_as)]
+    uses: dict[str, list[Column]] = {}
+    for column in columns:
+        if column.used_as:
+            uses.setdefault(column.used_as, []).append(column)
+    lines = [f"{use}: {names(same)}" for use, same in uses.items()]
     unused = sorted((c for c in columns if not c.used_as), key=lambda c: c.reason)
     left = [f"{names(same)} ({reason})" for reason, same in groupby(unused, key=lambda c: c.reason)]
     return [*lines, *([f"left out: {'; '.join(left)}"] if left else [])]
@@ -176,11 +179,6 @@ def to_csv(columns: Sequence[Column]) -> str:
     writer.writerow(Column._fields)
     writer.writerows(columns)
     return text.getvalue()
-
-
-def _first(columns: Sequence[Column], one: Column) -> int:
-    """Return where the first column of the same use stands."""
-    return next(i for i, c in enumerate(columns) if c.used_as == one.used_as)
 
 
 def _is_plain(column: pa.ChunkedArray) -> bool:
