@@ -133,12 +133,14 @@ def account(
 
 
 def described(columns: Sequence[Column]) -> list[str]:
-    """Return an account as lines, those of one use together, with what is left out last.
+    """Return an account as a line on the columns that are used, and one on those that are left out.
+
+    A column is named only where its use has another name.
 
     Example:
         >>> acc = [Column(f"acc_{i}", "acc (vector)", "") for i in range(3)]
         >>> described([Column("row", "", "numbers the rows"), *acc])
-        ['acc (vector): acc_0, acc_1, acc_2', 'left out: row (numbers the rows)']
+        ['columns: acc (vector) from acc_0, acc_1, acc_2', 'left out: row (numbers the rows)']
     """
 
     def names(some: Iterable[Column]) -> str:
@@ -150,10 +152,13 @@ def described(columns: Sequence[Column]) -> list[str]:
     for column in columns:
         if column.used_as:
             uses.setdefault(column.used_as, []).append(column)
-    lines = [f"{use}: {names(same)}" for use, same in uses.items()]
+    used = [
+        use if [c.column for c in same] in ([use], [use.rpartition(" (")[0]]) else f"{use} from {names(same)}"
+        for use, same in uses.items()
+    ]
     unused = sorted((c for c in columns if not c.used_as), key=lambda c: c.reason)
     left = [f"{names(same)} ({reason})" for reason, same in groupby(unused, key=lambda c: c.reason)]
-    return [*lines, *([f"left out: {'; '.join(left)}"] if left else [])]
+    return [f"columns: {'; '.join(used)}", *([f"left out: {'; '.join(left)}"] if left else [])]
 
 
 def from_csv(text: str) -> list[Column]:

@@ -66,9 +66,9 @@ def test_every_column_is_in_the_account_once(tmp_path):
     assert uses(found)["acc_x"] == uses(found)["acc_y"] == "acc (vector)"
     assert uses(found)["note"] == "is to be ignored"
     lines = described(found.account)
-    assert lines[:2] == ["label: label", "acc (vector): acc_x, acc_y"]
-    assert len(lines) == 3
-    assert "constant, unit (has only one value)" in lines[2]
+    assert len(lines) == 2
+    assert lines[0] == "columns: label; acc (vector) from acc_x, acc_y"
+    assert "constant, unit (has only one value)" in lines[1]
     assert tuple(from_csv(to_csv(found.account))) == found.account
 
 
