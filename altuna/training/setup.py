@@ -31,8 +31,8 @@ from altuna.data.samples import Samples, class_numbers, prepare_stores, problems
 from altuna.data.store.arrays import Store
 from altuna.data.store.problems import Problem, write_problems
 from altuna.data.stream import Stream
-from altuna.data.table.column_types import Modality
 from altuna.data.table.manifest import Manifest
+from altuna.data.table.modalities import Modality
 from altuna.data.table.splits import Rows, split_rows
 from altuna.encoders import Encoder, Fitted, reader_of
 from altuna.encoders.base import HF_PREFIX, HF_TYPES

@@ -15,11 +15,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from altuna.data.table.account import Column, account, copies_of, reasons
-from altuna.data.table.column_types import (
-    TYPES,
+from altuna.data.table.column_types import TYPES, filled_cells
+from altuna.data.table.modalities import (
     Modality,
     check_numbers,
-    filled_cells,
     find_modalities,
     modality_of,
     stated_texts,
