@@ -12,6 +12,16 @@ from pathlib import Path
 from altuna import methods
 
 ROOT = Path(__file__).parent.parent
+TERMS = (
+    "- A *row* is one sample of a batch, and a *cell* is the input of one modality in one row.",
+    "- A *turn* is one forward pass, backward pass and optimizer step.",
+    "- *Unimodal logits* come from the features of one modality. *Joint logits* come from the features of\n"
+    "  all modalities, through a *joint head*.",
+    "- *Joint training* trains all encoders in one turn, with the cross-entropy of the joint logits.",
+    "- A *deviation* is a difference between altuna and the paper or the authors' code.",
+    "- In equations, $h_m$ are the features of modality m, and $z_m$ are its unimodal logits. $z$ are the\n"
+    "  joint logits, $y$ are the labels, and $CE$ is the cross-entropy. $W$ are weights and $b$ are biases.",
+)
 ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")
 
 
@@ -37,15 +47,15 @@ def page() -> str:
     """Return docs/methods.md."""
     parts = [
         "# Methods",
-        "This page describes what each method computes. It is generated from the docstrings in\n"
-        "[altuna/methods](../altuna/methods). altuna evaluates all methods in the same way: it fuses the\n"
-        "logits of the modalities by the method's own fusion rule and, for comparison, by all other rules.\n"
-        "Set the options of a method with `--set method.NAME=VALUE`.",
-        "In the equations, $h_m$ are the features of modality m, $z_m$ its logits, $z$ the joint logits,\n"
-        "$y$ the labels, and $CE$ is the cross-entropy.",
-        "Every method with a joint head, except `cra` and `mmin`, also has the option `impute`. The\n"
-        "features of a missing modality are zeros (`zero`, the default) or the running mean of the\n"
-        "modality's training features (`mean`).",
+        "This page describes what each method computes. The page is generated from the docstrings in\n"
+        "[altuna/methods](../altuna/methods). Set the options of a method with `--set method.NAME=VALUE`.",
+        "altuna evaluates all methods in the same way. It combines the logits of the modalities by the\n"
+        "fusion rule of the method and, for comparison, by all other fusion rules.",
+        "These terms occur in several sections:",
+        "\n".join(TERMS),
+        "Every method with a joint head, except `cra` and `mmin`, also has the option `impute`. This option\n"
+        "sets the features of a missing modality. `zero` (the default) means zeros. `mean` means the\n"
+        "running mean of the training features of the modality.",
         table(),
     ]
     for name in methods.list():

@@ -32,28 +32,37 @@ def lead(losses: Tensor) -> Tensor:
 class AGM(JointMethod):
     r"""Train jointly; slow down a modality that is further ahead than usual, and speed up the others.
 
-    The contribution of a modality to the joint logits is its Shapley value. The features of an absent
-    modality are zeros, so any joint head can be used. The contributions :math:`\phi_m` sum to the joint
-    logits, and the gradient through :math:`\phi_m` is multiplied by :math:`\kappa_m`:
+    AGM splits the joint logits into one contribution :math:`\phi_m` per modality. The contribution of a
+    modality is its Shapley value, and the contributions add up to the joint logits. To compute Shapley
+    values, AGM evaluates the joint head on subsets of the modalities. The gradient through :math:`\phi_m` is
+    multiplied by :math:`\kappa_m`:
 
     .. math:: \phi_m = \mathrm{shapley}_m(z), \quad c_m = CE(\phi_m, y), \quad
         r_m = \exp\left(\tfrac{M}{M-1} (\bar c - c_m)\right), \quad
         \kappa_m = \exp(\alpha \min(\tau_m - r_m, cap))
 
-    where :math:`\tau_m` is computed like :math:`r_m`, from the means of :math:`c` over all earlier batches.
+    - :math:`c_m` is the cross-entropy of the contribution of modality m, and :math:`\bar c` is its mean over
+      the modalities.
+    - :math:`r_m` is above 1 if modality m is ahead of the others in this batch.
+    - :math:`\tau_m` is the usual lead of modality m. The formula is the same as for :math:`r_m`, but with the
+      mean of each :math:`c_m` over all earlier batches.
+    - M is the number of modalities in the batch.
 
     Source: Li, Li, Hu, Lei, Li, Zhou, ICCV 2023, arXiv 2308.07686.
 
-    Deviations from the authors' code: in altuna the features of an absent modality are zeros; the
-    authors' code encodes an input of zeros. In altuna a running mean starts with the first loss; in the
-    authors' code it starts with 0. altuna does not clip gradients, and it modulates them in all
-    epochs. The loss :math:`c_m` is computed over the rows that have modality m, and M is the number of
-    modalities in the batch. As in the authors' code, the loss of a sample is at most ``-log 1e-8``. The
-    authors use a cap of 7, a cap of 10 or no cap, depending on the data set.
+    Deviations from the authors' code:
+
+    - altuna sets the features of a missing modality to zero. The authors' code encodes an input of zeros.
+    - altuna starts a running mean with the first loss. The authors' code starts with 0.
+    - altuna does not clip gradients, and modulates gradients in all epochs.
+    - altuna computes :math:`c_m` over the rows that have modality m.
+
+    As in the authors' code, the loss of a sample in :math:`c_m` is at most ``-log 1e-8``. The authors' cap
+    depends on the data set: 7, 10 or no cap.
 
     Args:
         model: A classifier with a joint head.
-        alpha: Strength of the modulation.
+        alpha: Strength :math:`\alpha` of the modulation. With 0 all factors :math:`\kappa_m` are 1.
         cap: Upper limit of :math:`\tau_m - r_m`.
     """
 

@@ -14,36 +14,41 @@ from altuna.methods.base import JointMethod, Turn
 
 
 class AMCo(JointMethod):
-    r"""Mask a growing fraction of the features of a modality on which the model depends too much.
+    r"""Train jointly; if the model depends too much on a modality, mask some of the modality's features.
 
     .. math:: L = CE(z(\ldots, \mu_m * h_m, \ldots), y) + \sum_m CE(z_m, y)
 
-    The mask :math:`\mu_m` [d] is the same for all samples of a batch. If the model depends too much on
-    modality m, the mask has ``floor(p d)`` zeros at random places; otherwise it has no zeros. d is the
-    number of features. ``p`` grows with t, the fraction of the training that has passed. To compute the
-    dependence ``D_m`` of a sample on modality m, take one softmax over all logits of all modalities, and
-    add the values of m. The model depends too much on m if the average in the third formula, over the
-    samples i, is above :math:`\sigma`:
+    The mask :math:`\mu_m` is a vector of d ones and zeros, where d is the number of features of modality m.
+    All samples of a batch have the same mask. If the model depends too much on modality m, the mask has
+    ``floor(p d)`` zeros at random places. Otherwise the mask has no zeros. The fraction p grows with t, the
+    fraction of the training that is over.
+
+    The dependence :math:`D_{im}` of sample i on modality m is a share of one softmax over the logits of all
+    modalities. :math:`D_{im}` is the sum of the softmax values that belong to modality m. The model depends
+    too much on m if the inequality on the right holds:
 
     .. math:: p = \sin(\tfrac\pi2 \min(1, t / \epsilon)), \qquad
-        D_m = \frac{\sum_c e^{z_{mc}}}{\sum_v \sum_c e^{z_{vc}}}, \qquad
+        D_{im} = \frac{\sum_c e^{z_{imc}}}{\sum_v \sum_c e^{z_{ivc}}}, \qquad
         \text{mean}_i \frac{D_{im}}{D_{im} + \text{mean}_{v \ne m} D_{iv}} > \sigma
 
     Source: Zhou, Liang, Zheng, Xuan, Kumada, ICASSP 2023, doi 10.1109/ICASSP49357.2023.10096641.
 
-    Deviations: the paper is not openly available. The equations are taken from the public
-    reimplementation in BalanceBenchmark, which masks logits, restarts ``t`` in every epoch and keeps the
-    dependence until the epoch ends. altuna masks features instead of logits, measures ``t`` over the
-    whole run, and computes the dependence in each batch. It has no linear layer after fusion. With more
-    than two modalities, each modality is compared with the mean of the other modalities. The dependence
-    on m is computed over the rows that have m and at least one other modality.
+    Deviations: the paper is not openly available. altuna therefore follows the public reimplementation in
+    GeWu-Lab's BalanceBenchmark, with these changes:
+
+    - altuna masks features. BalanceBenchmark masks logits.
+    - altuna measures t over the whole training. BalanceBenchmark restarts t in every epoch.
+    - altuna masks a batch by the dependence in the same batch. BalanceBenchmark uses the dependence in an
+      earlier batch.
+    - altuna has no additional linear layer after the joint head.
+    - With more than two modalities, altuna compares each modality with the mean of the other modalities.
+    - altuna computes the dependence on m over the rows that have m and at least one other modality.
 
     Args:
         model: A classifier with a joint head.
-        epsilon: Fraction of training after which all features of a modality that the model depends on are
-            masked.
-        sigma: Dependence above which a modality is masked. With two modalities, 0.5 means equal dependence on
-            both. With 1 nothing is masked.
+        epsilon: Fraction of the training after which p is 1, so that the mask has only zeros.
+        sigma: Dependence above which a modality is masked. 0.5 means equal dependence on the modality and on
+            the others. With 1 nothing is masked.
     """
 
     def __init__(self, model: MultimodalClassifier, *, epsilon: float = 0.3, sigma: float = 0.5) -> None:

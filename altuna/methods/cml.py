@@ -21,19 +21,26 @@ class CML(JointMethod):
         L = CE(z, y) + \lambda \tfrac1B \sum_i \sum_{S \subset A_i}
         \max(0, \max_k p_k(x_i^S) - \max_k p_k(x_i^{A_i}))
 
-    ``A_i`` are the modalities of sample i, and S are the non-empty proper subsets of ``A_i``.
-    :math:`p(x_i^S)` is the softmax of the joint logits that are computed from the features of the
-    modalities in S only. B is the batch size.
+    - ``A_i`` is the set of modalities that sample i has.
+    - S runs over the non-empty proper subsets of ``A_i``.
+    - :math:`p_k(x_i^S)` is the probability of class k in the softmax of the joint logits. These joint logits
+      are computed from the features of the modalities in S only.
+    - B is the batch size.
 
-    Deviations: altuna compares all subsets S with the full set ``A_i``; the authors' code removes one
-    modality after another in random order. altuna penalises every increase of confidence. The authors'
-    code skips some of these increases, depending on whether the two compared predictions are right. It
-    also adds the cross-entropy of the subsets. altuna's penalty is a mean over the batch; the penalty of
-    the authors is a sum. For samples with one modality, altuna's penalty is 0.
+    For a sample with one modality, the penalty is 0.
+
+    Deviations from the authors' code:
+
+    - altuna compares every subset S with the full set ``A_i``. The authors' code removes one modality after
+      another in random order.
+    - altuna penalises every increase of confidence. The authors' code skips some increases, depending on
+      whether the two compared predictions are right.
+    - altuna's loss does not contain the cross-entropy of the subsets. The authors' loss contains it.
+    - altuna averages the penalty over the batch. The authors' code sums the penalty.
 
     Args:
         model: A classifier with a joint head.
-        calibration: Weight of the penalty, lambda.
+        calibration: Weight :math:`\lambda` of the penalty.
     """
 
     def __init__(self, model: MultimodalClassifier, *, calibration: float = 1.0) -> None:

@@ -40,31 +40,37 @@ def prioritized(score: dict[str, Tensor], number: int) -> set[str]:
 class G2D(Taught):
     r"""Distil unimodal teachers into the joint model, and first train only the encoders of weak modalities.
 
-    The student's features are trained to match the features of each modality's frozen teacher, and the
-    student's joint logits are trained to match the logits of each teacher:
+    A teacher is a model of one modality that was trained before the joint model and is then frozen. The joint
+    model is the student. Its features learn to match the features of the teachers, and its joint logits learn
+    to match the logits of each teacher:
 
     .. math:: L = CE(z, y) + \sum_m \alpha\, MSE(h_m, h_m^{teacher})
         + \beta\, T^2\, KL(\sigma(z_m^{teacher} / T) \,\|\, \sigma(z / T))
 
-    In the first part of the student's epochs (option ``prioritized``), and for two modalities, only one
-    encoder is trained: the encoder of the modality whose teacher gives the lowest probability to the true
-    classes of the batch. The other encoders are frozen.
+    T is the temperature, and :math:`\sigma` is the softmax. During the first epochs of the student, only one
+    encoder is trained if there are two modalities. The option ``prioritized`` sets the fraction of these
+    epochs. G2D chooses the encoder of the weaker modality: the modality whose teacher gives the lower
+    probability to the true classes of the batch. The other encoder is frozen.
 
     Source: Rakib, Bagavathi, ICCV 2025, arXiv 2506.21514.
 
-    Deviations: altuna trains the teachers in the first epochs of the same run; the authors train the
-    teachers before this run. Teachers and student start from the same initial weights. The method needs
-    at least two epochs. The authors' code is for two modalities. With M modalities, altuna divides the
-    prioritised epochs into M - 1 equal parts, and in part k trains the k weakest modalities. A frozen
-    encoder has no gradient, so momentum and weight decay do not change it either. The authors set the
-    gradients of convolutions to zero, and leave the other gradients as they are. The terms of a modality
-    are computed over the rows that have this modality.
+    Deviations:
+
+    - altuna trains the teachers in the first epochs of the same training. The authors train the teachers in
+      separate trainings.
+    - In altuna, teachers and student start from the same initial weights.
+    - altuna needs at least two epochs.
+    - altuna supports M modalities. It divides the prioritised epochs into M - 1 equal parts, and in part k
+      trains the encoders of the k weakest modalities. The authors' code supports two modalities.
+    - In altuna, a frozen encoder has no gradient, so momentum and weight decay do not change its weights. The
+      authors set the gradients of convolutions to zero and leave other gradients unchanged.
+    - altuna computes the terms of a modality over the rows that have this modality.
 
     Args:
         model: A classifier with a joint head.
-        feature_weight: Weight of the distance to the teachers' features, :math:`\alpha`.
-        logit_weight: Weight of the divergence from the teachers' logits, :math:`\beta`.
-        temperature: Temperature of both distributions in the divergence, T.
+        feature_weight: Weight :math:`\alpha` of the distance to the teachers' features.
+        logit_weight: Weight :math:`\beta` of the divergence from the teachers' logits.
+        temperature: Temperature T of the teachers' and the student's logits in the divergence.
         prioritized: Fraction of the student's epochs in which only weaker modalities are trained.
         teachers: Fraction of all epochs in which the teachers are trained, between 0 and 1.
     """

@@ -37,30 +37,35 @@ def blend(before: Tensor, after: Tensor) -> Tensor:
 
 
 class GBlending(JointMethod):
-    r"""Weight the joint loss and the unimodal losses: high if a loss generalises, low if it overfits.
+    r"""Train on a weighted sum of the joint and unimodal losses, with low weights for losses that overfit.
 
-    Modalities overfit at different rates, so one training schedule does not suit all of them. Let ``O_k``
-    be loss k on held-out rows minus loss k on training rows, and let :math:`\Delta` be the change over
-    the previous super-epoch (a fixed number of epochs). Then
+    Different modalities overfit at different speeds, so one fixed sum of the losses does not suit all of
+    them. The training is divided into super-epochs of several epochs each. After each super-epoch, G-Blending
+    computes new weights :math:`w_k`:
 
     .. math:: L = \sum_k w_k L_k, \qquad w_k \propto \frac{|\Delta L_k^{held}|}{(\Delta O_k)^2}, \qquad
         k \in \{1 \dots M, joint\}
 
-    A fixed part of the training rows is held out for this measurement. The model is never trained on
-    these rows.
+    - :math:`L_k^{held}` is loss k on held-out rows. The held-out rows are a fixed part of the training rows,
+      and the model is never trained on them.
+    - :math:`O_k` is the overfitting of loss k: loss k on held-out rows minus loss k on training rows.
+    - :math:`\Delta` is the change over the previous super-epoch.
 
     Source: Wang, Tran, Feiszli, CVPR 2020, arXiv 1905.12681 (online G-Blend).
 
-    Deviations: to measure a loss, the paper trains a copy of the model with that loss alone. altuna
-    measures all losses during training on the one model that is trained with the weighted sum. Each
-    measurement is the mean over an epoch. The batches contain the held-out rows, whose losses are
-    computed without gradients and in eval mode (no dropout). The weights of all losses are equal until
-    the first super-epoch has been measured. If :math:`|\Delta O_k|` is below 0.01, altuna uses 0.01. The
-    loss of a modality is computed over the rows that have this modality.
+    Deviations:
+
+    - altuna measures all losses on the one model that is trained with the weighted sum. To measure a loss,
+      the paper trains a copy of the model with this loss alone.
+    - altuna's measurement of a loss is a mean over an epoch. The batches contain the held-out rows, whose
+      losses are computed without gradients and without dropout.
+    - altuna weights all losses equally until the first super-epoch has been measured.
+    - If :math:`|\Delta O_k|` is below 0.01, altuna uses 0.01.
+    - altuna computes the loss of a modality over the rows that have this modality.
 
     Args:
         model: A classifier with a joint head and unimodal classifiers.
-        super_epochs: Number of times that the weights are measured in a training, at equal intervals.
+        super_epochs: Number of super-epochs of a training.
         held_out: Fraction of the training rows that is held out.
     """
 

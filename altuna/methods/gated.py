@@ -8,9 +8,16 @@ from altuna.methods.base import JointMethod
 class Gated(JointMethod):
     r"""Train all encoders jointly with gates: each modality scales the features of the others.
 
-    Source: Kiela et al., AAAI 2018, arXiv 1802.02892. Deviation: the paper has two modalities. In altuna,
-    every modality gates the sum of the other modalities' features. If a sample has only one modality, its
-    gate has nothing to scale, so the accuracy of one modality alone means little for this method.
+    Source: Kiela et al., AAAI 2018, arXiv 1802.02892.
+
+    :math:`U_m` and :math:`V_m` are linear layers, :math:`\sigma` is the sigmoid function, and ``*``
+    multiplies element by element. M is the number of modalities.
+
+    Deviation: the paper has two modalities. In altuna, every modality gates the sum of the other modalities'
+    features.
+
+    If a sample has only one modality, the gate has nothing to scale. Therefore the accuracy of one modality
+    alone means little for this method.
 
     .. math:: z = W \, \tfrac1M \sum_m \sigma(U_m h_m) * V_m \sum_{v \ne m} h_v + b, \qquad L = CE(z, y)
     """

@@ -15,35 +15,44 @@ from altuna.methods.base import JointMethod, Turn
 class Greedy(JointMethod):
     r"""Measure how fast each modality is learnt; if the speeds differ, train the slowest modality alone.
 
-    The conditional learning speed of modality m, with weights ``theta_m`` and gradients ``g_m``, is
+    The method measures a conditional learning speed :math:`s_m` for each modality m. To compute it, the
+    method sums the relative size of the gradients of m over all steps t. It compares this sum with the sums
+    of the other modalities:
 
     .. math:: s_m = \log_{10} \frac{\sum_t \mu_m}{\text{mean}_{v \ne m} \sum_t \mu_v}, \qquad
         \mu_m = \frac{\|g_m\|^2}{\|\theta_m\|^2}
 
-    If ``max s - min s > epsilon`` after a regular step (loss ``CE(z, y)``), the method takes ``window``
-    re-balancing steps on the slowest modality m. In these steps the features of the other modalities are
-    replaced by their running means, and the weights of the other modalities get no gradient, so only
-    modality m improves the joint logits:
+    Here ``theta_m`` are the weights of modality m: the weights of encoder m, and the columns of the head that
+    multiply ``h_m``. ``g_m`` are the gradients of these weights.
+
+    A regular step has the loss ``CE(z, y)``. If ``max s - min s > epsilon`` after a regular step, the method
+    takes ``window`` re-balancing steps on the slowest modality m. In a re-balancing step, running means
+    :math:`\bar h_v` replace the features of the other modalities v. The weights of the other modalities get
+    no gradient, so only modality m improves the joint logits:
 
     .. math:: L = CE(z(h_m, \bar h_{v \ne m}), y)
 
     Source: Wu, Jastrzebski, Cho, Geras, ICML 2022, arXiv 2202.05306.
 
-    Deviations: the paper fuses modalities inside the encoders by MMTM layers, compares the learning speed
-    of these layers with the learning speed of the encoder that contains them, and replaces the gates of
-    MMTM by running means. In altuna, modalities are combined only in a late joint head. Therefore
-    ``theta_m`` are the weights of encoder m and the columns of the head that multiply ``h_m``, and altuna
-    replaces the features by running means. The speeds include the re-balancing steps, in which only one
-    modality is trained (the authors' code does not include them). With more than two modalities, each
-    modality is compared with the mean of the other modalities. In a re-balancing step the other
-    modalities' columns of the head have no gradient, but momentum and weight decay still change them. For
-    a batch in which no row has modality m, the method takes a regular step.
+    Deviations:
+
+    - altuna combines modalities only in a late joint head, and replaces features by running means. The paper
+      combines modalities inside the encoders, by MMTM layers, and replaces the gates of these layers by
+      running means.
+    - altuna compares the learning speeds of the modalities with each other. The paper compares the learning
+      speed of MMTM layers with the learning speed of the encoder that contains them.
+    - altuna's speeds include the re-balancing steps, in which only one modality is trained. The speeds in the
+      authors' code do not include these steps.
+    - With more than two modalities, altuna compares each modality with the mean of the other modalities.
+    - In altuna's re-balancing steps, the columns of the head that belong to other modalities get no gradient.
+      However, momentum and weight decay still change these columns.
+    - altuna takes a regular step if no row of the batch has modality m.
 
     Args:
         model: A classifier with the ``concat`` head.
-        epsilon: Re-balance if the difference between the highest and the lowest speed is above this
-            value.
-        window: Number of re-balancing steps before the speeds are compared again.
+        epsilon: The method re-balances if the difference between the highest and the lowest speed is above
+            this value.
+        window: Number of re-balancing steps in a row. After these steps the speeds are compared again.
         start: Number of epochs before the first re-balancing.
     """
 

@@ -16,34 +16,44 @@ from altuna.methods.parts.pairs import pairs
 
 
 class LFM(JointMethod):
-    r"""Add the disagreement of the modalities' predictions to the joint loss, with a decreasing weight.
+    r"""Train jointly, and penalise disagreement between the modalities, with a weight that decreases.
 
-    At the start of training, when the weight alpha is high, the method mainly aligns the predictions of
-    the modalities, because the labels are not equally difficult for all modalities. Source: Yang, Wan,
-    Jiang, Xu, "Facilitating Multimodal Classification via Dynamically Learning Modality Gap", NeurIPS
-    2024, https://openreview.net/forum?id=QbsPz0SnyV (not on arXiv).
+    The weight :math:`\alpha` of the disagreement is high at the start of training. There the method mainly
+    aligns the predictions of the modalities. Later it mainly fits the labels.
+
+    Source: Yang, Wan, Jiang, Xu, "Facilitating Multimodal Classification via Dynamically Learning Modality
+    Gap", NeurIPS 2024, https://openreview.net/forum?id=QbsPz0SnyV (not on arXiv).
 
     .. math::
         L = (1 - \alpha) \, CE(z, y) + \alpha \, \tfrac2{M(M-1)} \sum_{u < v} JS(p_u, p_v)
 
-    JS is the Jensen-Shannon divergence. The schedule ``heuristic`` sets ``alpha = 1 - exp(-1 / t)`` in
-    epoch t (the first epoch is 1). The schedule ``learned`` starts at alpha = 0.95. After each batch it
-    changes alpha by a gradient step that, to first order, reduces the cross-entropy after a model step on
-    L: ``alpha <- alpha + rate * <g_CE, g_JS - g_CE>``, kept within [0.05, 0.95].
+    JS is the Jensen-Shannon divergence, and :math:`p_u` are the class probabilities that modality u predicts.
+    The sum runs over the pairs of modalities, and M is the number of modalities in the batch. The option
+    ``schedule`` sets how :math:`\alpha` changes:
 
-    Deviations: the paper aligns modalities by a contrastive loss. altuna aligns predictions, as the
-    authors' code does. altuna uses the true Jensen-Shannon divergence; the authors' code swaps the
-    arguments of KL. The authors' learned schedule computes second derivatives on held-out rows once per
-    epoch, at a rate of 1e-4; altuna uses inner products of the two gradients of each training batch. By
-    default, the authors' code takes alpha from a polynomial that was fitted to a learned schedule. altuna
-    sums the unimodal logits, while the authors' code averages them and doubles the loss. With any number
-    of modalities, the divergence is the mean over the pairs of modalities in the batch. A pair is
-    compared on the rows that have both modalities. A batch with only one modality has only the joint
-    loss.
+    - ``heuristic``: in epoch t, ``alpha = 1 - exp(-1 / t)``. The first epoch has t = 1.
+    - ``learned``: alpha starts at 0.95. After each batch, ``alpha <- alpha + rate * <g_CE, g_JS - g_CE>``,
+      limited to [0.05, 0.95]. ``g_CE`` is the gradient of the cross-entropy, ``g_JS`` is the gradient of the
+      divergence, and ``< , >`` is the inner product. To first order, this change of alpha lowers the
+      cross-entropy after the next model step.
+
+    Deviations:
+
+    - altuna aligns predictions, as the authors' code does. The paper aligns modalities by a contrastive loss.
+    - altuna computes the Jensen-Shannon divergence exactly. The authors' code swaps the arguments of the KL
+      divergence.
+    - altuna's learned schedule uses inner products of gradients of each training batch. The authors' learned
+      schedule computes second derivatives on held-out rows once per epoch, with a rate of 1e-4.
+    - altuna has no schedule from a polynomial. The default of the authors' code is a polynomial that was
+      fitted to a learned schedule.
+    - altuna's joint logits are the sum of the unimodal logits. The authors' code averages the unimodal logits
+      and doubles the loss.
+    - altuna compares the two modalities of a pair on the rows that have both.
+    - If a batch has only one modality, altuna uses the joint loss alone.
 
     Args:
         model: A classifier with the head ``sum``.
-        schedule: ``heuristic`` or ``learned``.
+        schedule: Schedule of alpha, ``heuristic`` or ``learned``.
         rate: Learning rate of alpha in the learned schedule.
     """
 

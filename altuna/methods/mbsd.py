@@ -13,7 +13,7 @@ from altuna.methods.parts.pairs import pairs
 
 
 class MBSD(JointMethod):
-    r"""Train joint and unimodal logits; per sample, distil the stronger modality into the weaker one.
+    r"""Train joint and unimodal logits; for each sample, the stronger modality teaches the weaker one.
 
     Source: Liu, Li, Song, Yang, Zeng, WSDM 2023, doi 10.1145/3539597.3570423 (no arXiv version).
 
@@ -21,22 +21,30 @@ class MBSD(JointMethod):
         L = CE(z, y) + \sum_m CE(z_m, y) + \lambda \tfrac2{M(M-1)} \sum_{u < v} \tfrac1n \sum_i
         w_i \Big( KL(sg(p_s) \| p_w) + \tfrac1C \|sg(z_s) - z_w\|^2 \Big)
 
-    For each sample and each pair of modalities u and v, s (strong) is the modality that gives the higher
-    probability to the true class, and w (weak) is the modality that gives the lower probability. The
-    weight of sample i is ``w_i = p_s[y] - p_w[y]`` if at least one of the two modalities predicts the
-    true class, and 0 otherwise. sg stops the gradient, and C is the number of classes.
+    The sum over u and v runs over the pairs of modalities in the batch, and the sum over i runs over the n
+    rows that have both modalities of the pair. For each row, the stronger modality s is the one that gives
+    the true class the higher probability. The other modality of the pair is the weaker modality w. The other
+    symbols are:
 
-    Deviations: the paper distils while it pre-trains a vision-and-language transformer. altuna follows the
-    version for classification in GeWu-Lab's BalanceBenchmark, with three changes. First, altuna's
-    divergence compares whole distributions; the code of BalanceBenchmark compares two numbers that are
-    not distributions. Second, altuna's squared distance compares logits; the code of BalanceBenchmark
-    compares probabilities if there are three modalities. Third, altuna treats the outputs of the stronger
-    modality and ``w_i`` as constants. With any number of modalities, the distillation loss is the mean
-    over the pairs of modalities in the batch. A pair is compared on the n rows that have both modalities.
+    - :math:`p_s` and :math:`p_w` are the class probabilities of the two modalities, and :math:`z_s` and
+      :math:`z_w` are their logits.
+    - ``w_i = p_s[y] - p_w[y]`` is the weight of row i. The weight is 0 if neither modality predicts the true
+      class.
+    - sg stops the gradient, M is the number of modalities in the batch, and C is the number of classes.
+
+    Deviations: the paper distils during the pre-training of a vision-and-language transformer. altuna follows
+    the version for classification in GeWu-Lab's BalanceBenchmark, with three changes:
+
+    - altuna computes the KL divergence of the two class distributions. BalanceBenchmark computes it from only
+      the two probabilities of the true class.
+    - altuna computes the squared distance of logits. With three modalities, BalanceBenchmark computes the
+      squared distance of probabilities.
+    - altuna treats the weight ``w_i`` and the outputs of the stronger modality as constants. BalanceBenchmark
+      does not stop these gradients.
 
     Args:
         model: A classifier with a joint head.
-        distillation: Weight of the distillation, lambda.
+        distillation: Weight :math:`\lambda` of the distillation.
     """
 
     def __init__(self, model: MultimodalClassifier, *, distillation: float = 1.0) -> None:

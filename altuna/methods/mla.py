@@ -17,41 +17,51 @@ from altuna.methods.base import Method, Turn
 
 
 class MLA(Method):
-    r"""Alternate unimodal turns over a shared head, and project the head's gradient to protect earlier turns.
+    r"""Train one modality per turn through a shared head, and project the head's gradient.
 
-    The turn of modality m trains only encoder m and the shared head, on the rows that have modality m:
+    Each batch has one turn per modality. The turn of modality m trains only encoder m and the shared head, on
+    the rows that have modality m:
 
     .. math:: L_m = CE(W h_m + b, y), \qquad \nabla W \leftarrow \nabla W\, P
 
-    After the step, the projector P gets a recursive-least-squares update with the mean of ``h_m``. In
-    each turn P therefore represents the mean features of the earlier turns, and the projection removes
-    the directions of these features from the gradient of W. The gradients of ``b`` and of the encoder are
-    not projected.
+    W and b are the weight and the bias of the shared head, and P is a projection matrix. The projection
+    removes from the gradient of W the directions in which earlier turns had their mean features. Therefore a
+    turn hardly changes what the head computes for these features. After each turn, the method updates P with
+    the mean of ``h_m``, by recursive least squares. The gradients of b and of the encoder are not projected.
 
     Source: Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707.
 
-    Deviations from the paper: P is reset at the start of every batch, and every other batch takes its turns
-    in reverse order. Without the reset, P shrinks with every turn, until the head can no longer learn.
-    Without the reverse order, the gradient in the first modality's turns would never be projected. Set
-    ``order = "given"`` and ``reset = "never"`` for the version of the paper.
+    Deviations from the paper:
 
-    In three points altuna follows the paper, but the authors' code does not. First, altuna executes the
-    projection; the authors' code looks for a parameter that does not exist and never projects. Second,
-    altuna's update of P divides by the scalar ``alpha + r' P r``, where r is the mean of ``h_m``; the
-    authors' code divides by a matrix. Third, altuna's ``alpha`` is a constant unless you set
-    ``alpha = "schedule"``. altuna stores a square root of P, so that P stays positive definite despite
-    rounding. With AdamW, momentum or weight decay, the optimizer's step differs from the projected
-    gradient; ``project = "step"`` projects the step itself.
+    - altuna resets P at the start of every batch. Without the reset, P shrinks with every turn, until the
+      head can no longer learn.
+    - In altuna, every other batch takes its turns in reverse order. Otherwise the first turn of a batch would
+      always belong to the same modality, and its gradient would never be projected.
+
+    Set ``order = "given"`` and ``reset = "never"`` for the version of the paper.
+
+    In three points altuna follows the paper, but the authors' code does not:
+
+    - altuna projects the gradient of W. The authors' code looks for a parameter that does not exist, so it
+      never projects.
+    - altuna's update of P divides by the scalar ``alpha + r' P r``, where r is the mean of ``h_m``. The
+      authors' code divides by a matrix.
+    - altuna's ``alpha`` is constant by default. In the authors' code ``alpha`` decreases within each epoch,
+      as with ``alpha = "schedule"``.
+
+    altuna stores a square root of P, so that P stays positive definite despite rounding errors. With AdamW,
+    momentum or weight decay, the step of the optimizer differs from the projected gradient. ``project =
+    "step"`` projects the step itself.
 
     Args:
         model: A classifier with a shared head.
         order: Order of the turns of a batch: ``alternating`` (reversed in every other batch), ``given``,
             ``random``, or ``weakest`` (the modality with the highest running loss first).
-        alpha: Regulariser of the projector, > 0; or ``schedule``, the authors' ``10 ** -(1 + i / N)`` at
-            batch i of N of an epoch.
-        reset: When the projector is reset: at every ``batch``, every ``epoch``, or ``never``.
-        project: What is projected: ``gradient`` (the paper), ``step`` (the optimizer's change of the head,
-            for any optimizer), or ``off`` (no projection, the ablation).
+        alpha: Regulariser of the projector, a number above 0. ``schedule`` is the authors' schedule:
+            ``10 ** -(1 + i / N)`` in batch i of the N batches of an epoch.
+        reset: When P is reset: before every ``batch``, before every ``epoch``, or ``never``.
+        project: What is projected: the ``gradient`` (as in the paper), the ``step`` (the change of W by the
+            optimizer), or nothing (``off``).
     """
 
     running_loss: Tensor

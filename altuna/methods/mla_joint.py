@@ -8,26 +8,31 @@ from altuna.methods.parts.joint_turn import JointTurn
 
 
 class MLAJoint(JointTurn, MLA):
-    r"""Train as MLA, and after each batch's turns train all encoders together, with a joint expert.
+    r"""Train as MLA; after the turns of a batch, train all encoders together with a joint expert.
 
-    For samples that have all modalities, the logits of this joint expert enter the fusion beside the unimodal
-    logits. The joint expert can learn labels that depend on a combination of modalities. No sum of
-    unimodal logits can represent such labels. Per batch, with MLA's projector P (see ``mla``):
+    The joint expert is a small network on the concatenated features of all modalities. For samples that have
+    all modalities, the fusion combines the logits of the joint expert with the unimodal logits. The joint
+    expert can learn labels that depend on a combination of modalities. No sum of unimodal logits can
+    represent such labels. In each batch, the method takes MLA's turns and then one joint turn:
 
     .. math:: L_m = CE(W h_m + b, y), \quad \nabla W \leftarrow \nabla W\, P
         \quad \text{for each } m, \text{ then} \qquad
         L = CE(V_2\, \mathrm{relu}(V_1 [h_1, \ldots, h_M] + v_1) + v_2, y)
 
-    Source: an extension by altuna of MLA (Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707).
+    P is MLA's projector (see ``mla``), W and b are the weights of the shared head, and V and v are the
+    weights of the joint expert.
 
-    Deviations from altuna's ``mla`` with ``joint_expert = "turn"``: in ``mla_joint`` the turns are in the
-    given order, and the projector is never reset. In both methods the joint turn uses the rows that have
-    all modalities, is skipped in batches without such rows, and changes neither the shared head nor the
-    projector.
+    Source: altuna's own extension of MLA (Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707).
+
+    This method differs from altuna's ``mla`` with ``joint_expert = "turn"`` in two points. The turns are in
+    the given order, and the projector is never reset.
+
+    The joint turn uses the rows that have all modalities, and a batch without such rows has no joint turn.
+    The joint turn changes neither the shared head nor the projector.
 
     Args:
         model: A classifier with a shared head and a joint expert.
-        alpha: Regulariser of the projector, > 0.
+        alpha: Regulariser of the projector, a number above 0.
         project: Whether the gradient of the shared head is projected.
     """
 

@@ -12,40 +12,50 @@ from altuna.methods.parts.imagination import Imagining, distance
 
 
 class MMIN(Imagining):
-    r"""Classify the latent vectors of autoencoders that reconstruct absent features from present ones.
+    r"""Reconstruct the features of missing modalities, and classify the latent vectors of the autoencoders.
 
-    A cascade F of autoencoders takes the features of a sample, with zeros for absent modalities. Its latent
-    vectors are the joint representation. A second cascade G must reconstruct the visible features from
-    the features that F imagined (a cycle):
+    A cascade F of autoencoders takes the features of a sample, with zeros for missing modalities. F imagines
+    the missing features. The latent vectors of F are the input of the classifier. A second cascade G takes
+    the imagined features and must reconstruct the visible features (a cycle):
 
     .. math::
         (\hat h, c) = F(h_S), \qquad
         L = CE(W c + b, y) + \lambda_1 \, \mathrm{mean}_H (\hat h - sg(h))^2
         + \lambda_2 \, \mathrm{mean}_S (G(\hat h_{\bar S}) - sg(h))^2
 
-    S are the visible cells of a sample, and :math:`\bar S` are all its other cells. F and G have five
-    residual autoencoders each, and c [B, latents] are the latent vectors of F. H are the cells of the
-    sample that are hidden in this step: each cell is hidden with probability ``drop``, but one cell of
-    the sample always stays visible. sg stops the gradient. Samples of which all cells are visible have no
-    cycle term. Any subset of any number of modalities may be absent, also in training.
+    During training, some cells are hidden at random. A cell is hidden with probability ``drop``, but one cell
+    of each sample always stays visible. The symbols are:
 
-    Source: Zhao, Li, Jin, ACL 2021 (no arXiv version); code: github.com/AIM3-RUC/MMIN. The loss weights (for
-    IEMOCAP), the number of autoencoders and the ratios of layer sizes are taken from the authors' code.
+    - S are the visible cells of a sample, and :math:`\bar S` are all other cells of the sample.
+    - H are the hidden cells. The means run over the features of the cells in H or S.
+    - :math:`\hat h` are the features that F imagines, and c are the latent vectors of F.
+    - sg stops the gradient.
 
-    Deviations from the authors' code: altuna's target features are computed by the encoders that are
-    being trained, without gradient; the authors' target features come from encoders that were trained
-    before, on all modalities. In altuna absent cells have zero features; in the authors' code they have
-    the features of a zero input. altuna computes the imagination loss over hidden cells; the authors'
-    code computes it over all cells, and for visible cells the target is the features of a zero input.
-    altuna's second cascade takes only the imagined features; the authors' second cascade takes the whole
-    output of the first cascade. altuna hides each cell independently; the authors' code draws one of the
-    incomplete combinations of modalities and never trains on complete samples. altuna uses ReLU instead
-    of leaky ReLU, a linear classifier, no layers after a cascade, and no gradient clipping.
+    F and G have five residual autoencoders each. A sample without hidden or missing cells has no cycle term.
+    Any subset of the modalities can be missing, also in training.
+
+    Source: Zhao, Li, Jin, ACL 2021 (no arXiv version); code: github.com/AIM3-RUC/MMIN. altuna takes the loss
+    weights (for IEMOCAP), the number of autoencoders and the ratios of layer sizes from the authors' code.
+
+    Deviations from the authors' code:
+
+    - altuna's target features come from the encoders that are being trained, without gradient. The authors'
+      target features come from encoders that were trained before, on all modalities.
+    - In altuna, missing and hidden cells have zero features. In the authors' code they have the features of a
+      zero input.
+    - altuna computes the imagination loss over hidden cells. The authors' code computes this loss over all
+      cells. Its target for a visible cell is the features of a zero input.
+    - altuna's second cascade takes only the imagined features. The authors' second cascade takes the whole
+      output of the first cascade.
+    - altuna hides each cell independently. The authors' code draws one incomplete combination of modalities,
+      and never trains on complete samples.
+    - altuna uses ReLU instead of leaky ReLU, and the classifier is linear.
+    - altuna has no layers after a cascade, and does not clip gradients.
 
     Args:
         model: A classifier with a head ``mmin``.
-        imagination: Weight of the distance between imagined and hidden features, :math:`\lambda_1`.
-        cycle: Weight of the distance between reconstructed and visible features, :math:`\lambda_2`.
+        imagination: Weight :math:`\lambda_1` of the distance between imagined and hidden features.
+        cycle: Weight :math:`\lambda_2` of the distance between reconstructed and visible features.
         drop: Probability of hiding a cell.
     """
 

@@ -33,28 +33,31 @@ def pareto_gradient(joint: Tensor, unimodal: Tensor, gamma: float) -> Tensor:
 
 
 class MMPareto(JointMethod):
-    r"""Add unimodal losses to joint training; if gradients conflict, use a direction that reduces both.
+    r"""Train on joint and unimodal losses; if their gradients conflict, step in a direction that lowers both.
 
-    Each modality has its own classifier beside the joint one. For encoder m, let ``g`` be the gradient of
-    the joint loss and ``u`` the gradient of the unimodal loss of m. With weights :math:`w_0 + w_1 = 1`,
-    the method computes h and replaces the gradient of encoder m by the second expression:
+    Each modality has its own classifier beside the joint classifier. For encoder m, ``g`` is the gradient of
+    the joint loss, and ``u`` is the gradient of the unimodal loss of m. The method computes a weighted sum h
+    of the two gradients. It then replaces the gradient of encoder m by the expression on the right:
 
     .. math:: h = 2 (w_0 g + w_1 u), \qquad \gamma \max(1, \lVert g + u \rVert / \lVert h \rVert)\, h
 
-    Both weights are 1/2 where :math:`\cos(g, u) \ge 0`. Otherwise the weights are those for which
-    :math:`w_0 g + w_1 u` is shortest; a small step along this vector decreases both losses. The gradients
-    of the classifiers are not changed.
+    If the two gradients do not conflict (:math:`\cos(g, u) \ge 0`), both weights are 1/2. Otherwise the
+    method chooses the weights with :math:`w_0 + w_1 = 1` for which :math:`w_0 g + w_1 u` is shortest. A small
+    step along this vector lowers both losses. :math:`\gamma` is the option ``gamma``. The gradients of the
+    classifiers are not changed.
 
     Source: Wei, Hu, ICML 2024, arXiv 2405.17730.
 
-    Deviations: altuna treats the gradient of all weights of an encoder as one vector, and computes its
-    length and angle; the authors' code treats each parameter tensor separately. A modality that is
-    missing from the batch has no unimodal loss. The authors use SGD. AdamW and other optimizers that
-    normalise the size of gradients cancel the factor gamma.
+    Deviations: altuna joins the gradients of all weights of an encoder into one vector, and computes length
+    and angle of this vector. The authors' code treats each parameter tensor separately. A modality that is
+    missing from the batch has no unimodal loss.
+
+    The authors use SGD. AdamW and other optimizers that normalise the size of gradients cancel the factor
+    gamma.
 
     Args:
         model: A classifier with a joint head and unimodal classifiers.
-        gamma: Factor of the encoders' gradients; the authors use 1.5.
+        gamma: Factor :math:`\gamma` of the encoders' gradients. The authors use 1.5.
     """
 
     head = "multitask"

@@ -10,18 +10,22 @@ from altuna.methods.base import JointMethod, Turn
 
 
 class ModalityDropout(JointMethod):
-    r"""Train jointly, and drop modalities from samples at random, so that the model depends on none of them.
+    r"""Train jointly, and drop modalities from samples at random.
 
     .. math:: L = \tfrac1B \sum_i CE(z(S_i), y_i)
 
-    :math:`S_i` are the modalities of sample i that are kept. Each modality of the sample is dropped with
-    probability p. If all modalities of a sample would be dropped, one of them, drawn at random, is kept.
-    Dropped cells are not encoded.
+    :math:`S_i` are the modalities of sample i that are kept, and B is the batch size. The method drops each
+    modality of a sample with probability p. If all modalities of a sample would be dropped, the method keeps
+    one of them, chosen at random. Dropped cells are not encoded. As a result, the model does not depend on
+    one modality alone.
 
     Source: ModDrop, Neverova, Wolf, Taylor, Nebout, TPAMI 2016, arXiv 1501.00102.
 
-    Deviations: all weights are trained together from the start; the paper first trains each modality alone.
-    In altuna all modalities have the same drop rate p, and no sample loses all its modalities.
+    Deviations:
+
+    - altuna trains all weights together from the start. The paper first trains each modality alone.
+    - In altuna, all modalities have the same drop rate p.
+    - In altuna, no sample loses all its modalities.
 
     Args:
         model: A classifier with a joint head.

@@ -16,33 +16,40 @@ from altuna.methods.parts.memory import SampleMemory
 
 
 class ModalityValuation(JointMethod):
-    r"""Measure what each modality contributes to each sample, and resample modalities that contribute little.
+    r"""Train jointly; if a modality contributes little to a sample, train on this modality alone more often.
 
-    The contribution of modality m to a sample is its Shapley value for a correct prediction,
+    The contribution of modality m to a sample is a Shapley value :math:`\phi_m`. It measures how much m helps
+    to predict the true class:
 
     .. math:: v(S) = |S| \, [\arg\max z(S) = y], \qquad \phi_m = \mathrm{Shapley}_m(v)
 
-    where ``z(S)`` are the joint logits with zero features for the modalities outside S. The bracket is 1
-    if the prediction is correct, and 0 otherwise. In the next epoch the sample is used ``s_m`` more
-    times, each time with modality m alone:
+    S is a set of modalities, and |S| is their number. ``z(S)`` are the joint logits when the features of all
+    modalities outside S are zeros. The square bracket is 1 if the prediction is correct, and 0 otherwise.
+
+    In the next epoch the method uses the sample ``s_m`` more times, each time with modality m alone. In the
+    loss, i numbers the samples of a batch, r is the option ``rate``, and B is the batch size:
 
     .. math:: s_m = \max(0, r (1 - \phi_m)), \qquad
         L = \frac{\sum_i CE(z_i, y_i) + \sum_m \sum_i s_{im} CE(z_i(\{m\}), y_i)}{B + \sum_{im} s_{im}}
 
     Source: Wei, Feng, Wang, Hu, CVPR 2024, arXiv 2309.06255 (the sample-level variant).
 
-    Deviations: resampling is a weighted loss in the sample's own batch. The authors add the resampled
-    rows to the epoch, which makes the epoch longer. The weighted loss has the same expected gradient,
-    without more updates. altuna computes the contributions in the training pass of the previous epoch;
-    the authors run one more pass over all data after each epoch. For two modalities, the authors resample
-    a sample 0, 1, 2 or 3 times, and ``s_m`` is the straight line through these numbers. A modality that a
-    sample lacks has the contribution 0. A sample with one modality is resampled if its prediction was
-    wrong.
+    Deviations:
+
+    - altuna repeats a sample by a weight in the loss of its batch. The authors add the repeated samples to
+      the epoch, which makes the epoch longer. Both have the same expected gradient, but altuna makes no
+      additional updates.
+    - altuna computes the contributions during the training pass of the previous epoch. The authors run one
+      more pass over all data after each epoch.
+    - altuna's ``s_m`` is linear in the contribution. For two modalities, the authors use 0, 1, 2 or 3
+      repetitions, and altuna's line goes through these numbers.
+    - In altuna, a modality that a sample lacks has the contribution 0.
+    - altuna repeats a sample with one modality if its prediction was wrong.
 
     Args:
         model: A classifier with a joint head.
-        warmup: Number of epochs before the first resampling.
-        rate: Number of resamplings per unit of missing contribution, r. 0 switches resampling off.
+        warmup: Number of epochs before the first repetitions.
+        rate: Number of repetitions r if the contribution is 0. With 0 there are no repetitions.
     """
 
     def __init__(self, model: MultimodalClassifier, *, warmup: int = 5, rate: float = 2.0) -> None:

@@ -11,25 +11,31 @@ from altuna.methods.parts.scores import modulated_parameters, ogm_coefficients
 
 
 class OGM(JointMethod):
-    r"""Train jointly, with smaller encoder gradients for a modality that is ahead of the others.
+    r"""Train jointly, and scale down the encoder gradients of a modality that is ahead of the others.
 
-    The score :math:`s_m` of a modality is the probability that its own logits give to the true class,
-    averaged over the rows of the batch that have the modality. The gradients of encoder m's convolutions
-    (of all its weights, if it is not a CNN) are multiplied by
+    The score :math:`s_m` of modality m is the probability that the logits of m give to the true class. It is
+    averaged over the rows of the batch that have m. The ratio :math:`\rho_m` compares the score with the mean
+    score of the other modalities. If m is ahead, :math:`\rho_m` is above 1. In a CNN, the gradients of the
+    convolutions of encoder m are multiplied by :math:`\kappa_m`. In any other encoder, the gradients of all
+    weights are multiplied by :math:`\kappa_m`:
 
     .. math:: \kappa_m = 1 - \tanh(\alpha \rho_m) \text{ if } \rho_m > 1 \text{ else } 1, \qquad
         \rho_m = \frac{s_m}{\mathrm{mean}_{v \ne m} s_v}
 
     Source: Peng, Wei, Deng, Wang, Hu, CVPR 2022, arXiv 2203.15332.
 
-    Deviations: with more than two modalities, each modality is compared with the mean of the other
-    modalities. The score is the mean over the rows that have the modality; the authors use the sum. A
-    batch with one modality is not modulated. The authors use SGD. AdamW and other optimizers that
-    normalise the size of gradients cancel most of the effect of :math:`\kappa_m` when it changes slowly.
+    Deviations:
+
+    - With more than two modalities, altuna compares each modality with the mean of the other modalities.
+    - altuna's score is a mean over the rows that have the modality. The authors' score is a sum.
+    - altuna does not change the gradients in a batch with only one modality.
+
+    The authors use SGD. AdamW and other optimizers normalise the size of gradients, and cancel most of the
+    effect of :math:`\kappa_m` if it changes slowly.
 
     Args:
         model: A classifier with a joint head.
-        alpha: Strength of the modulation; the authors use 0.8 for CREMA-D, 0.1 for VGGSound.
+        alpha: Strength of the modulation. The authors use 0.8 for CREMA-D and 0.1 for VGGSound.
         modulation_starts: First epoch with modulation, counted from 0.
         modulation_ends: Last epoch with modulation.
     """

@@ -21,22 +21,24 @@ def enhanced(gradient: Tensor, factor: Tensor) -> Tensor:
 
 
 class OGMGE(OGM):
-    r"""Train as OGM does, and add Gaussian noise with the standard deviation of the gradient.
+    r"""Train as OGM does, and add Gaussian noise to the gradients.
 
-    The coefficient :math:`\kappa_m` is that of OGM (see ``ogm``). Every modulated gradient g becomes
+    The coefficient :math:`\kappa_m` is the coefficient of ``ogm``. The method replaces every modulated
+    gradient g by
 
     .. math:: \kappa_m g + \epsilon, \qquad \epsilon \sim N(0, \mathrm{std}(g)^2)
 
     Source: Peng, Wei, Deng, Wang, Hu, CVPR 2022, arXiv 2203.15332.
 
-    The deviations of OGM apply here too (see ``ogm``). As in the authors' code, the noise has one
-    variance per parameter tensor: the variance of the entries of the tensor's gradient before modulation.
-    The noise is added for every modality, even if :math:`\kappa_m` is 1. The paper instead uses the
-    covariance of the gradients of SGD.
+    std(g) is the standard deviation of the entries of g, computed for each parameter tensor. The noise is
+    added for every modality, even if :math:`\kappa_m` is 1.
+
+    Deviations: all deviations of ``ogm`` apply. The paper uses the covariance of the SGD gradients instead of
+    std(g). altuna uses std(g), as the authors' code does.
 
     Args:
         model: A classifier with a joint head.
-        alpha: Strength of the modulation; the authors use 0.8 for CREMA-D, 0.1 for VGGSound.
+        alpha: Strength of the modulation. The authors use 0.8 for CREMA-D and 0.1 for VGGSound.
         modulation_starts: First epoch with modulation, counted from 0.
         modulation_ends: Last epoch with modulation.
     """

@@ -28,29 +28,34 @@ def drop_rates(score: Mapping[str, Tensor], q_base: float, lam: float) -> dict[s
 
 
 class OPM(JointMethod):
-    r"""Train jointly, and drop features of a modality that is ahead; the drop rate grows with its lead.
+    r"""Train jointly, and replace features of a modality that is ahead by zeros, at random.
 
-    The score :math:`s_m` of a modality is the probability that its own logits give to the true class,
-    averaged over the rows of the batch that have the modality. The method replaces a sample's features of
-    modality m by zeros with probability
+    The score :math:`s_m` of modality m is the probability that the logits of m give to the true class. It is
+    averaged over the rows of the batch that have m. The ratio :math:`\rho_m` compares the score with the mean
+    score of the other modalities. The drop rate :math:`q_m` is 0 if m is not ahead, and otherwise grows with
+    the lead:
 
     .. math:: q_m = q_{base} (1 + \lambda \tanh(\rho_m - 1)) \text{ if } \rho_m > 1 \text{ else } 0, \qquad
         \rho_m = \frac{s_m}{\mathrm{mean}_{v \ne m} s_v}
 
-    and by :math:`h_m / (1 - q_m)` otherwise. The loss is the cross-entropy of the joint logits.
+    With probability :math:`q_m`, the method replaces the features :math:`h_m` of a sample by zeros. Otherwise
+    it divides them by :math:`1 - q_m`, as dropout does. The loss is the cross-entropy of the joint logits.
 
     Source: Wei, Hu, Du, Wen, TPAMI 2024, arXiv 2410.11582.
 
-    Deviations from the authors' code: altuna divides the features of modality m by :math:`1 - q_m`, as in
-    dropout; the authors' code scales the features of all modalities by one common factor. Features are
-    dropped only from samples that also have a modality which is not ahead, so that no sample loses all
-    its features. With more than two modalities, each modality is compared with the mean of the other
-    modalities.
+    Deviations from the authors' code:
+
+    - altuna divides the features of modality m by :math:`1 - q_m`. The authors' code multiplies the features
+      of all modalities by one common factor.
+    - altuna drops features only from samples that also have a modality which is not ahead. Therefore no
+      sample loses all its features.
+    - With more than two modalities, altuna compares each modality with the mean of the other modalities.
 
     Args:
         model: A classifier with a joint head.
-        q_base: Base drop rate: the drop rate of a modality that is only slightly ahead.
-        lam: Lambda: how much the drop rate grows with the lead; ``q_base * (1 + lam)`` must be below 1.
+        q_base: Drop rate of a modality that is only slightly ahead.
+        lam: Factor :math:`\lambda` by which the drop rate grows with the lead. ``q_base * (1 + lam)`` must
+            be below 1.
         execute: Fraction of the batches in which features are dropped.
         modulation_starts: First epoch with dropping, counted from 0.
     """

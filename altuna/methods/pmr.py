@@ -15,7 +15,10 @@ from altuna.methods.parts.scores import dominance, scores
 
 
 class PMR(JointMethod):
-    r"""Train jointly; class prototypes help the slower modality and, early on, restrain the faster one.
+    r"""Train jointly; additional losses help modalities that are behind and restrain those that are ahead.
+
+    A prototype of a class is a running mean of the features of this class, for one modality. PMR classifies
+    features by their distance to the prototypes.
 
     Source: Fan et al., CVPR 2023, arXiv 2211.07089.
 
@@ -23,22 +26,28 @@ class PMR(JointMethod):
         L = CE(z, y) + \sum_m \alpha\, [\tfrac1{\rho_m} - 1]_0^1 \, CE(s_m, y)
         - \mu\, [\rho_m - 1]_0^1 \, H(s_m), \quad s_{mk} = -\|h_m - c_{mk}\|
 
-    Here ``rho_m`` is the mean probability that the prototypes of m give to the true class, divided by the
-    average of this probability over the other modalities. The terms in square brackets are clipped to [0,
-    1]. ``c_mk`` is the prototype of class k in modality m, and ``s_mk`` is minus the distance to it. The
-    entropy term H is used only in the first epochs. After an epoch
-    ``c <- momentum c + (1 - momentum) mean of the class's features``.
+    - ``c_mk`` is the prototype of class k in modality m. ``s_mk`` is minus the distance between ``h_m`` and
+      ``c_mk``, and is used as a logit.
+    - ``rho_m`` compares modality m with the others. For each modality, take the mean probability that ``s_m``
+      gives to the true class. ``rho_m`` is this value for m, divided by the mean of this value over the other
+      modalities.
+    - The values in square brackets are clipped to the range from 0 to 1.
+    - ``H(s_m)`` is the entropy of the softmax of ``s_m``. This term is used only in the first epochs.
+    - After each epoch, ``c <- momentum * c + (1 - momentum) * mean``, where ``mean`` is the mean of the
+      features of the class in this epoch.
 
-    Deviations: altuna uses the coefficients and the entropy term of the paper; the authors' code uses
-    coefficients 0 or 1 and no entropy term. altuna's prototypes are means of all features that were
-    computed during the epoch, so the first epoch has no prototypes. The authors compute prototypes from a
-    tenth of the data, which they read again. With more than two modalities, each modality is compared
-    with the mean of the other modalities. With missing modalities, every term is computed over the rows
-    that have the modality and whose class has a prototype.
+    Deviations:
+
+    - altuna uses the coefficients and the entropy term of the paper. The authors' code has coefficients of 0
+      or 1, and no entropy term.
+    - altuna's prototypes are means of all features that were computed during the epoch. Therefore the first
+      epoch has no prototypes. The authors compute prototypes from a tenth of the data in a separate pass.
+    - With more than two modalities, altuna compares each modality with the mean of the other modalities.
+    - altuna computes a term of modality m over the rows that have m and whose class has a prototype.
 
     Args:
         model: A classifier with a joint head.
-        alpha: Weight of the cross-entropy by prototypes.
+        alpha: Weight of the cross-entropy of the prototype logits ``s_m``.
         mu: Weight of the entropy term.
         entropy_epochs: Number of first epochs with the entropy term.
         momentum: Momentum of the prototypes, in [0, 1).

@@ -13,10 +13,12 @@ from altuna.methods.parts.memory import SampleMemory
 
 
 class QMF(JointMethod):
-    r"""Weight each modality's logits per sample by a confidence: the energy score of its own logits.
+    r"""Sum the logits of the modalities, each weighted by the confidence of this modality for the sample.
 
-    A ranking loss trains the confidences: a sample whose losses were higher until now should get a lower
-    confidence.
+    The confidence of modality m is :math:`c_m`, computed from the logits of m. A ranking loss :math:`R_m`
+    trains the confidences. Among two samples, the sample with the lower losses until now should get the
+    higher confidence.
+
     Source: Zhang et al., ICML 2023, arXiv 2306.02050.
 
     .. math::
@@ -26,19 +28,23 @@ class QMF(JointMethod):
     .. math::
         R_m = \tfrac1n \sum_i \max(0, sign(l_{mi} - l_{mj}) (c_{mi} - c_{mj}) + |l_{mi} - l_{mj}|)
 
-    Here sg stops the gradient, and j is the sample after i in the batch (for the last sample, j is the
-    first sample). ``l_m`` is the sum of a sample's losses of modality m in this and all earlier batches.
-    These sums are scaled to [0, 1] over all samples seen.
+    sg stops the gradient, and n is the number of rows that have modality m. In :math:`R_m`, j is the sample
+    that follows sample i in the batch. For the last sample, j is the first sample. :math:`l_{mi}` is the sum
+    of all losses of modality m on sample i, in this and earlier batches. altuna scales these sums to the
+    range from 0 to 1.
 
-    Deviations: the margin ``|l_i - l_j|`` is added, as in correctness ranking (arXiv 2007.01458), from which
-    the paper takes the loss. The authors' code subtracts the margin. Therefore it does not penalise two
-    samples whose confidences are in the wrong order, if the confidences differ by less than the margin.
-    altuna scales ``l_m`` over the samples seen so far, and the authors scale it over all samples. With
-    missing modalities, every term of a modality is computed over the rows that have this modality.
+    Deviations:
+
+    - altuna adds the margin :math:`|l_{mi} - l_{mj}|`, as correctness ranking does (arXiv 2007.01458). The
+      paper takes the ranking loss from correctness ranking. The authors' code subtracts the margin. If the
+      confidences of two samples differ by less than the margin, the authors' code does not penalise a wrong
+      order.
+    - altuna scales the sums of losses over the samples seen so far. The authors scale over all samples.
+    - altuna computes every term of a modality over the rows that have this modality.
 
     Args:
         model: A classifier with a confidence head.
-        ranking: Weight of the ranking loss, lambda.
+        ranking: Weight :math:`\lambda` of the ranking loss.
     """
 
     head = "confidence"

@@ -31,38 +31,51 @@ def reconcilement(logits: Tensor, others: Tensor, labels: Tensor) -> Tensor:
 class ReconBoost(Method):
     r"""Train one modality at a time, on what the ensemble of the other modalities gets wrong.
 
-    Training is a sequence of stages, and the modalities take turns: each stage belongs to one modality.
-    In the first epochs of a stage only the learner (encoder and classifier) of this modality is trained:
+    A learner is the encoder and the classifier of one modality, and the ensemble is the sum of the logits of
+    all learners. Training is a sequence of stages. Each stage belongs to one modality, and the modalities
+    take turns. In the first epochs of a stage, only the learner of its modality m is trained:
 
     .. math:: L = CE(z_m, y) - \lambda\, q_y \log \frac{q_y}{p_y} + \alpha\, MSE(p, p')
 
-    Here p are the learner's probabilities, and q are the softmax of the sum of the other learners'
-    logits, which are not trained in this stage. p' are the probabilities of the learner that the previous
-    stage trained, which belongs to another modality; p should stay close to them (memory consolidation).
-    Without the MSE term, the gradient of the loss with respect to the logits is :math:`(1 - \lambda
-    q_y)(p - y)`: as in boosting, a sample counts less if the other learners already predict its class
-    with confidence. The last epochs of a stage (global rectification) train all learners that have
-    already had a stage, with the loss :math:`L = CE(\sum_m z_m, y)`.
+    - p are the probabilities of the learner that is trained.
+    - q is the softmax of the sum of the logits of the other learners, which are not trained in this stage.
+    - :math:`q_y` and :math:`p_y` are the probabilities of the true class.
+    - p' are the probabilities of the learner of the previous stage. The MSE term keeps p close to p' (memory
+      consolidation).
+
+    Without the MSE term, the gradient of the loss with respect to the logits is :math:`(1 - \lambda q_y)(p -
+    y)`, where y is one-hot. Therefore a sample counts less if the other learners already predict its class
+    with confidence, as in boosting.
+
+    In the last epochs of a stage, all learners that have already had a stage are trained together. This part
+    is called global rectification. Its loss is :math:`L = CE(\sum_m z_m, y)`.
 
     Source: Hua, Xu, Bao, Yang, Huang, ICML 2024, arXiv 2405.09321.
 
-    The second term (reconcilement) is KL(q || p) at the true class, as in the authors' code. With the KL
-    over all classes, the loss would have no lower bound. Deviations from the authors' code: in altuna the
-    memory consolidation has a gradient for p; the authors' code stops the gradients for both p and p'.
-    altuna's classifiers are separate, the ensemble has no learnt scale, one optimizer serves all stages,
-    and the other learners are frozen in eval mode (no dropout). If a run is too short for two stages per
-    modality, altuna shortens all stages in proportion. The reconcilement is computed over the rows that
-    have modality m and at least one of the other learners' modalities. The consolidation is computed over
-    the rows that have modality m and the modality of the previous stage. A batch without the modality of
-    the stage has no turn.
+    The second term of the loss is called reconcilement. It is the summand of the true class in KL(q || p), as
+    in the authors' code. With the KL divergence over all classes, the loss would have no lower bound.
+
+    Deviations from the authors' code:
+
+    - altuna's memory consolidation has a gradient for p. The authors' code stops the gradients for both p and
+      p'.
+    - altuna's classifiers are separate, and the sum of their logits has no learnt scale.
+    - altuna uses one optimizer for all stages.
+    - altuna sets the other learners to eval mode (no dropout).
+    - altuna shortens all stages in proportion if the training is too short for two stages per modality.
+    - altuna computes the reconcilement over the rows that have modality m and at least one modality of the
+      other learners.
+    - altuna computes the consolidation over the rows that have modality m and the modality of the previous
+      stage.
+    - altuna skips a batch that lacks the modality of the stage.
 
     Args:
         model: A classifier whose joint logits are the sum of the unimodal logits.
         stage_epochs: Number of epochs of a stage in which only the modality of the stage is trained.
         rectify_epochs: Number of epochs of global rectification at the end of a stage.
-        agreement: Weight of the reconcilement, :math:`\lambda`, relative to the cross-entropy; the
-            authors use 1 : 5.
-        consolidation: Weight of the memory consolidation, :math:`\alpha`.
+        agreement: Weight :math:`\lambda` of the reconcilement. The default 0.2 is the authors' ratio of
+            1 : 5 between reconcilement and cross-entropy.
+        consolidation: Weight :math:`\alpha` of the memory consolidation.
     """
 
     head = "sum"

@@ -1,4 +1,4 @@
-"""Diagnosing and re-learning: encoders are softly put back to their start by how far they overfit."""
+"""Diagnosing and re-learning: soft re-initialisation of encoders, stronger for more overfitting."""
 
 from __future__ import annotations
 
@@ -15,34 +15,40 @@ from altuna.methods.parts.memory import Collected
 
 
 class Relearning(JointMethod):
-    r"""At fixed epochs, move each encoder towards its initial weights: further if it overfits more.
+    r"""Move each encoder back towards its initial weights a few times; the more it overfits, the further.
 
-    The fraction ``a_m`` of the way grows with the overfitting of encoder m. Overfitting is measured by
-    how much better the encoder's features cluster by class on training rows than on held-out rows:
+    The overfitting of encoder m decides how far its weights move. To measure overfitting, the method clusters
+    the features of encoder m. It compares the purity of the clusters on training rows with the purity on
+    held-out rows:
 
     .. math:: a_m = \tanh(\lambda |P_m^{train} - P_m^{held}|), \qquad
         \theta_m \leftarrow a_m \theta_m^0 + (1 - a_m) \theta_m
 
-    ``theta_m`` are the weights of encoder m, and ``theta_m^0`` are its initial weights. ``P`` is the
-    purity of k-means clusters: the fraction of rows whose class is the most frequent class in their
-    cluster. There are as many clusters as classes, and the features are first scaled to [-1, 1]. The head
-    and the optimizer state are not changed.
+    - ``theta_m`` are the weights of encoder m, and ``theta_m^0`` are its initial weights.
+    - ``a_m`` is the fraction of the way back to the initial weights.
+    - ``P_m`` is the purity of k-means clusters: the fraction of rows whose class is the most frequent class
+      in their cluster. There are as many clusters as classes, and the features are first scaled to [-1, 1].
+
+    The head and the optimizer state are not changed.
 
     Source: Wei, Li, Feng, Hu, ECCV 2024, arXiv 2407.09705.
 
-    Deviations: the authors use the validation split as held-out rows. altuna selects the best epoch on
-    the validation split, so it takes the held-out rows from the training split. A hash of the row number
-    decides whether a row is held out. Purity is higher if there are fewer rows. Therefore altuna computes
-    :math:`P^{train}` on as many rows as :math:`P^{held}`; the authors use all training rows. The authors
-    re-initialise after epochs 20 and 40 of 50; in altuna the number of epochs between two
-    re-initialisations is a fraction of all epochs. altuna computes the features of a batch after the
-    training step on this batch, in eval mode, for the rows that have the modality. If no row has the
-    modality, the encoder is not changed.
+    Deviations:
+
+    - altuna holds out a part of the training rows, chosen by a hash of the row number. The authors use the
+      validation split as held-out rows. altuna does not do so, because it selects the best epoch on the
+      validation split.
+    - altuna computes :math:`P^{train}` on as many rows as :math:`P^{held}`, because purity is higher if there
+      are fewer rows. The authors use all training rows.
+    - altuna sets the number of epochs between two re-initialisations as a fraction of all epochs. The authors
+      re-initialise after epochs 20 and 40 of 50.
+    - altuna computes the features of a batch after the training step on this batch, without dropout.
+    - altuna uses the rows that have modality m. If there are no such rows, encoder m is not changed.
 
     Args:
         model: A classifier with a joint head.
-        strength: Strength of the re-initialisation, lambda.
-        every: Fraction of all epochs between two re-initialisations; there is none after the last epoch.
+        strength: Strength :math:`\lambda` of the re-initialisation.
+        every: Fraction of all epochs between two re-initialisations. The last epoch has no re-initialisation.
         times: Maximum number of re-initialisations in a run.
         held: Fraction of the training rows that is held out.
     """

@@ -15,22 +15,23 @@ from altuna.methods.parts.teachers import Taught
 class UMT(Taught):
     r"""Train jointly, and keep each encoder's features close to the features of its frozen unimodal teacher.
 
-    From its teacher, an encoder learns what it would not learn in joint training with a stronger
-    modality:
+    A teacher is an encoder of one modality that was trained alone and is then frozen. From its teacher, an
+    encoder learns features that joint training with a stronger modality would not teach it:
 
     .. math:: L = CE(z, y) + \lambda \sum_m \frac{1}{n_m d_m} \lVert h_m - h_m^{teacher} \rVert^2
 
-    where ``h_m`` [n_m, d_m] are the features of the rows that have modality m.
+    ``h_m`` are the features of the rows that have modality m. ``n_m`` is the number of these rows, and
+    ``d_m`` is the number of features.
 
     Source: Du, Teng, Li, Liu, Yuan, Wang, Yuan, Zhao, ICML 2023, arXiv 2305.01233.
 
-    Deviations: the teachers are trained in the first epochs of the same run, so that teachers and student
-    together have the budget of one run. Teachers and student start from the same initial weights. The
-    method needs at least two epochs.
+    Deviations: altuna trains the teachers in the first epochs of the same training. Therefore teachers and
+    student together have the budget of one training. Teachers and student start from the same initial
+    weights. The method needs at least two epochs.
 
     Args:
         model: A classifier with a joint head.
-        weight: Weight of the distance to the teachers' features, :math:`\lambda`.
+        weight: Weight :math:`\lambda` of the distance to the teachers' features.
         teachers: Fraction of the epochs in which the teachers are trained, between 0 and 1.
     """
 
