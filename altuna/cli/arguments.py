@@ -7,20 +7,15 @@ from typing import Annotated
 
 import typer
 
+from altuna.training.option_fields import MISSING_PATTERN_HELP
+
 Run = Annotated[Path, typer.Argument(help="Run directory, as written by `altuna fit`.")]
 Runs = Annotated[list[Path], typer.Argument(help="Run directories, as written by `altuna fit`.")]
 OtherData = Annotated[
     str | None, typer.Option(help="Table or data set to use (default: the data of the run).")
 ]
 Split = Annotated[str, typer.Option(help="Split to use: train, val or test.")]
-Pattern = Annotated[
-    str,
-    typer.Option(
-        help="Which cells to mask. random: random cells. group: one modality for all samples of a group. "
-        "label: a modality chosen by the class of the sample. only:NAME: all modalities except NAME. "
-        "never:NAME: the modality NAME."
-    ),
-]
+Pattern = Annotated[str, typer.Option(help=MISSING_PATTERN_HELP)]
 Root = Annotated[Path | None, typer.Option(help="Folder with the raw files of the data set av-digits.")]
 Store = Annotated[
     Path | None,
@@ -30,9 +25,7 @@ Store = Annotated[
 ]
 Lists = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder with published lists of train and test samples. These lists then define the splits."
-    ),
+    typer.Option(help="Folder with published lists of train and test samples, which then set the splits."),
 ]
 PrintFolder = Annotated[bool, typer.Option("--quiet", help="Print only the path of the output folder.")]
 PrintNothing = Annotated[bool, typer.Option("--quiet", help="Print nothing.")]

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from altuna.cli.arguments import OtherData, Pattern, Root, Run, Split, Store
+from altuna.training.option_fields import MISSING_RATE_HELP
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="Hide the progress bar.")]
 MissingMask = Annotated[
     Path | None,
-    typer.Option(help="Parquet file that lists the cells to keep, such as present.parquet of another run."),
+    typer.Option(help="Parquet file with the cells to keep, such as present.parquet of another run."),
 ]
 
 
@@ -27,23 +28,18 @@ def evaluate(
             metavar="MODALITY", help="Modality to leave out. Separate several modalities by commas."
         ),
     ] = None,
-    missing_rate: Annotated[
-        float | None,
-        typer.Option(
-            help="Fraction of the non-empty cells to mask (default: no masking). With the pattern random "
-            "every sample keeps one modality, so with two modalities the maximum is 0.5."
-        ),
-    ] = None,
+    missing_rate: Annotated[float | None, typer.Option(help=MISSING_RATE_HELP)] = None,
     missing_pattern: Pattern = "random",
     missing_mask: MissingMask = None,
-    seed: Annotated[int, typer.Option(help="Random seed of the missing mask.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for the choice of the masked cells.")] = 0,
     fusion: Annotated[
         str | None, typer.Option(help="Fusion rule to use (default: the rule of the run).")
     ] = None,
     one_rule: Annotated[
         bool,
         typer.Option(
-            "--one-rule", help="Compute metrics for one fusion rule only (`--fusion`). This is 2-3x faster."
+            "--one-rule",
+            help="Compute metrics only for the fusion rule of --fusion. This is 2-3 times faster.",
         ),
     ] = False,
     root: Root = None,

@@ -16,7 +16,10 @@ def prepare(
     out: Annotated[Path, typer.Option(help="Table to write: a .csv or .parquet file.")],
     root: Annotated[
         Path | None,
-        typer.Option(help="Folder that contains the data set. For the data set icons: or its npm archive."),
+        typer.Option(
+            help="Folder with the files of the data set. For the data set icons, this can also be "
+            "the npm archive."
+        ),
     ] = None,
     splits: Lists = None,
     seed: Annotated[int, typer.Option(help="Random seed of the train, val and test splits.")] = 0,

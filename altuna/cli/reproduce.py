@@ -15,17 +15,17 @@ def reproduce(
     table: Annotated[
         str,
         typer.Argument(
-            help="Table of the paper: complete (five data sets, MLA and eight other methods), "
-            "missing (CREMA-D and IEMOCAP with 0, 20 and 50 % missing cells), "
-            "ablation (MLA with and without gradient modification, and with entropy and mean fusion) or "
-            "clip (the data set Food-101 with CLIP encoders)."
+            help="Table of the paper. complete: five data sets, MLA and eight other methods. missing: "
+            "CREMA-D and IEMOCAP with 0, 20 and 50 % missing cells. ablation: MLA with and without "
+            "gradient modification, and with entropy and mean fusion. clip: the data set Food-101 with "
+            "CLIP encoders."
         ),
     ],
     data_root: Annotated[
         Path,
         typer.Option(
-            help="Folder that contains each data set, either as downloaded (folder NAME) or as a table from "
-            "`altuna prepare` (NAME.csv)."
+            help="Folder with the data sets. Each data set NAME is a folder NAME with the downloaded files, "
+            "or a table NAME.csv from `altuna prepare`."
         ),
     ],
     data: Annotated[

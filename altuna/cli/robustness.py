@@ -19,8 +19,8 @@ def robustness(
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="Missing rates to test (default: 0,0.1,... up to 0.7, or to the highest rate at "
-            "which every sample keeps a modality).",
+            help="Fractions of cells to mask (default: 0,0.1,... up to 0.7). Rates at which a sample would "
+            "lose all modalities are left out of the default.",
         ),
     ] = None,
     pattern: Pattern = "random",

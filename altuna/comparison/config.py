@@ -36,11 +36,11 @@ class CompareConfig(Strict):
     """The options of a comparison itself."""
 
     data: Names = option(
-        "emoji", "Data to train on, as for `altuna fit`; separate several data sets by commas.", COMMON
+        "emoji", "Data to train on, as for `altuna fit`. Separate several data sets by commas.", COMMON
     )
     methods: Methods = option(
         ALL,
-        "Methods to compare: all, or names separated by commas. unimodal:NAME trains modality NAME alone.",
+        "Methods to compare, separated by commas, or all. unimodal:NAME trains the modality NAME alone.",
         COMMON,
     )
     seeds: int = option(
@@ -52,19 +52,20 @@ class CompareConfig(Strict):
     )
     budget: Literal["updates", "epochs", "time"] = option(
         "updates",
-        "Unit of the training budget, which is equal for all methods: updates (of encoders), epochs or time.",
+        "What is equal for all methods. updates: the number of encoder updates. epochs: the number of "
+        "epochs. time: the training time.",
         COMMON,
     )
     reference: str | None = option(
         None,
-        "Method that all other methods are tested against (default: mla if it is compared, otherwise "
-        "the first method in the list).",
+        "Method with which all other methods are compared (default: mla, or the first method if mla is not "
+        "compared).",
         COMMON,
     )
     jobs: int | None = option(
         None,
-        "Number of trainings to run at the same time. -1 means one per CPU core (default: 1, or the number "
-        "that joblib.parallel_config sets).",
+        "Number of trainings to run at the same time. -1: one per CPU core (default: 1, or the number that "
+        "joblib.parallel_config sets).",
         HARDWARE,
         place=True,
         ge=-1,
@@ -72,7 +73,7 @@ class CompareConfig(Strict):
     )
     threads: int | None = option(
         None,
-        "CPU threads per training (default: CPU cores / `jobs`).",
+        "Number of CPU threads per training (default: number of CPU cores divided by `jobs`).",
         HARDWARE,
         place=True,
         ge=1,

@@ -23,6 +23,8 @@ from altuna.training.option_fields import (
     DATA,
     HARDWARE,
     MISSING,
+    MISSING_PATTERN_HELP,
+    MISSING_RATE_HELP,
     MODEL,
     OUTPUT,
     TRAINING,
@@ -72,9 +74,9 @@ class FitConfig(Strict):
     )
     stream: str | None = option(
         None,
-        "Stream the training rows from these Parquet shards (a glob pattern or URL). `data` must then be a "
-        "small table with the same columns, from which altuna takes the column types, the validation rows "
-        "and the test rows.",
+        "Stream the training rows from these Parquet files (a glob pattern or URL). Then `data` must be a "
+        "small table with the same columns. altuna takes the column types, the validation rows and the test "
+        "rows from it.",
         DATA,
         single=True,
     )
@@ -82,25 +84,26 @@ class FitConfig(Strict):
         BUFFER, "Number of rows in the shuffle buffer of `stream`.", DATA, ge=1, le=MAX_BUFFER, single=True
     )
     root: Anywhere | None = option(
-        None, "Folder of the raw files of av-digits (default: a cache).", DATA, place=True, saved=True
+        None, "Folder with the raw files of av-digits (default: a cache).", DATA, place=True, saved=True
     )
     download: bool = option(
-        False, "Download the missing raw files of av-digits to the folder `root`.", DATA, place=True
+        False, "Download missing raw files of the data set av-digits to the folder `root`.", DATA, place=True
     )
     method: Method = option(
         {"name": "mla"},
-        "Training method, see docs/methods.md: " + ", ".join(methods.list()) + ", or your own MODULE.CLASS.",
+        "Training method (docs/methods.md): " + ", ".join(methods.list()) + ", or MODULE.CLASS for your own.",
         COMMON,
         single=True,
     )
     preset: Literal["fast", "default", "best"] = option(
         "default",
-        "Defaults of other options. fast: 5 epochs. best: folds, a joint expert, trees, pretrained encoders.",
+        "Set of defaults for other options. fast: 5 epochs. best: slower, with folds, a joint expert, tree "
+        "ensembles and pretrained encoders.",
         COMMON,
     )
     columns: Names | None = option(
         None,
-        "Your names of the id, split, label and group columns, if they differ, such as {label: category}.",
+        "Names of the id, split, label and group columns in your table, such as {label: category}.",
         DATA,
     )
     ignore: list[str] = option([], "Column to leave out. On the command line you can repeat this flag.", DATA)
@@ -110,7 +113,7 @@ class FitConfig(Strict):
         DATA,
     )
     readers: Mappings | None = option(
-        None, "How to decode each modality: {image: {size: 48}} resizes pictures to 48 x 48 pixels.", DATA
+        None, "How to decode each modality. {image: {size: 48}} resizes pictures to 48 x 48 pixels.", DATA
     )
     encoders: Encoders | None = option(
         None, "Encoder of each modality: a name, or a name and options: {name: resnet34, width: 64}.", MODEL
@@ -118,19 +121,9 @@ class FitConfig(Strict):
     transforms: OptionalMappings | None = option(
         None, "Data augmentation of each modality during training, such as {image: {flip: {}}}.", MODEL
     )
-    missing_rate: float | None = option(
-        None,
-        "Fraction of the non-empty cells to mask, such as 0.3 (default: no masking). A cell is one modality "
-        "of one sample. With the pattern random every sample keeps one modality, so with two modalities the "
-        "maximum is 0.5.",
-        MISSING,
-    )
+    missing_rate: float | None = option(None, MISSING_RATE_HELP, MISSING)
     missing_pattern: str = option(
-        "random",
-        "Which cells to mask. random: random cells. group: one modality for all samples of a group. label: a "
-        "modality chosen by the class of the sample. only:NAME: all modalities except NAME. never:NAME: the "
-        "modality NAME. only:NAME and never:NAME need no missing rate.",
-        MISSING,
+        "random", MISSING_PATTERN_HELP + " only:NAME and never:NAME need no missing rate.", MISSING
     )
     test_missing_rate: float | None = option(
         None, "Missing rate of the test split (default: the missing rate of train and val).", MISSING
@@ -139,15 +132,16 @@ class FitConfig(Strict):
         None, "Missing pattern of the test split (default: the pattern of train and val).", MISSING
     )
     missing_mask: Anywhere | None = option(
-        None, "Parquet file that lists the cells to keep, such as present.parquet of another run.", MISSING
+        None, "Parquet file with the cells to keep, such as present.parquet of another run.", MISSING
     )
     fusion: str | None = option(
         None,
-        "Rule that combines the modalities. evidence: naive Bayes with fitted weights. entropy: low entropy "
-        "gives a high weight. product: sum of log-probabilities. mean: mean of logits. fixed: your weights. "
-        "calibrated_entropy, calibrated_product, calibrated_mean, calibrated_fixed: the same, calibrated "
-        "first. joint: logits of the joint head or joint expert. experts: product of modalities and "
-        "joint expert. Default: joint for methods with a joint head, and evidence for all other methods.",
+        "Rule that combines the predictions of the modalities. evidence: naive Bayes with fitted weights. "
+        "entropy: low entropy gives a high weight. product: sum of log-probabilities. mean: mean of logits. "
+        "fixed: weights that you set. calibrated_entropy, calibrated_product, calibrated_mean, "
+        "calibrated_fixed: the same rules after calibration. joint: logits of the joint head or joint "
+        "expert. experts: product of all modalities and the joint expert. Default: joint for methods with a "
+        "joint head, otherwise evidence.",
         MODEL,
     )
     fixed_weights: Weights | None = option(
@@ -155,24 +149,24 @@ class FitConfig(Strict):
     )
     joint_expert: Literal["off", "detached", "turn", "apart"] = option(
         "off",
-        "Also train a joint expert: a small network on the concatenated features of all modalities. It "
-        "takes part in the fusion for samples that have all modalities. detached: the encoders get no "
+        "Also train a joint expert: a small network on the concatenated features of all modalities. The "
+        "fusion uses the expert for samples that have all modalities. detached: the encoders get no "
         "gradients from the expert. turn: the expert also trains the encoders. apart: the expert has its "
         "own encoders.",
         MODEL,
     )
     folds: int | None = option(
         None,
-        "Train this many models (default: one, without folds). Each is trained on all train and val rows "
-        "except one fold, which validates it. Predictions are averaged. Samples of a group share a fold.",
+        "Number of folds of the train and val rows (default: no folds). altuna trains one model per fold, "
+        "on all other folds, and averages the predictions. Samples of a group are in the same fold.",
         MODEL,
         ge=2,
         le=MAX_FOLDS,
     )
     estimators: Estimators = option(
         "none",
-        "Models to fit beside the network of each modality of vectors: extra_trees (a tree ensemble), "
-        "logistic (logistic regression), extra_trees,logistic (both) or none.",
+        "Additional models for each modality of vectors. extra_trees: a tree ensemble. logistic: logistic "
+        "regression. extra_trees,logistic: both. none: no additional models.",
         MODEL,
     )
     epochs: int = option(25, "Number of epochs.", COMMON, ge=1, le=MAX_INT)
@@ -184,7 +178,7 @@ class FitConfig(Strict):
     )
     time_limit: float | None = option(
         None,
-        "Time limit of the whole command, in minutes. To keep it, altuna may train for fewer epochs.",
+        "Time limit of the whole command, in minutes. If necessary, altuna trains for fewer epochs.",
         COMMON,
         place=True,
         gt=0,
@@ -193,8 +187,8 @@ class FitConfig(Strict):
     batch_size: int = option(64, "Samples per batch.", TRAINING, ge=1, le=MAX_INT)
     micro_batch: int | None = option(
         None,
-        "Encode at most this many samples at a time and accumulate the gradients (default: the whole batch). "
-        "The gradients equal those of the full batch. This saves memory and costs one more forward pass.",
+        "Encode at most this many samples at a time, to save memory (default: the whole batch). The "
+        "gradients are those of the whole batch. This costs one more forward pass.",
         TRAINING,
         ge=1,
         le=MAX_INT,
@@ -231,14 +225,15 @@ class FitConfig(Strict):
     )
     logger: str = option(
         "tensorboard",
-        "Where to log training curves: tensorboard, wandb, mlflow, several separated by commas, or none.",
+        "Loggers of training curves, separated by commas: tensorboard, wandb, mlflow or none.",
         OUTPUT,
         place=True,
         saved=True,
     )
     precision: Precision = option(
         "auto",
-        "Numbers: 32-true (float32) or bf16-mixed (bfloat16 autocast); auto: bf16-mixed if it is native.",
+        "Numeric precision. 32-true: float32. bf16-mixed: bfloat16 autocast. auto: bf16-mixed if it is "
+        "native to the hardware.",
         HARDWARE,
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = option(
@@ -246,7 +241,7 @@ class FitConfig(Strict):
     )
     devices: int | None = option(
         None,
-        "GPUs (or CPU processes) per machine (default: 1, or as many as torchrun or Slurm started).",
+        "Number of GPUs per machine, or of processes on a CPU (default: 1, or as torchrun or Slurm sets it).",
         HARDWARE,
         place=True,
         ge=1,
@@ -255,7 +250,7 @@ class FitConfig(Strict):
     )
     nodes: int | None = option(
         None,
-        "Number of machines (default: 1, or as many as torchrun or Slurm use). Start altuna on each machine "
+        "Number of machines (default: 1, or as torchrun or Slurm sets it). Start altuna on each machine "
         "with torchrun or Slurm.",
         HARDWARE,
         place=True,
@@ -265,8 +260,8 @@ class FitConfig(Strict):
     )
     threads: int | None = option(
         None,
-        "CPU threads for training (default: chosen by the size of the networks). The number of "
-        "threads changes results only by rounding errors.",
+        "Number of CPU threads for training (default: depends on the size of the networks). This number "
+        "changes results only by rounding errors.",
         HARDWARE,
         place=True,
         ge=1,
@@ -280,8 +275,8 @@ class FitConfig(Strict):
     )
     workers: int = option(
         0,
-        "Number of processes that load batches; 0 loads them in the main process. With `stream`, "
-        "this is the number of decoding threads.",
+        "Number of processes that load batches. With 0, the main process loads them. With `stream`, this is "
+        "the number of threads that decode cells.",
         HARDWARE,
         place=True,
         ge=0,
@@ -293,11 +288,11 @@ class FitConfig(Strict):
         place=True,
     )
     allow_shared_groups: bool = option(
-        False, "Allow samples of the same group to be in different splits. By default this is an error.", DATA
+        False, "Allow samples of the same group in different splits. By default, this is an error.", DATA
     )
     strict: bool = option(
         False,
-        "Stop with an error if a cell of the data cannot be read. By default such a cell counts as missing.",
+        "Stop with an error if a cell cannot be read. By default, such a cell counts as missing.",
         DATA,
     )
     out: Anywhere | None = option(
@@ -313,7 +308,7 @@ class FitConfig(Strict):
     )
     resume: bool = option(
         False,
-        "Continue the training in the run directory `out` from its last checkpoint.",
+        "Continue an interrupted training from its last checkpoint. `out` must be its run directory.",
         COMMON,
         place=True,
         single=True,

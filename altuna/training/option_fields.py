@@ -12,6 +12,18 @@ from pydantic.fields import FieldInfo
 COMMON, DATA, MODEL, TRAINING = "Options", "Data", "Model", "Training"
 MISSING, HARDWARE, OUTPUT = "Missing modalities", "Hardware", "Output"
 
+# Help of options that several commands have.
+MISSING_RATE_HELP = (
+    "Fraction of the non-empty cells to mask (treat as missing). Default: no masking. A cell is one "
+    "modality of one sample. With the pattern random, every sample keeps one modality, so with two "
+    "modalities the maximum is 0.5."
+)
+MISSING_PATTERN_HELP = (
+    "Which cells to mask. random: random cells. group: a modality in all samples of a group. label: a "
+    "modality that depends on the class. only:NAME: all modalities except NAME. never:NAME: the modality "
+    "NAME."
+)
+
 
 def option(
     default: Any,
