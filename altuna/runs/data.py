@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -20,6 +22,7 @@ from altuna.files import cache_folder
 from altuna.options import nearest
 from altuna.recipes.built_in import find_manifest
 from altuna.reporting import SILENT, Reporter
+from altuna.runs.columns import lacked, matched
 from altuna.runs.description import Description
 from altuna.text import clipped
 
@@ -41,10 +44,13 @@ def open_manifest(
     *,
     ignore: Sequence[str] = (),
     lenient: bool = True,
+    table: pa.Table | None = None,
 ) -> Manifest:
     """Read a manifest with those of a model's modalities that it has.
 
-    ``modalities``, ``columns``, ``ignore`` and ``lenient`` are as in ``read_manifest``.
+    A column that differs in blanks or case alone from one of training is taken for it. If a modality of
+    several columns lacks some of them, they are empty. ``notes`` has a line about either, about an absent
+    modality, and about rows that have none. The arguments after ``path`` are as in ``read_manifest``.
 
     Raises:
         UserError: It cannot be read, or has none of the modalities.
@@ -53,34 +59,94 @@ def open_manifest(
         >>> from altuna.runs.directory import read_model_file
         >>> description = Description.from_file(read_model_file(Path("runs/first")))
         >>> manifest = open_manifest(description, find_manifest("emoji"))
-        >>> [*manifest.modalities]
-        ['image', 'text']
+        >>> [*manifest.modalities], manifest.notes
+        (['image', 'text'], ())
     """
-    known, trained = {}, description.columns
-    text = [c for n, r in description.readers.items() if r.type != "vector" for c in trained.get(n, (n,))]
-    manifest = read_manifest(
+    read = partial(
+        read_manifest,
         path,
         modalities,
         columns=columns,
         ignore=ignore,
-        text=text,
         allow_shared_groups=True,
         lenient=lenient,
+        table=table,
     )
+    trained = {name: description.columns.get(name) or (name,) for name in description.readers}
+    text = [c for n, reader in description.readers.items() if reader.type != "vector" for c in trained[n]]
+    manifest = read(text=text)
+    names = _names(trained, manifest)
+    if renamed := [names[column] for column in text if names.get(column, column) != column]:
+        manifest = read(text=[*text, *renamed])
+    manifest, notes = _with_names(manifest, names)
+    taken = {*(c for some in trained.values() for c in some), *manifest.columns.values()}
+    known = {}
     for name, reader in description.readers.items():
         found = manifest.modalities.get(name)
-        own = trained.get(name) or (found.columns if found else (name,))
-        if set(own) <= set(manifest.table.column_names):
+        own = description.columns.get(name) or (found.columns if found else (name,))
+        manifest, note = _completed(manifest, name, own, taken)
+        notes += note
+        if {*own} <= {*manifest.table.column_names}:
             check_numbers(manifest.path, manifest.table, own)
             known[name] = modality_of(manifest.table, reader.type, own)
     if not known:
-        needed = [f"{n} ({', '.join(trained.get(n, (n,)))})" for n in description.readers]
+        needed = [f"{n} ({', '.join(own)})" for n, own in trained.items()]
         there = ", ".join(manifest.table.column_names)
         raise UserError(
             f"{path}: has none of the model's modalities, with their columns: "
             f"{clipped(', '.join(needed))}; it has the columns {clipped(there)}"
         )
-    return replace(manifest, modalities=known)
+    manifest = replace(manifest, modalities=known)
+    return replace(manifest, notes=(*(manifest.notes if lenient else ()), *notes, *_emptiness(manifest)))
+
+
+def _names(trained: Mapping[str, Sequence[str]], manifest: Manifest) -> dict[str, str]:
+    """Return the name that a manifest has for each column of training that it has."""
+    roles = {*manifest.columns.values()}
+    wanted = [*dict.fromkeys(column for some in trained.values() for column in some)]
+    return matched(wanted, [c for c in manifest.table.column_names if c in wanted or c not in roles])
+
+
+def _with_names(manifest: Manifest, names: Mapping[str, str]) -> tuple[Manifest, list[str]]:
+    """Return a manifest whose columns have the names that they had in training, and notes."""
+    of_own = {there: name for name, there in names.items()}
+    called = [of_own.get(name, name) for name in manifest.table.column_names]
+    notes = [
+        f"{manifest.path}: the column {there!r} is read as {name!r}"
+        for name, there in names.items()
+        if there != name
+    ]
+    return replace(manifest, table=manifest.table.rename_columns(called)), notes
+
+
+def _completed(
+    manifest: Manifest, name: str, own: Sequence[str], taken: Collection[str]
+) -> tuple[Manifest, list[str]]:
+    """Return a manifest with empty columns for those that a modality lacks, if it has others, and notes.
+
+    ``taken`` are columns that none of them can have been renamed to.
+    """
+    table, path = manifest.table, manifest.path
+    lacking = [column for column in own if column not in table.column_names]
+    if not lacking:
+        return manifest, []
+    missing = lacked(lacking, [c for c in table.column_names if c not in taken])
+    if len(lacking) == len(own):
+        return manifest, [f"{path}: {name!r} is absent in all rows: no {missing}"]
+    for column in lacking:
+        table = table.append_column(column, pa.nulls(len(table)))
+    return replace(manifest, table=table), [f"{path}: {name!r} lacks {missing}: imputed"]
+
+
+def _emptiness(manifest: Manifest) -> Iterator[str]:
+    """Yield notes on modalities without any cell, and on rows without any."""
+    filled = {name: manifest.filled(name) for name in manifest.modalities}
+    for name, some in filled.items():
+        if not some.any():
+            where = lacked(manifest.modalities[name].columns, ())
+            yield f"{manifest.path}: {name!r} is absent in all rows: nothing in {where}"
+    if empty := int((~np.any([*filled.values()], axis=0)).sum()):
+        yield f"{manifest.path}: rows without any of the model's modalities: {empty:,} of {len(manifest):,}"
 
 
 def open_split(

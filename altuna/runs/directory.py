@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from pydantic_core import from_json
 
+from altuna.data.table.account import Column, from_csv
 from altuna.errors import UserError
 from altuna.files import check_regular, read_text, read_yaml
 from altuna.runs.schema import FORMAT, MetricsFile, ModelFile, OptionsFile, check
@@ -83,6 +84,22 @@ def read_config(run: Path) -> dict[str, Any]:
     content = read_yaml(run / "config.yaml")
     check(OptionsFile, content, run / "config.yaml")
     return content
+
+
+def read_account(run: Path) -> list[Column]:
+    """Read ``columns.csv``, what each column of the table was used as; empty of a run without.
+
+    Example:
+        >>> [(c.column, c.used_as) for c in read_account(Path("runs/first"))][0]
+        ('id', 'id')
+    """
+    path = run / "columns.csv"
+    if not path.is_file():
+        return []
+    try:
+        return from_csv(read_text(path, MAX_LOG_BYTES))
+    except csv.Error as error:
+        raise UserError(f"{path}: cannot be read: {_reason(error)}") from None
 
 
 def read_metrics(run: Path) -> dict[str, Any]:

@@ -12,11 +12,10 @@ from altuna.errors import UserError
 from altuna.files import atomic_write
 from altuna.recipes.built_in import find_manifest
 from altuna.reporting import SILENT, Reporter
-from altuna.runs.directory import read_config
 from altuna.runs.predictor import Predictor
+from altuna.runs.remarks import report_problems
 
 WRITERS = {".parquet": pyarrow.parquet.ParquetWriter, ".csv": pyarrow.csv.CSVWriter}
-MAX_PROBLEMS_SHOWN = 5
 
 
 def predict_to_file(
@@ -41,19 +40,14 @@ def predict_to_file(
     """
     _check_out(out, run, data)
     predictor = Predictor(run)
-    # Models of the hub and exported ones have no options of a training.
-    columns = read_config(run).get("columns") if (run / "config.yaml").exists() else None
-    manifest = predictor.open(find_manifest(data), columns=columns)
+    manifest = predictor.open(find_manifest(data), columns=predictor.roles)
     parts = predictor.predictions(manifest, store, reporter=reporter)
     first = next(parts)
     writer_of = WRITERS[out.suffix.lower()]
     with atomic_write(out) as unfinished, writer_of(str(unfinished), first.schema) as writer:
         for part in chain([first], parts):
             writer.write_table(part)
-    for problem in predictor.problems[:MAX_PROBLEMS_SHOWN]:
-        reporter.note(f"{manifest.path}, {problem}")
-    if (more := len(predictor.problems) - MAX_PROBLEMS_SHOWN) > 0:
-        reporter.note(f"... and {more} more problems")
+    report_problems(manifest, predictor.problems, reporter)
     return len(manifest)
 
 

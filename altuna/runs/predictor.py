@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 
 from altuna.core.model import MultimodalClassifier
 from altuna.core.outputs import Features, Outputs, Prediction, concatenate
 from altuna.data.dataset import MultimodalDataset, loader
 from altuna.data.samples import prepare_stores, problems_of, samples_at
-from altuna.data.table.manifest import Manifest
+from altuna.data.table.manifest import RESERVED, Manifest
 from altuna.errors import UserError
 from altuna.files import cache_folder
-from altuna.reporting import SILENT, Reporter
+from altuna.reporting import SILENT, LoggingReporter, Reporter
 from altuna.runs import hub
 from altuna.runs.data import open_manifest
+from altuna.runs.directory import read_account, read_config
+from altuna.runs.frames import is_frame, records_of, table_of
+from altuna.runs.records import Fields, is_missing
+from altuna.runs.remarks import report_first, report_problems
 from altuna.runs.samples import read_samples
 from altuna.runs.weights import load_model
 
@@ -44,7 +50,9 @@ class Predictor:
     def __init__(self, run: str | Path, device: str | torch.device | None = None) -> None:
         if str(run).startswith(hub.PREFIX):
             run = hub.download(str(run))
-        self.description, self.model = load_model(Path(run))
+        self.run = Path(run)
+        self.description, self.model = load_model(self.run)
+        self._said: set[str] = set()
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model.to(self.device)
 
@@ -76,31 +84,73 @@ class Predictor:
         return self.model.modalities
 
     def predict(
-        self, samples: str | Path | Sequence[Mapping[str, Any]], batch_size: int | None = None
+        self, samples: Any, batch_size: int | None = None, reporter: Reporter | None = None
     ) -> pa.Table:
-        """Predict the class of every sample of a manifest or list.
+        """Predict the class of every sample of a manifest, a frame or a list.
 
         Args:
-            samples: A manifest's path; or dicts from modality name to a path, bytes, an array (an image
-                [H, W, 3] of uint8, or a vector), a pair (waveform, rate) for sound, or a string for text.
-                A modality may be left out or None.
+            samples: A manifest's path; a frame of pandas or polars, or an Arrow table; or a list of dicts. A
+                dict maps a modality to a path, bytes, an array (an image [H, W, 3] of uint8, or a vector), a
+                pair (waveform, rate) for sound, or a string for text; or a column of training to its value,
+                as the rows of a frame do. What is left out, None, NaN or blank is missing.
             batch_size: Number of samples per batch, see ``outputs_in_batches``. It does not change the
                 predictions.
+            reporter: Where to report what is absent, imputed or unreadable (default: the logger ``altuna``).
 
         Returns:
             A table with ``id``, ``prediction``, ``confidence``, ``p_<class>``, ``weight_<modality>`` and
             ``present_<modality>``, and ``n_modalities``; ``says_<modality>`` and ``confidence_<modality>``,
             the prediction of each modality alone and its confidence, null where absent; and ``label`` if
-            the manifest has it. A row of a manifest without any readable cell has nulls.
+            the manifest has it. A sample without any readable cell has nulls.
 
         Raises:
-            UserError: A sample without any modality, an unknown modality, or a cell that cannot be read.
+            UserError: Nothing to predict, a dict with an unknown key, or with a cell that cannot be read.
         """
-        if isinstance(samples, str | Path):
-            return self.predict_manifest(self.open(samples), batch_size=batch_size)
-        outputs, _ = self.outputs(read_samples(samples, self.description.readers), batch_size)
-        ids = pa.array([str(sample.get("id", i)) for i, sample in enumerate(samples)])
-        return self.table(self.model.fuse(outputs), ids)
+        reporter = LoggingReporter() if reporter is None else reporter
+        table = table_of(samples) if is_frame(samples) else None
+        if table is None and not isinstance(samples, str | Path):
+            fields = Fields(
+                self.description.readers, self.description.columns, self._others, strict=not is_frame(samples)
+            )
+            return self._predict_records(records_of(samples), fields, batch_size, reporter)
+        path = samples if table is None else type(samples).__name__
+        manifest = open_manifest(self.description, path, columns=self.roles, table=table)
+        predicted = self.predict_manifest(manifest, batch_size=batch_size)
+        report_problems(manifest, self.problems, reporter)
+        return predicted
+
+    def _predict_records(
+        self, samples: Sequence[Mapping[Any, Any]], fields: Fields, batch_size: int | None, reporter: Reporter
+    ) -> pa.Table:
+        remarks: list[str] = []
+        read = read_samples(samples, fields, remarks.append)
+        outputs, _ = self.outputs(read.dataset, batch_size)
+        key = self.roles.get("id", "id")
+        names = [sample.get(key) for sample in samples]
+        ids = pa.array([str(i if is_missing(name) else name) for i, name in enumerate(names)])
+        table = self.table(self.model.fuse(outputs), ids.take(pa.array(read.rows)))
+        notes = [*fields.notes]
+        notes += [f"{n!r} is absent in all of them" for n in fields.readers if n not in read.dataset.arrays]
+        if empty := len(samples) - len(read.rows):
+            notes.append(f"without any of the model's modalities: {empty:,} of {len(samples):,}")
+        for note in notes:
+            if note not in self._said:  # once, as records may come one at a time
+                reporter.note(f"samples: {note}")
+        self._said |= {*notes}
+        report_first(remarks, reporter)
+        return spread(table, read.rows, ids)
+
+    @cached_property
+    def roles(self) -> dict[str, str]:
+        """Return the columns of ``id``, ``split``, ``label`` and ``group`` that the options state."""
+        # Models of the hub and exported ones have no options of a training.
+        known = read_config(self.run).get("columns") if (self.run / "config.yaml").exists() else None
+        return known or {}
+
+    @cached_property
+    def _others(self) -> set[str]:
+        """Return the columns of the table of training that are no modality: records may have them, too."""
+        return {*RESERVED, *self.roles.values(), *(column.column for column in read_account(self.run))}
 
     def open(
         self,
@@ -142,11 +192,7 @@ class Predictor:
             samples = samples_at(rows, stores, unlabelled)
             outputs, _ = self.outputs(samples.dataset, batch_size)
             table = self.table(self.model.fuse(outputs), manifest.ids.take(pa.array(samples.rows)))
-            if len(samples.rows) < len(rows):
-                place = np.full(len(rows), -1)
-                place[samples.rows - start] = np.arange(len(samples.rows))
-                table = table.take(pa.array(place, mask=place < 0))
-                table = table.set_column(0, "id", manifest.ids.slice(start, len(rows)))
+            table = spread(table, samples.rows - start, manifest.ids.slice(start, len(rows)))
             if manifest.labels.null_count < len(manifest):
                 table = table.add_column(1, "label", manifest.labels.slice(start, len(rows)))
             yield table
@@ -207,6 +253,21 @@ class Predictor:
         for i, name in enumerate(self.modalities):
             columns[f"confidence_{name}"] = pa.array(confidence[i].numpy(), mask=absent[i])
         return pa.table(columns)
+
+
+def spread(table: pa.Table, rows: NDArray[np.int64], ids: pa.Array) -> pa.Table:
+    """Return predictions of some rows as a table of all rows, with nulls in the others.
+
+    Example:
+        >>> predictions = pa.table({"id": ["owl"], "prediction": ["bird"]})
+        >>> spread(predictions, np.array([1]), pa.array(["cat", "owl"])).to_pydict()
+        {'id': ['cat', 'owl'], 'prediction': [None, 'bird']}
+    """
+    if len(rows) == len(ids):
+        return table
+    place = np.full(len(ids), -1)
+    place[rows] = np.arange(len(rows))
+    return table.take(pa.array(place, mask=place < 0)).set_column(0, "id", ids)
 
 
 @torch.inference_mode()

@@ -138,12 +138,13 @@ def read_manifest(
     ignore: Sequence[str] = (),
     allow_shared_groups: bool = False,
     lenient: bool = False,
+    table: pa.Table | None = None,
 ) -> Manifest:
     r"""Read and check a manifest: CSV, TSV, Parquet, JSONL, or a Hugging Face data set.
 
     Args:
         path: The manifest, the folder of a data set saved to disk, or ``hf:NAME[:CONFIG]``. Paths of media
-            files in it are absolute, or relative to its folder.
+            files in it are absolute, or relative to its folder. Of a table in memory: its name in messages.
         modalities: Name to ``{"type": ..., "column": ... | "columns": [...] | "prefix": ...}``, each key
             optional; inferred from the table if None.
         columns: The columns of ``id``, ``split``, ``label`` and ``group``, if they have other names. Another
@@ -151,8 +152,9 @@ def read_manifest(
         ignore: Columns to leave out.
         text: Columns to read as text, even if all their cells look like numbers.
         allow_shared_groups: Accept groups with samples in more than one split.
-        lenient: Accept a table without labels or some of ``columns``, as for predictions, and leave no column
-            out because of its values: they may be few.
+        lenient: Accept a table without labels or some of ``columns``, as for predictions, and rows without
+            any modality. Leave no column out because of its values, and do not judge them: they may be few.
+        table: A table in memory, instead of the file.
 
     Raises:
         UserError: A mistake in the table or the options; the message names file, row and column.
@@ -171,7 +173,7 @@ def read_manifest(
     path = Path(path)
     names = _reserved(columns or {})
     text = [*text, *names.values(), *stated_texts(modalities)]
-    source = read_table(path, text, names["label"], keep_unlabelled=lenient)
+    source = read_table(path, text, names["label"], keep_unlabelled=lenient, table=table)
     table = source.table
     names = _present(path, table, names, lenient)
     if table.num_rows == 0:
@@ -180,6 +182,7 @@ def read_manifest(
     left_out = _left_out(path, source, names, ignore, lenient=lenient)
     found = find_modalities(path, table, modalities, [*names.values()], left_out, source.types)
     roles = {key: name for key, name in names.items() if name in table.column_names}
+    judged = found if modalities is None else {}
     manifest = Manifest(
         path,
         table,
@@ -190,12 +193,12 @@ def read_manifest(
         _strings(path, table, names["group"]),
         roles,
         source.types,
-        (*source.notes, *_remarks(table, labels, found if modalities is None else {})),
+        source.notes if lenient else (*source.notes, *_remarks(table, labels, judged)),
         account(table, roles, found, left_out),
     )
     _check_names(manifest)
     _check_rows(manifest, allow_shared_groups)
-    return _check_empty_rows(manifest, stated=modalities is not None)
+    return manifest if lenient else _check_empty_rows(manifest, stated=modalities is not None)
 
 
 def _left_out(

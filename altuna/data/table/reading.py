@@ -48,7 +48,9 @@ class Source:
     notes: tuple[str, ...] = ()
 
 
-def read_table(path: Path, text: Sequence[str], label: str, *, keep_unlabelled: bool) -> Source:
+def read_table(
+    path: Path, text: Sequence[str], label: str, *, keep_unlabelled: bool, table: pa.Table | None = None
+) -> Source:
     r"""Read a CSV, TSV, Parquet or JSONL file, or a Hugging Face data set.
 
     Args:
@@ -56,6 +58,7 @@ def read_table(path: Path, text: Sequence[str], label: str, *, keep_unlabelled: 
         text: Columns to read as text, even if their cells are numbers.
         label: Name of the label column.
         keep_unlabelled: Keep splits of a data set without any label.
+        table: A table in memory, instead of the file; ``path`` is its name in messages.
 
     Raises:
         UserError: The file cannot be read, or has a mistake.
@@ -68,7 +71,8 @@ def read_table(path: Path, text: Sequence[str], label: str, *, keep_unlabelled: 
         {'label': ['1'], 'acc': [0.5]}
     """
     try:
-        source = _read(path, text, label, keep_unlabelled)
+        given = table is not None
+        source = Source(*hf.typed(table)) if given else _read(path, text, label, keep_unlabelled)
         names = [name.strip() for name in source.table.column_names]
         source = replace(source, table=source.table.rename_columns(names))
         repeated = [name for name, n in Counter(source.table.column_names).items() if n > 1]

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from altuna.data.table.account import Column, from_csv
+from altuna.data.table.account import Column
 from altuna.report.page import table_of
 from altuna.report.runs import Run
 from altuna.report.sections.section import Section
+from altuna.runs.directory import read_account
 
 
 def columns(runs: Sequence[Run]) -> Section | None:
     """Return what the columns were used as, and why others were left out; None of runs without an account."""
     parts = []
     for run in runs:
-        path = run.folder / "columns.csv"
-        account = from_csv(path.read_text(encoding="utf-8")) if path.is_file() else []
-        if account:
+        if account := read_account(run.folder):
             name = run.name if len(runs) > 1 else ""
             parts.append(table_of(["used as", "columns", "reason"], _lines(account), name))
     lead = "Every column of the table: what it was used as, or why it was left out."
