@@ -68,6 +68,8 @@ def evaluate(
         store=store,
         reporter=console.reporter(quiet or as_json),
     )
+    for warning in metrics["warnings"]:
+        console.err.print(warning, markup=False)
     if as_json:
         typer.echo(json.dumps(metrics, indent=2))
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from altuna.reporting import SILENT, Reporter
 from altuna.runs.data import open_split
 from altuna.runs.directory import read_config
 from altuna.runs.predictor import Predictor
+from altuna.runs.trained_on import count_known, read_keys, row_keys
 
 OUT_OF_FOLD = "'val' in metrics.json has the metrics of out-of-fold predictions"
 
@@ -42,6 +43,8 @@ def evaluate_run(
     reporter: Reporter = SILENT,
 ) -> dict[str, Any]:
     """Return the metrics of ``metrics.json`` for any split, data and presence of modalities.
+
+    ``warnings`` names modalities and columns that the data lack, and rows that the model was trained on.
 
     Args:
         run: The run directory.
@@ -73,9 +76,8 @@ def evaluate_run(
     check_mask(missing_mask, missing_rate, missing_pattern)
     if seed < 0:
         raise UserError(f"seed must be at least 0, got {seed}")
-    if predictor.description.folds > 1 and data is None and split != "test":
-        reporter.note(f"the models of all folds but one learnt from each {split} row: {OUT_OF_FOLD}")
     manifest, samples, *_ = open_split(predictor.description, config, data, split, root, store, reporter)
+    warnings = [*manifest.notes, *_learnt(run, predictor.description.folds, data, split, manifest, samples)]
     kept = np.array([name not in without for name in manifest.modalities])[:, None]
     missing = Missing(missing_rate, missing_pattern, missing_mask)
     dataset = _masked(samples, manifest, kept, missing, seed)
@@ -91,7 +93,25 @@ def evaluate_run(
         "without": without,
         "missing": _stated(missing, seed),
         **evaluation.compute(),
+        "warnings": warnings,
     }
+
+
+def _learnt(
+    run: Path, folds: int, data: str | None, split: str, manifest: Manifest, samples: Samples
+) -> Iterator[str]:
+    """Yield a warning if the model was trained on some of the rows that it is tested on."""
+    if data is None and folds > 1 and split != "test":
+        yield f"the models of all folds but one learnt from each {split} row: {OUT_OF_FOLD}"
+        return
+    rows = samples.rows
+    if data is None:
+        number = len(rows) if split == "train" else 0
+    else:
+        number = count_known(row_keys(manifest, rows), read_keys(run))
+    if number:
+        where = f"{number:,} of {len(rows):,} rows were in the training split of this run"
+        yield f"{where}: these figures are not a test"
 
 
 def _evaluation(model: MultimodalClassifier, fusion: str | None, one_rule: bool) -> Evaluation:

@@ -37,6 +37,7 @@ from altuna.hardware import (
 from altuna.recipes.built_in import find_manifest
 from altuna.report import write_report
 from altuna.reporting import SILENT, Reporter
+from altuna.runs.trained_on import row_keys, write_keys
 from altuna.training import loggers
 from altuna.training.checkpoints import Checkpoints, load_weights
 from altuna.training.config import FitConfig
@@ -247,6 +248,8 @@ def _write_start(run: Path, saved: dict[str, Any], prepared: Prepared) -> None:
     write_text(run / "config.yaml", yaml.safe_dump(saved, sort_keys=False, allow_unicode=True))
     write_problems(run / "problems.csv", prepared.problems)
     write_text(run / "columns.csv", to_csv(prepared.manifest.account))
+    learnt = np.unique(np.concatenate([member.train.rows for member in prepared.members]))
+    write_keys(run, row_keys(prepared.manifest, learnt))
     if prepared.manifest.kept:
         write_mask(run / MASK, prepared.manifest)
 

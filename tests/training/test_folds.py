@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from notes import Notes
 from PIL import Image
 
 import altuna
@@ -106,12 +105,9 @@ def test_the_log_is_the_mean_of_the_folds(run):
 
 
 def test_evaluating_what_the_models_learnt_from_is_remarked_on(run):
-    notes = Notes()
-    evaluate_run(run, split="val", reporter=notes)
-    assert any("out-of-fold" in line for line in notes.texts)
-    notes.texts.clear()
-    evaluate_run(run, split="test", reporter=notes)
-    assert not notes.texts
+    for split in ("train", "val"):
+        assert any("out-of-fold" in line for line in evaluate_run(run, split=split)["warnings"])
+    assert not evaluate_run(run, split="test")["warnings"]
 
 
 def test_a_resumed_training_ends_with_the_same_model(run, table, tmp_path, monkeypatch):
