@@ -29,10 +29,10 @@ COMMANDS = {
     "reproduce": "Repeat the experiments of one table of the MLA paper. You need copies of the data sets.",
     "prepare": "Write a table for your copy of a public data set, and report missing or corrupt files.",
     "evaluate": "Evaluate a trained model, optionally without some of its modalities.",
-    "robustness": "Evaluate runs with fewer and fewer cells, and with every subset of the modalities.",
+    "robustness": "Test trained models with random missing cells, and with every subset of the modalities.",
     "report": "Write an HTML report on one run, or on several runs side by side.",
     "predict": "Predict the class of every sample of a table.",
-    "export": "Export a model to files that run without altuna, and compare their predictions.",
+    "export": "Export a model to files that run without altuna, and check their predictions.",
     "push": 'Upload a model and its card to the Hugging Face Hub; `altuna.load("hf:ORG/NAME")` loads it.',
     "demo": "Start a local web page on which you can try a model on your own files.",
 }
@@ -59,7 +59,7 @@ def _load(name: str) -> Any:
 
 app = typer.Typer(
     name="altuna",
-    help="Train one classifier on pictures, sounds, videos, texts and numbers. A sample may lack some.",
+    help="Train one classifier on pictures, sounds, videos, texts and numbers, even if some are missing.",
     cls=_Commands,
     **SETTINGS,
 )

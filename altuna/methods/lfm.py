@@ -44,8 +44,8 @@ class LFM(JointMethod):
       divergence.
     - altuna's learned schedule uses inner products of gradients of each training batch. The authors' learned
       schedule computes second derivatives on held-out rows once per epoch, with a rate of 1e-4.
-    - altuna has no schedule from a polynomial. The default of the authors' code is a polynomial that was
-      fitted to a learned schedule.
+    - altuna has two schedules of alpha, and the default is ``heuristic``. The default of the authors' code is
+      a polynomial that was fitted to a learned schedule.
     - altuna's joint logits are the sum of the unimodal logits. The authors' code averages the unimodal logits
       and doubles the loss.
     - altuna compares the two modalities of a pair on the rows that have both.

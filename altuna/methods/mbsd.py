@@ -21,9 +21,9 @@ class MBSD(JointMethod):
         L = CE(z, y) + \sum_m CE(z_m, y) + \lambda \tfrac2{M(M-1)} \sum_{u < v} \tfrac1n \sum_i
         w_i \Big( KL(sg(p_s) \| p_w) + \tfrac1C \|sg(z_s) - z_w\|^2 \Big)
 
-    The sum over u and v runs over the pairs of modalities in the batch, and the sum over i runs over the n
-    rows that have both modalities of the pair. For each row, the stronger modality s is the one that gives
-    the true class the higher probability. The other modality of the pair is the weaker modality w. The other
+    The sum over u and v runs over the pairs of modalities in the batch. The sum over i runs over the n rows
+    that have both modalities of the pair. For each row, the stronger modality s is the one that gives the
+    true class the higher probability. The other modality of the pair is the weaker modality w. The other
     symbols are:
 
     - :math:`p_s` and :math:`p_w` are the class probabilities of the two modalities, and :math:`z_s` and
@@ -44,7 +44,7 @@ class MBSD(JointMethod):
 
     Args:
         model: A classifier with a joint head.
-        distillation: Weight :math:`\lambda` of the distillation.
+        distillation: Weight :math:`\lambda` of the distillation loss.
     """
 
     def __init__(self, model: MultimodalClassifier, *, distillation: float = 1.0) -> None:

@@ -19,8 +19,8 @@ class MLAJoint(JointTurn, MLA):
         \quad \text{for each } m, \text{ then} \qquad
         L = CE(V_2\, \mathrm{relu}(V_1 [h_1, \ldots, h_M] + v_1) + v_2, y)
 
-    P is MLA's projector (see ``mla``), W and b are the weights of the shared head, and V and v are the
-    weights of the joint expert.
+    P is the projector of ``mla``. W and b are the weights of the shared head. V and v are the weights of the
+    joint expert.
 
     Source: altuna's own extension of MLA (Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707).
 

@@ -31,8 +31,9 @@ class MMIN(Imagining):
     - :math:`\hat h` are the features that F imagines, and c are the latent vectors of F.
     - sg stops the gradient.
 
-    F and G have five residual autoencoders each. A sample without hidden or missing cells has no cycle term.
-    Any subset of the modalities can be missing, also in training.
+    F and G have five residual autoencoders each. The term with :math:`\lambda_1` is the imagination loss, and
+    the term with :math:`\lambda_2` is the cycle loss. A sample without hidden or missing cells has no cycle
+    loss. Any subset of the modalities can be missing, also in training.
 
     Source: Zhao, Li, Jin, ACL 2021 (no arXiv version); code: github.com/AIM3-RUC/MMIN. altuna takes the loss
     weights (for IEMOCAP), the number of autoencoders and the ratios of layer sizes from the authors' code.

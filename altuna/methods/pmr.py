@@ -43,7 +43,7 @@ class PMR(JointMethod):
     - altuna's prototypes are means of all features that were computed during the epoch. Therefore the first
       epoch has no prototypes. The authors compute prototypes from a tenth of the data in a separate pass.
     - With more than two modalities, altuna compares each modality with the mean of the other modalities.
-    - altuna computes a term of modality m over the rows that have m and whose class has a prototype.
+    - altuna computes a loss term of modality m over the rows that have m and whose class has a prototype.
 
     Args:
         model: A classifier with a joint head.

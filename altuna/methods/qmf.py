@@ -40,7 +40,7 @@ class QMF(JointMethod):
       confidences of two samples differ by less than the margin, the authors' code does not penalise a wrong
       order.
     - altuna scales the sums of losses over the samples seen so far. The authors scale over all samples.
-    - altuna computes every term of a modality over the rows that have this modality.
+    - altuna computes every loss term of a modality over the rows that have this modality.
 
     Args:
         model: A classifier with a confidence head.

@@ -97,8 +97,8 @@ class FitConfig(Strict):
     )
     preset: Literal["fast", "default", "best"] = option(
         "default",
-        "Set of defaults for other options. fast: 5 epochs. best: slower, with folds, a joint expert, tree "
-        "ensembles and pretrained encoders.",
+        "Set of defaults for other options. fast: 5 epochs. best: slower, with folds, a joint expert, trees "
+        "and pretrained encoders.",
         COMMON,
     )
     columns: Names | None = option(
@@ -241,7 +241,8 @@ class FitConfig(Strict):
     )
     devices: int | None = option(
         None,
-        "Number of GPUs per machine, or of processes on a CPU (default: 1, or as torchrun or Slurm sets it).",
+        "Number of GPUs per machine, or of CPU processes (default: 1, or the number set by torchrun or "
+        "Slurm).",
         HARDWARE,
         place=True,
         ge=1,
@@ -250,8 +251,8 @@ class FitConfig(Strict):
     )
     nodes: int | None = option(
         None,
-        "Number of machines (default: 1, or as torchrun or Slurm sets it). Start altuna on each machine "
-        "with torchrun or Slurm.",
+        "Number of machines (default: 1, or the number set by torchrun or Slurm). Start altuna on each "
+        "machine with torchrun or Slurm.",
         HARDWARE,
         place=True,
         ge=1,
