@@ -32,7 +32,7 @@ COMMANDS = {
     "robustness": "Test trained models with random missing cells, and with every subset of the modalities.",
     "report": "Write an HTML report on one run, or on several runs side by side.",
     "predict": "Predict the class of every sample of a table.",
-    "export": "Export a model to files that run without altuna, and check their predictions.",
+    "export": "Export a model to files that run without altuna, and test these files.",
     "push": 'Upload a model and its card to the Hugging Face Hub; `altuna.load("hf:ORG/NAME")` loads it.',
     "demo": "Start a local web page on which you can try a model on your own files.",
 }

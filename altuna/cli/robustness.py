@@ -19,8 +19,8 @@ def robustness(
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="Fractions of cells to mask (default: 0,0.1,... up to 0.7). Rates at which a sample would "
-            "lose all modalities are left out of the default.",
+            help="Fractions of cells to mask. The default is 0,0.1,... up to 0.7, without rates at which a "
+            "sample would lose all its modalities.",
         ),
     ] = None,
     pattern: Pattern = "random",

@@ -26,8 +26,8 @@ class PMR(JointMethod):
         L = CE(z, y) + \sum_m \alpha\, [\tfrac1{\rho_m} - 1]_0^1 \, CE(s_m, y)
         - \mu\, [\rho_m - 1]_0^1 \, H(s_m), \quad s_{mk} = -\|h_m - c_{mk}\|
 
-    - ``c_mk`` is the prototype of class k in modality m. ``s_mk`` is minus the distance between ``h_m`` and
-      ``c_mk``, and is used as a logit.
+    - ``c_mk`` is the prototype of class k in modality m. ``s_mk`` is the negative distance between ``h_m``
+      and ``c_mk``. The values ``s_mk`` are logits.
     - ``rho_m`` compares modality m with the others. For each modality, take the mean probability that ``s_m``
       gives to the true class. ``rho_m`` is this value for m, divided by the mean of this value over the other
       modalities.

@@ -59,7 +59,7 @@ class ReconBoost(Method):
 
     - altuna's memory consolidation has a gradient for p. The authors' code stops the gradients for both p and
       p'.
-    - altuna's classifiers are separate, and the sum of their logits has no learnt scale.
+    - altuna has a separate classifier for each modality, and adds their logits without a learnt scale.
     - altuna uses one optimizer for all stages.
     - altuna sets the other learners to eval mode (no dropout).
     - altuna shortens all stages in proportion if the training is too short for two stages per modality.
