@@ -53,7 +53,7 @@ class AGM(JointMethod):
     Deviations from the authors' code:
 
     - altuna sets the features of a missing modality to zero. The authors' code encodes an input of zeros.
-    - altuna starts a running mean with the first loss. The authors' code starts with 0.
+    - altuna starts the running mean of :math:`c_m` with its first value. The authors' code starts with 0.
     - altuna does not clip gradients, and modulates gradients in all epochs.
     - altuna computes :math:`c_m` over the rows that have modality m.
 

@@ -71,7 +71,7 @@ class ReconBoost(Method):
 
     Args:
         model: A classifier whose joint logits are the sum of the unimodal logits.
-        stage_epochs: Number of epochs of a stage in which only the modality of the stage is trained.
+        stage_epochs: Number of epochs at the start of a stage, in which only one modality is trained.
         rectify_epochs: Number of epochs of global rectification at the end of a stage.
         agreement: Weight :math:`\lambda` of the reconcilement. The default 0.2 is the authors' ratio of
             1 : 5 between reconcilement and cross-entropy.
