@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from altuna.errors import UserError
+from altuna.reporting import SILENT
 from altuna.runs.predictor import Predictor
 from altuna.text import clipped
 
@@ -34,7 +35,7 @@ def answer(predictor: Predictor, given: Mapping[str, Any]) -> Answer:
         }
         if not sample:
             raise UserError(f"Give at least one of: {', '.join(given)}.")
-        (found,) = predictor.predict([sample]).to_pylist()
+        (found,) = predictor.predict([sample], reporter=SILENT).to_pylist()
     except UserError as error:
         return Answer(None, "", _message(error, given))
     probabilities = {name: found[f"p_{name}"] for name in predictor.classes}

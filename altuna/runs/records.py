@@ -149,8 +149,7 @@ def plain(reader: Reader, cell: Any, where: str) -> Any:
         >>> plain(READERS["text"]((), 1), " ", "sample 0") is None
         True
     """
-    if isinstance(cell, torch.Tensor):
-        cell = cell.detach().cpu().numpy()
+    cell = tuple(map(_array, cell)) if isinstance(cell, tuple) else _array(cell)
     if is_missing(cell):
         return None
     if reader.type != "vector" or isinstance(cell, bytes):
@@ -163,6 +162,10 @@ def plain(reader: Reader, cell: Any, where: str) -> Any:
     if isinstance(cell, int | float | np.number | np.ndarray):
         return [cell]
     return _number_or_path(reader, cell, where)
+
+
+def _array(value: Any) -> Any:
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
 
 
 def _number_or_path(reader: Reader, cell: Any, where: str) -> Any:

@@ -63,7 +63,7 @@ def test_the_script_reads_as_the_readers_do(tmp_path):
         (tmp_path / "s.wav").write_bytes(recording(np.stack([tone(seconds, 8000)] * 2, 1), 8000))
         assert np.array_equal(read(tmp_path / "s.wav", 8000, 0.25), audio.read(tmp_path / "s.wav"))
     loud, late = np.full(3000, 2.0), np.where(np.arange(3000) > 2000, np.nan, 0.1)
-    for wave in (loud, late):
+    for wave in (loud, late, 300 * tone(0.2, 8000), 2e9 * tone(0.2, 8000)):
         soundfile.write(tmp_path / "f.wav", wave, 8000, "FLOAT")
         assert np.array_equal(read(tmp_path / "f.wav", 8000, 0.25), audio.read(tmp_path / "f.wav"))
     huge = np.array([[3e38, 3e38], [3e38, -3e38]])

@@ -29,6 +29,10 @@ from altuna.data.readers.containers import opened, track
 
 _MAX_OGG_PAGE = 65_307  # bytes
 _CHECKED = 0.05  # seconds that ``look`` decodes
+MAX_CHANNELS = 8  # of an array
+FULL_SCALE = 2.0 ** np.array([15, 31])  # of samples that are whole numbers
+LOUD = 256  # floats from here on are whole numbers, not full-scale floats that are too loud
+MUCH = 0.5  # of the samples clipped
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class AudioReader(Reader):
     """Decode to int16 mono [rate * seconds]: the first ``seconds`` of a recording, padded with silence.
 
     A cell is any sound that soundfile reads, or a container with a sound track (MP4, AVI, FLV ...), or a pair
-    of samples and their rate; ``call.wav#t=START,END`` is a range in seconds.
+    of samples and their rate; ``call.wav#t=START,END`` is a range in seconds. Floats beyond 1 are scaled.
 
     Example:
         >>> AudioReader(rate=4, seconds=1.0).read((np.array([0.5, -0.5]), 4)).tolist()
@@ -84,13 +88,18 @@ class AudioReader(Reader):
         if rate != self.rate:
             mono = soxr.resample(np.clip(mono, -1e6, 1e6), rate, self.rate)  # or its sums could overflow
         mono = np.clip(mono[: self.shape[0]], -1, 1) * 32768
-        return np.pad(np.minimum(np.rint(mono), 32767).astype(np.int16), (0, self.shape[0] - len(mono)))
+        wave = np.minimum(np.rint(mono), 32767).astype(np.int16)
+        if (clipped := float(np.mean(np.abs(mono) >= 32767))) > MUCH:
+            note(f"{clipped:.0%} of its samples are clipped")
+        elif int(wave.max()) - int(wave.min()) <= 2:  # noise of the last bit
+            note("is silent" if abs(int(wave[0])) <= 2 else "is constant")
+        return np.pad(wave, (0, self.shape[0] - len(wave)))
 
 
 def _load(cell: Any, seconds: float, note: Callable[[str], None]) -> tuple[NDArray[np.float32], int]:
     """Return at most ``seconds`` of a cell as mono [n], and the sampling rate."""
     if isinstance(cell, tuple):
-        return _given(cell, seconds)
+        return _given(cell, seconds, note)
     start, end = 0.0, None
     if isinstance(cell, str | Path):
         path, start, end, _ = split_fragment(cell)
@@ -108,10 +117,10 @@ def _load(cell: Any, seconds: float, note: Callable[[str], None]) -> tuple[NDArr
     try:
         if isinstance(cell, bytes):
             with soundfile.SoundFile(_Bytes(cell)) as file:
-                return _read(file, start, seconds)
+                return _read(file, start, seconds, note)
         # By file number, as libsndfile would trust the ending of a name.
         with cell.open("rb", buffering=0) as raw, soundfile.SoundFile(raw.fileno(), closefd=False) as file:
-            return _read(file, start, seconds)
+            return _read(file, start, seconds, note)
     except (soundfile.SoundFileError, RuntimeError) as error:
         # A file that soundfile does not know may be a container.
         reason = str(getattr(error, "error_string", error))
@@ -129,20 +138,52 @@ class _Bytes(io.BytesIO):
         return self.tell()
 
 
-def _given(cell: tuple[Any, ...], seconds: float) -> tuple[NDArray[np.float32], int]:
-    """Return a pair of samples (floats or full-scale integers [n] or [n, channels]) and rate as mono."""
+def _given(
+    cell: tuple[Any, ...], seconds: float, note: Callable[[str], None]
+) -> tuple[NDArray[np.float32], int]:
+    """Return a pair of samples, [n], [n, channels] or [channels, n], and their rate as mono."""
     try:
         samples, rate = cell
         wave, rate = np.asarray(samples), operator.index(rate)
     except (TypeError, ValueError) as error:
         raise BadCellError(f"not a pair of samples and their rate: {error}") from None
+    got = f"{wave.dtype} {list(wave.shape)} at a rate of {rate}"
     if wave.ndim not in (1, 2) or wave.dtype.kind not in "if" or rate <= 0:
-        got = f"{wave.dtype} {list(wave.shape)} at a rate of {rate}"
         raise BadCellError(f"samples must be numbers [n] or [n, channels], got {got}")
-    part = wave[: int(np.ceil(seconds * rate))]
-    if wave.dtype.kind == "i":
-        part = part / -float(np.iinfo(wave.dtype).min)
-    return _mono(part.reshape(len(part), -1) if part.size else np.empty((0, 1))), rate
+    if not wave.size:
+        return np.empty(0, np.float32), rate
+    if wave.ndim == 2:
+        if min(wave.shape) > MAX_CHANNELS:
+            raise BadCellError(f"samples must have at most {MAX_CHANNELS} channels, got {got}")
+        wave = wave.T if wave.shape[0] < wave.shape[1] else wave  # the longer axis is time
+    part = _fitted(wave, note)[: int(np.ceil(seconds * rate))]
+    return _mono(part.reshape(len(part), -1)), rate
+
+
+def _fitted(wave: NDArray[Any], note: Callable[[str], None]) -> NDArray[Any]:
+    """Return samples from -1 to 1: whole numbers by their full scale, floats beyond 1 by their peak."""
+    scale = _scale(wave, note)
+    return wave if scale == 1 else wave / np.float32(scale)
+
+
+def _scale(wave: NDArray[Any], note: Callable[[str], None]) -> float:
+    if wave.dtype.kind == "i" and wave.dtype.itemsize <= 2:
+        return -float(np.iinfo(wave.dtype).min)
+    with np.errstate(invalid="ignore"):
+        peak = float(np.abs(wave.astype(np.float64)).max())  # of int64, the smallest has no absolute value
+    if not np.isfinite(peak) or (wave.dtype.kind == "f" and peak <= 1):
+        return 1.0  # ``read`` refuses the former
+    if wave.dtype.kind == "f" and peak < LOUD:
+        note(f"samples up to {peak:.3g}, beyond 1: scaled to 1")
+        return peak
+    if peak > FULL_SCALE[-1]:
+        raise BadCellError(
+            f"samples must be of at most 32 bits, or floats from -1 to 1, got up to {peak:.4g}"
+        )
+    scale = float(FULL_SCALE[np.searchsorted(FULL_SCALE, peak)])
+    if wave.dtype != np.int32 or scale != FULL_SCALE[-1]:
+        note(f"{wave.dtype} samples up to {peak:.0f}: read as whole numbers of {1 + np.log2(scale):.0f} bits")
+    return scale
 
 
 def _mono(wave: NDArray[Any]) -> NDArray[np.float32]:
@@ -170,7 +211,9 @@ def _has_last_page(ogg: Path | bytes) -> bool:
     return len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
 
 
-def _read(file: soundfile.SoundFile, start: float, seconds: float) -> tuple[NDArray[np.float32], int]:
+def _read(
+    file: soundfile.SoundFile, start: float, seconds: float, note: Callable[[str], None]
+) -> tuple[NDArray[np.float32], int]:
     rate = file.samplerate
     if start:
         _check_start(start, file.frames / rate)
@@ -180,6 +223,8 @@ def _read(file: soundfile.SoundFile, start: float, seconds: float) -> tuple[NDAr
     found = re.search(r"(?:data|Data Size|SSND)\s*: (\d+) \(should be (\d+)\)", file.extra_info)
     if found and int(found[2]) < int(found[1]) < 2**31 - 2**16:
         raise BadCellError(f"broken sound: truncated, {found[2]} of {found[1]} bytes are there")
+    if file.subtype in ("FLOAT", "DOUBLE") and wave.size:  # decoders of others overshoot a little
+        wave = _fitted(wave, note)
     return _mono(wave), int(rate)
 
 

@@ -94,12 +94,18 @@ def audio(path: str, rate: int, seconds: float) -> Array:
     with open(path, "rb") as file, soundfile.SoundFile(file) as sound:
         wave, found = sound.read(int(np.ceil(seconds * rate)), "float32", always_2d=True), sound.samplerate
         sizes = re.search(r"(?:data|Data Size|SSND)\s*: (\d+) \(should be (\d+)\)", sound.extra_info)
+        floats = sound.subtype in ("FLOAT", "DOUBLE")
     if sizes and int(sizes[2]) < int(sizes[1]) < 2**31 - 2**16:  # a streamed file declares 2 GiB or more
         raise ValueError(f"broken sound: truncated, {sizes[2]} of {sizes[1]} bytes are there")
     if found != rate:
         raise ValueError(f"has {found} samples a second; resample it to {rate} first")
     if not len(wave):
         raise ValueError("no sound in it (0 samples)")
+    peak = float(np.abs(wave).max())
+    if floats and 2**31 < peak < np.inf:
+        raise ValueError(f"samples must be of at most 32 bits, or floats from -1 to 1, got up to {peak:.4g}")
+    if floats and 1 < peak < np.inf:  # too loud, or whole numbers of 16 or 32 bits
+        wave = wave / np.float32(peak if peak < 256 else 2**15 if peak <= 2**15 else 2**31)
     with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is refused below
         wave = wave.mean(1)
     if not np.isfinite(wave).all():
