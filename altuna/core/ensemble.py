@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from altuna.core.heads import Head, JointExpert
 from altuna.core.model import MultimodalClassifier
-from altuna.core.modules import stored
+from altuna.core.modules import are_features, stored
 from altuna.core.outputs import Features, Outputs, concatenate
 from altuna.core.pool import Pool
 
@@ -108,7 +108,7 @@ class _SideBySide(nn.Module):
 
     def forward(self, cells: Tensor) -> Tensor:
         first: Any = self.encoders[0]
-        if self.fixed and not cells.is_floating_point():
+        if self.fixed and not are_features(cells):
             cells = first.features(cells)
         pairs = zip(self.encoders, self.adapters, strict=True)
         return torch.cat([adapter(encoder(cells)) for encoder, adapter in pairs], 1)

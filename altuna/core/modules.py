@@ -53,6 +53,18 @@ def feature_size(modality: str, encoder: nn.Module) -> int:
     )
 
 
+def are_features(x: Tensor) -> bool:
+    """Return whether a tensor has stored features [n, d], not cells of a modality with a frozen encoder.
+
+    Such cells are integers, or have more dimensions.
+
+    Example:
+        >>> are_features(torch.zeros(2, 3)), are_features(torch.zeros(2, 50, 3))
+        (True, False)
+    """
+    return x.is_floating_point() and x.dim() == 2
+
+
 def stored(encoder: nn.Module, cells: Tensor) -> Tensor:
     """Return what an encoder stores of cells [n, ...] by its method ``stored``, or the cells as they are.
 

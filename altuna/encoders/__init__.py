@@ -16,7 +16,11 @@ from altuna.encoders.frontends import KaldiFbank, LogMel, LogSTFT, Pixels, Stand
 from altuna.encoders.m3ae import SIZES, M3AEImage, M3AEText
 from altuna.encoders.mlp import MLP
 from altuna.encoders.piecewise import PiecewiseLinear
+from altuna.encoders.random_convolutions import RandomConvolutions
 from altuna.encoders.resnet import DEPTHS, ResNet
+from altuna.encoders.series import Inception, StandardiseSeries
+from altuna.encoders.series_steps import GRU, SeriesTransformer
+from altuna.encoders.series_transforms import SeriesCrop, SeriesNoise, SeriesScaling
 from altuna.encoders.text import TextBag, TextSmall
 from altuna.encoders.transforms import (
     ColorJitter,
@@ -40,6 +44,7 @@ FRONT_ENDS: dict[str, dict[str, Maker]] = {
     "video": {"pixels": Pixels},
     "audio": {"log_mel": LogMel, "log_stft": LogSTFT, "kaldi_fbank": KaldiFbank},
     "text": {"tokens": Tokens},
+    "series": {"standardise": StandardiseSeries},
     "vector": {"piecewise_linear": PiecewiseLinear, "standardise": Standardise},
 }
 _PICTURES: dict[str, Maker] = {name: partial(ResNet, name=name) for name in DEPTHS} | {"vit": ViT}
@@ -51,6 +56,12 @@ ENCODERS: dict[str, dict[str, Maker]] = {
     "video": _PICTURES | _M3AE,
     "audio": _PICTURES | {"cav_mae": CAVMAE},
     "text": {"text_bag": TextBag, "text_small": TextSmall, **_TEXTS},
+    "series": {
+        "inception": Inception,
+        "gru": GRU,
+        "transformer": SeriesTransformer,
+        "random_convolutions": RandomConvolutions,
+    },
     "vector": {"mlp": MLP},
 }
 _OF_PICTURES: dict[str, type[Transform]] = {
@@ -65,6 +76,7 @@ TRANSFORMS: dict[str, dict[str, type[Transform]]] = {
     "video": _OF_PICTURES,
     "audio": {"spec_augment": SpecAugment, "waveform_noise": WaveformNoise},
     "text": {"token_dropout": TokenDropout},
+    "series": {"series_noise": SeriesNoise, "series_scaling": SeriesScaling, "series_crop": SeriesCrop},
     "vector": {"vector_noise": VectorNoise},
 }
 
@@ -108,7 +120,7 @@ def build(
         reader: The reader of the cells, which has their type and shape.
         name: The network, or ``hf:`` and a hub id or local folder; the default of the type if None.
         transforms: Name of each transform to its options: those of cells are applied first, otherwise in this
-            order. If None, the default of the type, but none for a pretrained encoder.
+            order. If None, the default of the type, but none for a pretrained or frozen encoder.
         front_end: Its name, or a mapping with ``name`` and options; the network's or type's default if None.
         lr: Peak learning rate of this encoder; that of the training if None.
         options: Keyword arguments of the network.
@@ -126,18 +138,19 @@ def build(
     is_hf = (name or "").startswith(HF_PREFIX)
     if lr is not None and not 0 < lr < math.inf:
         raise UserError(f"{where}: lr must be more than 0, got {lr}")
+    name = name or next(iter(ENCODERS[kind]))
     if transforms is None:
-        transforms = {} if is_hf or options.get("weights") else {next(iter(TRANSFORMS[kind])): {}}
+        fixed = is_hf or options.get("weights") or _attribute(ENCODERS[kind].get(name), "frozen", False)
+        transforms = {} if fixed else {next(iter(TRANSFORMS[kind])): {}}
     apply = partial(_transforms, kind, transforms, f"{where}, transforms")
     if is_hf:
         if front_end is not None:
             raise UserError(
                 f"{where}: a Hugging Face encoder has its own front end: remove the option front_end"
             )
-        return _build_hf(where, reader, str(name), apply, lr, options)
+        return _build_hf(where, reader, name, apply, lr, options)
     steps, shape = apply(reader.shape)
     front_end = {"name": front_end} if isinstance(front_end, str) else dict(front_end or {})
-    name = name or next(iter(ENCODERS[kind]))
     network_of = _known(ENCODERS[kind], name, f"{where}: no encoder {name!r} for {kind}")
     check_options(options, network_of, f"{where}, encoder {name!r}", _GIVEN)
     front_name = front_end.pop("name", _attribute(network_of, "front_end", next(iter(FRONT_ENDS[kind]))))
@@ -145,7 +158,8 @@ def build(
     check_options(front_end, make, f"{where}, front end {front_name!r}", _GIVEN)
     front: Any = _made(lambda: make(reader, shape, **front_end), f"{where}, front end {front_name!r}")
     network = _made(lambda: network_of(front, **options), f"{where}, encoder {name!r}")
-    encoder = Encoder(front, OverTime(network) if len(front.shape) == 4 else network, steps, lr=lr)
+    tail = network.tail() if isinstance(network, RandomConvolutions) else None
+    encoder = Encoder(front, OverTime(network) if len(front.shape) == 4 else network, steps, tail=tail, lr=lr)
     if options.get("weights"):  # a run saves them with the model
         encoder.saved = {"weights": None}
     return encoder

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
+import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from altuna.core.modules import are_features
+
 # A Hugging Face model is stated as this and a hub id or local folder; it can encode these types.
 HF_PREFIX = "hf:"
+FIT_ROWS = 1024  # cells of which a network computes its statistics
 HF_TYPES = ("image", "video", "text", "audio")
 
 
@@ -29,10 +34,10 @@ class FrontEnd(Protocol):
 
 @runtime_checkable
 class Fitted(Protocol):
-    """A front end with statistics of the training split."""
+    """A front end or a network with statistics of the training split."""
 
     def fit(self, values: NDArray[Any]) -> None:
-        """Compute the statistics of the training cells [n, ...]."""
+        """Compute the statistics of the training cells, or of the network's inputs, [n, ...]."""
 
 
 class Transform(nn.Module):
@@ -74,7 +79,8 @@ class Encoder(nn.Module):
     """Encode cells [n, ...] to features [n, out_features].
 
     The features of a frozen network are computed only once: ``forward`` accepts them in place of cells, and
-    recognises them as floating-point numbers (cells of modalities with frozen networks are integers).
+    recognises them by ``are_features`` (cells of modalities with frozen networks are integers, or have more
+    dimensions).
 
     Args:
         front_end: Converts cells to inputs.
@@ -123,6 +129,20 @@ class Encoder(nn.Module):
         """Return whether the ``features`` of a cell are the same each time, so that they can be stored."""
         return self.frozen and not len(self.cell_transforms) and not len(self.input_transforms)
 
+    @property
+    def fitted(self) -> bool:
+        """Return whether the front end or the network has statistics of the training split."""
+        return isinstance(self.front_end, Fitted) or isinstance(self.network, Fitted)
+
+    @torch.no_grad()
+    def fit(self, cells: NDArray[Any]) -> None:
+        """Compute the statistics of the training cells [n, ...]; those of the network, of some of them."""
+        if isinstance(self.front_end, Fitted):
+            self.front_end.fit(cells)
+        if isinstance(self.network, Fitted):
+            some = torch.from_numpy(np.ascontiguousarray(cells[:: -(-len(cells) // FIT_ROWS)]))
+            self.network.fit(self.front_end(some).numpy())
+
     def features(self, cells: Tensor) -> Tensor:
         """Return the network's features of cells [n, ...]."""
         inputs = self.input_transforms(self.front_end(self.cell_transforms(cells)))
@@ -131,7 +151,7 @@ class Encoder(nn.Module):
 
     def stored(self, cells: Tensor) -> Tensor:
         """Return what is stored of cells [n, ...]: a frozen network's features, or the cells as they are."""
-        return self.features(cells) if self.frozen and not cells.is_floating_point() else cells
+        return self.features(cells) if self.frozen and not are_features(cells) else cells
 
     def forward(self, cells: Tensor) -> Tensor:
         """Return features [n, out_features] of cells [n, ...], or of a frozen network's features."""

@@ -72,7 +72,8 @@ def _digest(encoder: Encoder, store: Store) -> str:
     assert store.folder is not None
     digest = hashlib.sha256(store.folder.name.encode())
     digest.update(f"{torch.__version__}\0{encoder.depends}\0{sorted(encoder.saved.items())}".encode())
-    digest.update(weights_digest(encoder.network.state_dict().values()).encode())
+    state = [*encoder.front_end.state_dict().values(), *encoder.network.state_dict().values()]
+    digest.update(weights_digest(state).encode())
     return digest.hexdigest()[:24]
 
 

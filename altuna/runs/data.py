@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from altuna.data.samples import Samples, class_numbers, prepare_stores, samples_at
 from altuna.data.store.arrays import Store
+from altuna.data.table.column_types import NUMERIC
 from altuna.data.table.manifest import SPLITS, Manifest, check_numbers, modality_of, read_manifest
 from altuna.data.table.splits import split_rows
 from altuna.errors import UserError
@@ -73,7 +74,7 @@ def open_manifest(
         table=table,
     )
     trained = {name: description.columns.get(name) or (name,) for name in description.readers}
-    text = [c for n, reader in description.readers.items() if reader.type != "vector" for c in trained[n]]
+    text = [c for n, reader in description.readers.items() if reader.type not in NUMERIC for c in trained[n]]
     manifest = read(text=text)
     names = _names(trained, manifest)
     if renamed := [names[column] for column in text if names.get(column, column) != column]:
@@ -87,7 +88,7 @@ def open_manifest(
         manifest, note = _completed(manifest, name, own, taken)
         notes += note
         if {*own} <= {*manifest.table.column_names}:
-            check_numbers(manifest.path, manifest.table, own)
+            check_numbers(manifest.path, manifest.table, own, reader.type)
             known[name] = modality_of(manifest.table, reader.type, own)
     if not known:
         needed = [f"{n} ({', '.join(own)})" for n, own in trained.items()]

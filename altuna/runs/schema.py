@@ -91,7 +91,7 @@ class ModalityFile(_Closed):
         reader = make_reader(self.reader)
         if reader.type != self.type:
             raise _wrong("reader", f"reads {reader.type!r}, not the type {self.type!r}")
-        if len(self.columns) > 1 and reader.shape != (len(self.columns),):  # one column may hold lists
+        if len(self.columns) > 1 and reader.shape[-1] != len(self.columns):  # one column may hold lists
             raise _wrong("columns", f"are {len(self.columns)}, not those of the reader: {[*reader.shape]}")
         return self
 

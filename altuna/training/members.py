@@ -63,7 +63,7 @@ def another(model: MultimodalClassifier, description: Description, seed: int) ->
     others = (*other.encoders, *other.expert_encoders.values())
     for encoder, new in zip(encoders, others, strict=True):
         new.front_end = copy.deepcopy(encoder.front_end)
-        if encoder.fixed:
+        if encoder.frozen:
             new.network = encoder.network
     return other
 

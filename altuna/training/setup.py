@@ -34,7 +34,7 @@ from altuna.data.stream import Stream
 from altuna.data.table.manifest import Manifest
 from altuna.data.table.modalities import Modality
 from altuna.data.table.splits import Rows, split_rows
-from altuna.encoders import Encoder, Fitted, reader_of
+from altuna.encoders import Encoder, reader_of
 from altuna.encoders.base import HF_PREFIX, HF_TYPES
 from altuna.encoders.frozen import store_features
 from altuna.errors import UserError
@@ -268,11 +268,14 @@ def _fit_front_ends(
             first = next((str(p) for p in stores[modality].problems if p.kind != "note"), "")
             first = f", beginning with {first}" if first else ""
             raise UserError(f"{manifest.path}: no train row has a {modality!r} that can be read{first}")
-        if isinstance(encoder.front_end, Fitted):
-            encoder.front_end.fit(stores[modality].array[position[position >= 0]])
+        if encoder.fitted:
+            encoder.fit(stores[modality].array[position[position >= 0]])
         encoders[modality] = {**encoders[modality], **encoder.saved}
     for number, encoder in model.expert_encoders.items():
-        encoder.front_end = copy.deepcopy(model.encoders[int(number)].front_end)
+        own = model.encoders[int(number)]
+        encoder.front_end = copy.deepcopy(own.front_end)
+        if own.frozen:
+            encoder.network = copy.deepcopy(own.network)
 
 
 def _stream(config: FitConfig, manifest: Manifest, description: Description) -> Stream | None:

@@ -1,8 +1,15 @@
 """Readers, which decode cells of one type, by name."""
 
 from altuna.data.readers.audio import AudioReader
-from altuna.data.readers.base import BadCellError, NotFiniteError, Reader, UnavailableError
+from altuna.data.readers.base import (
+    BadCellError,
+    InconsistentError,
+    NotFiniteError,
+    Reader,
+    UnavailableError,
+)
 from altuna.data.readers.image import ImageReader
+from altuna.data.readers.series import SeriesReader
 from altuna.data.readers.text import TextReader
 from altuna.data.readers.tokens import TokenReader
 from altuna.data.readers.vector import VectorReader
@@ -11,7 +18,15 @@ from altuna.data.readers.video import VideoReader
 # The first of a type is its default.
 READERS: dict[str, type[Reader]] = {
     reader.name: reader
-    for reader in (ImageReader, VideoReader, AudioReader, TextReader, TokenReader, VectorReader)
+    for reader in (
+        ImageReader,
+        VideoReader,
+        AudioReader,
+        TextReader,
+        TokenReader,
+        SeriesReader,
+        VectorReader,
+    )
 }
 
-__all__ = ["READERS", "BadCellError", "NotFiniteError", "Reader", "UnavailableError"]
+__all__ = ["READERS", "BadCellError", "InconsistentError", "NotFiniteError", "Reader", "UnavailableError"]

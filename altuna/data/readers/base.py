@@ -42,6 +42,18 @@ class NotFiniteError(BadCellError):
     """
 
 
+class InconsistentError(BadCellError):
+    """The parts of a cell contradict each other: an error in the data, not a missing cell.
+
+    Example:
+        >>> from altuna.data.readers import READERS
+        >>> READERS["series"](4, 2).read({"x": [1.0, 2.0], "y": [3.0]})
+        Traceback (most recent call last):
+        ...
+        altuna.data.readers.base.InconsistentError: has 1 steps in 'y', but 2 in 'x'
+    """
+
+
 class UnavailableError(BadCellError):
     """A cell is not available now, for a reason outside its content: the next attempt may succeed.
 

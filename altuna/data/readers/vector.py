@@ -68,7 +68,7 @@ class VectorReader(Reader):
         if size is None:
             sizes = Counter(vector.size for vector in vectors)
             size = sizes.most_common(1)[0][0] if sizes else 1
-        return cls(size, _origin(np.array([vector for vector in vectors if vector.size == size])))
+        return cls(size, origin_of(np.array([vector for vector in vectors if vector.size == size])))
 
     def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:
         vector, missing = _load(cell)
@@ -97,8 +97,13 @@ class VectorReader(Reader):
             return (numbers - self.origin if self.origin else numbers).astype(np.float32)
 
 
-def _origin(vectors: NDArray[np.float64]) -> tuple[float, ...]:
-    """Return the medians of numbers that are far from 0 for their spread, 0 for others; () if all are 0."""
+def origin_of(vectors: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return the medians of numbers that are far from 0 for their spread, 0 for others; () if all are 0.
+
+    Example:
+        >>> origin_of(np.array([[1.7e9, 1.0], [1.7e9 + 1, 2.0]]))
+        (1700000000.5, 0.0)
+    """
     origin = []
     for column in vectors.T if vectors.ndim == 2 else ():
         known = column[np.isfinite(column)]
@@ -113,9 +118,9 @@ def _load(cell: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     try:
         if isinstance(cell, str | Path):
             with check_file(cell).open("rb") as file:
-                return _numbers(_read_npy(file), may_miss=False)
+                return _numbers(read_npy(file), may_miss=False)
         if isinstance(cell, bytes):
-            return _numbers(_read_npy(io.BytesIO(cell)), may_miss=False)
+            return _numbers(read_npy(io.BytesIO(cell)), may_miss=False)
         if isinstance(cell, np.ndarray):
             return _numbers(cell, may_miss=True)
         numbers = [np.nan if number is None else number for number in cell]
@@ -135,8 +140,19 @@ def _numbers(array: NDArray[Any], may_miss: bool) -> tuple[NDArray[np.float64], 
     return vector, np.isnan(vector) if may_miss else np.zeros(vector.size, dtype=bool)
 
 
-def _read_npy(file: BinaryIO) -> NDArray[Any]:
-    """Read a .npy after checking its header, which may claim more than fits into memory."""
+def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return the shape and the dtype that the header of a ``.npy`` file states.
+
+    Raises:
+        BadCellError: It is not such a file, or states more than fits into memory.
+
+    Example:
+        >>> content = io.BytesIO()
+        >>> np.save(content, np.zeros((50, 3), np.float32))
+        >>> _ = content.seek(0)
+        >>> npy_header(content)
+        ((50, 3), dtype('float32'))
+    """
     if file.read(6) != b"\x93NUMPY":
         raise BadCellError("not a .npy file")
     file.seek(0)
@@ -152,6 +168,20 @@ def _read_npy(file: BinaryIO) -> NDArray[Any]:
         size *= side
     if size > MAX_SIZE or dtype.itemsize > 16:
         raise BadCellError(f"refused, too large: {list(shape)} {dtype}")
+    return shape, dtype
+
+
+def read_npy(file: BinaryIO) -> NDArray[Any]:
+    """Read a ``.npy`` after checking its header, which may claim more than fits into memory.
+
+    Example:
+        >>> content = io.BytesIO()
+        >>> np.save(content, np.array([1, 2]))
+        >>> _ = content.seek(0)
+        >>> read_npy(content).tolist()
+        [1, 2]
+    """
+    npy_header(file)
     file.seek(0)
     array: NDArray[Any] = np.load(file, allow_pickle=False)
     return array

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from altuna.data.readers import BadCellError, NotFiniteError, Reader, UnavailableError
+from altuna.data.readers import BadCellError, InconsistentError, NotFiniteError, Reader, UnavailableError
 from altuna.data.readers.vector import VectorReader
 from altuna.data.store.arrays import UNKNOWN, UNREADABLE, VERSION, CellStore, Remark, Store, first_rows
 from altuna.data.store.problems import Problem
-from altuna.data.table.cells import Cells
+from altuna.data.table.cells import Cells, shortened
 from altuna.data.table.manifest import Manifest
 from altuna.errors import UserError
 from altuna.files import write_text
@@ -163,7 +163,7 @@ def read_cell(reader: Reader, cell: Any) -> Outcome:
     try:
         array = reader.read(cell, notes.append)
     except BadCellError as error:
-        kinds = {NotFiniteError: "fatal", UnavailableError: PASSING}
+        kinds = {NotFiniteError: "fatal", InconsistentError: "fatal", UnavailableError: PASSING}
         return None, Remark(" ".join(str(error).split()), kinds.get(type(error), "unread"))
     except Exception as error:  # an unexpected error of a library about one cell must not stop the others
         return None, Remark(" ".join(f"{type(error).__name__}: {error}".split()), PASSING)
@@ -176,5 +176,5 @@ def _problems(
     for place, remark in remarks:
         row = int(rows[place])
         cell = cells[row]
-        shown = f"<{len(cell):,} bytes>" if isinstance(cell, bytes) else str(cell)[:200]
+        shown = f"<{len(cell):,} bytes>" if isinstance(cell, bytes) else shortened(cell)
         yield Problem(row + 1, manifest.ids[row].as_py(), cells.column, shown, remark.reason, remark.kind)

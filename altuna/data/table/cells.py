@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from altuna.data.readers.base import BadCellError, split_fragment
 from altuna.data.table.column_types import is_number
 from altuna.data.table.manifest import Manifest
+from altuna.data.table.sequences import numbers_of
 
 KEY = np.dtype("V16")  # 128 bits: in practice, different cells never have the same key
 _BLOCK = 4096
@@ -24,9 +26,9 @@ _BLOCK = 4096
 class Cells(Sequence[Any]):
     r"""The cells of a modality, one per manifest row.
 
-    A cell is None (missing), a ``Path`` of a file, a text, bytes, or numbers. ``filled`` [rows] bool tells
-    which rows have one. ``numbers`` [rows, columns] float64 are the cells of numeric columns, with NaN where
-    they are empty: they need no reader. It is None for other columns.
+    A cell is None (missing), a ``Path`` of a file, a text, bytes, numbers, or the channels of a series by
+    name. ``filled`` [rows] bool tells which rows have one. ``numbers`` [rows, columns] float64 are the cells
+    of numeric columns, with NaN where they are empty: they need no reader. It is None for other columns.
 
     Example:
         >>> import tempfile
@@ -43,7 +45,8 @@ class Cells(Sequence[Any]):
         self.column = modality.columns[0] if len(modality.columns) == 1 else name
         self.filled = manifest.filled(name)
         self.numbers: NDArray[np.float64] | None = None
-        self._cells = manifest.table[modality.columns[0]]
+        self._columns = {column: manifest.table[column] for column in modality.columns}
+        self._value = numbers_of if modality.type == "series" else methodcaller("as_py")
         self._files = modality.files
         self._folder = manifest.path.parent.absolute()
         kinds = [manifest.table[column].type for column in modality.columns]
@@ -62,7 +65,7 @@ class Cells(Sequence[Any]):
             return None
         if self.numbers is not None:
             return self.numbers[row]
-        return self._cell(self._cells[int(row)].as_py())
+        return self._cell([self._value(column[int(row)]) for column in self._columns.values()])
 
     def keys(self, rows: NDArray[np.int64]) -> NDArray[np.void]:
         """Return keys of the cells of some rows [n]: hashes of contents; of a file, of path, size, time."""
@@ -70,13 +73,18 @@ class Cells(Sequence[Any]):
         return np.frombuffer(b"".join(digests), KEY)
 
     def _at(self, rows: NDArray[np.int64]) -> Iterator[Any]:
-        plain = self._files or pa.types.is_string(self._cells.type)
+        columns = [*self._columns.values()]
+        plain = self._files or pa.types.is_string(columns[0].type)
         block = _BLOCK if plain else _BLOCK // 64  # images and sounds within the table are large
         for start in range(0, len(rows), block):
-            for value in self._cells.take(pa.array(rows[start : start + block])).to_pylist():
-                yield self._cell(value)
+            some = pa.array(rows[start : start + block])
+            for parts in zip(*(column.take(some) for column in columns), strict=True):
+                yield self._cell([self._value(part) for part in parts])
 
-    def _cell(self, value: Any) -> Any:
+    def _cell(self, parts: Sequence[Any]) -> Any:
+        if len(parts) > 1:
+            return dict(zip(self._columns, parts, strict=True))
+        (value,) = parts
         if isinstance(value, dict):  # {"bytes", "path"}, as in Hugging Face data sets
             embedded = value.get("bytes")
             return embedded if embedded is not None else self._folder / value["path"]
@@ -86,6 +94,10 @@ class Cells(Sequence[Any]):
     def _identity(cell: Any) -> bytes:
         if isinstance(cell, bytes):
             return cell
+        if isinstance(cell, np.ndarray):
+            return f"{cell.dtype}{cell.shape}".encode() + cell.tobytes()
+        if isinstance(cell, dict):
+            return b"\0".join(name.encode() + Cells._identity(part) for name, part in cell.items())
         if not isinstance(cell, Path):
             return repr(cell).encode()
         try:
@@ -94,3 +106,19 @@ class Cells(Sequence[Any]):
         except (OSError, ValueError, BadCellError):
             known = "absent"
         return f"{cell}\0{known}".encode(errors="surrogateescape")
+
+
+def shortened(cell: Any, size: int = 200) -> str:
+    """Return the beginning of a cell as text, for a line of ``problems.csv``.
+
+    Example:
+        >>> shortened(np.zeros((500, 2)), size=16)
+        '[[0.0, 0.0], [0.'
+    """
+    if isinstance(cell, dict):
+        cell = {name: _start(part, size) for name, part in cell.items()}
+    return str(_start(cell, size))[:size]
+
+
+def _start(part: Any, size: int) -> Any:
+    return part[:size].tolist() if isinstance(part, np.ndarray) else part

@@ -12,12 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-TYPES = ("image", "audio", "video", "text", "vector")
+from altuna.data.table.sequences import list_type
+
+TYPES = ("image", "audio", "video", "text", "series", "vector")
+NUMERIC = ("series", "vector")  # types whose cells may be lists of numbers
 SUFFIXES = {
     "image": {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"},
     "audio": {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif", ".m4a", ".aac"},
     "video": {".mp4", ".avi", ".mov", ".mkv", ".webm", ".flv", ".mpg", ".mpeg", ".m4v", ".wmv", ".3gp"},
     "vector": {".npy"},
+    "series": {".npz", ".csv", ".tsv", ".parquet", ".feather"},
 }
 # (offset, bytes, type): a cell has the type of the first entry that it matches.
 MAGIC = (
@@ -34,6 +38,8 @@ MAGIC = (
     (0, b"\0\0\x01\xba", "video"),  # MPEG program stream
     (0, b"0&\xb2u", "video"),  # ASF: WMV
     (0, b"\x93NUMPY", "vector"),
+    (0, b"PK\x03\x04", "series"),  # .npz
+    (0, b"PAR1", "series"),
     *((0, magic, "audio") for magic in (b"fLaC", b"OggS", b"ID3", b"FORM", b"RIFF")),
     *((0, magic, "audio") for magic in (b"\xff\xfb", b"\xff\xf3", b"\xff\xf1", b"\xff\xf9")),
 )
@@ -57,7 +63,7 @@ def column_type(column: pa.ChunkedArray, declared: str | None = None) -> str | N
     if is_number(kind):
         return "number"
     if is_list(kind):
-        return "vector"
+        return list_type(column)
     values = first_values(column)
     if not values:
         return None

@@ -10,14 +10,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from altuna.data.table.column_types import TYPES, are_files, column_type, is_of_no_use
+from altuna.data.table.column_types import NUMERIC, TYPES, are_files, column_type, is_list, is_of_no_use
+from altuna.data.table.sequences import array_type, channel_groups
 from altuna.errors import UserError
 from altuna.options import check_options, nearest
 
 
 @dataclass(frozen=True)
 class Modality:
-    """The type and the columns of a modality (several columns only for numeric vectors).
+    """The type and the columns of a modality (several columns only for vectors and series).
 
     ``files`` is True if the cells are paths of files, not the contents themselves.
     """
@@ -65,7 +66,7 @@ def find_modalities(
     if stated is not None and not stated:
         raise UserError(f"{path}: modalities is empty: list at least one modality, or remove this key")
     if stated is None:
-        found = _infer(table, [name for name in columns if name not in left_out], declared)
+        found = _infer(path.parent, table, [name for name in columns if name not in left_out], declared)
     else:
         found = {name: _state(path, table, columns, name, spec, declared) for name, spec in stated.items()}
     if not found:
@@ -85,7 +86,7 @@ def stated_texts(stated: Mapping[str, Mapping[str, Any]] | None) -> list[str]:
         if not isinstance(name, str):
             raise UserError(f"modalities.{name}: the name of a modality must be text")
         check_options(spec, _place, f"modalities.{name}")
-        if spec.get("type", "vector") != "vector" and "prefix" not in spec:
+        if spec.get("type", "vector") not in NUMERIC and "prefix" not in spec:
             columns += spec.get("columns") or [spec.get("column", name)]
     return columns
 
@@ -94,22 +95,39 @@ def _place(type: str, column: str, columns: Sequence[str], prefix: str) -> None:
     """Define the keys of a modality in ``modalities``, by which they are checked."""
 
 
-def _infer(table: pa.Table, columns: list[str], declared: Mapping[str, str]) -> dict[str, Modality]:
-    """Return a modality per column; numeric columns with one prefix (``acc_x``, ``acc_y``) share one."""
+def _infer(
+    folder: Path, table: pa.Table, columns: list[str], declared: Mapping[str, str]
+) -> dict[str, Modality]:
+    """Return a modality per column; numeric columns with one prefix (``acc_x``, ``acc_y``) share one.
+
+    So do columns of lists that are the channels of one series.
+    """
     vectors: dict[str, list[str]] = {}
+    series = channel_groups(table, columns)
+    channels = {name for names in series.values() for name in names}
     found = {}
     for name in columns:
-        kind = column_type(table[name], declared.get(name))
+        if name in channels:
+            continue
+        kind = _type_of(folder, table[name], declared.get(name))
         if kind == "number":
             vectors.setdefault(re.split(r"[._\d]", name, maxsplit=1)[0] or name, []).append(name)
         elif kind in TYPES:
             if kind == "video" and name.lower() == "audio":
                 kind = "audio"  # the sound of clips
             found[name] = modality_of(table, kind, [name])
+    for prefix, names in series.items():
+        found[f"{prefix}_series" if prefix in found else prefix] = Modality("series", (*names,))
     for prefix, names in vectors.items():
         # A column of another type may already have the prefix as its name.
         found[f"{prefix}_numbers" if prefix in found else prefix] = Modality("vector", (*names,))
     return found
+
+
+def _type_of(folder: Path, column: pa.ChunkedArray, declared: str | None) -> str | None:
+    """Return the type of a column; of arrays in files, by the shapes of the first ones."""
+    kind = column_type(column, declared)
+    return array_type(folder, column) if kind == "vector" and not is_list(column.type) else kind
 
 
 def _state(
@@ -133,18 +151,22 @@ def _state(
             raise UserError(f"{path}: modality {name!r}: no column {column!r}{nearest(str(column), columns)}")
         if is_of_no_use(table[column].type):
             raise UserError(f"{path}, column {column!r}: {table[column].type} cannot be a modality")
-    kind = spec.get("type") or column_type(table[names[0]], declared.get(names[0])) or "text"
+    kind = spec.get("type") or _type_of(path.parent, table[names[0]], declared.get(names[0])) or "text"
+    if len(names) > 1 and is_list(table[names[0]].type):
+        kind = spec.get("type") or "series"  # whose channels may be of one length in all rows
     kind = {"number": "vector", "class": "text"}.get(kind, kind)
     if kind not in TYPES:
         raise UserError(f"{path}: modality {name!r}: unknown type {kind!r}{nearest(kind, TYPES)}")
-    if len(names) > 1 and kind != "vector":
-        raise UserError(f"{path}: modality {name!r}: several columns must be of type vector, not {kind}")
-    check_numbers(path, table, names)
+    if len(names) > 1 and kind not in NUMERIC:
+        raise UserError(
+            f"{path}: modality {name!r}: several columns must be of type vector or series, not {kind}"
+        )
+    check_numbers(path, table, names, kind)
     return modality_of(table, kind, names)
 
 
-def check_numbers(path: Path, table: pa.Table, columns: Sequence[str]) -> None:
-    """Raise UserError if one of several columns of a vector is not numeric.
+def check_numbers(path: Path, table: pa.Table, columns: Sequence[str], type: str = "vector") -> None:
+    """Raise UserError if one of several columns has no numbers for a vector, no lists for a series.
 
     Example:
         >>> check_numbers(Path("owls.csv"), pa.table({"x": [1.0], "y": ["high"]}), ["x", "y"])
@@ -152,6 +174,9 @@ def check_numbers(path: Path, table: pa.Table, columns: Sequence[str]) -> None:
         ...
         altuna.errors.UserError: owls.csv, column 'y': has cells that are not numbers
     """
-    for column in columns:
-        if len(columns) > 1 and column_type(table[column]) not in ("number", None):
+    for column in columns if len(columns) > 1 else ():
+        kind = column_type(table[column])
+        if type == "series" and not (kind is None or is_list(table[column].type)):
+            raise UserError(f"{path}, column {column!r}: has cells that are not lists of numbers")
+        if type != "series" and kind not in ("number", None):
             raise UserError(f"{path}, column {column!r}: has cells that are not numbers")
