@@ -5,6 +5,8 @@ from fractions import Fraction
 
 import av
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import soundfile
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -111,9 +113,19 @@ def readers():
         "audio": (8000, 0.5),
         "text": (("<a>",), 8),
         "tokens": (tokenizer(), 8),
+        "series": (4, 2),
         "vector": (3,),
     }
     return {name: reader(*settings[name]) for name, reader in READERS.items()}
+
+
+def arrays_of(steps):
+    """An .npz and a Parquet file of steps [T, C], by format."""
+    npz, table = io.BytesIO(), io.BytesIO()
+    np.savez_compressed(npz, steps=np.array(steps))
+    columns = {f"c{i}": column for i, column in enumerate(np.array(steps).T)}
+    pyarrow.parquet.write_table(pa.table(columns), table)
+    return {"npz": npz.getvalue(), "parquet": table.getvalue()}
 
 
 def files(folder):
@@ -151,5 +163,10 @@ def files(folder):
         "vector": {
             **{dtype: npy(1, 2, 3, dtype=dtype) for dtype in ("<f8", ">f4", "<i2", "?")},
             "matrix": npy([1], [2], [3]),
+        },
+        "series": {
+            "npy": npy([1, 2], [3, 4], [5, 6]),
+            "long": npy(*[[i, 1] for i in range(9)], dtype=np.float32),
+            **arrays_of([[1.0, 2.0], [3.0, 4.0]]),
         },
     }

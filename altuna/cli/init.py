@@ -25,6 +25,7 @@ from altuna.data.table.hf import is_dataset
 from altuna.data.table.manifest import Manifest, Modality, filled_cells, read_manifest
 from altuna.data.table.splits import split_rows
 from altuna.encoders import ENCODERS, FRONT_ENDS, TRANSFORMS
+from altuna.encoders.base import HF_TYPES
 from altuna.errors import UserError
 from altuna.files import write_json, write_text
 from altuna.training.config import FitConfig, options
@@ -110,7 +111,7 @@ def _data(path: Path, manifest: Manifest, columns: dict[str, str]) -> Iterator[s
     if columns:
         yield _line("columns", columns) + "  # which columns are id, split, label and group"
     yield ""
-    yield "# The type (image, audio, video, text or vector) and the columns of each modality."
+    yield "# The type (image, audio, video, text, series or vector) and the columns of each modality."
     yield "modalities:"
     for name, modality in manifest.modalities.items():
         filled = int(filled_cells(manifest.table, modality.columns).sum())
@@ -134,7 +135,7 @@ def _encoders(types: Mapping[str, str]) -> Iterator[str]:
     for name, kind in types.items():
         first, *alternatives = ENCODERS[kind]
         fronts = [f"front_end: {front}" for front in [*FRONT_ENDS[kind]][1:]]
-        hint = ", ".join([*alternatives, *["hf:..."] * (kind != "vector"), *fronts])
+        hint = ", ".join([*alternatives, *["hf:..."] * (kind in HF_TYPES), *fronts])
         yield f"  {_line(name, first)}" + (f"  # or {hint}" if hint else "")
 
 

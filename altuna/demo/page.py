@@ -14,6 +14,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from altuna.data.readers import Reader
+from altuna.data.table.column_types import SUFFIXES
 from altuna.demo.answer import answer
 from altuna.demo.samples import Sampler
 from altuna.runs.predictor import Predictor
@@ -168,7 +169,7 @@ def _is_upload(path: str, folder: str) -> bool:
 def _input(name: str, place: str, reader: Reader) -> Any:
     """Return the input of a modality; of files it gives the path: our readers say what is wrong with one."""
     label = f" {name}"  # 'image' itself is the name of some of Gradio's translations, and it warns
-    if reader.type not in ("image", "audio", "video"):
+    if reader.type not in ("image", "audio", "video", "series"):
         size = reader.shape[0]
         several = "numbers, with commas between, or JSON"
         hint = "a text" if reader.type == "text" else "a number" if size == 1 else f"{size} {several}"
@@ -181,6 +182,11 @@ def _input(name: str, place: str, reader: Reader) -> Any:
         # Without the button that uploads the sound to a forum, to share it.
         sources: Any = ["upload", "microphone"]
         component = gr.Audio(label=label, elem_id=place, sources=sources, buttons=["download"])
+    elif reader.type == "series":
+        shape = f"a row a step, {reader.shape[-1]} numbers a row"
+        component = gr.File(
+            label=f"{label} ({shape})", elem_id=place, file_types=[*SUFFIXES["series"], ".npy"]
+        )
     else:
         component = gr.Video(label=label, elem_id=place, sources=["upload"], height=240)
     component.preprocess = lambda payload: (

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pyarrow as pa
+import pyarrow.parquet
+
 from altuna.data.readers import BadCellError
 from altuna.data.readers.base import silent
+from altuna.data.readers.steps import load_steps
 from altuna.data.readers.text import text_of
 from altuna.data.table.cells import Cells
 from altuna.data.table.splits import split_rows
@@ -62,8 +67,7 @@ def sampler(predictor: Predictor, run: str, folder: str) -> Sampler | None:
                 elif modality.type == "text":
                     given[name] = text_of(cell, silent)
                 else:
-                    content = cell if isinstance(cell, bytes) else cell.read_bytes()
-                    suffix = cell.suffix if isinstance(cell, Path) else ""
+                    content, suffix = _file_of(cell)
                     written.append(Path(folder) / f"example-{uuid4().hex}{suffix}")
                     written[-1].write_bytes(content)
                     given[name] = str(written[-1])
@@ -74,3 +78,17 @@ def sampler(predictor: Predictor, run: str, folder: str) -> Sampler | None:
         return str(manifest.labels[row].as_py()), given, left_out
 
     return draw
+
+
+def _file_of(cell: Any) -> tuple[bytes, str]:
+    """Return the content of a cell's file, and its suffix; a series in the table becomes a Parquet file."""
+    if isinstance(cell, Path):
+        return cell.read_bytes(), cell.suffix
+    if isinstance(cell, bytes):
+        return cell, ""
+    columns = {f"channel {i}": numbers for i, numbers in enumerate(load_steps(cell).values.T, 1)}
+    content = io.BytesIO()
+    pyarrow.parquet.write_table(
+        pa.table({n: pa.array(c, from_pandas=True) for n, c in columns.items()}), content
+    )
+    return content.getvalue(), ".parquet"

@@ -3,5 +3,14 @@
 This file has the names only, so that the command line can list them without importing what reads data.
 """
 
-NAMES = ("emoji", "htad", "htad-sessions", "watch", "digits-views", "av-digits", "av-digits-hard")
+NAMES = (
+    "emoji",
+    "htad",
+    "htad-sessions",
+    "watch",
+    "watch-series",
+    "digits-views",
+    "av-digits",
+    "av-digits-hard",
+)
 RELEASES = ("cremad", "kinetics-sounds", "food101", "mvsa", "iemocap", "av-digits", "av-digits-hard", "icons")

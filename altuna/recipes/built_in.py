@@ -18,6 +18,7 @@ PACKAGED: dict[str, Callable[[Path], Path]] = {
     "htad": htad.prepare,
     "htad-sessions": htad.prepare_sessions,
     "watch": watch.prepare,
+    "watch-series": watch.prepare_series,
     "digits-views": digits_views.prepare,
 }
 
@@ -64,4 +65,4 @@ def _once(folder: Path, prepare: Callable[[Path], object]) -> Path:
     if not folder.exists():
         with atomic_folder(folder) as unfinished:
             prepare(unfinished)
-    return folder / "manifest.csv"
+    return next(folder.glob("manifest.*"))

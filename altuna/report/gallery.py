@@ -42,6 +42,7 @@ MAX_LETTERS = 280  # of a text
 MAX_NAME = 48  # letters of a class or an id
 FEW_NUMBERS = 8  # that are shown one by one
 FRAMES = 3  # of a video
+MAX_CHANNELS = 6  # of a series that are drawn
 MAX_AWAY = 3.0  # standard deviations that a drawn number is from the mean
 Scale = tuple[NDArray[np.float32], NDArray[np.float32]]
 KINDS = {
@@ -261,6 +262,33 @@ def _vector(cell: Any, modality: Modality) -> str:
     return f"{Drawing('', modality.name, 240, 2 * middle, caption, shapes).svg()}<small>{caption}</small>"
 
 
+def _series(cell: Any, modality: Modality) -> str:
+    steps = modality.reader.read(cell)
+    steps = steps[: int(np.flatnonzero(~np.isnan(steps).all(1))[-1]) + 1]
+    known = np.ma.masked_invalid(steps)
+    deviation = known.std(axis=0).filled(0.0)
+    away = (known - known.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+    drawn = away.filled(0.0).clip(-MAX_AWAY, MAX_AWAY)[:, :MAX_CHANNELS]
+    # A long series is drawn as the means of as many parts as there are pixels.
+    parts = np.stack([part.mean(axis=0) for part in np.array_split(drawn, min(len(drawn), 240))], axis=1)
+    step, middle = 236 / max(1, parts.shape[1] - 1), 32.0
+    shapes: list[Shape] = [Line([(2, middle), (238, middle)], "line")]
+    for i, values in enumerate(parts.tolist()):
+        points = [(2 + step * x, middle * (1 - y / (MAX_AWAY + 0.2))) for x, y in enumerate(values)]
+        shapes.append(
+            Line(points, f"c{i}", 1.2, title=modality.columns[i] if i < len(modality.columns) else "")
+        )
+    length, channels = steps.shape
+    of = (
+        f"the first {MAX_CHANNELS} of {channels} channels"
+        if channels > MAX_CHANNELS
+        else f"{channels} channel"
+    )
+    of += "s" * (1 < channels <= MAX_CHANNELS)
+    caption = f"{length:,} steps of {of}, in standard deviations from the mean of each"
+    return f"{Drawing('', modality.name, 240, 2 * middle, caption, shapes).svg()}<small>{caption}</small>"
+
+
 def _scale(reader: Reader, cells: Cells, rows: NDArray[np.int64]) -> Scale | None:
     """Return mean and standard deviation of the vectors of some rows; None if there are none."""
     if reader.type != "vector":
@@ -285,5 +313,6 @@ SHOW: dict[str, Callable[[Any, Modality], str]] = {
     "video": _video,
     "audio": _audio,
     "text": _text,
+    "series": _series,
     "vector": _vector,
 }

@@ -14,6 +14,7 @@ READERS_OF = {
     "video": READERS["video"](frames=2, size=32),
     "audio": READERS["audio"](rate=8000, seconds=0.3),
     "text": READERS["text"](vocabulary=("a", "b", "c"), length=5),
+    "series": READERS["series"](length=30, channels=3),
     "vector": READERS["vector"](size=3),
 }
 ALL = [(kind, name) for kind, table in ENCODERS.items() for name in table]

@@ -92,21 +92,25 @@ def _of_list(cell: Any) -> Steps:
     if not any(nested):
         steps = [[step] for step in steps]
     elif (odd := next((i for i, step in enumerate(steps) if known[i] and not nested[i]), None)) is not None:
-        raise BadCellError(f"step {odd + 1} is {steps[odd]!r:.20}, other steps are lists")
+        raise BadCellError(f"not a series: step {odd + 1} is {steps[odd]!r:.20}, others are lists")
     widths = [len(step) for step in steps if step is not None]
     channels = widths[0] if widths else 1
     rows: list[list[Any]] = []
     for i, step in enumerate(steps):
         row = [None] * channels if step is None else [*step]
         if len(row) != channels:
-            raise BadCellError(f"step {i + 1} has {len(row)} numbers, the first has {channels}")
+            raise BadCellError(f"not a series: step {i + 1} has {len(row)} numbers, the first has {channels}")
         for number in row:
             if not isinstance(number, int | float | np.number | np.bool_ | None):
-                raise BadCellError(f"step {i + 1} has {number!r:.20} in place of a number")
+                raise BadCellError(f"not a series: step {i + 1} has {_shown(number)} in place of a number")
         rows.append(row)
     missing = np.array([[number is None for number in row] for row in rows], dtype=bool)
     values = np.array([[np.nan if n is None else n for n in row] for row in rows], dtype=np.float64)
     return Steps(values.reshape(len(rows), channels), missing.reshape(len(rows), channels))
+
+
+def _shown(thing: Any) -> str:
+    return repr(thing)[:20] if isinstance(thing, str | list | tuple) else f"a {type(thing).__name__}"
 
 
 def _of_channels(cell: Mapping[str, Any]) -> Steps:
@@ -117,7 +121,7 @@ def _of_channels(cell: Mapping[str, Any]) -> Steps:
     (first, one), *_ = given.items()
     for name, steps in given.items():
         if steps.values.shape[1] != 1:
-            raise BadCellError(f"{name!r} is not a list of numbers")
+            raise BadCellError(f"not a series: {name!r} is no list of numbers")
         if len(steps.values) != len(one.values):
             raise InconsistentError(
                 f"has {len(steps.values)} steps in {name!r}, but {len(one.values)} in {first!r}"
@@ -158,7 +162,9 @@ def _of_npz(file: BinaryIO) -> Steps:
                 arrays[name.removesuffix(".npy")] = read_npy(member)  # type: ignore[arg-type]
     rate = _rate(arrays.pop(RATE)) if RATE in arrays else None
     if len(arrays) != 1:
-        raise BadCellError(f"must have one array, with {RATE!r} beside it or not; has {', '.join(arrays)}")
+        raise BadCellError(
+            f"not a series: must have one array, beside {RATE!r}; has {', '.join(arrays) or None}"
+        )
     return _of_array(arrays.popitem()[1], may_miss=False)._replace(rate=rate)
 
 
@@ -174,7 +180,8 @@ def _read_csv(path: Path) -> pa.Table:
         pyarrow.csv.ReadOptions(
             use_threads=False, autogenerate_column_names=not header, encoding=dialect.encoding
         ),
-        pyarrow.csv.ParseOptions(delimiter=dialect.separator),
+        # A blank line of a single column is a missing number.
+        pyarrow.csv.ParseOptions(delimiter=dialect.separator, ignore_empty_lines=len(dialect.names) > 1),
         pyarrow.csv.ConvertOptions(null_values=EMPTY),
     )
 
@@ -190,11 +197,11 @@ def _of_table(table: pa.Table) -> Steps:
             if pa.types.is_integer(kind) or pa.types.is_floating(kind):
                 rate = _rate_of(table[name].to_numpy())
         elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-            raise BadCellError(f"its column {name!r} has cells that are not numbers")
+            raise BadCellError(f"not a series: its column {name!r} has cells that are not numbers")
         else:
             values.append(table[name])
     if not values:
-        raise BadCellError("has no column of numbers besides the times")
+        raise BadCellError("not a series: has no column of numbers besides the times")
     missing = np.stack([np.asarray(column.is_null()) for column in values], axis=1)
     floats = [column.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy() for column in values]
     return Steps(np.stack(floats, axis=1), missing, rate)

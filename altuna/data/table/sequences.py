@@ -23,7 +23,7 @@ PREFIX = re.compile(r"[._\d]")  # what ends the prefix of a column's name
 
 
 def list_type(column: pa.ChunkedArray) -> str:
-    """Return the type of a column of lists: ``series`` if their lengths differ or they are nested once.
+    """Return the type of a column of lists: ``series`` if their lengths differ, or lists of several lists.
 
     Lists of which all but a few have one length are vectors: the reader names the others.
 
@@ -35,7 +35,7 @@ def list_type(column: pa.ChunkedArray) -> str:
     """
     depth = depth_of(column.type)
     if depth != 1:
-        return "series" if depth == 2 else "vector"
+        return "series" if depth == 2 and (_lengths(column) > 1).any() else "vector"
     return "series" if _differ(_lengths(column)) else "vector"
 
 

@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 NGRAMS = (2, 3, 4, 5)  # letters of the pieces that words are cut into
 EXPORT = "export.json"
+TIMES = ("time", "t", "timestamp", "seconds")  # columns of series that are no channel
+EMPTY = ("", "NA", "N/A", "na", "n/a", "NULL", "null", "None", "none", "?", "-")  # cells of series
 MAX_BYTES = 64 << 20  # of export.json
 MAX_SIZE = 1 << 24  # of a feature or an input
 # What export.json must have, by key: a text, a size, or a list of at least one such.
@@ -39,6 +41,7 @@ EXAMPLES = {
     "audio": "sound.wav",
     "text": "some words",
     "tokens": "some words",
+    "series": "steps.csv",
     "vector": "0.5,1,...",
 }
 
@@ -154,12 +157,95 @@ def vector(value: str, size: int, origin: Sequence[float] = ()) -> Array:
     return numbers
 
 
+def series(
+    path: str,
+    length: int,
+    channels: int,
+    rate: float | None = None,
+    source_rate: float | None = None,
+    longer: str = "crop",
+    origin: Sequence[float] = (),
+) -> Array:
+    """Return steps [length, channels] of a .npy file or a CSV file with commas; NaN where there is none."""
+    steps, empty, known = _steps(path)
+    if not len(steps):
+        raise ValueError("an empty series (0 steps)")
+    if steps.shape[1] != channels:
+        raise ValueError(
+            f"has {steps.shape[1]} channel{'s' * (steps.shape[1] != 1)}, the others have {channels}"
+        )
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite
+        moved = (steps - np.array(origin) if len(origin) else steps).astype(np.float32)
+    if not np.isfinite(moved[~empty]).all():
+        raise ValueError("has NaN, infinite or too large numbers")
+    wanted, known = len(moved), known or source_rate
+    if rate is not None:
+        if known is None:
+            raise ValueError("its rate is not known: it needs a column 'time' of seconds")
+        wanted = max(1, round(len(moved) * rate / known))
+    if longer == "resample":
+        wanted = min(wanted, length)
+    kept = moved[:length] if wanted == len(moved) else resampled(moved, wanted, min(wanted, length))
+    if np.isnan(kept).all():
+        raise ValueError("all its numbers are empty")
+    cells = np.full((length, channels), np.nan, np.float32)
+    cells[: len(kept)] = kept
+    return cells
+
+
+def _steps(path: str) -> tuple[Array, Array, float | None]:
+    """Return the steps [T, C] of a file, which of its numbers are empty, and its rate if it has times."""
+    if path.lower().endswith(".npy"):
+        array = np.asarray(np.load(path), np.float64)
+        array = array.reshape(len(array), -1)
+        return array, np.zeros(array.shape, bool), None
+    text = Path(path).read_text(encoding="utf-8-sig")
+    rows = [[cell.strip() for cell in line.split(",")] for line in text.splitlines() if line.strip()]
+    names = rows[0] if rows and not all(map(_is_number, rows[0])) else []
+    cells = np.array([["nan" if c in EMPTY else c for c in row] for row in rows[bool(names) :]], np.float64)
+    empty = np.array([[c in EMPTY for c in row] for row in rows[bool(names) :]], bool)
+    channels = [i for i, name in enumerate(names) if name.lower() not in TIMES] if names else slice(None)
+    rate = None
+    for i in (i for i, name in enumerate(names) if name.lower() in TIMES):
+        times = cells[:, i]
+        if len(times) > 1 and (np.diff(times) > 0).all():
+            rate = float((len(times) - 1) / (times[-1] - times[0]))
+    return cells[:, channels], empty[:, channels], rate
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell or "nan")
+    except ValueError:
+        return False
+    return True
+
+
+def resampled(numbers: Array, length: int, keep: int) -> Array:
+    """Return the first ``keep`` of ``length`` steps: means of parts, or values of the line through steps."""
+    size, at = len(numbers), np.arange(len(numbers)) + 0.5
+    edges = np.arange(keep + 1) * (size / length)
+    found = np.full((keep, numbers.shape[1]), np.nan, numbers.dtype)
+    for channel, values in enumerate(numbers.T.astype(np.float64)):
+        there = ~np.isnan(values)
+        if not there.any():
+            continue
+        if length < size:
+            whole = np.interp(at, at[there], values[there])
+            sums = np.interp(edges, np.arange(size + 1), np.concatenate([[0.0], np.cumsum(whole)]))
+            found[:, channel] = np.diff(sums) * (length / size)
+        else:
+            found[:, channel] = np.interp((edges[1:] + edges[:-1]) / 2, at[there], values[there])
+    return found
+
+
 READERS: dict[str, Callable[..., Array]] = {
     "image": image,
     "video": video,
     "audio": audio,
     "text": text,
     "tokens": tokens,
+    "series": series,
     "vector": vector,
 }
 
