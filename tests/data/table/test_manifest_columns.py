@@ -125,7 +125,7 @@ def test_stated_modalities(tmp_path):
         ({"m": {"column": "title", "type": "imag"}}, "unknown type 'imag'; did you mean 'image'?"),
         (
             {"m": {"columns": ["title", "v_x"], "type": "text"}},
-            "several columns must be of type vector, not text",
+            "several columns must be of type vector or series, not text",
         ),
         ({"m": {"prefix": "v_"}}, "column 'v_note': has cells that are not numbers"),
         ({"m": {"colum": "title"}}, "unknown option 'colum'; did you mean 'column'?"),
