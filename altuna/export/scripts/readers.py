@@ -202,8 +202,11 @@ def _steps(path: str) -> tuple[Array, Array, float | None]:
     text = Path(path).read_text(encoding="utf-8-sig")
     rows = [[cell.strip() for cell in line.split(",")] for line in text.splitlines() if line.strip()]
     names = rows[0] if rows and not all(map(_is_number, rows[0])) else []
-    cells = np.array([["nan" if c in EMPTY else c for c in row] for row in rows[bool(names) :]], np.float64)
-    empty = np.array([[c in EMPTY for c in row] for row in rows[bool(names) :]], bool)
+    steps, width = rows[bool(names) :], len(rows[0]) if rows else 1
+    cells = np.array([["nan" if c in EMPTY else c for c in row] for row in steps], np.float64).reshape(
+        -1, width
+    )
+    empty = np.array([[c in EMPTY for c in row] for row in steps], bool).reshape(-1, width)
     channels = [i for i, name in enumerate(names) if name.lower() not in TIMES] if names else slice(None)
     rate = None
     for i in (i for i, name in enumerate(names) if name.lower() in TIMES):

@@ -1,7 +1,6 @@
 """Series or vector? Lists, files of arrays and columns that are channels."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -134,19 +133,3 @@ def test_bad_cells_name_row_and_column(tmp_path):
     assert [(p.row, p.column, p.kind) for p in problems] == [(3, "imu", "fatal"), (4, "imu", "unread")]
     assert re.search("has 1 steps in 'imu_y', but 3 in 'imu_x'", str(problems[0]))
     assert "an empty series" in problems[1].reason
-
-
-RAGGED = Path(__file__).parents[4] / "shared" / "cases" / "ragged-lists" / "table.jsonl"
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not RAGGED.exists(), reason="needs ../shared/cases")
-def test_the_case_of_ragged_lists(tmp_path):
-    import altuna
-
-    run = altuna.fit(RAGGED, epochs=8, report=False, quiet=True, out=tmp_path / "run", store=tmp_path)
-    import json
-
-    metrics = json.loads((run / "metrics.json").read_text())
-    assert metrics["modalities"]["imu"]["n"] == metrics["n"] == 39
-    assert metrics["fused"]["accuracy"] > 0.9
