@@ -33,7 +33,7 @@ COMMANDS = {
     "report": "Write an HTML report on one run, or on several runs side by side.",
     "predict": "Predict the class of every sample of a table.",
     "export": "Export a model to files that run without altuna, and test these files.",
-    "push": 'Upload a model and its card to the Hugging Face Hub; `altuna.load("hf:ORG/NAME")` loads it.',
+    "push": 'Upload a model to the Hugging Face Hub. Load the model with `altuna.load("hf:ORG/NAME")`.',
     "demo": "Start a local web page on which you can try a model on your own files.",
 }
 

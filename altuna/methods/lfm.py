@@ -49,7 +49,7 @@ class LFM(JointMethod):
     - altuna's joint logits are the sum of the unimodal logits. The authors' code averages the unimodal logits
       and doubles the loss.
     - altuna compares the two modalities of a pair on the rows that have both.
-    - If a batch has only one modality, altuna uses the joint loss alone.
+    - If a batch has only one modality, the loss is the cross-entropy alone.
 
     Args:
         model: A classifier with the head ``sum``.

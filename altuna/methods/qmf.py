@@ -39,7 +39,8 @@ class QMF(JointMethod):
       paper takes the ranking loss from correctness ranking. The authors' code subtracts the margin. If the
       confidences of two samples differ by less than the margin, the authors' code does not penalise a wrong
       order.
-    - altuna scales the sums of losses over the samples seen so far. The authors scale over all samples.
+    - altuna scales the sums of losses over the samples seen so far. The authors scale these sums over all
+      samples.
     - altuna computes every loss term of a modality over the rows that have this modality.
 
     Args:

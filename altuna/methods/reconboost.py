@@ -38,7 +38,7 @@ class ReconBoost(Method):
     .. math:: L = CE(z_m, y) - \lambda\, q_y \log \frac{q_y}{p_y} + \alpha\, MSE(p, p')
 
     - p are the probabilities of the learner that is trained.
-    - q is the softmax of the sum of the logits of the other learners, which are not trained in this stage.
+    - q is the softmax of the sum of the logits of the other learners, which are frozen in these epochs.
     - :math:`q_y` and :math:`p_y` are the probabilities of the true class.
     - p' are the probabilities of the learner of the previous stage. The MSE term keeps p close to p' (memory
       consolidation).

@@ -126,10 +126,14 @@ class FitConfig(Strict):
         "random", MISSING_PATTERN_HELP + " only:NAME and never:NAME need no missing rate.", MISSING
     )
     test_missing_rate: float | None = option(
-        None, "Missing rate of the test split (default: the missing rate of train and val).", MISSING
+        None,
+        "Fraction of the cells to mask in the test split (default: the same as in train and val).",
+        MISSING,
     )
     test_missing_pattern: str | None = option(
-        None, "Missing pattern of the test split (default: the pattern of train and val).", MISSING
+        None,
+        "Which cells to mask in the test split (default: the same pattern as in train and val).",
+        MISSING,
     )
     missing_mask: Anywhere | None = option(
         None, "Parquet file with the cells to keep, such as present.parquet of another run.", MISSING
