@@ -38,8 +38,8 @@ class AMCo(JointMethod):
 
     - altuna masks features. BalanceBenchmark masks logits.
     - altuna measures t over the whole training. BalanceBenchmark restarts t in every epoch.
-    - altuna masks a batch by the dependence in the same batch. BalanceBenchmark uses the dependence in an
-      earlier batch.
+    - altuna measures the dependence with the data of the batch that it masks. BalanceBenchmark measures the
+      dependence with the data of an earlier batch.
     - altuna has no additional linear layer after the joint head.
     - With more than two modalities, altuna compares each modality with the mean of the other modalities.
     - altuna computes the dependence on m over the rows that have m and at least one other modality.

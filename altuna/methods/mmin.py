@@ -42,8 +42,8 @@ class MMIN(Imagining):
 
     - altuna's target features come from the encoders that are being trained, without gradient. The authors'
       target features come from encoders that were trained before, on all modalities.
-    - In altuna, missing and hidden cells have zero features. In the authors' code they have the features of a
-      zero input.
+    - altuna sets the features of missing and hidden cells to zero. The authors' code encodes an input of
+      zeros for these cells.
     - altuna computes the imagination loss over hidden cells. The authors' code computes this loss over all
       cells. Its target for a visible cell is the features of a zero input.
     - altuna's second cascade takes only the imagined features. The authors' second cascade takes the whole

@@ -28,7 +28,7 @@ def drop_rates(score: Mapping[str, Tensor], q_base: float, lam: float) -> dict[s
 
 
 class OPM(JointMethod):
-    r"""Train jointly, and replace features of a modality that is ahead by zeros, at random.
+    r"""Train jointly, and at random set features of a modality to zero if this modality is ahead.
 
     The score :math:`s_m` of modality m is the probability that the logits of m give to the true class. It is
     averaged over the rows of the batch that have m. The ratio :math:`\rho_m` compares the score with the mean
@@ -38,8 +38,9 @@ class OPM(JointMethod):
     .. math:: q_m = q_{base} (1 + \lambda \tanh(\rho_m - 1)) \text{ if } \rho_m > 1 \text{ else } 0, \qquad
         \rho_m = \frac{s_m}{\mathrm{mean}_{v \ne m} s_v}
 
-    With probability :math:`q_m`, the method replaces the features :math:`h_m` of a sample by zeros. Otherwise
-    it divides them by :math:`1 - q_m`, as dropout does. The loss is the cross-entropy of the joint logits.
+    With probability :math:`q_m`, the method sets the features :math:`h_m` of a sample to zero. Otherwise it
+    divides these features by :math:`1 - q_m`, as dropout does. The loss is the cross-entropy of the joint
+    logits.
 
     Source: Wei, Hu, Du, Wen, TPAMI 2024, arXiv 2410.11582.
 
