@@ -28,7 +28,7 @@ def drop_rates(score: Mapping[str, Tensor], q_base: float, lam: float) -> dict[s
 
 
 class OPM(JointMethod):
-    r"""Train jointly, and at random set features of a modality to zero if this modality is ahead.
+    r"""Train jointly; if a modality is ahead of the others, set its features to zero at random.
 
     The score :math:`s_m` of modality m is the probability that the logits of m give to the true class. It is
     averaged over the rows of the batch that have m. The ratio :math:`\rho_m` compares the score with the mean

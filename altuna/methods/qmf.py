@@ -13,7 +13,7 @@ from altuna.methods.parts.memory import SampleMemory
 
 
 class QMF(JointMethod):
-    r"""Sum the logits of the modalities, each weighted by the confidence of this modality for the sample.
+    r"""Sum the logits of the modalities, weighted by the confidence of each modality.
 
     The confidence of modality m is :math:`c_m`, computed from the logits of m. A ranking loss :math:`R_m`
     trains the confidences. Among two samples, the sample with the lower losses until now should get the
