@@ -23,9 +23,9 @@ class AMCo(JointMethod):
     ``floor(p d)`` zeros at random places. Otherwise the mask has no zeros. The fraction p grows with t, the
     fraction of the training that is over.
 
-    The dependence :math:`D_{im}` of sample i on modality m is a share of one softmax over the logits of all
-    modalities. :math:`D_{im}` is the sum of the softmax values that belong to modality m. The model depends
-    too much on m if the inequality on the right holds:
+    To compute the dependence :math:`D_{im}` of sample i on modality m, take one softmax over the logits of
+    all modalities. :math:`D_{im}` is the sum of the softmax values of modality m. The model depends too much
+    on m if the inequality on the right holds:
 
     .. math:: p = \sin(\tfrac\pi2 \min(1, t / \epsilon)), \qquad
         D_{im} = \frac{\sum_c e^{z_{imc}}}{\sum_v \sum_c e^{z_{ivc}}}, \qquad

@@ -41,8 +41,8 @@ class G2D(Taught):
     r"""Distil unimodal teachers into the joint model, and first train only the encoders of weak modalities.
 
     A teacher is a model of one modality that was trained before the joint model and is then frozen. The joint
-    model is the student. Its features learn to match the features of the teachers, and its joint logits learn
-    to match the logits of each teacher:
+    model is the student. The features of the student learn to match the features of the teachers. The joint
+    logits of the student learn to match the logits of each teacher:
 
     .. math:: L = CE(z, y) + \sum_m \alpha\, MSE(h_m, h_m^{teacher})
         + \beta\, T^2\, KL(\sigma(z_m^{teacher} / T) \,\|\, \sigma(z / T))

@@ -36,9 +36,9 @@ class ModalityValuation(JointMethod):
 
     Deviations:
 
-    - altuna repeats a sample by a weight in the loss of its batch. The authors add the repeated samples to
-      the epoch, which makes the epoch longer. Both have the same expected gradient, but altuna makes no
-      additional updates.
+    - altuna gives a repeated sample more weight in the loss of its batch. The authors add the repeated
+      samples to the epoch, which makes the epoch longer. Both have the same expected gradient, but altuna
+      makes no additional updates.
     - altuna computes the contributions during the training pass of the previous epoch. The authors run one
       more pass over all data after each epoch.
     - altuna's ``s_m`` is linear in the contribution. For two modalities, the authors use 0, 1, 2 or 3
