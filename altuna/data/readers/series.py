@@ -23,6 +23,7 @@ from altuna.data.readers.steps import Steps, load_steps
 from altuna.data.readers.vector import origin_of
 from altuna.errors import UserError
 
+MARGIN = 1.25  # times the 95th percentile of the lengths: more is not worth its padding
 MAX_LENGTH = 2048  # of the length that ``fit`` chooses
 Longer = Literal["crop", "resample"]
 
@@ -77,7 +78,10 @@ class SeriesReader(Reader):
         source_rate: float | None = None,
         longer: Longer = "crop",
     ) -> Self:
-        """Choose the 95th percentile of the lengths (at most 2048) and the most frequent number of channels.
+        """Choose the length (at most 2048) and the most frequent number of channels.
+
+        The length is that of the longest training cell or, where some are much longer than others, the 95th
+        percentile.
 
         Raises:
             UserError: A rate is wanted and the one of the cells is not known, or they seem to be [C, T].
@@ -98,7 +102,9 @@ class SeriesReader(Reader):
         same = [steps for steps in found if steps.values.shape[1] == channels]
         reader = cls(1, channels, rate, source_rate, longer)
         lengths = [reader._resampled_length(steps) for steps in same]
-        longest = round(float(np.quantile(lengths, 0.95))) if lengths else 1
+        most = round(float(np.quantile(lengths, 0.95))) if lengths else 1
+        longest = max(lengths, default=1)
+        longest = longest if longest <= MARGIN * most else most
         origin = origin_of(np.concatenate([steps.values for steps in same])) if same else ()
         return cls(length or min(MAX_LENGTH, longest), channels, rate, source_rate, longer, origin)
 
