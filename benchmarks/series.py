@@ -33,13 +33,14 @@ from altuna.comparison.summary import environment
 RESULT = HERE / "results" / "series.json"
 ENCODERS: dict[str, dict[str, Any]] = {
     "inception": {"name": "inception"},
-    "inception, 3 blocks": {"name": "inception", "depth": 3},
     "inception, 6 blocks": {"name": "inception", "depth": 6},
+    "inception, no transforms": {"name": "inception"},
     "gru": {"name": "gru"},
     "transformer": {"name": "transformer"},
     "random_convolutions": {"name": "random_convolutions"},
 }
 VECTORS = "feature vectors"
+TRANSFORMS: dict[str, dict[str, Any]] = {"inception, no transforms": {}}  # of others: the defaults
 MODALITIES = {"watch": ("accelerometer", "gyroscope"), "vowels": ("cepstrum",)}
 
 
@@ -62,12 +63,15 @@ def vowels(folder: Path) -> tuple[Path, Path]:
     return paths
 
 
-def measured(data: str, encoder: dict[str, Any] | None, modalities: tuple[str, ...], seed: int, run: Path):
+def measured(data: str, name: str, modalities: tuple[str, ...], seed: int, run: Path):
     """Return test accuracy and NLL by modality and fused, validation NLL and seconds of a fit."""
     if not (run / "metrics.json").exists():
-        encoders = dict.fromkeys(modalities, encoder) if encoder else None
-        options = {"seed": seed, "out": run, "quiet": True, "report": False, "threads": 1}
-        altuna.fit(data, method="late_fusion", encoders=encoders, **options)
+        options: dict[str, Any] = {"seed": seed, "out": run, "quiet": True, "report": False, "threads": 1}
+        if name in ENCODERS:
+            options["encoders"] = dict.fromkeys(modalities, ENCODERS[name])
+        if name in TRANSFORMS:
+            options["transforms"] = dict.fromkeys(modalities, TRANSFORMS[name])
+        altuna.fit(data, method="late_fusion", **options)
     metrics = json.loads((run / "metrics.json").read_text())
     log = np.genfromtxt(run / "log.csv", delimiter=",", names=True, deletechars="")
     found = {m: {k: s[k] for k in ("accuracy", "nll")} for m, s in metrics["modalities"].items()}
@@ -102,10 +106,7 @@ def main() -> None:
         for encoder in given.encoders:
             data = vectors if encoder == VECTORS else series
             runs = [given.runs / f"{name}-{encoder}-{seed}".replace(" ", "_") for seed in range(given.seeds)]
-            found = [
-                measured(data, ENCODERS.get(encoder), MODALITIES[name], seed, run)
-                for seed, run in enumerate(runs)
-            ]
+            found = [measured(data, encoder, MODALITIES[name], seed, run) for seed, run in enumerate(runs)]
             results = json.loads(RESULT.read_text()) if RESULT.exists() else {}
             results.setdefault(name, {})[encoder] = {"seeds": given.seeds, **summary(found)}
             results["environment"] = environment()

@@ -24,7 +24,7 @@ from altuna.data.table.cells import Cells
 from altuna.data.table.hf import is_dataset
 from altuna.data.table.manifest import Manifest, Modality, filled_cells, read_manifest
 from altuna.data.table.splits import split_rows
-from altuna.encoders import ENCODERS, FRONT_ENDS, TRANSFORMS
+from altuna.encoders import DEFAULT_TRANSFORMS, ENCODERS, FRONT_ENDS, TRANSFORMS
 from altuna.encoders.base import HF_TYPES
 from altuna.errors import UserError
 from altuna.files import write_json, write_text
@@ -143,9 +143,10 @@ def _transforms(types: Mapping[str, str]) -> Iterator[str]:
     yield "# Data augmentation during training: transforms with their options. {} switches it off."
     yield "transforms:"
     for name, kind in types.items():
-        (first, transform), *others = TRANSFORMS[kind].items()
-        more = f"  # also {', '.join(n for n, _ in others)}" if others else ""
-        yield f"  {_line(name, {first: _defaults(transform)})}{more}"
+        chosen = {step: _defaults(TRANSFORMS[kind][step]) for step in DEFAULT_TRANSFORMS[kind]}
+        others = [step for step in TRANSFORMS[kind] if step not in chosen]
+        more = f"  # also {', '.join(others)}" if others else ""
+        yield f"  {_line(name, chosen)}{more}"
 
 
 def _method() -> Iterator[str]:

@@ -70,7 +70,6 @@ _OF_PICTURES: dict[str, type[Transform]] = {
     "flip": Flip,
     "color_jitter": ColorJitter,
 }
-# The first of each type is its default for encoders that are trained from scratch.
 TRANSFORMS: dict[str, dict[str, type[Transform]]] = {
     "image": _OF_PICTURES,
     "video": _OF_PICTURES,
@@ -79,6 +78,9 @@ TRANSFORMS: dict[str, dict[str, type[Transform]]] = {
     "series": {"series_noise": SeriesNoise, "series_scaling": SeriesScaling, "series_crop": SeriesCrop},
     "vector": {"vector_noise": VectorNoise},
 }
+# Of encoders that are trained from scratch: the first of each type, and of series all.
+DEFAULT_TRANSFORMS: dict[str, tuple[str, ...]] = {kind: (next(iter(of)),) for kind, of in TRANSFORMS.items()}
+DEFAULT_TRANSFORMS["series"] = tuple(TRANSFORMS["series"])
 
 
 def reader_of(kind: str, encoder: Mapping[str, Any]) -> tuple[type[Reader], dict[str, Any]]:
@@ -120,7 +122,7 @@ def build(
         reader: The reader of the cells, which has their type and shape.
         name: The network, or ``hf:`` and a hub id or local folder; the default of the type if None.
         transforms: Name of each transform to its options: those of cells are applied first, otherwise in this
-            order. If None, the default of the type, but none for a pretrained or frozen encoder.
+            order. If None, the defaults of the type, but none for a pretrained or frozen encoder.
         front_end: Its name, or a mapping with ``name`` and options; the network's or type's default if None.
         lr: Peak learning rate of this encoder; that of the training if None.
         options: Keyword arguments of the network.
@@ -141,7 +143,7 @@ def build(
     name = name or next(iter(ENCODERS[kind]))
     if transforms is None:
         fixed = is_hf or options.get("weights") or _attribute(ENCODERS[kind].get(name), "frozen", False)
-        transforms = {} if fixed else {next(iter(TRANSFORMS[kind])): {}}
+        transforms = {} if fixed else {step: {} for step in DEFAULT_TRANSFORMS[kind]}
     apply = partial(_transforms, kind, transforms, f"{where}, transforms")
     if is_hf:
         if front_end is not None:
@@ -211,6 +213,7 @@ def _known(table: Mapping[str, Any], name: str, complaint: str) -> Any:
 
 
 __all__ = [
+    "DEFAULT_TRANSFORMS",
     "ENCODERS",
     "FRONT_ENDS",
     "TRANSFORMS",

@@ -165,9 +165,9 @@ class Inception(nn.Module):
         front_end: FrontEnd,
         *,
         width: int = 32,
-        depth: int = 6,
+        depth: int = 3,
         kernels: Sequence[int] = (9, 19, 39),
-        dropout: float = 0.3,
+        dropout: float = 0.5,
     ) -> None:
         super().__init__()
         if min(width, depth, *kernels) < 1 or any(size % 2 == 0 for size in kernels):
