@@ -337,7 +337,10 @@ def make_reader(settings: Mapping[str, Any]) -> Reader:
     for key, value in own.items():
         if isinstance(value, int | float) and not 0 < value <= MAX_SETTING:
             raise _wrong(f"reader.{key}", f"must be more than 0 and at most {MAX_SETTING}, got {value!r}")
-    made = reader(**own)
+    try:
+        made = reader(**own)
+    except UserError as error:
+        raise _wrong("reader", str(error), separator=".") from None
     if (size := math.prod(made.shape)) > MAX_CELL:
         raise _wrong("reader", f"a cell would have {size:,} numbers, at most {MAX_CELL:,} may be")
     return made

@@ -265,6 +265,9 @@ def _remark(
     """Report what is worth knowing before the first epoch."""
     for line in described(prepared.manifest.account):
         reporter.note(line)
+    for name, reader in prepared.description.readers.items():
+        if reader.remark:
+            reporter.note(f"{name}: {reader.remark}")
     for remark in facts["remarks"]:
         reporter.note(remark)
     if precision == "bf16-mixed" != choose_precision("auto", config.accelerator):

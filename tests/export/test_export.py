@@ -327,6 +327,7 @@ def test_to_the_hub_and_back(run, tmp_path, monkeypatch, capsys):
     with pytest.raises(UserError, match=r"^hf:org/none: cannot be loaded from the hub: no org/none$"):
         altuna.load("hf:org/none")
     new = ("--data", run.parent / "data.csv", "--out", tmp_path / "new.csv")
+    capsys.readouterr()  # the modalities that the sample lacks
     assert "cannot be loaded" in failed(capsys, monkeypatch, "predict", "hf:a b", *new)
 
     def unreachable(*arguments, **options):

@@ -135,6 +135,11 @@ class Reader:
         """
         raise NotImplementedError
 
+    @property
+    def remark(self) -> str:
+        """Return what a user should know of settings that ``fit`` chose, as one line; empty if nothing."""
+        return ""
+
     def settings(self) -> dict[str, Any]:
         """Return the settings, JSON-ready; ``type(reader)(**settings)`` is the same reader."""
         return asdict(self)  # type: ignore[call-overload,no-any-return]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from altuna.data.readers.base import BadCellError, Reader, check_file, check_positive, sample, silent
+from altuna.data.readers.levels import Levels, check_levels, column_levels, scaled
 
 # Pillow warns line by line of broken EXIF data and other things, and of large images, which ``check_size``
 # rejects.
@@ -25,12 +26,19 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # otherwise its erro
 
 _JPEG_END = b"\xff\xd9"  # occurs elsewhere only in a preview, near the start
 
+DEEP = ("I", "F")  # modes of more than 8 bits begin with these
+DARK = 64  # of 256: the upper 2 of 16 bits are empty
 SIZES = (32, 48, 64, 96, 128, 160, 224)
 
 
 @dataclass(frozen=True)
 class ImageReader(Reader):
     """Decode to uint8 RGB [size, size, 3]: shorter side resized, centre cropped, white where transparent.
+
+    Args:
+        size: Side in pixels.
+        levels: The values that become 0 and 255 in pictures of more than 8 bits, signed or float ("deep"); by
+            the picture itself, with a note, if there are none.
 
     Example:
         >>> grey = np.full((6, 4), 128, np.uint8)
@@ -40,20 +48,40 @@ class ImageReader(Reader):
     """
 
     size: int
+    levels: Levels = ()
 
     name = "image"
     type = "image"
     dtype = np.uint8
 
+    def __post_init__(self) -> None:
+        check_levels(self.levels)
+
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.size, self.size, 3)
 
+    @property
+    def remark(self) -> str:
+        if not self.levels:
+            return ""
+        return "in pictures of more than 8 bits, {:.6g} to {:.6g} are scaled to 0 to 255".format(*self.levels)
+
+    def settings(self) -> dict[str, Any]:
+        # Without deep pictures, those of earlier versions: their stores and runs stay valid.
+        return {"size": self.size, **({"levels": [*self.levels]} if self.levels else {})}
+
     @classmethod
-    def fit(cls, cells: Sequence[Any], *, size: int | None = None) -> Self:
-        """Choose the smallest usual size from the median shorter side on, at most 224 pixels."""
+    def fit(
+        cls, cells: Sequence[Any], *, size: int | None = None, levels: Sequence[float] | None = None
+    ) -> Self:
+        """Choose levels, and the smallest usual size from the median shorter side on, at most 224 pixels."""
         check_positive(size=size)
-        return cls(size or usual_size(_side(cell) for cell in sample(cells)))
+        some = sample(cells)
+        if levels is None:
+            levels = column_levels([picture for cell in some if (picture := _deep(cell)) is not None])
+        check_levels(levels)
+        return cls(size or usual_size(_side(cell) for cell in some), tuple(map(float, levels)))
 
     @classmethod
     def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:
@@ -65,20 +93,40 @@ class ImageReader(Reader):
                 raise _broken(error) from None
 
     def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:
+        if isinstance(cell, np.ndarray) and cell.dtype != np.uint8 and cell.size:
+            cell = scaled(_checked(cell), self.levels, note)
         image = _open(cell)
         if not all(image.size):
             raise BadCellError("has no pixels")
+        deep = image.mode.startswith(DEEP)
+        deep_colours = not deep and any(";16" in str(tile) for tile in getattr(image, "tile", ()))
         try:
             image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion would clip
-                image = Image.fromarray((np.asarray(image) / 257).round().clip(0, 255).astype(np.uint8))
+            if deep:  # Pillow's own conversion would clip
+                image = Image.fromarray(scaled(np.asarray(image), self.levels, note))
             if "A" in image.getbands() or "transparency" in image.info:
                 image = image.convert("RGBA")
                 white = Image.new("RGBA", image.size, "white")
                 image = Image.alpha_composite(white, image)
-            return square(image, self.size)
+            elif deep_colours and (top := int(np.asarray(image).max())) < DARK:
+                note(f"its colours of 16 bits are read by their upper 8 bits: at most {top} of 255")
+            pixels = square(image, self.size)
+            note_blank(pixels, note)
+            return pixels
         except Exception as error:
             raise _broken(error) from None
+
+
+def note_blank(pixels: NDArray[Any], note: Callable[[str], None]) -> None:
+    """Call ``note`` if all pixels are black or white: of another colour a picture may well be.
+
+    Example:
+        >>> note_blank(np.full((4, 4, 3), 255, np.uint8), print)
+        is all white
+    """
+    first = pixels.flat[0]
+    if first in (0, 255) and (pixels == first).all():
+        note("is all white" if first else "is all black")
 
 
 def square(image: Image.Image, size: int) -> NDArray[Any]:
@@ -125,20 +173,36 @@ def _tail(path: Path, size: int = 1024) -> bytes:
 
 def _side(cell: Any) -> int | None:
     with suppress(Exception):
-        return min(_open(cell).size)
+        return min(cell.shape[:2] if isinstance(cell, np.ndarray) else _open(cell).size)
     return None
 
 
+def _deep(cell: Any) -> NDArray[Any] | None:
+    """Return the values of a picture that is deep, None of others and of those that cannot be read."""
+    with suppress(Exception):
+        if isinstance(cell, np.ndarray):
+            return None if cell.dtype == np.uint8 else _checked(cell)
+        image = _open(cell)
+        return np.asarray(image) if image.mode.startswith(DEEP) else None
+    return None
+
+
+def _checked(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array that is a picture: [H, W] or [H, W, 3] of numbers, or [H, W, 4] of uint8."""
+    channels = array.shape[2:] in ((), (3,)) or (array.dtype == np.uint8 and array.shape[2:] == (4,))
+    if array.dtype.kind not in "uif" or array.ndim not in (2, 3) or not channels:
+        got = f"{array.dtype} {list(array.shape)}"
+        raise BadCellError(f"an image array must be [H, W], [H, W, 3] or uint8 [H, W, 4], got {got}")
+    return array
+
+
 def _open(cell: Any) -> Image.Image:
-    """Open a path, bytes, a Pillow image, or an array [H, W] or [H, W, 3|4] of uint8."""
+    """Open a path, bytes, a Pillow image, or an array of uint8."""
     try:
         if isinstance(cell, Image.Image):
             return cell
         if isinstance(cell, np.ndarray):
-            if cell.dtype != np.uint8 or not (cell.ndim == 2 or (cell.ndim == 3 and cell.shape[2] in (3, 4))):
-                got = f"{cell.dtype} {list(cell.shape)}"
-                raise BadCellError(f"an image array must be uint8 [H, W], [H, W, 3] or [H, W, 4], got {got}")
-            return Image.fromarray(cell)
+            return Image.fromarray(_checked(cell))
         if not isinstance(cell, bytes | str | Path):
             raise BadCellError(f"not an image but {type(cell).__name__}")
         image = Image.open(io.BytesIO(cell) if isinstance(cell, bytes) else check_file(cell))

@@ -23,7 +23,7 @@ from altuna.data.readers.base import (
     split_fragment,
 )
 from altuna.data.readers.containers import flv_is_whole, opened, track
-from altuna.data.readers.image import check_size, square, usual_size
+from altuna.data.readers.image import check_size, note_blank, square, usual_size
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ class VideoReader(Reader):
             if cell.dtype != np.uint8 or cell.ndim != 4 or cell.shape[3] != 3 or not cell.size:
                 raise BadCellError(f"a clip must be uint8 [T, H, W, 3], got {cell.dtype} {list(cell.shape)}")
             picked = _spread(self.frames, len(cell))
-            return np.stack([square(Image.fromarray(cell[i]), self.size) for i in picked])
+            clip = np.stack([square(Image.fromarray(cell[i]), self.size) for i in picked])
+            note_blank(clip, note)
+            return clip
         source, start, end, crop = _source(cell)
         index = _index(source, start, end, note)
         wanted = [index.stamps[i] for i in _spread(self.frames, len(index.stamps))]
@@ -90,7 +92,9 @@ class VideoReader(Reader):
             lost = len(set(wanted)) - len(found)
             note(f"{lost} of its frames cannot be decoded and are replaced by other frames")
         stamps = sorted(found)
-        return np.stack([found[stamps[max(0, bisect_right(stamps, stamp) - 1)]] for stamp in wanted])
+        clip = np.stack([found[stamps[max(0, bisect_right(stamps, stamp) - 1)]] for stamp in wanted])
+        note_blank(clip, note)
+        return clip
 
 
 def _source(cell: Any) -> tuple[Path | bytes, float, float | None, tuple[float, ...]]:

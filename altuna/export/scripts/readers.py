@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 T = TypeVar("T")
 
+BITS = (8, 10, 12, 14, 16, 24, 32)  # of cameras and scanners
 NGRAMS = (2, 3, 4, 5)  # letters of the pieces that words are cut into
 EXPORT = "export.json"
 TIMES = ("time", "t", "timestamp", "seconds")  # columns of series that are no channel
@@ -67,19 +68,38 @@ def one_line(error: Exception) -> str:
     return " ".join(message.split()) or type(error).__name__
 
 
-def image(path: str, size: int) -> Array:
-    """Return the central square of an image [size, size, 3], on white where it is transparent."""
+def image(path: str, size: int, levels: Sequence[float] = ()) -> Array:
+    """Return the central square of an image [size, size, 3], on white where it is transparent.
+
+    ``levels`` are the values that become 0 and 255 in pictures of more than 8 bits, signed or float.
+    """
     from PIL import Image, ImageOps
 
     picture: Image.Image = Image.open(path)
     if picture.format in ("EPS", "WMF"):  # programs that other software would have to run
         raise ValueError(f"refused: {picture.format} is not a picture of pixels")
     picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I"):  # 16 bits a pixel
-        picture = Image.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
+    if picture.mode.startswith(("I", "F")):  # more than 8 bits
+        picture = Image.fromarray(grey(np.asarray(picture), levels))
     picture = picture.convert("RGBA")
     picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC))
+
+
+def grey(pixels: Array, levels: Sequence[float] = ()) -> Array:
+    """Return pixels as uint8: ``levels`` become 0 and 255, those of the picture itself if there are none."""
+    known = pixels[np.isfinite(pixels)]
+    if not len(known):
+        raise ValueError("has no pixel with a finite value")
+    if not levels:
+        low, high = float(known.min()), float(known.max())
+        tops = [2.0**bits - 1 for bits in BITS] if pixels.dtype.kind in "iu" else [1.0, 255.0]
+        within = low >= 0 and high <= tops[-1]
+        levels = (0.0, min(t for t in tops if high <= t)) if within else (low, max(high, low + (low == high)))
+    low, high = levels
+    with np.errstate(invalid="ignore", over="ignore"):
+        unit = (pixels.astype(np.float64) - low) / (high - low)
+        return np.nan_to_num(np.rint(255 * np.clip(unit, 0, 1)), nan=0).astype(np.uint8)
 
 
 def video(path: str, frames: int, size: int) -> Array:

@@ -35,7 +35,7 @@ ImageReader = READERS["image"]
 def pictures(tmp_path):
     """Six rows: four pictures, an absent file, an empty cell."""
     for i in range(4):
-        Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / f"{i}.png")
+        Image.new("RGB", (8, 8), (i, 50, 0)).save(tmp_path / f"{i}.png")
     cells = ["0.png", "1.png", "absent.png", "2.png", "", "3.png"]
     lines = [f"r{i},{cell},w" for i, cell in enumerate(cells)]
     (tmp_path / "m.csv").write_text("\n".join(["id,p,t", *lines]))
@@ -324,7 +324,7 @@ def test_nothing_readable_and_nothing_there(tmp_path):
 
 def test_rows_left_with_nothing_are_named_and_left_out(tmp_path):
     (tmp_path / "m.csv").write_text("id,p,q\na,x.png,y.png\nb,x.png,\nc,x.png,w.png\n")
-    Image.new("RGB", (8, 8)).save(tmp_path / "w.png")
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "w.png")
     manifest = read_manifest(tmp_path / "m.csv")
     stores = prepare_stores(manifest, {n: ImageReader(8) for n in "pq"}, tmp_path / "store")
     problems = problems_of(stores, manifest)
