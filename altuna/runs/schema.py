@@ -332,15 +332,13 @@ def make_reader(settings: Mapping[str, Any]) -> Reader:
     model = create_model("Settings", __config__=ConfigDict(strict=True, extra="forbid"), **fields)
     try:
         model.model_validate(own)
-    except ValidationError as error:
-        raise _wrong("reader", mistake(error, model), separator=".") from None
+        made = reader(**own)
+    except (ValidationError, UserError) as error:
+        line = mistake(error, model) if isinstance(error, ValidationError) else str(error)
+        raise _wrong("reader", line, separator=".") from None
     for key, value in own.items():
         if isinstance(value, int | float) and not 0 < value <= MAX_SETTING:
             raise _wrong(f"reader.{key}", f"must be more than 0 and at most {MAX_SETTING}, got {value!r}")
-    try:
-        made = reader(**own)
-    except UserError as error:
-        raise _wrong("reader", str(error), separator=".") from None
     if (size := math.prod(made.shape)) > MAX_CELL:
         raise _wrong("reader", f"a cell would have {size:,} numbers, at most {MAX_CELL:,} may be")
     return made

@@ -52,7 +52,9 @@ def _content(cell: Any) -> bytes:
     if isinstance(cell, bytes):
         return cell
     if isinstance(cell, np.ndarray):
-        return cell.tobytes()
+        return f"{cell.dtype}{cell.shape}".encode() + cell.tobytes()
+    if isinstance(cell, dict):  # the channels of a series
+        return b"\0".join(name.encode() + b"\0" + _content(part) for name, part in cell.items())
     if not isinstance(cell, Path):
         return repr(cell).encode(errors="surrogateescape")
     try:
