@@ -22,6 +22,7 @@ from altuna.report.page import heading, page, shown, table_of
 from altuna.reporting import SILENT, Reporter
 from altuna.runs.data import open_split
 from altuna.runs.directory import read_config, read_metrics
+from altuna.runs.evaluate import training_warnings
 from altuna.runs.labels import run_labels
 from altuna.runs.predictor import Predictor
 from altuna.text import grouped, markdown_table, unique_endings
@@ -78,6 +79,8 @@ def robustness(
     for run, label in zip(runs, labels, strict=True):
         predictor, config = Predictor(run), read_config(run)
         manifest, samples, *_ = open_split(predictor.description, config, data, split, root, store, reporter)
+        for warning in training_warnings(run, predictor.description.folds, data, split, manifest, samples):
+            reporter.note(f"{run}: {warning}")
         metrics = _metrics(predictor, manifest, samples, pattern, rates, masks)
         own = {"data": data or str(config["data"]), "label": label, "seed": config["seed"]}
         tested.append({"run": str(run), **own, **metrics})

@@ -77,7 +77,8 @@ def evaluate_run(
     if seed < 0:
         raise UserError(f"seed must be at least 0, got {seed}")
     manifest, samples, *_ = open_split(predictor.description, config, data, split, root, store, reporter)
-    warnings = [*manifest.notes, *_learnt(run, predictor.description.folds, data, split, manifest, samples)]
+    folds = predictor.description.folds
+    warnings = [*manifest.notes, *training_warnings(run, folds, data, split, manifest, samples)]
     kept = np.array([name not in without for name in manifest.modalities])[:, None]
     missing = Missing(missing_rate, missing_pattern, missing_mask)
     dataset = _masked(samples, manifest, kept, missing, seed)
@@ -97,10 +98,19 @@ def evaluate_run(
     }
 
 
-def _learnt(
+def training_warnings(
     run: Path, folds: int, data: str | None, split: str, manifest: Manifest, samples: Samples
 ) -> Iterator[str]:
-    """Yield a warning if the model was trained on some of the rows that it is tested on."""
+    """Yield a warning if the model was trained on some of the rows that it is tested on.
+
+    Example:
+        >>> from altuna.runs.description import Description
+        >>> from altuna.runs.directory import read_model_file
+        >>> run = Path("runs/first")
+        >>> opened = open_split(Description.from_file(read_model_file(run)), read_config(run), split="test")
+        >>> [*training_warnings(run, 1, None, "test", opened.manifest, opened.samples)]
+        []
+    """
     if data is None and folds > 1 and split != "test":
         yield f"the models of all folds but one learnt from each {split} row: {OUT_OF_FOLD}"
         return

@@ -155,6 +155,7 @@ def plain(reader: Reader, cell: Any, where: str) -> Any:
         >>> plain(READERS["text"]((), 1), " ", "sample 0") is None
         True
     """
+    cell = _embedded(cell) if isinstance(cell, Mapping) else cell
     cell = tuple(map(_array, cell)) if isinstance(cell, tuple) else _array(cell)
     if is_missing(cell):
         return None
@@ -168,6 +169,15 @@ def plain(reader: Reader, cell: Any, where: str) -> Any:
     if isinstance(cell, int | float | np.number | np.ndarray):
         return [cell]
     return _number_or_path(reader, cell, where)
+
+
+def _embedded(cell: Mapping[str, Any]) -> Any:
+    """Return the picture or sound of a cell of Hugging Face data sets; other cells as they are."""
+    if {"array", "sampling_rate"} <= cell.keys():
+        return cell["array"], cell["sampling_rate"]
+    if cell.keys() <= {"bytes", "path"}:
+        return cell.get("path") if cell.get("bytes") is None else cell["bytes"]
+    return cell
 
 
 def _array(value: Any) -> Any:

@@ -318,12 +318,11 @@ def make_reader(settings: Mapping[str, Any]) -> Reader:
         >>> make_reader({"name": "vector", "size": 3})
         VectorReader(size=3, origin=())
     """
-    own = dict(settings)
-    name = own.pop("name", None)
+    name = settings.get("name")
+    own = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items() if k != "name"}
     if not isinstance(name, str) or name not in READERS:
         raise _wrong("reader.name", f"must be one of {', '.join(READERS)}, got {shown(name)}")
     reader = READERS[name]
-    own = {key: tuple(value) if isinstance(value, list) else value for key, value in own.items()}
     hints = get_type_hints(reader)
     fields: Any = {
         f.name: (hints[f.name], ... if f.default is dataclasses.MISSING else f.default)

@@ -1,6 +1,7 @@
 """Tables, frames and records that lack, rename or leave out columns of training."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -212,3 +213,31 @@ def test_the_command_prints_notes_and_predicts(run, tmp_path, capsys):
     lacking = written(tmp_path, lambda r: r[:4] + r[5:], [*HEADER[:4], *HEADER[5:]])
     assert predict_to_file(run, str(lacking), tmp_path / "p.csv", reporter=reporter(False)) == 30
     assert "'len' lacks column 'len_mm': imputed" in capsys.readouterr().err
+
+
+def test_cells_of_hugging_face_data_sets():
+    from altuna.data.readers import READERS
+    from altuna.runs.records import plain
+
+    image, audio = READERS["image"](8), READERS["audio"](8000, 0.1)
+    assert plain(image, {"bytes": b"x", "path": "a.png"}, "") == b"x"
+    assert plain(image, {"bytes": None, "path": "a.png"}, "") == "a.png"
+    assert plain(image, {"bytes": None, "path": None}, "") is None
+    assert plain(audio, {"array": [0.5], "sampling_rate": 8000, "path": "a.wav"}, "") == ([0.5], 8000)
+
+
+CASE = Path(__file__).parents[3] / "shared" / "cases" / "predict-lacks-a-column"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CASE.exists(), reason="the shared cases are not there")
+def test_the_shared_case_of_a_column_that_is_lacking(tmp_path):
+    run = altuna.fit(CASE / "train.csv", epochs=15, report=False, quiet=True, out=tmp_path / "run")
+    model = altuna.load(run)
+    found = {name: model.predict(CASE / f"new_{name}.csv") for name in ("whole", "lacks_one", "renamed")}
+    assert all(all(table["present_len"].to_pylist()) for table in found.values())
+    assert found["renamed"].equals(found["whole"])
+    labels, predictions = (found["lacks_one"][name].to_numpy() for name in ("label", "prediction"))
+    assert np.mean(labels == predictions) > 0.45  # a third is chance
+    empty = model.predict(CASE / "new_one_empty_row.csv")["prediction"]
+    assert (len(empty), empty.null_count) == (40, 1)
