@@ -92,6 +92,15 @@ def test_the_demo_shows_examples_as_files(run, tmp_path):
     assert "has 2 channels, the others have 3" in answer(model, {"imu": str(broken)}).message
 
 
+def test_the_demo_takes_files_of_series(run):
+    gr = pytest.importorskip("gradio")
+    from altuna.demo.page import page
+
+    blocks = page(altuna.load(run, device="cpu"), str(run), None)
+    files = [block for block in blocks.blocks.values() if isinstance(block, gr.File)]
+    assert {block.label.strip() for block in files} == {"imu", "beat"}
+
+
 @pytest.mark.slow
 def test_the_export_predicts_as_the_model_does(run, tmp_path):
     pytest.importorskip("onnxscript")
@@ -144,3 +153,27 @@ def test_the_case_of_ragged_lists(tmp_path):
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["modalities"]["imu"]["n"] == metrics["n"] == 39
     assert metrics["fused"]["accuracy"] > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transforms", [{}, {"series_noise": {}}])
+def test_fixed_features_are_the_same_in_folds_and_after_loading(run, tmp_path, transforms):
+    """Stored once, or computed by each model: thresholds are those of the training series."""
+    found = altuna.fit(
+        run.parent / "data.parquet",
+        method="late_fusion",
+        encoders=dict.fromkeys(("imu", "beat"), "random_convolutions"),
+        transforms=dict.fromkeys(("imu", "beat"), transforms),
+        estimators="logistic",
+        folds=3,
+        epochs=3,
+        quiet=True,
+        report=False,
+        out=tmp_path / "run",
+    )
+    trained = json.loads((found / "metrics.json").read_text())
+    table = altuna.load(found, device="cpu").predict(run.parent / "data.parquet")
+    of_test = {row["id"]: row["p_a"] for row in table.to_pylist()}
+    for row in pyarrow.parquet.read_table(found / "predictions.parquet").to_pylist():
+        assert of_test[row["id"]] == pytest.approx(row["p_a"], abs=1e-4)
+    assert trained["modalities"]["imu"]["accuracy"] > 0.7

@@ -183,10 +183,8 @@ def _input(name: str, place: str, reader: Reader) -> Any:
         sources: Any = ["upload", "microphone"]
         component = gr.Audio(label=label, elem_id=place, sources=sources, buttons=["download"])
     elif reader.type == "series":
-        shape = f"a row a step, {reader.shape[-1]} numbers a row"
-        component = gr.File(
-            label=f"{label} ({shape})", elem_id=place, file_types=[*SUFFIXES["series"], ".npy"]
-        )
+        # A row a step, a column a channel; the reader says how many there must be.
+        component = gr.File(label=label, elem_id=place, file_types=[*SUFFIXES["series"], ".npy"])
     else:
         component = gr.Video(label=label, elem_id=place, sources=["upload"], height=240)
     component.preprocess = lambda payload: (

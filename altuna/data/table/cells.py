@@ -21,6 +21,7 @@ from altuna.data.table.sequences import numbers_of
 
 KEY = np.dtype("V16")  # 128 bits: in practice, different cells never have the same key
 _BLOCK = 4096
+MAX_SHOWN, MAX_NUMBERS = 200, 60  # characters of a cell in a message, and of one of numbers
 
 
 class Cells(Sequence[Any]):
@@ -108,13 +109,16 @@ class Cells(Sequence[Any]):
         return f"{cell}\0{known}".encode(errors="surrogateescape")
 
 
-def shortened(cell: Any, size: int = 200) -> str:
-    """Return the beginning of a cell as text, for a line of ``problems.csv``.
+def shortened(cell: Any) -> str:
+    """Return the beginning of a cell as text, for a line of ``problems.csv``; of many numbers, only a few.
 
     Example:
-        >>> shortened(np.zeros((500, 2)), size=16)
-        '[[0.0, 0.0], [0.'
+        >>> len(shortened(np.zeros((500, 2))))
+        60
+        >>> shortened([0.5, 1.5])
+        '[0.5, 1.5]'
     """
+    size = MAX_SHOWN if isinstance(cell, str | Path) else MAX_NUMBERS
     if isinstance(cell, dict):
         cell = {name: _start(part, size) for name, part in cell.items()}
     return str(_start(cell, size))[:size]
