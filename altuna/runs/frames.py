@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from altuna.data.table.column_types import is_list
 from altuna.errors import UserError
 from altuna.text import one_line
 
@@ -23,7 +24,7 @@ def is_frame(data: object) -> bool:
 
 
 def table_of(frame: Any) -> pa.Table | None:
-    """Return a frame as an Arrow table, in which NaN has no value; None if Arrow cannot hold its cells.
+    """Return a frame as an Arrow table, in which NaN has no value; None if Arrow cannot hold it so.
 
     Example:
         >>> table_of(pa.table({"acc": [0.5, float("nan")]})).to_pydict()
@@ -35,7 +36,10 @@ def table_of(frame: Any) -> pa.Table | None:
     except (pa.ArrowException, TypeError, ValueError):
         return None
     for i, field in enumerate(table.schema):
-        if pa.types.is_floating(field.type):
+        if is_list(field.type) and pa.types.is_floating(field.type.value_type):
+            if pc.any(pc.is_nan(pc.list_flatten(table[i]))).as_py():
+                return None
+        elif pa.types.is_floating(field.type):
             table = table.set_column(i, field.name, pc.if_else(pc.is_nan(table[i]), None, table[i]))
     return table
 

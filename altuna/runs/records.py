@@ -152,6 +152,8 @@ def plain(reader: Reader, cell: Any, where: str) -> Any:
         >>> from altuna.data.readers import READERS
         >>> plain(READERS["vector"](2), [float("nan"), "2.5"], "sample 0")
         [None, 2.5]
+        >>> plain(READERS["vector"](1), 2.5, "sample 0"), plain(READERS["vector"](1), "2.5", "sample 0")
+        ([2.5], [2.5])
         >>> plain(READERS["text"]((), 1), " ", "sample 0") is None
         True
     """

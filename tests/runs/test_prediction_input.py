@@ -137,6 +137,13 @@ def test_frames_and_their_records_are_predicted_as_the_table_is(model, new):
     same(model.predict(own), whole)
 
 
+def test_nan_within_lists_of_a_frame_is_missing(model):
+    frame = pa.table({"len": [[1.0, float("nan")], [1.0, -1.0], [float("nan")] * 2], "note": ["word1"] * 3})
+    found = model.predict(frame)
+    assert found["present_len"].to_pylist() == [True, True, False]
+    same(found.slice(0, 1), model.predict([{"len": [1.0, None], "note": "word1"}]))
+
+
 def test_pandas(model, new):
     pandas = pytest.importorskip("pandas")
     frame = pandas.read_csv(new, dtype={"code": str})
