@@ -14,7 +14,8 @@ class GRU(nn.Module):
     """Encode series [n, C + 1, L], the last channel their mask, to features [n, 2 * width].
 
     Gated recurrent units (Cho et al., 2014, arXiv 1406.1078) read a series forwards and, from its own end,
-    backwards. The features are the means of their states over the steps of the series.
+    backwards. The features are the means of their states over the steps of the series, normalised: states
+    are small, and so would be the gradients of a head.
 
     Args:
         front_end: The front end of the series.
@@ -40,7 +41,7 @@ class GRU(nn.Module):
         sizes = [channels, *[2 * width] * (depth - 1)]
         self.forwards = nn.ModuleList(nn.GRU(size, width, batch_first=True) for size in sizes)
         self.backwards = nn.ModuleList(nn.GRU(size, width, batch_first=True) for size in sizes)
-        self.dropout = nn.Dropout(dropout)
+        self.norm, self.dropout = nn.LayerNorm(2 * width), nn.Dropout(dropout)
 
     def forward(self, inputs: Tensor) -> Tensor:
         x, mask = masked(inputs)
@@ -50,7 +51,7 @@ class GRU(nn.Module):
             x = self.dropout(x) if number else x
             turned = _taken(back(_taken(x, order))[0], order)
             x = torch.cat([ahead(x)[0], turned], -1) * there
-        features: Tensor = self.dropout(masked_mean(x.transpose(1, 2), mask))
+        features: Tensor = self.dropout(self.norm(masked_mean(x.transpose(1, 2), mask)))
         return features
 
 
