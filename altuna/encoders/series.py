@@ -100,7 +100,9 @@ class MaskedNorm(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         there = mask[:, 0] > 0
-        if self.training and bool(there.sum() > 1):  # a single step has no variance
+        # A single step has no variance; but of several processes, all or none must share their steps.
+        alone = not isinstance(self.norm, nn.SyncBatchNorm)
+        if self.training and not (alone and bool(there.sum() < 2)):
             steps = x.transpose(1, 2)
             known = self.norm(steps[there])
             normed = torch.zeros_like(steps, dtype=known.dtype)

@@ -118,6 +118,13 @@ def test_masked_norm_against_numpy():
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_batch_of_one_step_can_be_trained_on(name):
+    features = fitted(name).train()(torch.from_numpy(series()[:1]))
+    assert features.isfinite().all()
+    features.sum().backward()
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_order_of_steps_matters(name):
     encoder, cells = fitted(name), torch.from_numpy(series()[3:])
     mixed = cells[:, torch.randperm(40, generator=torch.Generator().manual_seed(1))]
