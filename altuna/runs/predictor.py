@@ -123,8 +123,8 @@ class Predictor:
     def _predict_records(
         self, samples: Sequence[Mapping[Any, Any]], fields: Fields, batch_size: int | None, reporter: Reporter
     ) -> pa.Table:
-        remarks: list[str] = []
-        read = read_samples(samples, fields, remarks.append)
+        remarks: list[tuple[str, str]] = []
+        read = read_samples(samples, fields, lambda *remark: remarks.append(remark))
         outputs, _ = self.outputs(read.dataset, batch_size)
         key = self.roles.get("id", "id")
         names = [sample.get(key) for sample in samples]
@@ -134,11 +134,12 @@ class Predictor:
         notes += [f"{n!r} is absent in all of them" for n in fields.readers if n not in read.dataset.arrays]
         if empty := len(samples) - len(read.rows):
             notes.append(f"without any of the model's modalities: {empty:,} of {len(samples):,}")
+        # As records may come one at a time, what an earlier call has reported is not reported again.
         for note in notes:
-            if note not in self._said:  # once, as records may come one at a time
+            if note not in self._said:
                 reporter.note(f"samples: {note}")
-        self._said |= {*notes}
-        report_first(remarks, reporter)
+        report_first([f"{place} {reason}" for place, reason in remarks if reason not in self._said], reporter)
+        self._said |= {*notes, *(reason for _, reason in remarks)}
         return spread(table, read.rows, ids)
 
     @cached_property

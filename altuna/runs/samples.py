@@ -11,24 +11,24 @@ from numpy.typing import NDArray
 
 from altuna.data.dataset import MultimodalDataset
 from altuna.data.readers import Reader
-from altuna.data.readers.base import silent
 from altuna.data.samples import Samples
 from altuna.data.store.build import read_cell
 from altuna.errors import UserError
 from altuna.runs.records import Fields
 
+Note = Callable[[str, str], None]
 MAX_SHOWN = 200  # characters of a cell in a message
 
 
 def read_samples(
-    samples: Sequence[Mapping[Any, Any]], fields: Fields, note: Callable[[str], None] = silent
+    samples: Sequence[Mapping[Any, Any]], fields: Fields, note: Note = lambda place, remark: None
 ) -> Samples:
     """Read samples straight into memory; their labels are unknown. Those without any cell are left out.
 
     Args:
         samples: Dicts from modality or column to value; it may be left out or missing.
         fields: The keys that they may have.
-        note: Called with remarks on cells that were read.
+        note: Called with the place of a cell that was read, and a remark on it.
 
     Raises:
         UserError: No sample has anything, an unknown key, or a cell that cannot be read.
@@ -56,11 +56,11 @@ def read_samples(
     return Samples(MultimodalDataset(arrays, places, np.full(len(rows), -1)), rows)
 
 
-def _read(reader: Reader, cell: Any, where: str, note: Callable[[str], None]) -> NDArray[Any]:
+def _read(reader: Reader, cell: Any, where: str, note: Note) -> NDArray[Any]:
     array, remark = read_cell(reader, str(cell) if isinstance(cell, Path) else cell)
     shown = f"{where} {cell[:MAX_SHOWN]}:" if isinstance(cell, str) and cell else where
     if array is None:
         raise UserError(f"{shown} {remark.reason if remark else ''}")
     if remark:
-        note(f"{shown} {remark.reason}")
+        note(shown, remark.reason)
     return array

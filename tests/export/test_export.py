@@ -107,7 +107,7 @@ def test_its_own_script_predicts_without_this_package(run, engine_format, export
         assert (code, error) == (0, "")
         got = json.loads(said)
         given = {m: vectors.get(cell, cell) if m == "acc" else cell for m, cell in sample.items()}
-        (row,) = altuna.load(run, "cpu").predict([given]).to_pylist()
+        (row,) = altuna.load(run, "cpu").predict([given], reporter=SILENT).to_pylist()
         assert got["probabilities"] == pytest.approx({c: row[f"p_{c}"] for c in "ab"}, abs=1e-4)
         assert got["weights"] == pytest.approx({m: row[f"weight_{m}"] for m in got["weights"]}, abs=1e-4)
     code, _, error = example(folder, "titel=red")

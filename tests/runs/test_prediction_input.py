@@ -211,6 +211,8 @@ def test_notes_on_records_come_once(run, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert lines.count("samples: 'len' lacks column 'len_mm': imputed") == 1
     assert lines.count("samples: 'code' is absent in all of them") == 1
+    assert lines.count("sample 0, 'len': 1 of 2 numbers are empty: imputed by the training means") == 1
+    assert len(lines) == 3
 
 
 def test_the_command_prints_notes_and_predicts(run, tmp_path, capsys):
