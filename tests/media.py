@@ -22,6 +22,8 @@ CONTAINERS = {
     "mkv": ("mpeg4", "aac"),
 }
 
+OF_FILES = [name for name in READERS if name != "tabular"]  # the others read columns of a table
+
 
 def grey(number, frames):
     """The brightness of a frame: it says which one it is."""
@@ -116,7 +118,7 @@ def readers():
         "series": (4, 2),
         "vector": (3,),
     }
-    return {name: reader(*settings[name]) for name, reader in READERS.items()}
+    return {name: reader(*settings[name]) for name, reader in READERS.items() if name in settings}
 
 
 def arrays_of(steps):

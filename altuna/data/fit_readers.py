@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from altuna.data.readers import READERS, Reader
@@ -66,6 +67,8 @@ class _CellsOfRows(Sequence[Any]):
 
     def __init__(self, cells: Cells, rows: NDArray[np.int64]) -> None:
         self._cells, self._rows = cells, rows
+        self.table = None if cells.table is None else cells.table.take(pa.array(rows))
+        self.kinds = cells.kinds
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from altuna.core.batch import Batch
 from altuna.core.collectives import Input, Share, all_gather_object, processes, rank
 from altuna.data.readers import Reader
-from altuna.data.readers.vector import VectorReader
 from altuna.data.samples import class_numbers
 from altuna.data.store.build import read_cell
 from altuna.data.store.problems import Problem
@@ -300,9 +299,8 @@ class Stream:
     def _read(self, cells: Cells, reader: Reader, indices: NDArray[np.int64]) -> Decoded:
         filled = np.flatnonzero(cells.filled)
         own = filled[self.rank :: self.processes]
-        if cells.numbers is not None:
-            assert isinstance(reader, VectorReader)
-            return Decoded(reader.moved(cells.numbers[own]), own, own[:0], filled)
+        if cells.table is not None:
+            return Decoded(reader.encode(cells.table.take(pa.array(own)))[0], own, own[:0], filled)
         arrays, read = [], np.ones(len(own), bool)
         for i, place in enumerate(own.tolist()):
             array, remark = read_cell(reader, cells[place])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from altuna.data.readers.tabular import TabularReader
 from altuna.errors import UserError
+from altuna.options import nearest
 from altuna.reporting import SILENT
 from altuna.runs.predictor import Predictor
 from altuna.text import clipped
@@ -55,9 +58,45 @@ def _cell(predictor: Predictor, name: str, raw: Any) -> Any:
     """Return an input as readers take it, None if it is left out."""
     if raw is None or (isinstance(raw, str) and not raw.strip()):
         return None
-    if predictor.description.readers[name].type == "vector":
+    reader = predictor.description.readers[name]
+    if isinstance(reader, TabularReader):
+        return values(name, raw, reader.columns)
+    if reader.type == "vector":
         return numbers(name, raw, predictor.description.columns.get(name, ()))
     return raw
+
+
+def values(name: str, text: str, columns: Sequence[str]) -> dict[str, Any]:
+    """Return the values of a text by column: ``column=value`` separated by commas, or a JSON object.
+
+    Args:
+        name: Name of the modality, for errors.
+        text: The text.
+        columns: Names of the columns.
+
+    Raises:
+        UserError: The text is neither, or has an unknown column.
+
+    Example:
+        >>> values("tabular", "age=3, colour=dark red", ("age", "colour"))
+        {'age': '3', 'colour': 'dark red'}
+        >>> values("tabular", '{"age": 3}', ("age", "colour"))
+        {'age': 3}
+    """
+    if text.strip()[:1] == "{":
+        try:
+            found: dict[str, Any] = json.loads(text)
+        except (ValueError, RecursionError):
+            raise UserError(f"{name!r}: not JSON: {text[:50]}") from None
+    else:
+        pairs = [part.partition("=") for part in re.split(r"[,;\n]", text) if part.strip()]
+        found = {column.strip(): value.strip() for column, _, value in pairs}
+    for column in found:
+        if column not in columns:
+            raise UserError(
+                f"{name!r}: no column {column!r}{nearest(column, columns)}; write COLUMN=VALUE, ..."
+            )
+    return found
 
 
 def numbers(name: str, text: str, columns: tuple[str, ...] = ()) -> list[float | None]:

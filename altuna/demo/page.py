@@ -14,7 +14,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from altuna.data.readers import Reader
-from altuna.data.table.column_types import SUFFIXES
+from altuna.data.table.paths import SUFFIXES
 from altuna.demo.answer import answer
 from altuna.demo.samples import Sampler
 from altuna.runs.predictor import Predictor

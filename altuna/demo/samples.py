@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +63,9 @@ def sampler(predictor: Predictor, run: str, folder: str) -> Sampler | None:
                 continue
             try:
                 read = predictor.description.readers[name].read(cell)
-                if modality.type == "vector":
+                if modality.type == "tabular":
+                    given[name] = json.dumps({c: v for c, v in cell.items() if v is not None})
+                elif modality.type == "vector":
                     given[name] = ", ".join("" if x != x else f"{x:g}" for x in read)
                 elif modality.type == "text":
                     given[name] = text_of(cell, silent)

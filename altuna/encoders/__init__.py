@@ -21,6 +21,7 @@ from altuna.encoders.resnet import DEPTHS, ResNet
 from altuna.encoders.series import Inception, StandardiseSeries
 from altuna.encoders.series_steps import GRU, SeriesTransformer
 from altuna.encoders.series_transforms import SeriesCrop, SeriesNoise, SeriesScaling
+from altuna.encoders.tabular import TabularCodes
 from altuna.encoders.text import TextBag, TextSmall
 from altuna.encoders.transforms import (
     ColorJitter,
@@ -46,6 +47,7 @@ FRONT_ENDS: dict[str, dict[str, Maker]] = {
     "text": {"tokens": Tokens},
     "series": {"standardise": StandardiseSeries},
     "vector": {"piecewise_linear": PiecewiseLinear, "standardise": Standardise},
+    "tabular": {"tabular_codes": TabularCodes},
 }
 _PICTURES: dict[str, Maker] = {name: partial(ResNet, name=name) for name in DEPTHS} | {"vit": ViT}
 _M3AE: dict[str, Maker] = {name: partial(M3AEImage, **size) for name, size in SIZES.items()}
@@ -63,6 +65,7 @@ ENCODERS: dict[str, dict[str, Maker]] = {
         "random_convolutions": RandomConvolutions,
     },
     "vector": {"mlp": MLP},
+    "tabular": {"mlp": MLP},
 }
 _OF_PICTURES: dict[str, type[Transform]] = {
     "random_affine": RandomAffine,
@@ -77,6 +80,7 @@ TRANSFORMS: dict[str, dict[str, type[Transform]]] = {
     "text": {"token_dropout": TokenDropout},
     "series": {"series_noise": SeriesNoise, "series_scaling": SeriesScaling, "series_crop": SeriesCrop},
     "vector": {"vector_noise": VectorNoise},
+    "tabular": {"vector_noise": VectorNoise},
 }
 # Of encoders that are trained from scratch: the first of each type, and of series all.
 DEFAULT_TRANSFORMS: dict[str, tuple[str, ...]] = {kind: (next(iter(of)),) for kind, of in TRANSFORMS.items()}

@@ -36,6 +36,7 @@ from altuna.runs.data import open_manifest
 
 MAX_SAMPLES = 36
 MAX_PARTS = 4  # modalities of a sample that are not folded
+MAX_VALUES = 12  # columns of a tabular modality
 SIDE = 144  # pixels of an image
 SECONDS, RATE = 4.0, 16_000  # of a sound, at most
 MAX_LETTERS = 280  # of a text
@@ -289,6 +290,19 @@ def _series(cell: Any, modality: Modality) -> str:
     return f"{Drawing('', modality.name, 240, 2 * middle, caption, shapes).svg()}<small>{caption}</small>"
 
 
+def _tabular(cell: Any, modality: Modality) -> str:
+    rows = [
+        f"<tr><th>{escape(short(name, MAX_NAME))}<td>{escape(short(_written(value), MAX_NAME))}"
+        for name, value in cell.items()
+    ]
+    more = f"<p class=note>{len(rows) - MAX_VALUES} more columns</p>" if len(rows) > MAX_VALUES else ""
+    return f"<table class=values>{''.join(rows[:MAX_VALUES])}</table>{more}"
+
+
+def _written(value: Any) -> str:
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _scale(reader: Reader, cells: Cells, rows: NDArray[np.int64]) -> Scale | None:
     """Return mean and standard deviation of the vectors of some rows; None if there are none."""
     if reader.type != "vector":
@@ -315,4 +329,5 @@ SHOW: dict[str, Callable[[Any, Modality], str]] = {
     "text": _text,
     "series": _series,
     "vector": _vector,
+    "tabular": _tabular,
 }

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from altuna.data.samples import Samples, class_numbers, prepare_stores, samples_at
 from altuna.data.store.arrays import Store
-from altuna.data.table.column_types import NUMERIC
 from altuna.data.table.manifest import SPLITS, Manifest, check_numbers, modality_of, read_manifest
+from altuna.data.table.number_text import NumberFormat
 from altuna.data.table.splits import split_rows
 from altuna.errors import UserError
 from altuna.files import cache_folder
@@ -63,6 +63,7 @@ def open_manifest(
         >>> [*manifest.modalities], manifest.notes
         (['image', 'text'], ())
     """
+    trained = {name: description.columns.get(name) or (name,) for name in description.readers}
     read = partial(
         read_manifest,
         path,
@@ -71,10 +72,10 @@ def open_manifest(
         ignore=ignore,
         allow_shared_groups=True,
         lenient=lenient,
+        formats={c: description.formats.get(c, NumberFormat()) for own in trained.values() for c in own},
         table=table,
     )
-    trained = {name: description.columns.get(name) or (name,) for name in description.readers}
-    text = [c for n, reader in description.readers.items() if reader.type not in NUMERIC for c in trained[n]]
+    text = [c for n, reader in description.readers.items() for c in reader.text_columns(trained[n])]
     manifest = read(text=text)
     names = _names(trained, manifest)
     if renamed := [names[column] for column in text if names.get(column, column) != column]:
@@ -89,7 +90,7 @@ def open_manifest(
         notes += note
         if {*own} <= {*manifest.table.column_names}:
             check_numbers(manifest.path, manifest.table, own, reader.type)
-            known[name] = modality_of(manifest.table, reader.type, own)
+            known[name] = modality_of(manifest.table, reader.type, own, reader.kinds(own))
     if not known:
         needed = [f"{n} ({', '.join(own)})" for n, own in trained.items()]
         there = ", ".join(manifest.table.column_names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -12,10 +12,12 @@ from altuna.core.ensemble import ensemble
 from altuna.core.model import Impute, MultimodalClassifier
 from altuna.core.pool import Pool
 from altuna.data.readers import Reader
+from altuna.data.table.number_text import NumberFormat
 from altuna.encoders import Encoder, build
 from altuna.errors import UserError
 from altuna.methods.base import ExpertForm
-from altuna.runs.schema import FORMAT, ModelFile, make_reader
+from altuna.runs.schema import FORMAT, ModelFile
+from altuna.runs.settings import make_reader
 from altuna.text import one_line
 
 Shapes = Mapping[str, Sequence[Mapping[str, int]]]  # of an estimator by its name, in each fold
@@ -45,6 +47,7 @@ class Description:
     expert: ExpertForm = "off"
     folds: int = 1
     estimators: Mapping[str, Shapes] = field(default_factory=dict)
+    formats: Mapping[str, NumberFormat] = field(default_factory=dict)  # of the numbers of columns
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``config.json``."""
@@ -62,6 +65,7 @@ class Description:
                 name: {
                     "type": reader.type,
                     "columns": [*self.columns.get(name, ())],
+                    **self._formats_of(name),
                     "reader": {"name": reader.name, **reader.settings()},
                     "encoder": self.encoders[name],
                     **({"estimators": self.estimators[name]} if name in self.estimators else {}),
@@ -69,6 +73,10 @@ class Description:
                 for name, reader in self.readers.items()
             },
         }
+
+    def _formats_of(self, name: str) -> dict[str, Any]:
+        own = {c: asdict(self.formats[c]) for c in self.columns.get(name, ()) if c in self.formats}
+        return {"formats": own} if own else {}
 
     @classmethod
     def from_file(cls, file: ModelFile) -> Description:
@@ -86,6 +94,7 @@ class Description:
             file.expert,
             file.folds,
             {name: shapes for name, modality in file.modalities.items() if (shapes := modality.shapes())},
+            {c: file.format() for m in file.modalities.values() for c, file in m.formats.items()},
         )
 
     def build_model(self) -> MultimodalClassifier:

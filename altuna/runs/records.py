@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from altuna.data.readers import Reader
-from altuna.data.table.parsing import MISSING
+from altuna.data.table.number_text import MISSING
 from altuna.errors import UserError
 from altuna.options import nearest
 from altuna.runs.columns import lacked, matched
@@ -133,6 +133,8 @@ def cell_of(reader: Reader, columns: Sequence[str], values: Mapping[Any, Any]) -
         >>> cell_of(READERS["vector"](2), ["len_cm", "len_mm"], {"len_mm": 25})
         [None, 25]
     """
+    if reader.kinds(columns):
+        return {column: values.get(column) for column in columns}
     if len(columns) == 1:
         return values[columns[0]]
     parts = {column: values.get(column) for column in columns}
@@ -159,6 +161,8 @@ def plain(reader: Reader, cell: Any, where: str) -> Any:
     """
     cell = _embedded(cell) if isinstance(cell, Mapping) else cell
     cell = tuple(map(_array, cell)) if isinstance(cell, tuple) else _array(cell)
+    if isinstance(cell, Mapping) and reader.kinds([*cell]):
+        return {column: value for column, value in cell.items() if not is_missing(value)} or None
     if is_missing(cell):
         return None
     if reader.type != "vector" or isinstance(cell, bytes):

@@ -6,28 +6,22 @@ no size in a file leads to an allocation that its weights do not justify.
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from altuna.data.readers import READERS, Reader
+from altuna.data.table.number_text import NumberFormat
 from altuna.errors import UserError
-from altuna.options import MAX_SHOWN, mistake, nearest, shown
+from altuna.options import mistake, nearest
+from altuna.runs.settings import MAX_SETTING, check_encoder, make_reader, wrong
 
 FORMAT = 3  # of config.json
 MAX_FOLDS = 100
 MAX_NAME = 10_000  # characters of a class, a column or a modality
-MAX_SETTING = 1 << 24  # the largest whole number in a reader's or an encoder's settings
-MAX_CELL = 1 << 28  # numbers in a cell
 MAX_COUNT = 10**24
 MAX_SIZE = 1 << 28  # numbers of a tensor of an estimator
-MAX_DEPTH = 20  # of values within values
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
@@ -72,11 +66,26 @@ class EstimatorsFile(_Closed):
     logistic: list[LogisticFile] | None = None
 
 
+class FormatFile(_Closed):
+    """How the numbers of a column are written."""
+
+    prefix: Annotated[str, Field(max_length=MAX_NAME)] = ""
+    suffix: Annotated[str, Field(max_length=MAX_NAME)] = ""
+    decimal: Literal[".", ","] = "."
+    groups: Literal["", ",", ".", " ", "'"] = ""
+    missing: list[Finite] = []
+
+    def format(self) -> NumberFormat:
+        """Return it as the reading of a table takes it."""
+        return NumberFormat(self.prefix, self.suffix, self.decimal, self.groups, tuple(self.missing))
+
+
 class ModalityFile(_Closed):
     """A modality in ``config.json``."""
 
     type: Name
     columns: list[Name] = []
+    formats: dict[Name, FormatFile] = {}
     reader: dict[str, Any]
     encoder: dict[str, Any]
     estimators: EstimatorsFile = EstimatorsFile()
@@ -90,9 +99,9 @@ class ModalityFile(_Closed):
         check_encoder(self.encoder)
         reader = make_reader(self.reader)
         if reader.type != self.type:
-            raise _wrong("reader", f"reads {reader.type!r}, not the type {self.type!r}")
-        if len(self.columns) > 1 and reader.shape[-1] != len(self.columns):  # one column may hold lists
-            raise _wrong("columns", f"are {len(self.columns)}, not those of the reader: {[*reader.shape]}")
+            raise wrong("reader", f"reads {reader.type!r}, not the type {self.type!r}")
+        if self.columns and not reader.fits(self.columns):
+            raise wrong("columns", f"are {len(self.columns)}, not those of the reader: {[*reader.shape]}")
         return self
 
 
@@ -114,12 +123,12 @@ class ModelFile(_Closed):
     def _check_names(self) -> Self:
         name, times = Counter(self.classes).most_common(1)[0]
         if times > 1:
-            raise _wrong("classes", f"has {name!r} twice")
+            raise wrong("classes", f"has {name!r} twice")
         for name in self.fixed_weights:
             if name not in self.modalities:
-                raise _wrong(f"fixed_weights.{name}", f"no such modality{nearest(name, self.modalities)}")
+                raise wrong(f"fixed_weights.{name}", f"no such modality{nearest(name, self.modalities)}")
         if not any(self.fixed_weights.get(name, 1) for name in self.modalities):
-            raise _wrong("fixed_weights", "must not all be 0")
+            raise wrong("fixed_weights", "must not all be 0")
         return self
 
 
@@ -145,7 +154,7 @@ class CountedScores(_File):
     def _check_scores(self) -> Self:
         for name in ("accuracy", "macro_f1", "nll", "ece"):
             if self.n and getattr(self, name) is None:
-                raise _wrong(name, f"must be a number, as there are {self.n} samples, got null")
+                raise wrong(name, f"must be a number, as there are {self.n} samples, got null")
         return self
 
 
@@ -161,7 +170,7 @@ class FusionFile(_File):
     @model_validator(mode="after")
     def _check_rule(self) -> Self:
         if self.rule not in self.rules:
-            raise _wrong("rule", f"rules has none {self.rule!r}{nearest(self.rule, self.rules)}")
+            raise wrong("rule", f"rules has none {self.rule!r}{nearest(self.rule, self.rules)}")
         return self
 
 
@@ -203,7 +212,7 @@ class CostFile(_File):
     @model_validator(mode="after")
     def _check_best(self) -> Self:
         if self.best_epoch >= self.epochs:
-            raise _wrong("best_epoch", f"must be less than epochs, {self.epochs}, got {self.best_epoch}")
+            raise wrong("best_epoch", f"must be less than epochs, {self.epochs}, got {self.best_epoch}")
         return self
 
 
@@ -245,16 +254,16 @@ class MetricsFile(_File):
     @model_validator(mode="after")
     def _check_parts(self) -> Self:
         if not any(scores.n for scores in self.modalities.values()):
-            raise _wrong("modalities", "none has a sample")
+            raise wrong("modalities", "none has a sample")
         if strange := {*self.imbalance.shapley} - {*self.modalities}:
-            raise _wrong("imbalance.shapley", f"no modality {min(strange)!r}")
+            raise wrong("imbalance.shapley", f"no modality {min(strange)!r}")
         for rate in self.rates:
             try:
                 known = 0 <= float(rate) <= 1
             except ValueError:
                 known = False
             if not known:
-                raise _wrong(f"rates.{rate}", "must be a rate from 0 to 1")
+                raise wrong(f"rates.{rate}", "must be a rate from 0 to 1")
         return self
 
 
@@ -306,95 +315,3 @@ def check(model: type[FileModel], content: object, path: Path | str) -> FileMode
         return model.model_validate(content)
     except ValidationError as error:
         raise UserError(f"{path}: {mistake(error, model)}") from None
-
-
-def make_reader(settings: Mapping[str, Any]) -> Reader:
-    """Return the reader with the settings of ``config.json``, ``name`` among them.
-
-    Raises:
-        PydanticCustomError: No such reader or setting, or a value of the wrong type or size.
-
-    Example:
-        >>> make_reader({"name": "vector", "size": 3})
-        VectorReader(size=3, origin=())
-    """
-    name = settings.get("name")
-    own = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items() if k != "name"}
-    if not isinstance(name, str) or name not in READERS:
-        raise _wrong("reader.name", f"must be one of {', '.join(READERS)}, got {shown(name)}")
-    reader = READERS[name]
-    hints = get_type_hints(reader)
-    fields: Any = {
-        f.name: (hints[f.name], ... if f.default is dataclasses.MISSING else f.default)
-        for f in dataclasses.fields(reader)  # type: ignore[arg-type]
-    }
-    model = create_model("Settings", __config__=ConfigDict(strict=True, extra="forbid"), **fields)
-    try:
-        model.model_validate(own)
-        made = reader(**own)
-    except (ValidationError, UserError) as error:
-        line = mistake(error, model) if isinstance(error, ValidationError) else str(error)
-        raise _wrong("reader", line, separator=".") from None
-    for key, value in own.items():
-        if isinstance(value, int | float) and not 0 < value <= MAX_SETTING:
-            raise _wrong(f"reader.{key}", f"must be more than 0 and at most {MAX_SETTING}, got {value!r}")
-    if (size := math.prod(made.shape)) > MAX_CELL:
-        raise _wrong("reader", f"a cell would have {size:,} numbers, at most {MAX_CELL:,} may be")
-    return made
-
-
-def check_encoder(encoder: Mapping[str, Any]) -> None:
-    """Check what may be in an encoder's settings whichever it is; its signature says the rest.
-
-    Raises:
-        PydanticCustomError: A number that is not finite or too large, values nested too deeply, a file or a
-            download to take weights from.
-
-    Example:
-        >>> check_encoder({"name": "mlp", "hidden": 64})
-        >>> check_encoder({"name": "mlp", "hidden": float("inf")})
-        Traceback (most recent call last):
-        ...
-        pydantic_core._pydantic_core.PydanticCustomError: encoder.hidden: must be a finite number, got inf
-    """
-    _check_numbers(encoder, "encoder")
-    name, saved = encoder.get("name"), encoder.get("saved")
-    if name is not None and not isinstance(name, str):
-        raise _wrong("encoder.name", f"must be a text, got {shown(name)}")
-    transforms, front_end = encoder.get("transforms") or {}, encoder.get("front_end") or {}
-    if not isinstance(transforms, Mapping):
-        raise _wrong("encoder.transforms", f"must be a mapping, got {shown(transforms)}")
-    for transform, options in transforms.items():
-        if options is not None and not isinstance(options, Mapping):
-            raise _wrong(f"encoder.transforms.{transform}", f"must be a mapping, got {shown(options)}")
-    if not isinstance(front_end, str | Mapping):
-        raise _wrong("encoder.front_end", f"must be a text or a mapping, got {shown(front_end)}")
-    if isinstance(front_end, Mapping) and not isinstance(front_end.get("name", ""), str):
-        raise _wrong("encoder.front_end.name", f"must be a text, got {shown(front_end['name'])}")
-    if encoder.get("weights") is not None:
-        raise _wrong("encoder.weights", "must be null, as a run has its weights itself")
-    if name is not None and name.startswith("hf:"):
-        for key in ("config", "preprocessor"):
-            if not isinstance(saved, Mapping) or not isinstance(saved.get(key), Mapping):
-                raise _wrong(f"encoder.saved.{key}", "is missing, or not a mapping")
-
-
-def _check_numbers(value: Any, key: str, depth: int = 0) -> None:
-    if depth > MAX_DEPTH:
-        raise _wrong(key[:MAX_SHOWN], "nested too deeply")
-    if isinstance(value, Mapping):
-        for name, one in value.items():
-            _check_numbers(one, f"{key}.{name}", depth + 1)
-    elif isinstance(value, list):
-        for i, one in enumerate(value):
-            _check_numbers(one, f"{key}.{i}", depth + 1)
-    elif isinstance(value, int) and abs(value) > MAX_SETTING:
-        raise _wrong(key, f"must be at most {MAX_SETTING}, got {shown(value)}")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise _wrong(key, f"must be a finite number, got {value}")
-
-
-def _wrong(key: str, reason: str, separator: str = ": ") -> PydanticCustomError:
-    """Return the error of a key below the one that is being validated."""
-    # As a context, for a name may have braces, which a template may not.
-    return PydanticCustomError("altuna", "{line}", {"line": f"{key}{separator}{reason}"})

@@ -107,6 +107,9 @@ class FitConfig(Strict):
         DATA,
     )
     ignore: list[str] = option([], "Column to leave out. On the command line you can repeat this flag.", DATA)
+    types: Names | None = option(
+        None, "Type of single columns, where a wrong one is inferred, such as {zip: category}.", DATA
+    )
     modalities: Mappings | None = option(
         None,
         "Type and columns of each modality (default: inferred from all columns but id, split, label, group).",

@@ -137,6 +137,7 @@ def prepare(
         impute=impute,
         expert=kind.expert,
         folds=len(parts),
+        formats=manifest.formats,
     )
     torch.manual_seed(config.seed)
     model = description.build_member()

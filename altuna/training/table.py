@@ -19,5 +19,6 @@ def manifest_of(config: FitConfig, path: Path) -> Manifest:
         config.modalities,
         columns=config.columns,
         ignore=config.ignore,
+        types=config.types,
         allow_shared_groups=config.allow_shared_groups,
     )

@@ -10,6 +10,7 @@ from altuna.data.readers.base import (
 )
 from altuna.data.readers.image import ImageReader
 from altuna.data.readers.series import SeriesReader
+from altuna.data.readers.tabular import TabularReader
 from altuna.data.readers.text import TextReader
 from altuna.data.readers.tokens import TokenReader
 from altuna.data.readers.vector import VectorReader
@@ -26,6 +27,7 @@ READERS: dict[str, type[Reader]] = {
         TokenReader,
         SeriesReader,
         VectorReader,
+        TabularReader,
     )
 }
 

@@ -10,11 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from altuna.errors import UserError
 
 _FRAGMENT = re.compile(r"#(?=t=|xywh=)(?:t=(?P<t>[\d.,]*))?(?:(?:(?<=#)|&)xywh=percent:(?P<xywh>[\d.,]*))?$")
+_URL = re.compile(r"[A-Za-z][\w+.-]+://")
 WHOLE: tuple[float, ...] = (0.0, 0.0, 1.0, 1.0)  # the box of the whole picture
 
 
@@ -140,6 +142,26 @@ class Reader:
         """Return what a user should know of settings that ``fit`` chose, as one line; empty if nothing."""
         return ""
 
+    def text_columns(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """Return those of a modality's columns that are read as text, even if their cells are numbers."""
+        return tuple(columns)
+
+    def kinds(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """Return the kinds of columns that are numbers, categories and dates, as in ``Modality``."""
+        return ()
+
+    def fits(self, columns: Sequence[str]) -> bool:
+        """Return whether a modality of these columns has cells of the reader's shape."""
+        return len(columns) == 1 or self.shape[-1] == len(columns)  # one column may hold lists
+
+    def encode(self, table: pa.Table) -> tuple[NDArray[Any], list[str]]:
+        """Return the arrays of all rows of the columns of a table at once, and notes.
+
+        Raises:
+            BadCellError: The columns are not those of the reader.
+        """
+        raise NotImplementedError
+
     def settings(self) -> dict[str, Any]:
         """Return the settings, JSON-ready; ``type(reader)(**settings)`` is the same reader."""
         return asdict(self)  # type: ignore[call-overload,no-any-return]
@@ -154,6 +176,8 @@ def check_file(path: str | Path) -> Path:
         ...
         altuna.data.readers.base.BadCellError: no such file
     """
+    if _URL.match(str(path)):
+        raise BadCellError("is a URL: download the file, and give its path")
     path = Path(path)
     try:
         mode = path.stat().st_mode

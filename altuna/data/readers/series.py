@@ -63,6 +63,9 @@ class SeriesReader(Reader):
     type = "series"
     dtype = np.float32
 
+    def text_columns(self, columns: Sequence[str]) -> tuple[str, ...]:
+        return ()
+
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.length, self.channels)

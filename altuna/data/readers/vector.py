@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from altuna.data.readers.base import (
@@ -24,6 +26,7 @@ from altuna.data.readers.base import (
 )
 
 MAX_SIZE = 1 << 24  # numbers of a vector
+MANY = 10_000  # rows from which the origin is chosen
 FAR = 2**10  # times their spread: of the 24 bits of float32, at least 13 are left for the spread
 
 
@@ -61,6 +64,9 @@ class VectorReader(Reader):
     def fit(cls, cells: Sequence[Any], *, size: int | None = None) -> Self:
         """Choose the most frequent length, and the origin."""
         check_positive(size=size)
+        if (table := getattr(cells, "table", None)) is not None:
+            numbers = _stacked(table.slice(0, MANY))
+            return cls(size or numbers.shape[1], origin_of(numbers))
         vectors = []
         for cell in sample(cells):
             with suppress(Exception):
@@ -86,6 +92,19 @@ class VectorReader(Reader):
             note(f"{int(missing.sum())} of {self.size} numbers are empty: imputed by the training means")
         return moved
 
+    def text_columns(self, columns: Sequence[str]) -> tuple[str, ...]:
+        return ()
+
+    def encode(self, table: pa.Table) -> tuple[NDArray[Any], list[str]]:
+        if table.num_columns != self.size:
+            there = f"{table.num_columns} column{'s' * (table.num_columns != 1)}"
+            raise BadCellError(f"size is {self.size}, but the table has {there} for it")
+        numbers = _stacked(table)
+        missing = np.isnan(numbers)
+        empty = int((missing & ~missing.all(axis=1, keepdims=True)).sum())
+        note = f"{empty:,} empty numbers in rows with others: imputed by the training means"
+        return self.moved(numbers), [note] * bool(empty)
+
     def moved(self, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return numbers [..., size] relative to the origin; those too large for float32 become infinite.
 
@@ -95,6 +114,12 @@ class VectorReader(Reader):
         """
         with np.errstate(over="ignore"):
             return (numbers - self.origin if self.origin else numbers).astype(np.float32)
+
+
+def _stacked(table: pa.Table) -> NDArray[np.float64]:
+    """Return the numbers of columns [rows, columns], NaN where a cell is empty."""
+    floats = (pc.fill_null(column.cast(pa.float64(), safe=False), np.nan) for column in table.columns)
+    return np.stack([column.to_numpy() for column in floats], axis=1)
 
 
 def origin_of(vectors: NDArray[np.float64]) -> tuple[float, ...]:

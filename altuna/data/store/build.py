@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from altuna.data.readers import BadCellError, InconsistentError, NotFiniteError, Reader, UnavailableError
-from altuna.data.readers.vector import VectorReader
 from altuna.data.store.arrays import UNKNOWN, UNREADABLE, VERSION, CellStore, Remark, Store, first_rows
 from altuna.data.store.problems import Problem
 from altuna.data.table.cells import Cells, shortened
@@ -57,14 +56,11 @@ def prepare_store(
         (2, [0, 0, 1])
     """
     cells = Cells(manifest, name)
-    if cells.numbers is not None:
-        if cells.numbers.shape[1:] != reader.shape:
-            there = cells.numbers.shape[1]
-            there = f"{there} column{'s' * (there != 1)}"
-            raise UserError(
-                f"readers.{name}: size is {reader.shape[0]}, but {manifest.path} has {there} for it"
-            )
-        return _in_memory(cells, reader)
+    if cells.table is not None:
+        try:
+            return _in_memory(cells, reader.encode(cells.table))
+        except BadCellError as error:
+            raise UserError(f"{manifest.path}, readers.{name}: {error}") from None
     store = CellStore(folder / _name(reader), reader.shape, reader.dtype)
     rows = np.flatnonzero(cells.filled)
     keys = cells.keys(rows)
@@ -106,17 +102,11 @@ def _name(reader: Reader) -> str:
     return f"{reader.name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}"
 
 
-def _in_memory(cells: Cells, reader: Reader) -> Store:
-    """Return the store of numeric columns, which are in memory; encoders impute their empty numbers."""
-    assert cells.numbers is not None
-    assert isinstance(reader, VectorReader)
-    numbers = reader.moved(cells.numbers)
-    empty = int(np.isnan(cells.numbers[cells.filled]).sum())
+def _in_memory(cells: Cells, encoded: tuple[NDArray[Any], list[str]]) -> Store:
+    """Return the store of columns that are encoded all at once, and stay in memory."""
+    values, notes = encoded
     position = np.where(cells.filled, np.arange(len(cells)), -1)
-    if not empty:
-        return Store(numbers, position)
-    reason = f"{empty:,} empty numbers in rows with others: imputed by the training means"
-    return Store(numbers, position, (Problem(0, "", cells.column, "", reason, "note"),))
+    return Store(values, position, tuple(Problem(0, "", cells.column, "", note, "note") for note in notes))
 
 
 PASSING = "passing"

@@ -124,7 +124,7 @@ def account(
         uses.setdefault(column, []).append(role)
     for name, modality in modalities.items():
         for column in modality.columns:
-            uses.setdefault(column, []).append(f"{name} ({modality.type})")
+            uses.setdefault(column, []).append(f"{name} ({modality.use_of(column)})")
     return tuple(
         Column(name, ", ".join(uses[name]), "")
         if name in uses

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from altuna.data.readers.base import BadCellError, split_fragment
 from altuna.data.table.column_types import is_number
 from altuna.data.table.manifest import Manifest
+from altuna.data.table.paths import URL, embedded
 from altuna.data.table.sequences import numbers_of
 
 KEY = np.dtype("V16")  # 128 bits: in practice, different cells never have the same key
@@ -27,9 +27,10 @@ MAX_SHOWN, MAX_NUMBERS = 200, 60  # characters of a cell in a message, and of on
 class Cells(Sequence[Any]):
     r"""The cells of a modality, one per manifest row.
 
-    A cell is None (missing), a ``Path`` of a file, a text, bytes, numbers, or the channels of a series by
-    name. ``filled`` [rows] bool tells which rows have one. ``numbers`` [rows, columns] float64 are the cells
-    of numeric columns, with NaN where they are empty: they need no reader. It is None for other columns.
+    A cell is None (missing), a ``Path`` of a file, a text, bytes, numbers, or a mapping from column to value.
+    ``filled`` [rows] bool tells which rows have one. ``table`` has the columns of numbers, categories and
+    dates, whose cells a reader encodes all at once; it is None for other columns. ``kinds`` are the kinds of
+    these columns, as in ``Modality``.
 
     Example:
         >>> import tempfile
@@ -37,26 +38,23 @@ class Cells(Sequence[Any]):
         >>> path = Path(tempfile.mkdtemp(), "owls.csv")
         >>> _ = path.write_text("label,acc,note\na,1,hoot\nb,2,\n")
         >>> manifest = read_manifest(path)
-        >>> [*Cells(manifest, "note")], Cells(manifest, "acc").numbers.tolist()
-        (['hoot', None], [[1.0], [2.0]])
+        >>> [*Cells(manifest, "note")], Cells(manifest, "acc")[1]
+        (['hoot', None], {'acc': 2})
     """
 
     def __init__(self, manifest: Manifest, name: str) -> None:
         modality = manifest.modalities[name]
         self.column = modality.columns[0] if len(modality.columns) == 1 else name
         self.filled = manifest.filled(name)
-        self.numbers: NDArray[np.float64] | None = None
+        self.kinds = dict(zip(modality.columns, modality.kinds, strict=False))
         self._columns = {column: manifest.table[column] for column in modality.columns}
         self._value = numbers_of if modality.type == "series" else methodcaller("as_py")
         self._files = modality.files
         self._folder = manifest.path.parent.absolute()
-        kinds = [manifest.table[column].type for column in modality.columns]
-        if modality.type == "vector" and any(map(is_number, kinds)):  # others are empty in the whole table
-            floats = (
-                pc.fill_null(manifest.table[c].cast(pa.float64(), safe=False), np.nan)
-                for c in modality.columns
-            )
-            self.numbers = np.stack([f.to_numpy() for f in floats], axis=1)
+        # The columns of a vector that are no numbers are empty in the whole table.
+        numeric = any(is_number(column.type) for column in self._columns.values())
+        at_once = self.kinds or (modality.type == "vector" and numeric)
+        self.table = manifest.table.select([*modality.columns]) if at_once else None
 
     def __len__(self) -> int:
         return len(self.filled)
@@ -64,9 +62,10 @@ class Cells(Sequence[Any]):
     def __getitem__(self, row: Any) -> Any:
         if not self.filled[row]:
             return None
-        if self.numbers is not None:
-            return self.numbers[row]
-        return self._cell([self._value(column[int(row)]) for column in self._columns.values()])
+        values = [self._value(column[int(row)]) for column in self._columns.values()]
+        if self.table is not None and not self.kinds:
+            return np.array(values, np.float64)  # None becomes NaN
+        return self._cell(values)
 
     def keys(self, rows: NDArray[np.int64]) -> NDArray[np.void]:
         """Return keys of the cells of some rows [n]: hashes of contents; of a file, of path, size, time."""
@@ -83,13 +82,20 @@ class Cells(Sequence[Any]):
                 yield self._cell([self._value(part) for part in parts])
 
     def _cell(self, parts: Sequence[Any]) -> Any:
-        if len(parts) > 1:
+        if len(parts) > 1 or self.kinds:
             return dict(zip(self._columns, parts, strict=True))
         (value,) = parts
         if isinstance(value, dict):  # {"bytes", "path"}, as in Hugging Face data sets
-            embedded = value.get("bytes")
-            return embedded if embedded is not None else self._folder / value["path"]
-        return self._folder / value.strip() if self._files else value
+            content = value.get("bytes")
+            return content if content is not None else self._file(value["path"])
+        return self._file(value) if self._files else value
+
+    def _file(self, value: str) -> Any:
+        """Return the path that a text is, or the content that it holds in base64."""
+        if (content := embedded(value)) is not None:
+            return content
+        value = value.strip().replace("\\", "/")  # as Windows separates folders
+        return value if URL.fullmatch(value) else self._folder / value
 
     @staticmethod
     def _identity(cell: Any) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,46 +11,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from altuna.data.table.paths import HEAD, content_type, suffix, text_type, type_on_disk
 from altuna.data.table.sequences import list_type
 
-TYPES = ("image", "audio", "video", "text", "series", "vector")
-NUMERIC = ("series", "vector")  # types whose cells may be lists of numbers
-SUFFIXES = {
-    "image": {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"},
-    "audio": {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif", ".m4a", ".aac"},
-    "video": {".mp4", ".avi", ".mov", ".mkv", ".webm", ".flv", ".mpg", ".mpeg", ".m4v", ".wmv", ".3gp"},
-    "vector": {".npy"},
-    "series": {".npz", ".csv", ".tsv", ".parquet", ".feather"},
-}
-# (offset, bytes, type): a cell has the type of the first entry that it matches.
-MAGIC = (
-    (8, b"WEBP", "image"),
-    (8, b"AVI ", "video"),
-    (8, b"WAVE", "audio"),
-    (4, b"ftypM4A", "audio"),
-    (4, b"ftypavif", "image"),
-    (4, b"ftyphei", "image"),
-    (4, b"ftypmif1", "image"),
-    (4, b"ftyp", "video"),
-    (0, b"\x1aE\xdf\xa3", "video"),  # EBML: Matroska, WebM
-    (0, b"FLV", "video"),
-    (0, b"\0\0\x01\xba", "video"),  # MPEG program stream
-    (0, b"0&\xb2u", "video"),  # ASF: WMV
-    (0, b"\x93NUMPY", "vector"),
-    (0, b"PK\x03\x04", "series"),  # .npz
-    (0, b"PAR1", "series"),
-    *((0, magic, "audio") for magic in (b"fLaC", b"OggS", b"ID3", b"FORM", b"RIFF")),
-    *((0, magic, "audio") for magic in (b"\xff\xfb", b"\xff\xf3", b"\xff\xf1", b"\xff\xf9")),
-)
-MAX_PATH_LENGTH = 4096
+TYPES = ("image", "audio", "video", "text", "series", "vector", "tabular")
+NUMERIC = ("series", "vector", "tabular")  # types whose cells may be numbers, or lists of them
 FIRST = 100  # values from which a type is inferred
-FRAGMENT = re.compile(r"#(?:t|xywh)=[^#/\\]*$")  # a W3C media fragment, such as #t=1.5,3
 
 
-def column_type(column: pa.ChunkedArray, declared: str | None = None) -> str | None:
+def column_type(
+    column: pa.ChunkedArray, declared: str | None = None, folder: Path | None = None
+) -> str | None:
     """Return the type of a column: one of ``TYPES``, ``number``, or None if it is empty or of no use.
 
-    It is inferred from the Arrow type, or else from what the file states, or else from the first values.
+    It is inferred from the Arrow type, or else from what the file states, or else from the first values and,
+    if a folder is given, from the files in it that they name.
 
     Example:
         >>> column_type(pa.chunked_array([["a.jpg", "b.png"]])), column_type(pa.chunked_array([[1.5]]))
@@ -67,18 +41,15 @@ def column_type(column: pa.ChunkedArray, declared: str | None = None) -> str | N
     values = first_values(column)
     if not values:
         return None
-    return declared or Counter(map(_value_type, values)).most_common(1)[0][0]
+    found = declared or Counter(map(_value_type, values)).most_common(1)[0][0]
+    texts = [value for value in values if isinstance(value, str)]
+    if found == "text" and not declared and folder and len(texts) == len(values):
+        return type_on_disk(texts, folder) or "text"
+    return found
 
 
 def _value_type(value: str | bytes) -> str:
-    if isinstance(value, bytes):
-        return next((kind for at, magic, kind in MAGIC if value[at:].startswith(magic)), "image")
-    suffix = _suffix(value)
-    return next((kind for kind, suffixes in SUFFIXES.items() if suffix in suffixes), "text")
-
-
-def _suffix(path: str) -> str:
-    return Path(FRAGMENT.sub("", path.strip())).suffix.lower() if len(path) < MAX_PATH_LENGTH else ""
+    return text_type(value) if isinstance(value, str) else content_type(value) or "image"
 
 
 def are_files(column: pa.ChunkedArray, type: str) -> bool:
@@ -93,13 +64,13 @@ def are_files(column: pa.ChunkedArray, type: str) -> bool:
     values = first_values(column)
     paths = [value for value in values if isinstance(value, str)]
     if type == "text":
-        named = [path for path in paths if "\n" not in path.strip() and _suffix(path) == ".txt"]
+        named = [path for path in paths if "\n" not in path.strip() and suffix(path) == ".txt"]
         return len(named) > len(values) / 2
     return not _is_bytes(column.type) and len(paths) > len(values) / 2
 
 
 def first_values(column: pa.ChunkedArray) -> list[str | bytes]:
-    """Return up to 100 values of a column of strings, bytes or {bytes, path}; of bytes, only the first 32.
+    """Return up to 100 values of a column of strings, bytes or {bytes, path}; of bytes, only the first ones.
 
     The value of a cell {bytes, path} without bytes is its path.
 
@@ -130,7 +101,7 @@ def _contents(column: pa.ChunkedArray) -> list[pa.ChunkedArray]:
 
 def _beginnings(cells: pa.ChunkedArray, rows: np.ndarray[Any, Any]) -> list[str | bytes | None]:
     if _is_bytes(cells.type):
-        cells = pc.binary_slice(cells, 0, 32)
+        cells = pc.binary_slice(cells, 0, HEAD)
     return list(cells.take(pa.array(rows)).to_pylist())
 
 

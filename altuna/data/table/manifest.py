@@ -23,6 +23,7 @@ from altuna.data.table.modalities import (
     modality_of,
     stated_texts,
 )
+from altuna.data.table.number_text import NumberFormat
 from altuna.data.table.reading import Source, read_table
 from altuna.data.table.spelling import SPLITS, alike, spelled, split_names
 from altuna.errors import UserError
@@ -59,6 +60,7 @@ class Manifest:
         declared: Column to the type that the file itself states for it.
         notes: Remarks for the user, each one line.
         account: What each column of the file is used as, or why it is left out.
+        formats: Column to how its numbers are written, where that is unusual.
         kept: Modality to [rows] bool, False where a cell is masked.
     """
 
@@ -73,6 +75,7 @@ class Manifest:
     declared: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     account: tuple[Column, ...] = ()
+    formats: dict[str, NumberFormat] = field(default_factory=dict)
     kept: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -136,6 +139,8 @@ def read_manifest(
     columns: Mapping[str, str] | None = None,
     text: Sequence[str] = (),
     ignore: Sequence[str] = (),
+    types: Mapping[str, str] | None = None,
+    formats: Mapping[str, NumberFormat] | None = None,
     allow_shared_groups: bool = False,
     lenient: bool = False,
     table: pa.Table | None = None,
@@ -150,6 +155,9 @@ def read_manifest(
         columns: The columns of ``id``, ``split``, ``label`` and ``group``, if they have other names. Another
             column with one of these names is a modality only if it is stated in ``modalities``.
         ignore: Columns to leave out.
+        types: Column to its type, where another one would be inferred: image, audio, video, text, series,
+            vector, number, category or date. A column that is stated here is not left out.
+        formats: How the numbers of some columns are written in the training data (``Manifest.formats``).
         text: Columns to read as text, even if all their cells look like numbers.
         allow_shared_groups: Accept groups with samples in more than one split.
         lenient: Accept a table without labels or some of ``columns``, as for predictions, and rows without
@@ -172,15 +180,17 @@ def read_manifest(
     """
     path = Path(path)
     names = _reserved(columns or {})
-    text = [*text, *names.values(), *stated_texts(modalities)]
-    source = read_table(path, text, names["label"], keep_unlabelled=lenient, table=table)
+    text = [*text, *names.values(), *stated_texts(modalities, types)]
+    source = read_table(path, text, names["label"], keep_unlabelled=lenient, formats=formats, table=table)
     table = source.table
     names = _present(path, table, names, lenient)
     if table.num_rows == 0:
         raise UserError(f"{path}: the manifest has no rows")
     labels = _strings(path, table, names["label"])
-    left_out = _left_out(path, source, names, ignore, lenient=lenient)
-    found = find_modalities(path, table, modalities, [*names.values()], left_out, source.types)
+    left_out = _left_out(path, source, names, ignore, types or {}, lenient=lenient)
+    found, notes = find_modalities(
+        path, table, modalities, [*names.values()], left_out, source.types, types, lenient=lenient
+    )
     roles = {key: name for key, name in names.items() if name in table.column_names}
     judged = found if modalities is None else {}
     manifest = Manifest(
@@ -193,8 +203,9 @@ def read_manifest(
         _strings(path, table, names["group"]),
         roles,
         source.types,
-        source.notes if lenient else (*source.notes, *_remarks(table, labels, judged)),
+        source.notes if lenient else (*source.notes, *notes, *_remarks(table, labels, judged)),
         account(table, roles, found, left_out),
+        formats=source.formats,
     )
     _check_names(manifest)
     _check_rows(manifest, allow_shared_groups)
@@ -202,7 +213,13 @@ def read_manifest(
 
 
 def _left_out(
-    path: Path, source: Source, names: Mapping[str, str], ignore: Sequence[str], *, lenient: bool
+    path: Path,
+    source: Source,
+    names: Mapping[str, str],
+    ignore: Sequence[str],
+    types: Mapping[str, str],
+    *,
+    lenient: bool,
 ) -> dict[str, str]:
     """Return why columns are no modality unless that is stated, by column."""
     table = source.table
@@ -215,7 +232,7 @@ def _left_out(
     left_out = {name: f"the {name} is in another column" for name in RESERVED if name in table.column_names}
     left_out |= {name: "has class labels" for name, kind in source.types.items() if kind == "class"}
     left_out |= dict.fromkeys(ignore, "is to be ignored")
-    others = [name for name in table.column_names if name not in {*names.values(), *left_out}]
+    others = [name for name in table.column_names if name not in {*names.values(), *left_out, *types}]
     return left_out | reasons(table, others, by_value=not lenient)
 
 

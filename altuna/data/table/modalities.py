@@ -6,36 +6,61 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from altuna.data.table.column_kinds import STATED, TABULAR, ColumnKinds
 from altuna.data.table.column_types import NUMERIC, TYPES, are_files, column_type, is_list, is_of_no_use
-from altuna.data.table.sequences import array_type, channel_groups
+from altuna.data.table.sequences import channel_groups
 from altuna.errors import UserError
 from altuna.options import check_options, nearest
+
+AXIS = re.compile(r"[._]?(?:\d+|[a-zA-Z])$")  # what differs in acc_x, acc_y or in f0, f1
+SEVERAL = 3  # columns with one prefix are a modality of their own, even beside single columns
 
 
 @dataclass(frozen=True)
 class Modality:
-    """The type and the columns of a modality (several columns only for vectors and series).
+    """The type and the columns of a modality.
 
-    ``files`` is True if the cells are paths of files, not the contents themselves.
+    Only vectors, series and tabular modalities have several columns. ``files`` is True if the cells are paths
+    of files, not the contents themselves. ``kinds`` are those of the columns of a tabular modality:
+    ``number``, ``category``, or the format of its dates.
     """
 
     type: str
     columns: tuple[str, ...]
     files: bool = False
+    kinds: tuple[str, ...] = ()
+
+    def use_of(self, column: str) -> str:
+        """Return what a column is used as.
+
+        Example:
+            >>> Modality("tabular", ("age", "born"), kinds=("number", "%Y-%m-%d")).use_of("born")
+            'date'
+        """
+        kind = dict(zip(self.columns, self.kinds, strict=False)).get(column, self.type)
+        return kind if kind in STATED else "date"
 
 
-def modality_of(table: pa.Table, type: str, columns: Sequence[str]) -> Modality:
+class Found(NamedTuple):
+    """The modalities of a table, and remarks for the user."""
+
+    modalities: dict[str, Modality]
+    notes: tuple[str, ...] = ()
+
+
+def modality_of(table: pa.Table, type: str, columns: Sequence[str], kinds: Sequence[str] = ()) -> Modality:
     """Return a modality of a type in some columns, after finding out whether its cells are paths.
 
     Example:
         >>> modality_of(pa.table({"photo": ["a.jpg", None]}), "image", ["photo"])
-        Modality(type='image', columns=('photo',), files=True)
+        Modality(type='image', columns=('photo',), files=True, kinds=())
     """
-    return Modality(type, (*columns,), len(columns) == 1 and are_files(table[columns[0]], type))
+    files = len(columns) == 1 and not kinds and are_files(table[columns[0]], type)
+    return Modality(type, (*columns,), files, (*kinds,))
 
 
 def find_modalities(
@@ -45,7 +70,10 @@ def find_modalities(
     reserved: Sequence[str],
     left_out: Collection[str],
     declared: Mapping[str, str],
-) -> dict[str, Modality]:
+    types: Mapping[str, str] | None = None,
+    *,
+    lenient: bool = False,
+) -> Found:
     """Return the modalities: those stated, or else those inferred from the columns of the table.
 
     Args:
@@ -55,38 +83,44 @@ def find_modalities(
         reserved: The columns of id, split, label and group, which no modality can use.
         left_out: Other columns that are a modality only if that is stated.
         declared: Column to the type that the file itself states for it.
+        types: Column to the type that the user states for it.
+        lenient: Take columns of files that cannot be read as text.
 
     Example:
         >>> table = pa.table({"label": ["a"], "acc_x": [1.0], "acc_y": [2.0], "photo": ["owl.jpg"]})
         >>> found = find_modalities(Path("owls.csv"), table, None, ["label"], left_out=[], declared={})
-        >>> {name: (modality.type, modality.columns) for name, modality in found.items()}
+        >>> {name: (modality.type, modality.columns) for name, modality in found.modalities.items()}
         {'photo': ('image', ('photo',)), 'acc': ('vector', ('acc_x', 'acc_y'))}
     """
     columns = [name for name in table.column_names if name not in reserved]
     if stated is not None and not stated:
         raise UserError(f"{path}: modalities is empty: list at least one modality, or remove this key")
+    typing = ColumnKinds(path, table, declared, _checked(path, table, types or {}), lenient)
     if stated is None:
-        found = _infer(path.parent, table, [name for name in columns if name not in left_out], declared)
+        found = _infer(typing, [name for name in columns if name not in left_out])
     else:
-        found = {name: _state(path, table, columns, name, spec, declared) for name, spec in stated.items()}
+        found = {name: _state(typing, columns, name, spec) for name, spec in stated.items()}
     if not found:
         raise UserError(f"{path}: no modality: no column besides {', '.join(reserved)} can be used as one")
-    return found
+    return Found(found, (*typing.notes,))
 
 
-def stated_texts(stated: Mapping[str, Mapping[str, Any]] | None) -> list[str]:
-    """Check the options in ``modalities``; return the columns that they state to be no numbers.
+def stated_texts(
+    stated: Mapping[str, Mapping[str, Any]] | None, types: Mapping[str, str] | None = None
+) -> list[str]:
+    """Check the options in ``modalities``; return the columns that are stated to be no numbers.
 
     Example:
-        >>> stated_texts({"room": {"type": "text"}, "acc": {"prefix": "acc_"}})
-        ['room']
+        >>> stated_texts({"room": {"type": "text"}, "acc": {"prefix": "acc_"}}, {"zip": "category"})
+        ['zip', 'room']
     """
-    columns: list[str] = []
+    numeric = (*NUMERIC, "number")
+    columns = [column for column, kind in (types or {}).items() if kind not in numeric]
     for name, spec in (stated or {}).items():
         if not isinstance(name, str):
             raise UserError(f"modalities.{name}: the name of a modality must be text")
         check_options(spec, _place, f"modalities.{name}")
-        if spec.get("type", "vector") not in NUMERIC and "prefix" not in spec:
+        if spec.get("type", "vector") not in numeric and "prefix" not in spec:
             columns += spec.get("columns") or [spec.get("column", name)]
     return columns
 
@@ -95,49 +129,67 @@ def _place(type: str, column: str, columns: Sequence[str], prefix: str) -> None:
     """Define the keys of a modality in ``modalities``, by which they are checked."""
 
 
-def _infer(
-    folder: Path, table: pa.Table, columns: list[str], declared: Mapping[str, str]
-) -> dict[str, Modality]:
-    """Return a modality per column; numeric columns with one prefix (``acc_x``, ``acc_y``) share one.
+def _checked(path: Path, table: pa.Table, types: Mapping[str, str]) -> Mapping[str, str]:
+    for column, kind in types.items():
+        if column not in table.column_names:
+            raise UserError(f"{path}: types: no column {column!r}{nearest(str(column), table.column_names)}")
+        if kind not in STATED:
+            raise UserError(f"{path}: types.{column}: unknown type {kind!r}{nearest(str(kind), STATED)}")
+    return types
 
-    So do columns of lists that are the channels of one series.
+
+def _infer(typing: ColumnKinds, columns: list[str]) -> dict[str, Modality]:
+    """Return a modality per column; numbers with one prefix (``acc_x``, ``acc_y``) share one.
+
+    So do columns of lists that are the channels of one series. All other numbers, categories and dates form
+    one tabular modality.
     """
-    vectors: dict[str, list[str]] = {}
-    series = channel_groups(table, columns)
+    series = channel_groups(typing.table, columns)
     channels = {name for names in series.values() for name in names}
+    kinds = {name: kind for name in columns if name not in channels and (kind := typing.of(name))}
     found = {}
-    for name in columns:
-        if name in channels:
-            continue
-        kind = _type_of(folder, table[name], declared.get(name))
-        if kind == "number":
-            vectors.setdefault(re.split(r"[._\d]", name, maxsplit=1)[0] or name, []).append(name)
-        elif kind in TYPES:
+    for name, kind in kinds.items():
+        if kind in TYPES and kind != "tabular":
             if kind == "video" and name.lower() == "audio":
                 kind = "audio"  # the sound of clips
-            found[name] = modality_of(table, kind, [name])
+            found[name] = modality_of(typing.table, kind, [name])
     for prefix, names in series.items():
         found[f"{prefix}_series" if prefix in found else prefix] = Modality("series", (*names,))
-    for prefix, names in vectors.items():
+    table_kinds = {name: kind for name, kind in kinds.items() if name not in found}
+    for prefix, names in _vectors(table_kinds).items():
         # A column of another type may already have the prefix as its name.
         found[f"{prefix}_numbers" if prefix in found else prefix] = Modality("vector", (*names,))
+        table_kinds = {name: kind for name, kind in table_kinds.items() if name not in names}
+    if table_kinds:
+        name = next(iter(table_kinds)) if len(table_kinds) == 1 else "tabular"
+        while name in found:
+            name += "_columns"
+        found[name] = Modality("tabular", (*table_kinds,), kinds=(*table_kinds.values(),))
     return found
 
 
-def _type_of(folder: Path, column: pa.ChunkedArray, declared: str | None) -> str | None:
-    """Return the type of a column; of arrays in files, by the shapes of the first ones."""
-    kind = column_type(column, declared)
-    return array_type(folder, column) if kind == "vector" and not is_list(column.type) else kind
+def _vectors(kinds: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the columns of numbers that are a vector of their own, by the prefix that they share.
+
+    Two columns such as ``room_count``, ``room_size`` are one only if the table has no other numbers,
+    categories or dates that would be left for a tabular modality.
+    """
+    vectors: dict[str, list[str]] = {}
+    for name, kind in kinds.items():
+        if kind == "number":
+            vectors.setdefault(re.split(r"[._\d]", name, maxsplit=1)[0], []).append(name)
+    shared = {prefix: names for prefix, names in vectors.items() if prefix and len(names) > 1}
+    if sum(map(len, shared.values())) == len(kinds):
+        return shared
+    return {
+        prefix: names
+        for prefix, names in shared.items()
+        if len(names) >= SEVERAL or all(AXIS.fullmatch(name[len(prefix) :]) for name in names)
+    }
 
 
-def _state(
-    path: Path,
-    table: pa.Table,
-    columns: list[str],
-    name: str,
-    spec: Mapping[str, Any],
-    declared: Mapping[str, str],
-) -> Modality:
+def _state(typing: ColumnKinds, columns: list[str], name: str, spec: Mapping[str, Any]) -> Modality:
+    path, table = typing.path, typing.table
     if len({"prefix", "columns", "column"} & {*spec}) > 1:
         raise UserError(f"{path}: modality {name!r}: give only one of column, columns and prefix")
     if "prefix" in spec:
@@ -151,16 +203,20 @@ def _state(
             raise UserError(f"{path}: modality {name!r}: no column {column!r}{nearest(str(column), columns)}")
         if is_of_no_use(table[column].type):
             raise UserError(f"{path}, column {column!r}: {table[column].type} cannot be a modality")
-    kind = spec.get("type") or _type_of(path.parent, table[names[0]], declared.get(names[0])) or "text"
+    kind = spec.get("type") or typing.of(names[0]) or "text"
     if len(names) > 1 and is_list(table[names[0]].type):
         kind = spec.get("type") or "series"  # whose channels may be of one length in all rows
     kind = {"number": "vector", "class": "text"}.get(kind, kind)
-    if kind not in TYPES:
-        raise UserError(f"{path}: modality {name!r}: unknown type {kind!r}{nearest(kind, TYPES)}")
+    if spec.get("type") in TABULAR or kind not in STATED:
+        kinds = [typing.of(column, spec.get("type")) or "number" for column in names]
+        return Modality("tabular", (*names,), kinds=(*kinds,))
+    if kind == "tabular":
+        inferred = {column: typing.of(column) or "number" for column in names}
+        kinds = ["category" if known in TYPES else known for known in inferred.values()]
+        return Modality("tabular", (*names,), kinds=(*kinds,))
     if len(names) > 1 and kind not in NUMERIC:
-        raise UserError(
-            f"{path}: modality {name!r}: several columns must be of type vector or series, not {kind}"
-        )
+        types = "vector, series or tabular"
+        raise UserError(f"{path}: modality {name!r}: several columns must be of type {types}, not {kind}")
     check_numbers(path, table, names, kind)
     return modality_of(table, kind, names)
 

@@ -12,16 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 
-from altuna.data.table.column_types import first_values
 from altuna.data.table.dialect import Dialect, dialect_of
 from altuna.errors import UserError
 
-# Words for a missing number, in lower case. Not NaN, which is more often the result of a wrong computation.
-MISSING = ("na", "n/a", "#n/a", "<na>", "null", "none", "?", "-")
 BLOCK = 2**20  # bytes
 MAX_BLOCK = 2**31 - 1
 NULL_ROW = re.compile(rb"\}\s*null")
@@ -32,8 +28,7 @@ def read_csv(path: Path, text: Sequence[str], dialect: Dialect | None = None) ->
     r"""Read a CSV or TSV file, as it is written (``dialect_of`` when None).
 
     Columns in ``text`` are read as text; the types of the others are inferred from all their values, with
-    dates and times as text. In a column of numbers, words for a missing value (NA, N/A, null, None, ?, -) are
-    empty cells.
+    dates and times as text.
 
     Raises:
         UserError: A row with another number of columns, or text that is not UTF-8; the message names the row.
@@ -42,7 +37,7 @@ def read_csv(path: Path, text: Sequence[str], dialect: Dialect | None = None) ->
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp(), "owls.csv")
-        >>> _ = path.write_text("label,acc\n1,0.5\n2,n/a\n")
+        >>> _ = path.write_text("label,acc\n1,0.5\n2,\n")
         >>> read_csv(path, text=["label"]).to_pydict()
         {'label': ['1', '2'], 'acc': [0.5, None]}
     """
@@ -60,8 +55,6 @@ def read_csv(path: Path, text: Sequence[str], dialect: Dialect | None = None) ->
     for i, field in enumerate(table.schema):
         if pa.types.is_binary(field.type):
             name_bad_text(path, field.name, table[i])
-        elif pa.types.is_string(field.type) and field.name not in text:
-            table = table.set_column(i, field.name, _numbers(table[i]))
     return table
 
 
@@ -184,26 +177,6 @@ def _name_mistake_in_csv(path: Path, dialect: Dialect, text: Sequence[str]) -> N
             name_bad_text(path, field.name, table[i])
 
 
-def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of texts as numbers if all but blanks and words for a missing value are numbers."""
-    if _cast(pa.chunked_array([first_values(column)], pa.string())) is None:
-        return column
-    numbers = _cast(column)
-    return column if numbers is None or numbers.null_count == len(numbers) else numbers
-
-
-def _cast(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    chunks = []
-    for chunk in column.chunks:
-        cells = pc.utf8_trim_whitespace(chunk)
-        missing = pc.is_in(pc.utf8_lower(cells), pa.array(["", *MISSING]))
-        try:
-            chunks.append(pc.if_else(missing, None, cells).cast(pa.float64()))
-        except pa.ArrowInvalid:
-            return None
-    return pa.chunked_array(chunks, pa.float64())
-
-
 def _parse_jsonl(source: Path | io.BytesIO, block: int) -> pa.Table:
     def read(**options: Any) -> pa.Table:
         if isinstance(source, io.BytesIO):
@@ -256,7 +229,7 @@ def _checked_rows(path: Path, text: Sequence[str]) -> Iterator[dict[str, Any]]:
                         )
                     if kind == "text" and not value.isprintable() and _is_broken(value):
                         raise UserError(f"{where}, column {name!r}: the text is not in UTF-8")
-                    if kind == "number" and not math.isfinite(value):
+                    if kind == "number" and math.isinf(value):
                         raise UserError(
                             f"{where}, column {name!r}: is {value}; "
                             "leave the cell empty if the value is missing"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,8 +16,10 @@ import pyarrow.parquet
 from altuna.data.table import hf
 from altuna.data.table.column_types import is_number
 from altuna.data.table.dialect import dialect_of, format_of
+from altuna.data.table.number_text import NumberFormat
 from altuna.data.table.parsing import name_bad_text, read_csv, read_jsonl
 from altuna.data.table.spelling import spelled
+from altuna.data.table.text_cells import understand
 from altuna.errors import UserError
 from altuna.files import atomic_write, cache_folder
 
@@ -38,6 +41,9 @@ BATCH = 2**26  # bytes that are copied at a time
 class Source:
     """A table, the types that the file itself states for its columns, and remarks for the user.
 
+    ``formats`` tells how the numbers of columns are written, where they are written in an unusual way.
+    ``decimal`` is the decimal mark that the way in which the file is written makes likely.
+
     Example:
         >>> Source(pa.table({"photo": ["owl.jpg"]}), types={"photo": "image"}).notes
         ()
@@ -46,10 +52,18 @@ class Source:
     table: pa.Table
     types: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    formats: dict[str, NumberFormat] = field(default_factory=dict)
+    decimal: str | None = None
 
 
 def read_table(
-    path: Path, text: Sequence[str], label: str, *, keep_unlabelled: bool, table: pa.Table | None = None
+    path: Path,
+    text: Sequence[str],
+    label: str,
+    *,
+    keep_unlabelled: bool,
+    formats: Mapping[str, NumberFormat] | None = None,
+    table: pa.Table | None = None,
 ) -> Source:
     r"""Read a CSV, TSV, Parquet or JSONL file, or a Hugging Face data set.
 
@@ -58,6 +72,7 @@ def read_table(
         text: Columns to read as text, even if their cells are numbers.
         label: Name of the label column.
         keep_unlabelled: Keep splits of a data set without any label.
+        formats: How the numbers of some columns are written in the training data.
         table: A table in memory, instead of the file; ``path`` is its name in messages.
 
     Raises:
@@ -78,7 +93,11 @@ def read_table(
         repeated = [name for name, n in Counter(source.table.column_names).items() if n > 1]
         if repeated:
             raise UserError(f"{path}: column {repeated[0]!r} occurs twice")
-        return replace(source, table=plain(path, source.table, text))
+        table = plain(path, source.table, text)
+        kept = {name.casefold() for name in text}
+        kept = {name for name in table.column_names if name.casefold() in kept or name in source.types}
+        found = understand(path, table, kept, formats or {}, source.decimal)
+        return replace(source, table=found.table, notes=(*source.notes, *found.notes), formats=found.formats)
     except (pa.ArrowException, OSError, UnicodeError, OverflowError) as error:
         raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
 
@@ -87,7 +106,8 @@ def _read(path: Path, text: Sequence[str], label: str, keep_unlabelled: bool) ->
     if hf.is_dataset(path):
         return Source(*hf.read_dataset(path, label, keep_unlabelled=keep_unlabelled))
     if not path.exists():
-        raise UserError(f"{path}: no such file")
+        url = re.match(r"[A-Za-z][\w+.-]+:/", str(path))
+        raise UserError(f"{path}: " + ("is a URL: download the file first" if url else "no such file"))
     if path.is_dir():
         raise UserError(f"{path}: is a folder, not a manifest (CSV, Parquet or JSONL) or a saved data set")
     suffix = format_of(path)
@@ -100,7 +120,8 @@ def _read(path: Path, text: Sequence[str], label: str, keep_unlabelled: bool) ->
     if suffix in {".csv", ".tsv"}:
         dialect = dialect_of(path)
         notes = tuple(f"{path}: {note}" for note in dialect.notes)
-        return Source(read_csv(path, text, dialect), notes=notes)
+        decimal = "," if dialect.separator == ";" else None
+        return Source(read_csv(path, text, dialect), notes=notes, decimal=decimal)
     hint = HINTS.get(suffix, "a manifest must be .csv, .tsv, .parquet, .feather or .jsonl")
     raise UserError(f"{path}: unknown format; {hint}")
 

@@ -13,6 +13,7 @@ import shlex
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,6 +45,7 @@ EXAMPLES = {
     "tokens": "some words",
     "series": "steps.csv",
     "vector": "0.5,1,...",
+    "tabular": '{"column": "value"}',
 }
 
 
@@ -262,6 +264,37 @@ def resampled(numbers: Array, length: int, keep: int) -> Array:
     return found
 
 
+def tabular(
+    value: str,
+    numbers: Sequence[tuple[str, float]] = (),
+    dates: Sequence[tuple[str, str]] = (),
+    categories: Sequence[tuple[str, Sequence[str]]] = (),
+) -> Array:
+    """Return the values [size] of a JSON object from column to value; a missing one is NaN."""
+    given = json.loads(value)
+    names = [column for column, _ in (*numbers, *dates, *categories)]
+    if not isinstance(given, dict) or {*given} - {*names}:
+        raise ValueError(f"give a JSON object with some of {', '.join(names)}")
+    given = {column: cell for column, cell in given.items() if cell is not None and str(cell).strip()}
+    values = [float(given[column]) - origin if column in given else np.nan for column, origin in numbers]
+    for column, form in dates:
+        values += date(str(given[column]), form) if column in given else [np.nan] * 6
+    for column, listed in categories:
+        cell = str(given.get(column, "")).strip()
+        values.append(np.nan if not cell else listed.index(cell) if cell in listed else len(listed))
+    if not given:
+        raise ValueError("all its values are empty")
+    return np.array(values, np.float32)
+
+
+def date(value: str, form: str) -> list[float]:
+    """Return days since 1970, year, month, day of month, weekday and hour."""
+    value = re.sub(r"(\d:\d\d)([.,]\d+)?\s*(Z|UTC|GMT|[+-]\d\d:?\d\d)?$", r"\1", value.strip())
+    time = datetime.strptime(value, form)
+    days = (time - datetime(1970, 1, 1)).total_seconds() / 86_400
+    return [days, time.year, time.month, time.day, time.weekday(), time.hour]
+
+
 READERS: dict[str, Callable[..., Array]] = {
     "image": image,
     "video": video,
@@ -270,6 +303,7 @@ READERS: dict[str, Callable[..., Array]] = {
     "tokens": tokens,
     "series": series,
     "vector": vector,
+    "tabular": tabular,
 }
 
 

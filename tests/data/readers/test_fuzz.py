@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media import files, readers
+from media import OF_FILES, files, readers
 
 import altuna
-from altuna.data.readers import READERS, BadCellError
+from altuna.data.readers import BadCellError
 from altuna.hardware import peak_memory
 
 SECONDS = 1.5  # for each reader
@@ -113,7 +113,7 @@ def main(name, seed, seconds, case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", OF_FILES)
 def test_mutated_files(name, tmp_path):
     paths = str(Path(altuna.__file__).parents[1]), str(Path(__file__).parents[2])
     with (tmp_path / "out").open("w") as out:
@@ -131,7 +131,7 @@ def test_mutated_files(name, tmp_path):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("reader", choices=READERS)
+    parser.add_argument("reader", choices=OF_FILES)
     parser.add_argument("seed", type=int)
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--case", type=int)

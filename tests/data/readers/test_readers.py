@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media import files, picture, readers, recording
+from media import OF_FILES, files, picture, readers, recording
 from PIL import Image
 
-from altuna.data.readers import READERS, BadCellError
+from altuna.data.readers import BadCellError
 from altuna.data.readers.image import ImageReader
 
 # Pillow's warnings are ignored where altuna runs; here pytest sets filters of its own.
@@ -36,7 +36,7 @@ def good(tmp_path_factory):
     return files(tmp_path_factory.mktemp("media"))
 
 
-@pytest.fixture(params=READERS)
+@pytest.fixture(params=OF_FILES)
 def reader(request):
     return readers()[request.param]
 

@@ -1,0 +1,198 @@
+"""Read the numbers, categories and dates of a table together, as one modality."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from altuna.data.readers.base import BadCellError, Reader, check_positive, silent
+from altuna.data.readers.vector import origin_of
+from altuna.data.table.column_types import is_number
+from altuna.data.table.dates import PARTS, calendar
+from altuna.data.table.number_text import NumberFormat
+from altuna.data.table.spelling import spelled
+
+SHOWN = 3  # categories in a note
+
+
+@dataclass(frozen=True)
+class TabularReader(Reader):
+    """Read columns of a table to float32 [size]: numbers, parts of dates, numbers of categories.
+
+    A missing value is NaN. The number of a category is its place in the list of its column; a category that
+    is not listed has the number after the last.
+
+    Args:
+        numbers: Name of each column of numbers, and what is subtracted from them in float64 (see
+            ``VectorReader``).
+        dates: Name of each column of dates, and its format (see ``calendar`` for the parts).
+        categories: Name of each column of categories, and the categories.
+
+    Example:
+        >>> reader = TabularReader((("age", 0.0),), (), (("colour", ("blue", "red")),))
+        >>> reader.read({"age": 3, "colour": "red"}).tolist(), reader.read({"colour": "pink"}).tolist()
+        ([3.0, 1.0], [nan, 2.0])
+    """
+
+    numbers: tuple[tuple[str, float], ...] = ()
+    dates: tuple[tuple[str, str], ...] = ()
+    categories: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    name = "tabular"
+    type = "tabular"
+    dtype = np.float32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.n_numbers + len(self.categories),)
+
+    @property
+    def n_numbers(self) -> int:
+        """How many of the first values are numbers or parts of dates; the others are categories."""
+        return len(self.numbers) + len(PARTS) * len(self.dates)
+
+    def text_columns(self, columns: Sequence[str] = ()) -> tuple[str, ...]:
+        return tuple(name for name, _ in (*self.dates, *self.categories))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of all columns, in the order of the values."""
+        return tuple(name for name, _ in (*self.numbers, *self.dates, *self.categories))
+
+    def kinds(self, columns: Sequence[str]) -> tuple[str, ...]:
+        kinds = dict.fromkeys((name for name, _ in self.numbers), "number") | dict(self.dates)
+        return tuple(kinds.get(name, "category") for name in columns)
+
+    def fits(self, columns: Sequence[str]) -> bool:
+        return sorted(columns) == sorted(self.columns)
+
+    @classmethod
+    def fit(
+        cls,
+        cells: Sequence[Mapping[str, Any]],
+        *,
+        max_categories: int = 256,
+        min_count: int = 2,
+    ) -> Self:
+        """List the categories of the training cells, and choose what is subtracted from numbers.
+
+        Args:
+            cells: Rows of the table; or an object with a ``table`` of all of them, and ``kinds``, a mapping
+                from column to ``number``, ``category`` or the format of its dates.
+            max_categories: Listed categories of a column, the most frequent ones.
+            min_count: How often a listed category occurs at least.
+        """
+        check_positive(max_categories=max_categories, min_count=min_count)
+        table = getattr(cells, "table", None)
+        table = pa.Table.from_pylist([dict(cell) for cell in cells]) if table is None else table
+        kinds = getattr(cells, "kinds", None) or {
+            name: "number" if is_number(table[name].type) else "category" for name in table.column_names
+        }
+        numbers = [name for name, kind in kinds.items() if kind == "number"]
+        origin = origin_of(_numbers(table, numbers)) or (0.0,) * len(numbers)
+        return cls(
+            tuple(zip(numbers, origin, strict=True)),
+            tuple((name, kind) for name, kind in kinds.items() if kind not in ("number", "category")),
+            tuple(
+                (name, _frequent(table[name], max_categories, min_count))
+                for name, kind in kinds.items()
+                if kind == "category"
+            ),
+        )
+
+    def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:
+        if not isinstance(cell, Mapping):
+            raise BadCellError(f"must be a mapping from {', '.join(self.columns)} to their values")
+        if strange := sorted({*cell} - {*self.columns}):
+            raise BadCellError(f"unknown column {strange[0]!r}; the columns are {', '.join(self.columns)}")
+        known: dict[str, Any] = {}
+        for name in self.columns:
+            value = cell.get(name)
+            try:
+                known[name] = pa.array([_plain(value, name in self.text_columns())])
+            except (pa.ArrowException, ValueError, TypeError, OverflowError):
+                raise BadCellError(f"column {name!r}: {value!r} is not a number") from None
+        values, notes = self.encode(pa.table(known))
+        for line in notes:
+            note(line)
+        if np.isinf(values).any():
+            raise BadCellError("has numbers too large or infinite")
+        if np.isnan(values).all():
+            raise BadCellError("all its values are empty")
+        return np.asarray(values[0])
+
+    def encode(self, table: pa.Table) -> tuple[NDArray[np.float32], list[str]]:
+        """Return the values of rows [rows, size], and notes; a column that the table lacks is empty."""
+        notes = []
+        names = [name for name, _ in self.numbers]
+        with np.errstate(over="ignore"):
+            parts = [_numbers(table, names) - [origin for _, origin in self.numbers]]
+        for name, format in self.dates:
+            column = _texts(table, name)
+            parts.append(calendar(column, format))
+            if wrong := int(np.isnan(parts[-1][:, 0]).sum()) - column.null_count:
+                notes.append(f"{name}: {wrong:,} cells are no dates like {format}: missing")
+        for name, listed in self.categories:
+            column = _texts(table, name)
+            codes = pc.index_in(column, pa.array(listed, pa.string()))
+            unseen = pc.and_(pc.is_null(codes), pc.is_valid(column))
+            if count := pc.sum(unseen).as_py():
+                notes.append(_unseen(name, column.filter(unseen), count))
+            codes = pc.if_else(unseen, len(listed), codes).cast(pa.float64())
+            parts.append(np.asarray(pc.fill_null(codes, np.nan))[:, None])
+        with np.errstate(over="ignore"):
+            return np.concatenate(parts, axis=1).astype(np.float32), notes
+
+
+def _unseen(name: str, cells: pa.ChunkedArray, count: int) -> str:
+    values = cells.unique().to_pylist()
+    shown = ", ".join(repr(value) for value in values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
+    return f"{name}: {count:,} cells have rare categories, or none of the training rows ({shown})"
+
+
+def _numbers(table: pa.Table, names: Sequence[str]) -> NDArray[np.float64]:
+    """Return columns [rows, columns], NaN where a cell is empty or no number."""
+    columns = []
+    for name in names:
+        column = table[name] if name in table.column_names else pa.chunked_array([pa.nulls(len(table))])
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            column = NumberFormat().parse(column)
+        known = is_number(column.type) or pa.types.is_null(column.type)
+        column = (
+            column.cast(pa.float64(), safe=False)
+            if known
+            else pa.chunked_array([pa.nulls(len(table), pa.float64())])
+        )
+        columns.append(pc.fill_null(column, np.nan).to_numpy())
+    return np.stack(columns, axis=1) if columns else np.empty((len(table), 0))
+
+
+def _texts(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """Return a column in one spelling; one that the table lacks is empty."""
+    if name not in table.column_names or pa.types.is_null(table[name].type):
+        return pa.chunked_array([pa.nulls(len(table), pa.string())])
+    return spelled(table[name])
+
+
+def _frequent(column: pa.ChunkedArray, most: int, least: int) -> tuple[str, ...]:
+    """Return the most frequent values, in alphabetical order."""
+    counts = pc.value_counts(spelled(column).drop_null().combine_chunks()).to_pylist()
+    often = sorted((-pair["counts"], pair["values"]) for pair in counts if pair["counts"] >= least)
+    return tuple(sorted(value for _, value in often[:most]))
+
+
+def _plain(value: Any, text: bool) -> str | float | None:
+    """Return a value as a text or a number; None if it is missing, as NaN and blank texts are."""
+    if value is None or (isinstance(value, str) and not value.strip()) or value != value:
+        return None
+    if not text:
+        return float(value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

@@ -1,0 +1,124 @@
+"""Find the kind of a column: a type of modality, or number, category, or the format of its dates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from shlex import quote
+from typing import NoReturn
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from altuna.data.table.column_types import TYPES, column_type, filled, first_values, is_list, is_number
+from altuna.data.table.dates import date_format
+from altuna.data.table.number_text import NumberFormat
+from altuna.data.table.paths import unreadable
+from altuna.data.table.sequences import array_type
+from altuna.errors import UserError
+
+TABULAR = ("number", "category", "date")  # kinds of columns that form one modality together
+STATED = (*TYPES, *TABULAR)  # what can be stated for a column
+MIN_ROWS = 20  # in a smaller column, values tell too little about it
+OFTEN = 10  # cells of each category, on average
+MAX_CATEGORIES, MAX_PHRASES = 1000, 50  # categories of a column, and if they are phrases
+FEW_WORDS, MAX_LENGTH = 2.5, 60  # words of a category on average, letters of each
+
+
+@dataclass
+class ColumnKinds:
+    """Finds the kinds of a table's columns.
+
+    Args:
+        path: Path of the table, for errors and for the files that its cells name.
+        table: The table.
+        declared: Column to the type that the file itself states for it.
+        types: Column to the type that the user states for it.
+        lenient: Take columns of files that cannot be read as text.
+        notes: Where remarks for the user are added.
+
+    Example:
+        >>> table = pa.table({"born": ["2020-01-02"], "room": ["a red room"]})
+        >>> kinds = ColumnKinds(Path("owls.csv"), table, {}, {})
+        >>> kinds.of("born"), kinds.of("room")
+        ('%Y-%m-%d', 'text')
+    """
+
+    path: Path
+    table: pa.Table
+    declared: Mapping[str, str]
+    types: Mapping[str, str]
+    lenient: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    def of(self, name: str, stated: str | None = None) -> str | None:
+        """Return the kind of a column; None if it is empty or of no use.
+
+        Args:
+            name: The column.
+            stated: Its kind where it is stated in ``modalities``.
+
+        Raises:
+            UserError: Its cells are not of the stated kind, or paths of files that cannot be read.
+        """
+        stated = stated or self.types.get(name)
+        if stated == "date":
+            return self._date(name) or self._refuse(name, 0, "is no date, or the other cells are none")
+        if stated == "number":
+            return self._number(name)
+        if stated:
+            return stated
+        column = self.table[name]
+        found = column_type(column, self.declared.get(name), self.path.parent)
+        if found == "vector" and not is_list(column.type):
+            return array_type(self.path.parent, column)
+        if found != "text" or name in self.declared:
+            return found
+        return self._date(name) or ("category" if is_category(self.table[name]) else self._text(name))
+
+    def _date(self, name: str) -> str | None:
+        format, remark = date_format(self.table[name]) or (None, "")
+        self.notes += [f"{self.path}, column {name!r}: {remark}"] * bool(remark)
+        return format
+
+    def _number(self, name: str) -> str:
+        column = self.table[name]
+        if not (is_number(column.type) or pa.types.is_null(column.type)):
+            unread = pc.is_null(NumberFormat().parse(column.cast(pa.string())))
+            self._refuse(name, pc.index(pc.and_(unread, filled(column)), True).as_py(), "is not a number")
+        return "number"
+
+    def _text(self, name: str) -> str:
+        texts = [value for value in first_values(self.table[name]) if isinstance(value, str)]
+        if not self.lenient and (reason := unreadable(texts)):
+            words = quote(f"types.{name}=text")
+            self._refuse(
+                name, 0, f"{reason} (--ignore {quote(name)} leaves it out, --set {words} reads words)"
+            )
+        return "text"
+
+    def _refuse(self, name: str, row: int, reason: str) -> NoReturn:
+        """Raise UserError for the first filled cell from a row on."""
+        column = self.table[name]
+        row += max(0, pc.index(filled(column.slice(row)), True).as_py())
+        raise UserError(
+            f"{self.path}, row {row + 1}, column {name!r}: {str(column[row].as_py())[:80]!r}: {reason}"
+        )
+
+
+def is_category(column: pa.ChunkedArray) -> bool:
+    """Return whether a column of texts has few values, of few words, each of them often.
+
+    Example:
+        >>> is_category(pa.chunked_array([["red", "blue"] * 10])), is_category(pa.chunked_array([["red"] * 3]))
+        (True, False)
+    """
+    cells = column.filter(filled(column))
+    if len(cells) < MIN_ROWS or len(cells.slice(0, 2000).unique()) > MAX_CATEGORIES:
+        return False
+    values = [value.strip() for value in cells.unique().to_pylist()]
+    words = np.mean([len(value.split()) for value in values])
+    most = min(len(cells) // OFTEN, MAX_CATEGORIES if words <= FEW_WORDS else MAX_PHRASES)
+    return len(values) <= most and max(map(len, values)) <= MAX_LENGTH

@@ -1,0 +1,110 @@
+"""Read lists of numbers that are written as text: JSON, NumPy's form, or separated by semicolons."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from altuna.data.table.column_types import first_values
+
+# No pattern can backtrack far: texts may be very long.
+NUMBER = r"(?:[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|nan|NaN|null|None)"
+BARE = re.compile(rf"\s*{NUMBER}\s*(?:(?:[;,|]\s*{NUMBER}\s*)+|(?:\s+{NUMBER}){{7,}}\s*)")
+BRACKETS = re.compile(r"\s*[\[(](?:[\d\s,;.+\-eE\[\]()]|nan|NaN|null|None)*")
+CUT = re.compile(r"\d\s*\.\.\.|\.\.\.\s*[\d,]")  # NumPy prints only the ends of a long array
+NO_NUMBER = re.compile(r"\b(?:nan|NaN|None)\b")
+MOSTLY = 0.9  # of the filled cells: so many must be lists
+
+
+class Lists(NamedTuple):
+    """A column of texts, read as lists of numbers where it is one of lists, and a remark or "".
+
+    Example:
+        >>> Lists(pa.chunked_array([["hoot"]])).found
+        False
+    """
+
+    column: pa.ChunkedArray
+    found: bool = False
+    problem: str = ""
+
+
+def read_lists(column: pa.ChunkedArray) -> Lists:
+    """Return a column of texts as lists of float64 (lists of such lists, if they are nested).
+
+    In brackets, numbers are separated by commas, semicolons or blanks; without brackets, by commas,
+    semicolons or bars, or at least eight of them by blanks. A cell that is no list is empty, and is named.
+
+    Example:
+        >>> read_lists(pa.chunked_array([["[0.5, 1]", "[2.  3.]"]])).column.to_pylist()
+        [[0.5, 1.0], [2.0, 3.0]]
+        >>> read_lists(pa.chunked_array([["[[1, 2], [3, 4]]"]])).column.to_pylist()
+        [[[1.0, 2.0], [3.0, 4.0]]]
+    """
+    some = [text for text in first_values(column) if isinstance(text, str)]
+    if not some or sum(map(_is_list, some)) < MOSTLY * len(some):
+        cut = next((text for text in some if text.lstrip()[:1] == "[" and CUT.search(text[:1000])), None)
+        problem = f"{cut[:40]!r} was cut when it was printed: write whole arrays" if cut else ""
+        return Lists(column, problem=problem)
+    nested = pa.list_(pa.list_(pa.float64())) if _depth(some[0]) > 1 else pa.list_(pa.float64())
+    wrong: list[int] = []
+    chunks, row, filled = [], 0, 0
+    for chunk in column.chunks:
+        cells: list[Any] = []
+        for text in chunk.to_pylist():
+            known = text is not None and text.strip() != ""
+            cell = _parsed(text, pa.types.is_nested(nested.value_type)) if known else None
+            filled += known
+            if known and cell is None:
+                wrong.append(row)
+            cells.append(cell)
+            row += 1
+        chunks.append(pa.array(cells, nested))
+    first = f"row {wrong[0] + 1} is {column[wrong[0]].as_py()[:40]!r}" if wrong else ""
+    if len(wrong) > (1 - MOSTLY) * filled:
+        problem = f"{first}; it is read as text, though {filled - len(wrong):,} of {filled:,} cells are lists"
+        return Lists(column, problem=problem)
+    problem = (
+        f"{first}, no list of numbers{f' ({len(wrong) - 1:,} more such cells)' * (len(wrong) > 1)}: missing"
+    )
+    return Lists(pa.chunked_array(chunks, nested), True, problem * bool(wrong))
+
+
+def _is_list(text: str) -> bool:
+    if text.lstrip()[:1] in ("[", "("):
+        return bool(text.rstrip()[-1] in "])" and re.search(r"\d", text) and BRACKETS.fullmatch(text))
+    return bool(BARE.fullmatch(text))
+
+
+def _depth(text: str) -> int:
+    return len(re.match(r"[\s\[(]*", text)[0].replace(" ", "").replace("\n", ""))  # type: ignore[index]
+
+
+def _parsed(text: str, nested: bool) -> list[Any] | None:
+    """Return the numbers of a list; None if the text is none, or nested otherwise."""
+    if not _is_list(text):
+        return None
+    text = NO_NUMBER.sub("null", text.strip())
+    text = re.sub(r"[()]", lambda found: "[" if found[0] == "(" else "]", text)
+    text = re.sub(r"\s*[;,|]\s*|(?<=[\d.\]l])\s+(?=[-+\d.\[n])", ",", text)
+    text = re.sub(r"(?<![\d.])\.(?=\d)", "0.", text)  # JSON has neither .5 nor 2. nor +1
+    text = re.sub(r"(?<=\d)\.(?!\d)", "", text)
+    text = re.sub(r"(?<![\d.eE])\+|(?<![\d.])0+(?=\d)", "", text)
+    text = re.sub(r",\s*(?=\])", "", text)
+    try:
+        numbers = json.loads(text if text.startswith("[") else f"[{text}]")
+    except ValueError:
+        return None
+    inner = [isinstance(part, list) for part in numbers]
+    if any(inner) != nested or (any(inner) and not all(inner)):
+        return None
+    if nested and any(isinstance(number, list) for part in numbers for number in part):
+        return None
+    return [[_float(n) for n in part] for part in numbers] if nested else [_float(n) for n in numbers]
+
+
+def _float(number: float | None) -> float | None:
+    return None if number is None else float(number)

@@ -1,0 +1,220 @@
+"""Read numbers that are written as people write them: 1.234,5 or $1,200 or 12 kg or 5 %."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# Words for a missing number, in lower case.
+MISSING = (
+    *("na", "n/a", "n.a.", "#n/a", "#na", "<na>", "nan", "null", "none", "nil", "?", "-", "--", "."),
+    *("missing", "unknown", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!"),
+)
+MOSTLY = 0.9  # of the filled cells: so many must be numbers, for the others to count as mistakes
+MANY = 0.5  # so many numbers are worth a remark on the cells that are none
+SAMPLE = 1000  # cells from which the format is found
+MAX_LENGTH = 60  # characters of a number
+CODES = "USD|EUR|GBP|JPY|CNY|INR|CHF|CAD|AUD|NZD|SEK|NOK|DKK|PLN|BRL|MXN|KRW|RUB|TRY|ZAR"
+PREFIX = rf"(?:US|A|C|R|HK|NZ)?[$€£¥₹₩₽₺₫฿₴₪]|(?:{CODES}|Rs\.?|#|~|≈)\s?"
+SUFFIX = r"\s?(?:%|‰|[$€£¥₹₩₽₺₫฿₴₪]|[°µ]?[^\W\d_]{1,12}[²³]?\.?(?:/[^\W\d_]{1,6}[²³]?)?|\+|″|\")"
+NUMBER = r"[\d.,'’\s\u00a0\u202f]*\d[\d.,'’\s\u00a0\u202f]*(?:[eE][+-]?\d+)?"
+AROUND = re.compile(rf"\(?[+-]?({PREFIX})?[+-]?({NUMBER}?)({SUFFIX})?\)?")
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """How the numbers of a column are written.
+
+    Args:
+        prefix: Text before each number, such as ``$``; a cell may lack it.
+        suffix: Text after each number, such as ``%``; a cell may lack it.
+        decimal: The decimal mark, ``.`` or ``,``.
+        groups: The mark between groups of three digits, if there is any.
+        missing: Numbers that stand for a missing one, such as -999.
+
+    Example:
+        >>> NumberFormat("$", groups=",").parse(pa.chunked_array([["$1,200.5", "7", "?"]])).to_pylist()
+        [1200.5, 7.0, None]
+    """
+
+    prefix: str = ""
+    suffix: str = ""
+    decimal: str = "."
+    groups: str = ""
+    missing: tuple[float, ...] = ()
+
+    def parse(self, cells: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Return texts as float64 numbers, null where a text is not a number of this format."""
+        chunks = [self._parse(chunk) for chunk in cells.chunks]
+        return without(pa.chunked_array(chunks, pa.float64()), self.missing)
+
+    def _parse(self, cells: pa.Array) -> pa.Array:
+        cells = pc.utf8_trim_whitespace(cells)
+        cells = pc.replace_substring(cells, "\u2212", "-")  # the minus sign
+        for mark in "\u00a0\u202f" if self.groups == " " else "’" if self.groups == "'" else "":
+            cells = pc.replace_substring(cells, mark, self.groups)
+        decimal, groups = re.escape(self.decimal), re.escape(self.groups)
+        whole = rf"(?:\d+|[1-9]\d{{0,2}}(?:{groups}\d{{3}})+)" if groups else r"\d+"
+        number = rf"(?:{whole}(?:{decimal}\d*)?|{decimal}\d+)(?:[eE][+-]?\d+)?"
+        prefix, suffix = (rf"(?:{re.escape(text.strip())})?" for text in (self.prefix, self.suffix))
+        written = rf"([+-]?)\s?{prefix}\s?([+-]?{number})\s?{suffix}"
+        cells = pc.replace_substring_regex(cells, rf"^\(({written})\)$", r"-\1")  # as in accounting
+        known = pc.match_substring_regex(cells, f"^{written}$")
+        cells = pc.replace_substring_regex(pc.if_else(known, cells, None), f"^{written}$", r"\1\2")
+        if self.groups:
+            cells = pc.replace_substring(cells, self.groups, "")
+        if self.decimal != ".":
+            cells = pc.replace_substring(cells, self.decimal, ".")
+        return cells.cast(pa.float64())
+
+
+class Numbers(NamedTuple):
+    """A column of texts, read as numbers where it is one of numbers, how it is written, and remarks.
+
+    ``example`` is a cell of which the format changes the value or the look; ``words`` counts the words for a
+    missing number; ``problem`` is a remark on cells that are no numbers, if there is any.
+
+    Example:
+        >>> Numbers(pa.chunked_array([["hoot"]]), None).problem
+        ''
+    """
+
+    column: pa.ChunkedArray
+    format: NumberFormat | None
+    example: str = ""
+    words: Mapping[str, int] = MappingProxyType({})
+    problem: str = ""
+
+
+def read_numbers(
+    column: pa.ChunkedArray, known: NumberFormat | None = None, decimal: str | None = None
+) -> Numbers:
+    """Return a column of texts as numbers if nearly all of its cells are numbers of one format.
+
+    The other cells become empty: words for a missing number, and up to a tenth of mistakes, which ``problem``
+    names.
+
+    Args:
+        column: The texts.
+        known: The format to try first, as that of the training data.
+        decimal: The decimal mark of other columns: it decides whether 1,234 has thousands.
+
+    Example:
+        >>> numbers = read_numbers(pa.chunked_array([["3,5 kg", "1.204,2 kg", "NA"]]))
+        >>> numbers.column.to_pylist(), numbers.format.decimal, numbers.words
+        ([3.5, 1204.2, None], ',', {'NA': 1})
+    """
+    empty = _empty(column)
+    filled = len(column) - pc.sum(empty).as_py()
+    some = _some(column.filter(pc.invert(empty)))
+    if not filled or not len(some):
+        return Numbers(column, None)
+    best, share = _best(some, known, decimal)
+    if best is None or share < MANY:
+        return Numbers(column, None)
+    numbers = best.parse(column)
+    if len(some) < filled:  # the whole column may tell more than some of its cells
+        for other in () if known == best else _formats(best.prefix, best.suffix, decimal):
+            if len(numbers) - numbers.null_count == filled:
+                break
+            parsed = other.parse(column)
+            if parsed.null_count < numbers.null_count:
+                best, numbers = other, parsed
+    wrong = pc.and_(pc.is_null(numbers), pc.invert(empty))
+    if best.missing:  # they became empty, and are no mistakes
+        wrong = pc.and_(wrong, pc.is_null(replace(best, missing=()).parse(column)))
+    mistakes = pc.sum(wrong).as_py() or 0
+    good = filled - mistakes
+    if not good:
+        return Numbers(column, None)
+    row = pc.index(wrong, True).as_py()
+    first = f"row {row + 1} is {column[row].as_py()!r}" if mistakes else ""
+    if good < MOSTLY * filled:
+        telling = good >= MANY * filled and not best.prefix + best.suffix
+        problem = f"{first}; it is read as text, though {good:,} of {filled:,} cells are numbers"
+        return Numbers(column, None, problem=problem * telling)
+    problem = f"{first}, no number{_more(mistakes)}: missing; the other {good:,} cells are numbers"
+    return Numbers(numbers, best, _example(column, numbers), _words(column, empty), problem * bool(mistakes))
+
+
+def _more(mistakes: int) -> str:
+    return f" ({mistakes - 1:,} more such cells)" if mistakes > 1 else ""
+
+
+def without(numbers: pa.ChunkedArray, missing: Iterable[float]) -> pa.ChunkedArray:
+    """Return a column of numbers that is empty where it has one of those for a missing number.
+
+    Example:
+        >>> without(pa.chunked_array([[1.0, -999.0]]), [-999.0]).to_pylist()
+        [1.0, None]
+    """
+    for number in missing:
+        numbers = pc.if_else(pc.equal(numbers, number), None, numbers)
+    return numbers
+
+
+def _best(
+    some: pa.ChunkedArray, known: NumberFormat | None, decimal: str | None
+) -> tuple[NumberFormat | None, float]:
+    """Return the format that reads the most cells, the earlier one of equals, and its share of them."""
+    best, share = None, 0.0
+    for format in ([known] if known else []) + [*_formats(*_around(some), decimal)]:
+        parsed = replace(format, missing=()).parse(some)
+        if (found := 1 - parsed.null_count / len(some)) > share:
+            best, share = format, found
+        if share == 1:
+            break
+    return best, share
+
+
+def _formats(prefix: str, suffix: str, decimal: str | None) -> Iterator[NumberFormat]:
+    """Yield the formats to try, the more usual ones first."""
+    usual = [(".", ""), (".", ","), (",", "."), (".", " "), (",", " "), (".", "'"), (",", "'")]
+    for mark, groups in sorted(usual, key=lambda marks: (marks[1] != "", marks[0] != decimal)):
+        yield NumberFormat(prefix, suffix, mark, groups)
+
+
+def _around(some: pa.ChunkedArray) -> tuple[str, str]:
+    """Return what most cells have before and after their number."""
+    pairs: Counter[tuple[str, str]] = Counter()
+    for text in some.to_pylist():
+        if len(text) < MAX_LENGTH and (found := AROUND.fullmatch(text.strip())):
+            pairs[(found[1] or "").strip(), (found[3] or "").strip()] += 1
+    return max(pairs, key=lambda pair: (pairs[pair], pair), default=("", ""))
+
+
+def _some(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return up to a thousand cells, evenly spaced; none if the first ones have no digits at all."""
+    first = texts.slice(0, 20)
+    if not pc.any(pc.match_substring_regex(first, r"^.{0,12}\d")).as_py():
+        return texts.slice(0, 0)
+    step = -(-len(texts) // SAMPLE)
+    return texts.take(pa.array(np.arange(0, len(texts), step)))
+
+
+def _empty(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    words = pc.utf8_lower(pc.utf8_trim_whitespace(column))
+    return pc.or_(pc.is_null(column), pc.is_in(words, pa.array(["", *MISSING])).fill_null(True))
+
+
+def _words(column: pa.ChunkedArray, empty: pa.ChunkedArray) -> dict[str, int]:
+    cells = pc.utf8_trim_whitespace(column.filter(empty).drop_null())
+    counts = pc.value_counts(cells.combine_chunks()).to_pylist()
+    return {pair["values"]: pair["counts"] for pair in counts if pair["values"]}
+
+
+def _example(column: pa.ChunkedArray, numbers: pa.ChunkedArray) -> str:
+    """Return a cell that is not written as Arrow reads numbers, with its number; "" if there is none."""
+    first = column.filter(pc.is_valid(numbers))
+    odd = pc.invert(pc.match_substring_regex(first, r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"))
+    if (row := pc.index(odd, True).as_py()) < 0:
+        return ""
+    return f"{first[row].as_py().strip()!r} is {numbers.drop_null()[row].as_py():.15g}"
