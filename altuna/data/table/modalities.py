@@ -172,7 +172,7 @@ def _vectors(kinds: Mapping[str, str]) -> dict[str, list[str]]:
     """Return the columns of numbers that are a vector of their own, by the prefix that they share.
 
     Two columns such as ``room_count``, ``room_size`` are one only if the table has no other numbers,
-    categories or dates that would be left for a tabular modality.
+    categories or dates that would be left for a tabular modality. So is a single column of numbers.
     """
     vectors: dict[str, list[str]] = {}
     for name, kind in kinds.items():
@@ -181,6 +181,8 @@ def _vectors(kinds: Mapping[str, str]) -> dict[str, list[str]]:
     shared = {prefix: names for prefix, names in vectors.items() if prefix and len(names) > 1}
     if sum(map(len, shared.values())) == len(kinds):
         return shared
+    if len(kinds) == 1:
+        return {prefix or names[0]: names for prefix, names in vectors.items()}
     return {
         prefix: names
         for prefix, names in shared.items()
@@ -207,7 +209,9 @@ def _state(typing: ColumnKinds, columns: list[str], name: str, spec: Mapping[str
     if len(names) > 1 and is_list(table[names[0]].type):
         kind = spec.get("type") or "series"  # whose channels may be of one length in all rows
     kind = {"number": "vector", "class": "text"}.get(kind, kind)
-    if spec.get("type") in TABULAR or kind not in STATED:
+    if spec.get("type", kind) not in STATED and "type" in spec:
+        raise UserError(f"{path}: modality {name!r}: unknown type {kind!r}{nearest(kind, STATED)}")
+    if spec.get("type") in TABULAR or kind not in TYPES:
         kinds = [typing.of(column, spec.get("type")) or "number" for column in names]
         return Modality("tabular", (*names,), kinds=(*kinds,))
     if kind == "tabular":

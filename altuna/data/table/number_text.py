@@ -63,7 +63,8 @@ class NumberFormat:
             cells = pc.replace_substring(cells, mark, self.groups)
         decimal, groups = re.escape(self.decimal), re.escape(self.groups)
         whole = rf"(?:\d+|[1-9]\d{{0,2}}(?:{groups}\d{{3}})+)" if groups else r"\d+"
-        number = rf"(?:{whole}(?:{decimal}\d*)?|{decimal}\d+)(?:[eE][+-]?\d+)?"
+        fraction = r"\d+" if self.suffix else r"\d*"  # 1.npy has no unit
+        number = rf"(?:(?:{whole}(?:{decimal}{fraction})?|{decimal}\d+)(?:[eE][+-]?\d+)?|[iI]nf(?:inity)?)"
         prefix, suffix = (rf"(?:{re.escape(text.strip())})?" for text in (self.prefix, self.suffix))
         written = rf"([+-]?)\s?{prefix}\s?([+-]?{number})\s?{suffix}"
         cells = pc.replace_substring_regex(cells, rf"^\(({written})\)$", r"-\1")  # as in accounting

@@ -34,7 +34,7 @@ from altuna.errors import UserError
         ("7.5", "vector"),
         ("true", "vector"),
         ("a picture of a.png file", "text"),
-        ("2024-01-31", "text"),
+        ("2024-01-31", "tabular"),
         ("12:30:00", "text"),
         ("x" * 5000, "text"),
     ],
@@ -67,9 +67,8 @@ def test_numeric_columns_with_one_prefix_form_a_vector(tmp_path):
     assert columns == {
         "acc": ("acc",),
         "acc_numbers": ("acc_x", "acc_y"),
-        "gyro": ("gyro.x",),
         "mfcc": ("mfcc1", "mfcc2"),
-        "age": ("age",),
+        "tabular": ("gyro.x", "age"),
     }
     first, second = cells(manifest, "acc_numbers")
     assert first.tolist() == [1, 2]
@@ -94,11 +93,10 @@ def test_arrow_types_that_need_not_be_told_apart(tmp_path):
         t=[datetime.date(2024, 1, 31), None],
     )
     manifest = read_manifest(path)
-    assert types(manifest) == {"p": "image", "d": "vector", "t": "text"}
+    assert types(manifest) == {"p": "image", "tabular": "tabular"}
     assert manifest.labels.to_pylist() == ["x", "y"]
     assert cells(manifest, "p") == [str(tmp_path / "a.png"), None]
-    assert np.array_equal(cells(manifest, "d"), [[1.5], [2.5]])
-    assert cells(manifest, "t") == ["2024-01-31", None]
+    assert cells(manifest, "tabular") == [{"d": 1.5, "t": "2024-01-31"}, {"d": 2.5, "t": None}]
 
 
 def test_stated_modalities(tmp_path):
@@ -125,7 +123,7 @@ def test_stated_modalities(tmp_path):
         ({"m": {"column": "title", "type": "imag"}}, "unknown type 'imag'; did you mean 'image'?"),
         (
             {"m": {"columns": ["title", "v_x"], "type": "text"}},
-            "several columns must be of type vector or series, not text",
+            "several columns must be of type vector, series or tabular, not text",
         ),
         ({"m": {"prefix": "v_"}}, "column 'v_note': has cells that are not numbers"),
         ({"m": {"colum": "title"}}, "unknown option 'colum'; did you mean 'column'?"),
