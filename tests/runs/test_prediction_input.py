@@ -164,7 +164,7 @@ def missing_values():
     yield type("NaTType", (), {})()
 
 
-@pytest.mark.parametrize("value", [*missing_values()], ids=repr)
+@pytest.mark.parametrize("value", [*missing_values()], ids=lambda value: type(value).__name__)
 def test_what_is_missing_in_python(value, model):
     (row,) = model.predict([{"note": value, "code": "001", "len": value}]).to_pylist()
     assert [row[f"present_{name}"] for name in ("note", "code", "len")] == [False, True, False]

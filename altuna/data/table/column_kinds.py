@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,23 @@ from altuna.errors import UserError
 
 TABULAR = ("number", "category", "date")  # kinds of columns that form one modality together
 STATED = (*TYPES, *TABULAR)  # what can be stated for a column
+# Words in the names of columns that are texts, even if they have few values.
+TEXT_NAMES = frozenset(
+    (
+        "text",
+        "texts",
+        "title",
+        "titles",
+        "caption",
+        "captions",
+        "description",
+        "descriptions",
+        "note",
+        "notes",
+    )
+    + ("comment", "comments", "review", "reviews", "sentence", "sentences", "question", "answer", "message")
+    + ("transcript", "utterance", "tweet", "headline", "summary")
+)
 MIN_ROWS = 20  # in a smaller column, values tell too little about it
 OFTEN = 10  # cells of each category, on average
 MAX_CATEGORIES, MAX_PHRASES = 1000, 50  # categories of a column, and if they are phrases
@@ -76,7 +94,10 @@ class ColumnKinds:
             return array_type(self.path.parent, column)
         if found != "text" or name in self.declared:
             return found
-        return self._date(name) or ("category" if is_category(self.table[name]) else self._text(name))
+        if format := self._date(name):
+            return format
+        is_text = not TEXT_NAMES.isdisjoint(re.split(r"[\W_\d]+", name.casefold()))
+        return "category" if not is_text and is_category(self.table[name]) else self._text(name)
 
     def _date(self, name: str) -> str | None:
         format, remark = date_format(self.table[name]) or (None, "")
@@ -112,8 +133,8 @@ def is_category(column: pa.ChunkedArray) -> bool:
     """Return whether a column of texts has few values, of few words, each of them often.
 
     Example:
-        >>> is_category(pa.chunked_array([["red", "blue"] * 10])), is_category(pa.chunked_array([["red"] * 3]))
-        (True, False)
+        >>> [is_category(pa.chunked_array([["red", "blue"] * n])) for n in (10, 2)]
+        [True, False]
     """
     cells = column.filter(filled(column))
     if len(cells) < MIN_ROWS or len(cells.slice(0, 2000).unique()) > MAX_CATEGORIES:

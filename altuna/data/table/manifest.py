@@ -203,7 +203,9 @@ def read_manifest(
         _strings(path, table, names["group"]),
         roles,
         source.types,
-        source.notes if lenient else (*source.notes, *notes, *_remarks(table, labels, judged)),
+        source.notes
+        if lenient
+        else (*source.notes, *notes, *_remarks(table, names["label"], labels, judged)),
         account(table, roles, found, left_out),
         formats=source.formats,
     )
@@ -277,9 +279,13 @@ def _strings(path: Path, table: pa.Table, name: str) -> pa.Array:
         raise UserError(f"{path}, column {name!r}: cannot be read as text: {error}") from None
 
 
-def _remarks(table: pa.Table, labels: pa.Array, found: Mapping[str, Modality]) -> list[str]:
-    """Return remarks on classes that may be one class in two spellings, and on copies of the label."""
+def _remarks(table: pa.Table, label: str, labels: pa.Array, found: Mapping[str, Modality]) -> list[str]:
+    """Return remarks on rows without a label, classes in two spellings, and copies of the label."""
     remarks = []
+    if empty := labels.null_count % len(labels):
+        row = pc.index(labels.is_null(), True).as_py() + 1
+        more = f" (and in {empty - 1:,} more rows)" if empty > 1 else ""
+        remarks.append(f"row {row}, column {label!r}: empty{more}: left out")
     if pairs := alike(labels.unique().drop_null().to_pylist()):
         shown = "; ".join(" and ".join(map(repr, same)) for same in pairs[:MAX_ALIKE])
         more = f" and {len(pairs) - MAX_ALIKE} more" if len(pairs) > MAX_ALIKE else ""

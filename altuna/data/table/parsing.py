@@ -6,7 +6,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,8 @@ def read_csv(path: Path, text: Sequence[str], dialect: Dialect | None = None) ->
 def read_jsonl(path: Path, text: Sequence[str]) -> pa.Table:
     r"""Read a JSONL file; columns in ``text`` are read as text even if their cells are numbers.
 
+    So is a column that has both texts and numbers. A ``.json`` file holds a list of all rows instead.
+
     Raises:
         UserError: A line that is not a JSON object, or a cell of another type than those before; the message
             names the row.
@@ -73,7 +75,8 @@ def read_jsonl(path: Path, text: Sequence[str]) -> pa.Table:
         >>> read_jsonl(path, text=["label"]).to_pydict()
         {'label': ['1', '2'], 'acc': [[0.5, 1.0], None]}
     """
-    if not _can_crash(path):
+    whole = path.suffix.lower() == ".json"
+    if not whole and not _can_crash(path):
         try:
             table = _with_large_blocks(lambda block: _parse_jsonl(path, block))
             kinds = [field.type for field in table.schema if field.name in text]
@@ -83,9 +86,14 @@ def read_jsonl(path: Path, text: Sequence[str]) -> pa.Table:
             pass
     # Arrow rejects a column of texts and numbers, and loses how a number is written: such cells of ids
     # and labels are converted to text here. Other mistakes that made Arrow fail are found on the way.
-    rewritten = io.BytesIO()
-    for row in _checked_rows(path, text):
-        rewritten.write(json.dumps(row).encode() + b"\n")
+    while True:
+        rewritten = io.BytesIO()
+        try:
+            for row in _checked_rows(path, _whole_rows(path) if whole else _rows(path), text):
+                rewritten.write(json.dumps(row).encode() + b"\n")
+            break
+        except _MixedError as mixed:
+            text = [*text, mixed.column]
     if not rewritten.tell():
         return pa.table({})
     return _with_large_blocks(lambda block: _parse_jsonl(io.BytesIO(rewritten.getbuffer()), block))
@@ -203,38 +211,66 @@ def _can_crash(path: Path) -> bool:
     return False
 
 
-def _checked_rows(path: Path, text: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a JSONL file, checked, with the cells in the columns ``text`` as text."""
-    kinds: dict[str, str] = {}
+class _MixedError(Exception):
+    """A column has both texts and numbers."""
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+
+
+def _rows(path: Path) -> Iterator[Any]:
+    """Yield the rows of a JSONL file."""
     row = 0
     with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
         for line in file:
-            if not line.strip():
-                continue
-            row += 1
-            where = f"{path}, row {row}"
-            try:
-                cells = json.loads(line, object_pairs_hook=_no_repeats)
-            except (ValueError, RecursionError) as error:
-                raise UserError(f"{where}: not JSON: {' '.join(str(error).split())}") from None
-            if not isinstance(cells, dict):
-                raise UserError(f"{where}: not a JSON object")
-            for name, cell in cells.items():
-                if name in text and cell is not None and not isinstance(cell, str):
-                    cells[name] = cell = json.dumps(cell)
-                for place, kind, value in _kinds(name, cell):
-                    if kind != kinds.setdefault(place, kind):
-                        raise UserError(
-                            f"{where}, column {name!r}: has type {kind}, but earlier rows have {kinds[place]}"
-                        )
-                    if kind == "text" and not value.isprintable() and _is_broken(value):
-                        raise UserError(f"{where}, column {name!r}: the text is not in UTF-8")
-                    if kind == "number" and math.isinf(value):
-                        raise UserError(
-                            f"{where}, column {name!r}: is {value}; "
-                            "leave the cell empty if the value is missing"
-                        )
-            yield cells
+            if line.strip():
+                row += 1
+                yield _parsed(f"{path}, row {row}", line)
+
+
+def _whole_rows(path: Path) -> Iterator[Any]:
+    """Yield the rows of a JSON file that is a list of them."""
+    found = _parsed(str(path), path.read_text(encoding="utf-8-sig", errors="surrogateescape"))
+    if not isinstance(found, list):
+        raise UserError(f"{path}: must be a list of objects, one per row (in pandas: orient='records')")
+    yield from found
+
+
+def _parsed(where: str, text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_no_repeats)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not JSON: {' '.join(str(error).split())}") from None
+
+
+def _checked_rows(path: Path, rows: Iterable[Any], text: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield rows, checked, with the cells in the columns ``text`` as text.
+
+    Raises:
+        _MixedError: A column that is not in ``text`` has texts and numbers.
+    """
+    kinds: dict[str, str] = {}
+    for row, cells in enumerate(rows, 1):
+        where = f"{path}, row {row}"
+        if not isinstance(cells, dict):
+            raise UserError(f"{where}: not a JSON object")
+        for name, cell in cells.items():
+            if name in text and cell is not None and not isinstance(cell, str):
+                cells[name] = cell = json.dumps(cell)
+            for place, kind, value in _kinds(name, cell):
+                if kind != kinds.setdefault(place, kind):
+                    if place == name and {kind, kinds[place]} == {"text", "number"}:
+                        raise _MixedError(name)
+                    raise UserError(
+                        f"{where}, column {name!r}: has type {kind}, but earlier rows have {kinds[place]}"
+                    )
+                if kind == "text" and not value.isprintable() and _is_broken(value):
+                    raise UserError(f"{where}, column {name!r}: the text is not in UTF-8")
+                if kind == "number" and math.isinf(value):
+                    raise UserError(
+                        f"{where}, column {name!r}: is {value}; leave the cell empty if the value is missing"
+                    )
+        yield cells
 
 
 def _kinds(place: str, cell: Any) -> Iterator[tuple[str, str, Any]]:

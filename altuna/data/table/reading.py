@@ -28,8 +28,6 @@ HINTS = {  # of tables that people have in other formats
     ".xlsx": "save the sheet as CSV",
     ".xls": "save the sheet as CSV",
     ".ods": "save the sheet as CSV",
-    ".json": "write one object per line into a .jsonl file, as pandas does by to_json(lines=True, "
-    "orient='records')",
     ".txt": "if it is a table, rename it to .csv or .tsv",
     ".pkl": "a pickle may run code; write Parquet, as pandas does by to_parquet",
     ".pickle": "a pickle may run code; write Parquet, as pandas does by to_parquet",
@@ -115,14 +113,14 @@ def _read(path: Path, text: Sequence[str], label: str, keep_unlabelled: bool) ->
         return Source(*hf.typed(_read_parquet(path)))
     if suffix in {".feather", ".arrow"}:
         return Source(*hf.typed(pyarrow.feather.read_table(path)))
-    if suffix in {".jsonl", ".ndjson"}:
+    if suffix in {".jsonl", ".ndjson", ".json"}:
         return Source(read_jsonl(path, text))
     if suffix in {".csv", ".tsv"}:
         dialect = dialect_of(path)
         notes = tuple(f"{path}: {note}" for note in dialect.notes)
         decimal = "," if dialect.separator == ";" else None
         return Source(read_csv(path, text, dialect), notes=notes, decimal=decimal)
-    hint = HINTS.get(suffix, "a manifest must be .csv, .tsv, .parquet, .feather or .jsonl")
+    hint = HINTS.get(suffix, "a manifest must be .csv, .tsv, .parquet, .feather, .jsonl or .json")
     raise UserError(f"{path}: unknown format; {hint}")
 
 

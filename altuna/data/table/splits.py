@@ -21,10 +21,10 @@ def split_rows(manifest: Manifest, seed: int = 0) -> dict[str, Rows]:
     r"""Return the row numbers of ``train``, ``val`` and ``test`` (test may be empty).
 
     A manifest without splits is split 60/15/25; without val, 15 % of train are carved out for it. Both are
-    stratified by label and never divide a group.
+    stratified by label and never divide a group. Rows without a label are in none of them.
 
     Raises:
-        UserError: A label is missing, has only one sample, or is in val or test but not in train.
+        UserError: All labels are missing, or one has only one sample, or is in val or test but not in train.
 
     Example:
         >>> import tempfile
@@ -36,14 +36,14 @@ def split_rows(manifest: Manifest, seed: int = 0) -> dict[str, Rows]:
         {'train': 24, 'val': 6, 'test': 10}
     """
     _check_labels(manifest)
-    labels = np.asarray(manifest.labels.dictionary_encode().indices, dtype=np.int64)
+    labels = np.asarray(manifest.labels.dictionary_encode().indices.fill_null(-1), dtype=np.int64)
     groups = group_codes(manifest)
-    rows = np.arange(len(manifest))
+    rows = np.flatnonzero(labels >= 0)
     if manifest.splits.null_count == len(manifest):
         remaining, test = carve(rows, labels, groups, TEST_SHARE, seed)
         train, val = carve(remaining, labels, groups, VAL_SHARE / (1 - TEST_SHARE), seed)
     else:
-        train, val, test = (np.flatnonzero(pc.equal(manifest.splits, name)) for name in SPLITS)
+        train, val, test = (rows[np.asarray(pc.equal(manifest.splits, s).take(rows))] for s in SPLITS)
         if not len(train):
             raise UserError(f"{manifest.path}, column {manifest.columns['split']!r}: no row is in train")
         if not len(val):
@@ -63,10 +63,9 @@ def split_rows(manifest: Manifest, seed: int = 0) -> dict[str, Rows]:
 
 def _check_labels(manifest: Manifest) -> None:
     manifest.check_labelled()
-    missing = np.flatnonzero(manifest.labels.is_null())
-    if len(missing):
-        raise UserError(f"{manifest.where(int(missing[0]), 'label')}: empty")
-    counts = manifest.labels.value_counts()
+    if manifest.labels.null_count == len(manifest):
+        raise UserError(f"{manifest.path}, column {manifest.columns['label']!r}: empty in all rows")
+    counts = manifest.labels.drop_null().value_counts()
     for entry in counts:
         if entry["counts"].as_py() == 1:
             label = entry["values"]

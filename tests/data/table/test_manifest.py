@@ -89,8 +89,8 @@ def test_mistakes_name_file_row_and_column(text, words, tmp_path):
         ('{"t": "a"}\n{"t": }\n', ", row 2: not JSON"),
         ('{"t": "a"}\n\n[1]\n', ", row 2: not a JSON object"),
         (
-            '{"t": "a"}\n{"t": null}\n{"t": 5}\n',
-            ", row 3, column 't': has type number, but earlier rows have text",
+            '{"t": "a"}\n{"t": null}\n{"t": [5]}\n',
+            ", row 3, column 't': has type list, but earlier rows have text",
         ),
         ('{"v": [1, 2]}\n{"v": [1, "b"]}\n', ", row \\d, column 'v': has type "),
     ],

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -36,11 +37,12 @@ def test_labels(given, wanted, tmp_path):
     assert labels_of(tmp_path, given) == wanted
 
 
-def test_an_empty_label_is_named(tmp_path):
+def test_rows_with_an_empty_label_are_left_out_and_named(tmp_path):
     pq.write_table(pa.table({"label": [1.0, 2.0, math.nan] * 4, "x": range(12)}), tmp_path / "t.parquet")
     manifest = read_manifest(tmp_path / "t.parquet")
-    with pytest.raises(UserError, match=r"row 3 \(id '3'\), column 'label': empty"):
-        split_rows(manifest)
+    assert manifest.notes == ("row 3, column 'label': empty (and in 3 more rows): left out",)
+    rows = split_rows(manifest)
+    assert sorted(np.concatenate([*rows.values()]).tolist()) == [0, 1, 3, 4, 6, 7, 9, 10]
 
 
 def test_labels_that_are_alike_are_remarked_on(tmp_path):

@@ -92,7 +92,7 @@ def test_a_class_of_two(tmp_path):
     ("labels", "splits", "words"),
     [
         (["a", "a", "b"], None, r"row 3 \(id '3'\), column 'label': label 'b' has only this one sample"),
-        (["a", None, "b"], None, r"row 2 \(id '2'\), column 'label': empty"),
+        ([None, None, None], None, r"column 'label': empty in all rows"),
         (["a", "a"], None, "column 'label': only one class"),
         (list("aabb"), ["train", "train", "val", "val"], r"row 3.*label 'b' is in val but never in train"),
         (
