@@ -17,6 +17,7 @@ TERMS = (
     "- A *turn* is one forward pass, backward pass and optimizer step.",
     "- *Unimodal logits* come from the features of one modality. *Joint logits* come from the features of\n"
     "  all modalities, through a *joint head*.",
+    "- A *joint expert* is a small network on the features of all modalities, beside the unimodal heads.",
     "- *Joint training* trains all encoders in one turn, with the cross-entropy of the joint logits.",
     "- A *deviation* is a difference between altuna and the paper or the authors' code.",
     "- In equations, $h_m$ are the features of modality m, and $z_m$ are its unimodal logits. $z$ are the\n"

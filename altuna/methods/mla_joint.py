@@ -8,7 +8,7 @@ from altuna.methods.parts.joint_turn import JointTurn
 
 
 class MLAJoint(JointTurn, MLA):
-    r"""Train as MLA; after the turns of a batch, train all encoders together with a joint expert.
+    r"""Train as MLA; one more turn per batch trains all encoders through a joint expert.
 
     The joint expert is a small network on the concatenated features of all modalities. For samples that have
     all modalities, the fusion combines the logits of the joint expert with the unimodal logits. The joint

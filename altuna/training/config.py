@@ -97,8 +97,7 @@ class FitConfig(Strict):
     )
     preset: Literal["fast", "default", "best"] = option(
         "default",
-        "Set of defaults for other options. fast: 5 epochs. best: slower, with folds, a joint expert, trees "
-        "and pretrained encoders.",
+        "Set of defaults. fast: 5 epochs. best: slower, sets --folds, --joint-expert, --estimators, encoders.",
         COMMON,
     )
     columns: Names | None = option(
@@ -107,9 +106,7 @@ class FitConfig(Strict):
         DATA,
     )
     ignore: list[str] = option([], "Column to leave out. On the command line you can repeat this flag.", DATA)
-    types: Names | None = option(
-        None, "Type of single columns, where a wrong one is inferred, such as {zip: category}.", DATA
-    )
+    types: Names | None = option(None, "Types that replace inferred ones, as {zip: category}.", DATA)
     modalities: Mappings | None = option(
         None,
         "Type and columns of each modality (default: inferred from all columns but id, split, label, group).",
@@ -147,8 +144,8 @@ class FitConfig(Strict):
         "entropy: low entropy gives a high weight. product: sum of log-probabilities. mean: mean of logits. "
         "fixed: weights that you set. calibrated_entropy, calibrated_product, calibrated_mean, "
         "calibrated_fixed: the same rules after calibration. joint: logits of the joint head or joint "
-        "expert. experts: product of all modalities and the joint expert. Default: joint for methods with a "
-        "joint head, otherwise evidence.",
+        "expert. experts: calibrated_product with the joint expert as one more factor. Default: joint for "
+        "methods with a joint head, otherwise evidence.",
         MODEL,
     )
     fixed_weights: Weights | None = option(

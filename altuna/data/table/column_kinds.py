@@ -23,22 +23,11 @@ from altuna.errors import UserError
 TABULAR = ("number", "category", "date")  # kinds of columns that form one modality together
 STATED = (*TYPES, *TABULAR)  # what can be stated for a column
 # Words in the names of columns that are texts, even if they have few values.
-TEXT_NAMES = frozenset(
-    (
-        "text",
-        "texts",
-        "title",
-        "titles",
-        "caption",
-        "captions",
-        "description",
-        "descriptions",
-        "note",
-        "notes",
-    )
-    + ("comment", "comments", "review", "reviews", "sentence", "sentences", "question", "answer", "message")
-    + ("transcript", "utterance", "tweet", "headline", "summary")
-)
+TEXT_NAMES = {
+    *("text", "texts", "title", "titles", "caption", "captions", "description", "descriptions", "note"),
+    *("notes", "comment", "comments", "review", "reviews", "sentence", "sentences", "question", "answer"),
+    *("message", "transcript", "utterance", "tweet", "headline", "summary"),
+}
 MIN_ROWS = 20  # in a smaller column, values tell too little about it
 OFTEN = 10  # cells of each category, on average
 MAX_CATEGORIES, MAX_PHRASES = 1000, 50  # categories of a column, and if they are phrases
@@ -89,6 +78,7 @@ class ColumnKinds:
         if stated:
             return stated
         column = self.table[name]
+        self._check_readable(name)
         found = column_type(column, self.declared.get(name), self.path.parent)
         if found == "vector" and not is_list(column.type):
             return array_type(self.path.parent, column)
@@ -97,7 +87,7 @@ class ColumnKinds:
         if format := self._date(name):
             return format
         is_text = not TEXT_NAMES.isdisjoint(re.split(r"[\W_\d]+", name.casefold()))
-        return "category" if not is_text and is_category(self.table[name]) else self._text(name)
+        return "category" if not is_text and is_category(column) else "text"
 
     def _date(self, name: str) -> str | None:
         format, remark = date_format(self.table[name]) or (None, "")
@@ -111,14 +101,13 @@ class ColumnKinds:
             self._refuse(name, pc.index(pc.and_(unread, filled(column)), True).as_py(), "is not a number")
         return "number"
 
-    def _text(self, name: str) -> str:
-        texts = [value for value in first_values(self.table[name]) if isinstance(value, str)]
-        if not self.lenient and (reason := unreadable(texts)):
+    def _check_readable(self, name: str) -> None:
+        column = self.table[name]
+        texts = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        if texts and not self.lenient and (reason := unreadable(first_values(column))):
             words = quote(f"types.{name}=text")
-            self._refuse(
-                name, 0, f"{reason} (--ignore {quote(name)} leaves it out, --set {words} reads words)"
-            )
-        return "text"
+            options = f"--ignore {quote(name)} leaves it out, --set {words} reads its words"
+            self._refuse(name, 0, f"{reason} ({options})")
 
     def _refuse(self, name: str, row: int, reason: str) -> NoReturn:
         """Raise UserError for the first filled cell from a row on."""

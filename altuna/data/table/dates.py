@@ -9,11 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-DAYS = (
+DAYS = (  # %b is the name of a month, cut short or whole
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y"),
-    *("%m-%d-%Y", "%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y"),
-    *("%d-%b-%y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%a %b %d %Y", "%a, %d %b %Y", "%Y-%m", "%b %Y"),
-    "%B %Y",
+    *("%m-%d-%Y", "%d %b %Y", "%b %d %Y", "%b %d, %Y", "%d-%b-%Y", "%d-%b-%y", "%m/%d/%y", "%d/%m/%y"),
+    *("%d.%m.%y", "%a %b %d %Y", "%a, %d %b %Y", "%Y-%m", "%b %Y"),
 )
 TIMES = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", "T%H:%M")
 PARTS = ("day", "year", "month", "day of month", "weekday", "hour")

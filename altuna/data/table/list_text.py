@@ -74,6 +74,8 @@ def read_lists(column: pa.ChunkedArray) -> Lists:
 
 
 def _is_list(text: str) -> bool:
+    if "..." in text[:1000]:
+        return False
     if text.lstrip()[:1] in ("[", "("):
         return bool(text.rstrip()[-1] in "])" and re.search(r"\d", text) and BRACKETS.fullmatch(text))
     return bool(BARE.fullmatch(text))

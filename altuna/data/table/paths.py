@@ -150,14 +150,18 @@ def text_type(text: str) -> str:
     return (content_type(content) or "image") if content else "text"
 
 
-def unreadable(texts: Sequence[str]) -> str:
+def unreadable(texts: Sequence[str | bytes]) -> str:
     """Return why files cannot be read whose paths most of some texts are; "" if there is no such reason.
 
     Example:
         >>> unreadable(["owls/1.svg", "owls/2.svg"])
         'no reader accepts .svg files; they need the package cairosvg: convert the pictures to PNG with it'
     """
-    named = [text.strip() for text in texts if len(text) < MAX_LENGTH and text.count(" ") < MANY_WORDS]
+    named = [
+        text.strip()
+        for text in texts
+        if isinstance(text, str) and len(text) < MAX_LENGTH and text.count(" ") < MANY_WORDS
+    ]
     urls = [text for text in named if URL.fullmatch(text) and text_type(text) != "text"]
     if len(urls) > len(texts) / 2:
         return "URLs are not read; download the files, and give their paths"
@@ -165,7 +169,8 @@ def unreadable(texts: Sequence[str]) -> str:
     known = [ending for ending in endings if ending in UNREADABLE]
     if len(known) > len(texts) / 2:
         return f"no reader accepts {known[0]} files; {UNREADABLE[known[0]]}"
-    paths = [text for text in named if len(text.split()) == 1 and ("/" in text or "\\" in text)]
+    paths = [text for text in named if len(text.split()) == 1 and re.search(r"[/\\]", text)]
+    paths = [path for path in paths if text_type(path) == "text"]
     one = len({*endings}) == 1 and ENDING.fullmatch(endings[0]) and endings[0] != ".txt"
     if len(texts) >= LOOKED_AT and len(paths) == len(endings) == len(texts) and one:
         return f"its cells look like paths, but no reader accepts {endings[0]} files"

@@ -290,7 +290,10 @@ def tabular(
 def date(value: str, form: str) -> list[float]:
     """Return days since 1970, year, month, day of month, weekday and hour."""
     value = re.sub(r"(\d:\d\d)([.,]\d+)?\s*(Z|UTC|GMT|[+-]\d\d:?\d\d)?$", r"\1", value.strip())
-    time = datetime.strptime(value, form)
+    try:
+        time = datetime.strptime(value, form)
+    except ValueError:
+        time = datetime.strptime(value, form.replace("%b", "%B"))  # the whole name of a month
     days = (time - datetime(1970, 1, 1)).total_seconds() / 86_400
     return [days, time.year, time.month, time.day, time.weekday(), time.hour]
 

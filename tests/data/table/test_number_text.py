@@ -1,0 +1,133 @@
+"""Numbers as people write them: read as numbers, or named."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from altuna.data.table.manifest import read_manifest
+from altuna.data.table.number_text import NumberFormat, read_numbers
+from altuna.errors import UserError
+
+
+def column(*cells):
+    return pa.chunked_array([pa.array(cells, pa.string())])
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        (("3.5", " 7 ", "-1e3", ".5", "+2."), (3.5, 7, -1000, 0.5, 2)),
+        (("4,215", "24,402", "5,1"), (4.215, 24.402, 5.1)),
+        (("4,215", "1,024,000"), (4215, 1024000)),
+        (("1.234,5", "7"), (1234.5, 7)),
+        (("1 234", "12 345 678,5"), (1234, 12345678.5)),
+        (("1\u202f234", "5"), (1234, 5)),
+        (("1'234.5", "2"), (1234.5, 2)),
+        (("$1,200.50", "$7", "($3)"), (1200.5, 7, -3)),
+        (("3,50 €", "12,00 €"), (3.5, 12)),
+        (("USD 12", "USD -3"), (12, -3)),
+        (("12 %", "3.5%"), (12, 3.5)),
+        (("21 °C", "-3 °C"), (21, -3)),
+        (("12 km/h", "3 km/h"), (12, 3)),
+        (("10,000+", "500+"), (10000, 500)),
+        (("\u22125", "3"), (-5, 3)),
+    ],
+)
+def test_read_as_numbers(cells, numbers):
+    assert read_numbers(column(*cells)).column.to_pylist() == list(numbers)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("A12", "A13"),
+        ("12A", "13B", "14C"),
+        ("1.2.3", "2.3.4"),
+        ("2020-01-01", "2021-02-02"),
+        ("12:30", "11:20"),
+        ("48.1, 11.5", "48.2, 11.6"),
+        ("555-1234", "555-1235"),
+        ("0.npy", "1.npy"),
+        ("0.png", "1.png"),
+        ("5 ft 3", "6 ft 1"),
+        ("a 3", "b 4"),
+        ("x" * 1_000_000,),
+        ("1," * 500_000,),
+    ],
+)
+def test_stay_texts(cells):
+    assert read_numbers(column(*cells)).format is None
+
+
+def test_a_single_mistake_is_missing_and_named():
+    read = read_numbers(column(*["1.5"] * 20, ">30"))
+    assert read.column.to_pylist() == [*[1.5] * 20, None]
+    assert read.problem == "row 21 is '>30', no number: missing; the other 20 cells are numbers"
+
+
+def test_many_mistakes_make_a_text_that_is_remarked_on():
+    read = read_numbers(column("1", "2", "high", "3"))
+    assert read.format is None
+    assert read.problem == "row 3 is 'high'; it is read as text, though 3 of 4 cells are numbers"
+
+
+def test_the_format_of_training_decides():
+    """One row alone cannot tell whether 4,215 has decimals."""
+    assert read_numbers(column("4,215")).column.to_pylist() == [4215]
+    assert read_numbers(column("4,215"), NumberFormat(decimal=",", groups=".")).column.to_pylist() == [4.215]
+
+
+def test_other_columns_tell_what_a_comma_is(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("label,size,weight,more\n" + 'a,"4,215","3,5",1\nb,"5,225","4,75",2\n' * 12)
+    table = read_manifest(path).table
+    assert table["size"][0].as_py() == 4.215
+    assert table["weight"][0].as_py() == 3.5
+
+
+@pytest.mark.parametrize("cell", ["NA", "nan", "#DIV/0!", "n.a.", "?"])
+def test_words_for_a_missing_number_are_counted(cell, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("label,x,y\n" + f"a,1.5,2\nb,{cell},3\n" * 3)
+    manifest = read_manifest(path)
+    assert manifest.table["x"].null_count == 3
+    assert any(note.endswith(" in x (3)") and cell.lower() in note.lower() for note in manifest.notes)
+
+
+@pytest.mark.parametrize(
+    ("values", "missing"),
+    [
+        ([3, 4, -999, 5, -999], {-999}),
+        ([3.5, 4, -999999, 5], {-999999}),
+        ([20, 21, 9999, 22, 9999], {9999}),
+        ([-20, 35, -999, 0], set()),  # once, and not the only negative number
+        ([97, 98, 99, 99], set()),
+        ([1, 2, 3, 10], set()),
+        ([0, 1, -1, -1], set()),
+    ],
+)
+def test_sentinels_are_missing_where_they_are_unmistakable(values, missing, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("label,x,y\n" + "".join(f"{'ab'[i % 2]},{v},{i}\n" for i, v in enumerate(values)))
+    manifest = read_manifest(path)
+    kept = [None if value in missing else value for value in values]
+    assert manifest.table["x"].to_pylist() == kept
+    assert any("read as missing" in note for note in manifest.notes) == bool(missing)
+
+
+def test_a_stated_number_that_is_none_is_an_error(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("label,x\na,1\nb,low\na,2\nb,high\n")
+    with pytest.raises(UserError, match=r"t\.csv, row 2, column 'x': 'low': is not a number"):
+        read_manifest(path, types={"x": "number"})
+
+
+def test_against_numbers_that_python_formats():
+    rng = np.random.default_rng(0)
+    numbers = np.round(rng.normal(0, 10**4, 500), 2)
+    for text in ("{:,.2f}", "{:.2f}", "{:.2f} kg", "${:,.2f}", "{:e}"):
+        cells = [text.format(number).replace("$-", "-$") for number in numbers]
+        read = read_numbers(column(*cells)).column.to_pylist()
+        assert np.allclose(read, numbers, rtol=1e-6)
+    german = [f"{n:,.2f}".translate(str.maketrans(",.", ".,")) for n in numbers]
+    assert np.allclose(read_numbers(column(*german)).column.to_pylist(), numbers)
