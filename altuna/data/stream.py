@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 
 from altuna.core.batch import Batch
 from altuna.core.collectives import Input, Share, all_gather_object, processes, rank
+from altuna.data.formats.columns import is_number
+from altuna.data.formats.spelling import spelled
 from altuna.data.readers import Reader
 from altuna.data.samples import class_numbers
 from altuna.data.store.build import read_cell
 from altuna.data.store.problems import Problem
 from altuna.data.table import hf
 from altuna.data.table.cells import Cells
-from altuna.data.table.column_types import is_number
 from altuna.data.table.manifest import Manifest, not_finite
 from altuna.data.table.reading import plain
-from altuna.data.table.spelling import spelled
 from altuna.errors import UserError
 from altuna.options import nearest
 

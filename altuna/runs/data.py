@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from altuna.data.formats.numbers import NumberFormat
 from altuna.data.samples import Samples, class_numbers, prepare_stores, samples_at
 from altuna.data.store.arrays import Store
 from altuna.data.table.manifest import SPLITS, Manifest, check_numbers, modality_of, read_manifest
-from altuna.data.table.number_text import NumberFormat
 from altuna.data.table.splits import split_rows
 from altuna.errors import UserError
 from altuna.files import cache_folder

@@ -11,8 +11,8 @@ import torch
 from altuna.core.ensemble import ensemble
 from altuna.core.model import Impute, MultimodalClassifier
 from altuna.core.pool import Pool
+from altuna.data.formats.numbers import NumberFormat
 from altuna.data.readers import Reader
-from altuna.data.table.number_text import NumberFormat
 from altuna.encoders import Encoder, build
 from altuna.errors import UserError
 from altuna.methods.base import ExpertForm

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from altuna.data.table.column_types import is_list
+from altuna.data.formats.columns import is_list
 from altuna.errors import UserError
 from altuna.text import one_line
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from altuna.data.formats.numbers import MISSING
 from altuna.data.readers import Reader
-from altuna.data.table.number_text import MISSING
 from altuna.errors import UserError
 from altuna.options import nearest
 from altuna.runs.columns import lacked, matched

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from altuna.data.table.number_text import NumberFormat
+from altuna.data.formats.numbers import NumberFormat
 from altuna.errors import UserError
 from altuna.options import mistake, nearest
 from altuna.runs.settings import MAX_SETTING, check_encoder, make_reader, wrong

@@ -97,7 +97,7 @@ class FitConfig(Strict):
     )
     preset: Literal["fast", "default", "best"] = option(
         "default",
-        "Set of defaults. fast: 5 epochs. best: slower, sets --folds, --joint-expert, --estimators, encoders.",
+        "Set of defaults. fast: 5 epochs. best: slower; sets --folds, --joint-expert and --estimators.",
         COMMON,
     )
     columns: Names | None = option(

@@ -15,9 +15,9 @@ import pyarrow.feather
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from altuna.data.formats.dialect import dialect_of, format_of
 from altuna.data.readers.base import BadCellError, InconsistentError, check_file
 from altuna.data.readers.vector import MAX_SIZE, read_npy
-from altuna.data.table.dialect import dialect_of, format_of
 
 TIMES = ("time", "t", "timestamp", "seconds")  # names of a column that is no channel, in lower case
 RATE = "rate"  # an entry of an .npz

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from altuna.data.formats.columns import is_number
+from altuna.data.formats.dates import PARTS, calendar
+from altuna.data.formats.numbers import NumberFormat
+from altuna.data.formats.spelling import spelled
 from altuna.data.readers.base import BadCellError, Reader, check_positive, silent
 from altuna.data.readers.vector import origin_of
-from altuna.data.table.column_types import is_number
-from altuna.data.table.dates import PARTS, calendar
-from altuna.data.table.number_text import NumberFormat
-from altuna.data.table.spelling import spelled
 
 SHOWN = 3  # categories in a note
 

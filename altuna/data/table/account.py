@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from altuna.data.table.column_types import column_type, is_number
+from altuna.data.formats.columns import is_number
+from altuna.data.table.column_types import column_type
 from altuna.data.table.modalities import Modality
 
 FOLD_NAMES = ("split", "splits", "fold", "folds", "subset", "partition", "set")

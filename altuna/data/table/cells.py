@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from altuna.data.formats.columns import is_number
 from altuna.data.readers.base import BadCellError, split_fragment
-from altuna.data.table.column_types import is_number
 from altuna.data.table.manifest import Manifest
 from altuna.data.table.paths import URL, embedded
 from altuna.data.table.sequences import numbers_of

@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from altuna.data.table.column_types import TYPES, column_type, filled, first_values, is_list, is_number
-from altuna.data.table.dates import date_format
-from altuna.data.table.number_text import NumberFormat
+from altuna.data.formats.columns import filled, first_values, is_list, is_number
+from altuna.data.formats.dates import date_format
+from altuna.data.formats.numbers import NumberFormat
+from altuna.data.table.column_types import TYPES, column_type
 from altuna.data.table.paths import unreadable
 from altuna.data.table.sequences import array_type
 from altuna.errors import UserError

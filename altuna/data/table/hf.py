@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from altuna.data.table.column_types import is_number
+from altuna.data.formats.columns import is_number
 from altuna.errors import UserError
 
 PREFIX = "hf:"

@@ -14,8 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from altuna.data.formats.columns import filled_cells
+from altuna.data.formats.numbers import NumberFormat
+from altuna.data.formats.spelling import SPLITS, alike, spelled, split_names
 from altuna.data.table.account import Column, account, copies_of, reasons
-from altuna.data.table.column_types import TYPES, filled_cells
+from altuna.data.table.column_types import TYPES
 from altuna.data.table.modalities import (
     Modality,
     check_numbers,
@@ -23,9 +26,7 @@ from altuna.data.table.modalities import (
     modality_of,
     stated_texts,
 )
-from altuna.data.table.number_text import NumberFormat
 from altuna.data.table.reading import Source, read_table
-from altuna.data.table.spelling import SPLITS, alike, spelled, split_names
 from altuna.errors import UserError
 from altuna.options import nearest
 

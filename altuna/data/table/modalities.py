@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from altuna.data.formats.columns import is_list, is_of_no_use
 from altuna.data.table.column_kinds import STATED, TABULAR, ColumnKinds
-from altuna.data.table.column_types import NUMERIC, TYPES, are_files, column_type, is_list, is_of_no_use
+from altuna.data.table.column_types import NUMERIC, TYPES, are_files, column_type
 from altuna.data.table.sequences import channel_groups
 from altuna.errors import UserError
 from altuna.options import check_options, nearest

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.json
 
-from altuna.data.table.dialect import Dialect, dialect_of
+from altuna.data.formats.dialect import Dialect, dialect_of
 from altuna.errors import UserError
 
 BLOCK = 2**20  # bytes

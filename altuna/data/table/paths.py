@@ -8,6 +8,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from altuna.data.formats.columns import HEAD
+
 SUFFIXES = {
     "image": {
         *(
@@ -77,7 +79,6 @@ MAGIC = (
     *((0, magic, "image") for magic in (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")),
     *((0, magic, "image") for magic in (b"\0\0\0\x0cjP", b"P4", b"P5", b"P6", b"qoif", b"DDS ")),
 )
-HEAD = 32  # bytes of a content that tell its type
 MAX_PATH_LENGTH = 4096
 FRAGMENT = re.compile(r"#(?:t|xywh)=[^#/\\]*$")  # a W3C media fragment, such as #t=1.5,3
 URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://\S+")

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
 
+from altuna.data.formats.columns import is_number
+from altuna.data.formats.dialect import dialect_of, format_of
+from altuna.data.formats.numbers import NumberFormat
+from altuna.data.formats.spelling import spelled
 from altuna.data.table import hf
-from altuna.data.table.column_types import is_number
-from altuna.data.table.dialect import dialect_of, format_of
-from altuna.data.table.number_text import NumberFormat
 from altuna.data.table.parsing import name_bad_text, read_csv, read_jsonl
-from altuna.data.table.spelling import spelled
 from altuna.data.table.text_cells import understand
 from altuna.errors import UserError
 from altuna.files import atomic_write, cache_folder

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from altuna.data.table.column_types import is_number
-from altuna.data.table.list_text import read_lists
-from altuna.data.table.number_text import NumberFormat, Numbers, read_numbers, without
-from altuna.data.table.sentinels import find_sentinels
+from altuna.data.formats.columns import is_number
+from altuna.data.formats.lists import read_lists
+from altuna.data.formats.numbers import NumberFormat, Numbers, read_numbers, without
+from altuna.data.formats.sentinels import find_sentinels
 
 SHOWN = 4  # columns in a remark
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from altuna.data.table.column_types import filled_cells
+from altuna.data.formats.columns import filled_cells
 from altuna.data.table.manifest import Modality, read_manifest
 from altuna.data.table.splits import split_rows
 from altuna.errors import UserError

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from altuna.data.table.dates import calendar, date_format
-from altuna.data.table.list_text import read_lists
+from altuna.data.formats.dates import calendar, date_format
+from altuna.data.formats.lists import read_lists
 from altuna.data.table.manifest import read_manifest
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from altuna.data.table.column_types import first_values
+from altuna.data.formats.columns import first_values
 
 # No pattern can backtrack far: texts may be very long.
 NUMBER = r"(?:[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|nan|NaN|null|None)"

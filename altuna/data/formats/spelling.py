@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from altuna.data.table.column_types import is_number
+from altuna.data.formats.columns import is_number
 
 WHOLE = r"^([+-]?\d+)\.0+$"
 SPLITS = ("train", "val", "test")

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from altuna.data.formats.numbers import NumberFormat, read_numbers
 from altuna.data.table.manifest import read_manifest
-from altuna.data.table.number_text import NumberFormat, read_numbers
 from altuna.errors import UserError
 
 

@@ -1,0 +1,1 @@
+"""How values are written in tables: numbers, dates, lists, spellings, and the Arrow types of columns."""
