@@ -14,11 +14,13 @@ def manifest_of(config: FitConfig, path: Path) -> Manifest:
     Raises:
         UserError: A mistake in the table, or in the options about it.
     """
+    named = {*(config.encoders or {}), *(config.readers or {}), *(config.transforms or {})}
     return read_manifest(
         path,
         config.modalities,
         columns=config.columns,
         ignore=config.ignore,
         types=config.types,
+        named=named,
         allow_shared_groups=config.allow_shared_groups,
     )

@@ -28,7 +28,7 @@ FLAGS = {name: p.annotation.__metadata__[0] for name, p in inspect.signature(com
 
 def test_plain_options_are_flags_and_mappings_are_not():
     mappings = {"columns", "modalities", "readers", "encoders", "transforms", "fixed_weights"}
-    mappings |= {"budget", "schedule"}
+    mappings |= {"budget", "schedule", "types"}
     assert {*FLAGS} == {*options()} - mappings | {"config", "set_"}
 
 

@@ -159,7 +159,7 @@ def test_cache_is_what_fit_prepares(table, tmp_path):
         ({"encoders": {"photo": "hf:"}}, "write hf:FOLDER or hf:HUB_ID"),
         ({"encoders": {"acc": "hf:x"}}, "can be of image, video, text, audio, not of vector"),
         ({"encoders": {"phot": "vit"}}, "no modality 'phot'; did you mean 'photo'"),
-        ({"readers": {"acc": {"size": 7}}}, r"readers.acc: size is 7, but .*t\.csv has 2 columns for it"),
+        ({"readers": {"acc": {"size": 7}}}, r"readers.acc: size is 7, not that of the 2 columns of .*t\.csv"),
         ({"readers": {"photo": {"size": 0}}}, "readers.photo: size must be more than 0"),
         ({"fixed_weights": {"photo": "a"}}, "fixed_weights.photo must be a number"),
         ({"modalities": {}}, "modalities is empty"),

@@ -16,6 +16,7 @@ READERS_OF = {
     "text": READERS["text"](vocabulary=("a", "b", "c"), length=5),
     "series": READERS["series"](length=30, channels=3),
     "vector": READERS["vector"](size=3),
+    "tabular": READERS["tabular"]((("age", 0.0),), (), (("colour", ("blue", "red")),)),
 }
 ALL = [(kind, name) for kind, table in ENCODERS.items() for name in table]
 # Of those that are large at any size of input.

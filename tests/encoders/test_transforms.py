@@ -23,6 +23,7 @@ CELLS = {
     "text": torch.randint(1, 99, (6, 30), dtype=torch.int32),
     "series": torch.randn(6, 20, 3),
     "vector": torch.randn(6, 5),
+    "tabular": torch.randn(6, 5),
 }
 INPUTS = {
     "image": torch.randn(6, 3, 20, 24),
@@ -30,6 +31,7 @@ INPUTS = {
     "audio": torch.randn(6, 1, 16, 30),
     "series": torch.cat([torch.randn(6, 3, 20), torch.ones(6, 1, 20)], 1),
     "vector": torch.randn(6, 5),
+    "tabular": torch.randn(6, 5),
 }
 ALL = [(kind, name) for kind, table in TRANSFORMS.items() for name in table]
 

@@ -98,7 +98,7 @@ class VectorReader(Reader):
     def encode(self, table: pa.Table) -> tuple[NDArray[Any], list[str]]:
         if table.num_columns != self.size:
             there = f"{table.num_columns} column{'s' * (table.num_columns != 1)}"
-            raise BadCellError(f"size is {self.size}, but the table has {there} for it")
+            raise BadCellError(f"size is {self.size}, not that of the {there}")
         numbers = _stacked(table)
         missing = np.isnan(numbers)
         empty = int((missing & ~missing.all(axis=1, keepdims=True)).sum())

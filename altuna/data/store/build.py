@@ -60,7 +60,7 @@ def prepare_store(
         try:
             return _in_memory(cells, reader.encode(cells.table))
         except BadCellError as error:
-            raise UserError(f"{manifest.path}, readers.{name}: {error}") from None
+            raise UserError(f"readers.{name}: {error} of {manifest.path}") from None
     store = CellStore(folder / _name(reader), reader.shape, reader.dtype)
     rows = np.flatnonzero(cells.filled)
     keys = cells.keys(rows)

@@ -39,7 +39,7 @@ class Cells(Sequence[Any]):
         >>> _ = path.write_text("label,acc,note\na,1,hoot\nb,2,\n")
         >>> manifest = read_manifest(path)
         >>> [*Cells(manifest, "note")], Cells(manifest, "acc")[1]
-        (['hoot', None], {'acc': 2})
+        (['hoot', None], array([2.]))
     """
 
     def __init__(self, manifest: Manifest, name: str) -> None:

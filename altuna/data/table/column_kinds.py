@@ -27,7 +27,7 @@ STATED = (*TYPES, *TABULAR)  # what can be stated for a column
 TEXT_NAMES = {
     *("text", "texts", "title", "titles", "caption", "captions", "description", "descriptions", "note"),
     *("notes", "comment", "comments", "review", "reviews", "sentence", "sentences", "question", "answer"),
-    *("message", "transcript", "utterance", "tweet", "headline", "summary"),
+    *("message", "remark", "remarks", "transcript", "utterance", "tweet", "headline", "summary"),
 }
 MIN_ROWS = 20  # in a smaller column, values tell too little about it
 OFTEN = 10  # cells of each category, on average

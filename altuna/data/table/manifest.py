@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -141,6 +141,7 @@ def read_manifest(
     text: Sequence[str] = (),
     ignore: Sequence[str] = (),
     types: Mapping[str, str] | None = None,
+    named: Collection[str] = (),
     formats: Mapping[str, NumberFormat] | None = None,
     allow_shared_groups: bool = False,
     lenient: bool = False,
@@ -158,6 +159,8 @@ def read_manifest(
         ignore: Columns to leave out.
         types: Column to its type, where another one would be inferred: image, audio, video, text, series,
             vector, number, category or date. A column that is stated here is not left out.
+        named: Columns that are modalities of their own, not parts of a tabular one, as other options name
+            them: a column of numbers is a vector, one of categories or dates a text.
         formats: How the numbers of some columns are written in the training data (``Manifest.formats``).
         text: Columns to read as text, even if all their cells look like numbers.
         allow_shared_groups: Accept groups with samples in more than one split.
@@ -190,7 +193,7 @@ def read_manifest(
     labels = _strings(path, table, names["label"])
     left_out = _left_out(path, source, names, ignore, types or {}, lenient=lenient)
     found, notes = find_modalities(
-        path, table, modalities, [*names.values()], left_out, source.types, types, lenient=lenient
+        path, table, modalities, [*names.values()], left_out, source.types, types, named, lenient=lenient
     )
     roles = {key: name for key, name in names.items() if name in table.column_names}
     judged = found if modalities is None else {}

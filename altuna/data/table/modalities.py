@@ -72,6 +72,7 @@ def find_modalities(
     left_out: Collection[str],
     declared: Mapping[str, str],
     types: Mapping[str, str] | None = None,
+    named: Collection[str] = (),
     *,
     lenient: bool = False,
 ) -> Found:
@@ -85,6 +86,7 @@ def find_modalities(
         left_out: Other columns that are a modality only if that is stated.
         declared: Column to the type that the file itself states for it.
         types: Column to the type that the user states for it.
+        named: Columns that are modalities of their own, see ``read_manifest``.
         lenient: Take columns of files that cannot be read as text.
 
     Example:
@@ -98,7 +100,7 @@ def find_modalities(
         raise UserError(f"{path}: modalities is empty: list at least one modality, or remove this key")
     typing = ColumnKinds(path, table, declared, _checked(path, table, types or {}), lenient)
     if stated is None:
-        found = _infer(typing, [name for name in columns if name not in left_out])
+        found = _infer(typing, [name for name in columns if name not in left_out], named)
     else:
         found = {name: _state(typing, columns, name, spec) for name, spec in stated.items()}
     if not found:
@@ -139,7 +141,7 @@ def _checked(path: Path, table: pa.Table, types: Mapping[str, str]) -> Mapping[s
     return types
 
 
-def _infer(typing: ColumnKinds, columns: list[str]) -> dict[str, Modality]:
+def _infer(typing: ColumnKinds, columns: list[str], named: Collection[str]) -> dict[str, Modality]:
     """Return a modality per column; numbers with one prefix (``acc_x``, ``acc_y``) share one.
 
     So do columns of lists that are the channels of one series. All other numbers, categories and dates form
@@ -150,6 +152,8 @@ def _infer(typing: ColumnKinds, columns: list[str]) -> dict[str, Modality]:
     kinds = {name: kind for name in columns if name not in channels and (kind := typing.of(name))}
     found = {}
     for name, kind in kinds.items():
+        if name in named and kind not in TYPES:
+            kind = "vector" if kind == "number" else "text"
         if kind in TYPES and kind != "tabular":
             if kind == "video" and name.lower() == "audio":
                 kind = "audio"  # the sound of clips

@@ -88,7 +88,7 @@ def test_feather(tmp_path):
     ("name", "words"),
     [
         ("t.xlsx", "unknown format; save the sheet as CSV"),
-        ("t.json", "unknown format; write one object per line into a .jsonl file"),
+        ("t.json", "not JSON"),
         ("t.pkl", "unknown format; a pickle may run code"),
         ("t.docx", "unknown format; a manifest must be .csv"),
     ],
