@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -13,68 +12,12 @@ from altuna.core.evidence import choose_weights, fit_weights
 from altuna.core.fusion import RULES
 from altuna.core.model import MultimodalClassifier
 from altuna.core.outputs import Outputs, concatenate
-from altuna.core.softmax import log_softmax
 from altuna.core.subsets import sample_subsets
+from altuna.core.temperature import fit_temperature, fit_temperature_and_bias
 
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 1e4
 MIN_ROWS = 20  # a modality with fewer validation rows has no temperature of its own
 MAX_ROWS = 5_000  # rows of all subsets together on which a temperature after fusion is fitted
 EPOCH_ROWS, EPOCH_STRENGTH = 5_000, 100.0  # of the weights of evidence within a training
-
-
-def fit_temperature(
-    logits: Tensor, labels: Tensor, pseudo_count: float = 0.0, prior: Tensor | None = None
-) -> float:
-    r"""Return the temperature that minimises the cross-entropy of calibrated logits.
-
-    These are :math:`\log\pi + \beta e` with :math:`\beta = 1 / T`, the class prior :math:`\pi`, and what the
-    logits say beyond it, :math:`e = \log\mathrm{softmax}(z) - \log\pi`; with a uniform prior they are
-    :math:`z / T`. In :math:`\beta` the loss is convex with derivative
-    :math:`\mathrm{mean}(E_{softmax}[e] - e_y)`, whose zero is found by Newton's method within a bracket. T is
-    kept in [0.05, 10000]: perfect validation predictions would ask for 0, useless ones for infinity.
-
-    Args:
-        logits: [N, C]; 1 is returned when N = 0.
-        labels: [N] class numbers.
-        pseudo_count: As if so many more rows had been seen, average ones whose label is drawn from the prior.
-        prior: Class prior [C]; uniform when None.
-
-    Example:
-        >>> import torch
-        >>> logits = torch.tensor([[8.0, 0.0]] * 10)  # sure of class 0, right in 7 of 10
-        >>> round(fit_temperature(logits, torch.tensor([0] * 7 + [1] * 3)), 2)
-        9.44
-    """
-    if not len(logits):
-        return 1.0
-    z = log_softmax(logits.detach().cpu().double())  # some devices have no float64
-    pi = torch.full_like(z[0], 1 / z.shape[1]) if prior is None else prior.detach().cpu().double()
-    log_prior = (pi / pi.sum()).log()
-    beyond = z - log_prior
-    beyond = beyond - beyond.amax(1, keepdim=True)
-    smoothing = pseudo_count / (len(z) + pseudo_count)
-    own = beyond.gather(1, labels.cpu().unsqueeze(1)).mean()
-    target = (1 - smoothing) * own + smoothing * (beyond @ log_prior.exp()).mean()
-    # By the logarithm of beta, which ranges over five orders of magnitude.
-    low, high = -math.log(MAX_TEMPERATURE), -math.log(MIN_TEMPERATURE)
-    if not (beyond != 0).any():
-        return 1.0  # the same for all temperatures
-    at = 0.0
-    for _ in range(60):
-        beta = math.exp(at)
-        p = (log_prior + beta * beyond).softmax(1)
-        expected = (p * beyond).sum(1)
-        slope = float(expected.mean() - target)  # above 0: overconfident at this beta
-        curvature = float(((p * beyond.square()).sum(1) - expected.square()).mean())
-        low, high = (low, at) if slope > 0 else (at, high)
-        step = slope / (beta * curvature) if curvature > 0 else math.inf
-        new = at - step
-        if not low < new < high:
-            new = (low + high) / 2
-        if abs(new - at) < 1e-12 or high - low < 1e-12:
-            break
-        at = new
-    return math.exp(-at)
 
 
 @torch.no_grad()
@@ -152,12 +95,12 @@ def calibrate(
     held_out: HeldOut | None = None,
     groups: Tensor | None = None,
 ) -> None:
-    """Fit all that a model's fusion needs on validation outputs: temperatures, and weights of evidence.
+    """Fit all that a model's fusion needs on validation outputs: temperatures, biases, weights of evidence.
 
-    First the temperatures of modalities, then the weights of the rule ``evidence``, then for each rule a
-    temperature for predictions from k modalities, fitted on the fused logits of subsets of k modalities; for
-    the joint logits, on the rows with exactly k or, where there are none, on the joint logits of subsets of
-    the samples.
+    First the temperatures and class biases of modalities, then the weights of the rule ``evidence``, then for
+    each rule a temperature for predictions from k modalities, fitted on the fused logits of subsets of k
+    modalities; for the joint logits, on the rows with exactly k or, where there are none, on the joint logits
+    of subsets of the samples.
 
     Args:
         model: Its buffers are set.
@@ -178,6 +121,7 @@ def calibrate(
         True
     """
     fit_temperatures(model, outputs, labels)
+    _fit_biases(model, outputs, labels, groups)
     evidence = model.opinions(outputs).evidence()
     weights = choose_weights(evidence, labels, model.prior.log(), groups, _targets(model))
     weights[len(model.modalities) :] *= int(outputs.present.all(0).sum()) >= MIN_ROWS
@@ -193,6 +137,21 @@ def calibrate(
                     logits = opinions.logits(RULES[model.fusions[i]])
                     temperature = fit_temperature(logits, targets, 1, _prior(model, model.fusions[i]))
                     model.confidence_temperatures[i, k - 1] = temperature
+
+
+def _fit_biases(model: MultimodalClassifier, outputs: Outputs, labels: Tensor, groups: Tensor | None) -> None:
+    """Fit the class biases of experts that ``MIN_ROWS`` rows have, and their temperatures once more."""
+    model.class_biases.zero_()
+    experts = [*zip(outputs.logits, outputs.present, model.temperatures, strict=True)]
+    if model.expert:
+        assert outputs.joint is not None
+        experts.append((outputs.joint, outputs.present.all(0), model.joint_temperature))
+    for (logits, mine, temperature), bias in zip(experts, model.class_biases, strict=True):
+        if int(mine.sum()) >= MIN_ROWS:
+            of_rows = groups[mine] if groups is not None else None
+            found = fit_temperature_and_bias(logits[mine], labels[mine], model.prior, of_rows)
+            temperature.fill_(found[0])
+            bias.copy_(found[1])
 
 
 def _prior(model: MultimodalClassifier, rule: str) -> Tensor | None:

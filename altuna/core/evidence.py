@@ -51,9 +51,7 @@ def choose_weights(
     target = torch.ones(len(evidence), dtype=torch.float64) if target is None else target
     rows = torch.arange(0, len(labels), max(1, -(-len(labels) // MAX_ROWS)))
     e, y, log_prior = evidence.cpu()[:, rows].double(), labels.cpu()[rows], log_prior.cpu().double()
-    number = torch.arange(len(y))
-    if groups is not None and len(torch.unique(groups)) >= FOLDS:
-        number = torch.unique(groups.cpu()[rows], return_inverse=True)[1]
+    number = fold_numbers(len(y), groups.cpu()[rows] if groups is not None else None)
     fold = number % FOLDS
     if len(e) == 1 or len({*fold.tolist()}) < FOLDS:
         return target
@@ -64,10 +62,41 @@ def choose_weights(
         for i, strength in reversed([*enumerate(STRENGTHS)]):  # each starts from the one before
             weights = fit_weights(e[:, ~out], y[~out], log_prior, strength, target, weights)
             losses[i, out] = -_log_likelihood(e[:, out], y[out], log_prior, weights)
+    return fit_weights(e, y, log_prior, STRENGTHS[choose_strength(losses, number)], target)
+
+
+def fold_numbers(rows: int, groups: Tensor | None) -> Tensor:
+    """Return the number [N] of each row's group, or of each row where there are fewer than ``FOLDS`` groups.
+
+    The remainders of the numbers by ``FOLDS`` are the folds.
+
+    Example:
+        >>> import torch
+        >>> fold_numbers(6, torch.tensor([7, 7, 8, 9, 10, 11])).tolist(), fold_numbers(2, None).tolist()
+        ([0, 0, 1, 2, 3, 4], [0, 1])
+    """
+    if groups is not None and len(torch.unique(groups)) >= FOLDS:
+        number: Tensor = torch.unique(groups, return_inverse=True)[1]
+        return number
+    return torch.arange(rows)
+
+
+def choose_strength(losses: Tensor, number: Tensor) -> int:
+    """Return the last of K strengths whose held-out loss exceeds the least by at most its standard error.
+
+    Args:
+        losses: Of each row, held out [K, N].
+        number: The number of each row's group [N], see ``fold_numbers``.
+
+    Example:
+        >>> import torch
+        >>> losses = torch.tensor([[1.0, 2.0, 3.0], [1.1, 1.9, 3.05], [9.0, 9.0, 9.0]])
+        >>> choose_strength(losses, torch.arange(3))
+        1
+    """
     excess = losses - losses[losses.sum(1).argmin()]
     error = _standard_error(excess, number)
-    chosen = max(i for i in range(len(STRENGTHS)) if excess[i].mean() <= error[i])
-    return fit_weights(e, y, log_prior, STRENGTHS[chosen], target)
+    return max(i for i in range(len(losses)) if excess[i].mean() <= error[i])
 
 
 def fit_weights(

@@ -8,12 +8,13 @@ from itertools import chain, combinations
 import torch
 from torch import Tensor
 
-from altuna.core.calibration import MIN_ROWS, fit_temperature
+from altuna.core.calibration import MIN_ROWS
 from altuna.core.evidence import choose_weights
 from altuna.core.model import MultimodalClassifier
 from altuna.core.outputs import Features
 from altuna.core.pool import Pool
 from altuna.core.softmax import log_softmax
+from altuna.core.temperature import fit_temperature
 
 
 @torch.no_grad()

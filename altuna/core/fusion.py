@@ -22,7 +22,7 @@ With :math:`z_m` the logits of modality m, :math:`p_m` their softmax, :math:`e_m
 
 A temperature scales what a modality says beyond the prior: calibrated logits are
 :math:`\log\pi + (z_m - \log\pi) / T_m`. The higher :math:`T_m`, the closer :math:`p_m` is to the prior;
-with a uniform prior this is :math:`z_m / T_m`.
+with a uniform prior this is :math:`z_m / T_m`. A class bias :math:`b_m` may be added.
 
 The formulas are computed by ``Opinions``; the weights of evidence are fitted in ``altuna.core.evidence``.
 """
@@ -60,6 +60,7 @@ def fuse(
     prior: Tensor | None = None,
     evidence_weights: Tensor | None = None,
     joint_weight: Tensor | None = None,
+    biases: Tensor | None = None,
 ) -> Fusion:
     r"""Fuse unimodal logits per sample; no weight depends on another sample of the batch.
 
@@ -77,6 +78,8 @@ def fuse(
         prior: [C] positive class frequencies of the training rows (uniform when None).
         evidence_weights: [M] non-negative weights :math:`a_m` of the rule ``evidence`` (1 when None).
         joint_weight: [] non-negative, the weight of the joint expert's evidence (1 when None).
+        biases: [E, C], what is added to the calibrated logits of each modality, then of ``joint`` (0 when
+            None).
 
     Raises:
         ValueError: A sample has no modality (its rows are named), or a shape, rule or value is wrong.
@@ -100,6 +103,6 @@ def fuse(
     chosen = RULES[rule]
     if chosen.calibrated and temperatures is None:
         raise ValueError(f"the fusion rule {rule!r} needs temperatures")
-    fitted = Calibration(temperatures, prior, evidence_weights, joint_temperature, joint_weight)
+    fitted = Calibration(temperatures, prior, evidence_weights, joint_temperature, joint_weight, biases)
     opinions = Opinions(logits, present, fitted, fixed_weights, joint, expert=joint)
     return opinions.fuse(chosen._replace(calibrated=temperatures is not None))

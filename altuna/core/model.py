@@ -49,8 +49,8 @@ class MultimodalClassifier(nn.Module):
     The buffer ``prior`` [C] has the class frequencies of the training rows (``set_prior``). The buffers
     ``temperatures`` [M], ``evidence_weights`` [M] and ``confidence_temperatures`` [R, M] (one row for each of
     ``fusions``, entry k - 1 for predictions from k modalities) start at 1 and are fitted by
-    ``altuna.core.calibration.calibrate``, like ``joint_temperature`` [] and ``joint_weight`` [], which exist
-    only with a joint expert.
+    ``altuna.core.calibration.calibrate``, like ``class_biases`` [E, C] of modalities and a joint expert, and
+    ``joint_temperature`` [] and ``joint_weight`` [] of the expert.
 
     Raises:
         ValueError: An argument is wrong.
@@ -68,6 +68,7 @@ class MultimodalClassifier(nn.Module):
     temperatures: Tensor
     confidence_temperatures: Tensor
     evidence_weights: Tensor
+    class_biases: Tensor
     prior: Tensor
     joint_temperature: Tensor
     joint_weight: Tensor
@@ -120,6 +121,7 @@ class MultimodalClassifier(nn.Module):
         self.register_buffer("prior", torch.full((num_classes,), 1 / num_classes))
         self.register_buffer("temperatures", torch.ones(len(encoders)))
         self.register_buffer("evidence_weights", torch.ones(len(encoders)))
+        self.register_buffer("class_biases", torch.zeros(len(encoders) + bool(self.expert), num_classes))
         self.register_buffer("confidence_temperatures", torch.ones(len(self.fusions), len(encoders)))
         if self.expert:
             self.register_buffer("joint_temperature", torch.tensor(1.0))
@@ -127,10 +129,8 @@ class MultimodalClassifier(nn.Module):
         for name, weight in (fixed_weights or {}).items():
             if not weight >= 0:
                 raise ValueError(f"fixed_weights: {name!r} must not be negative, got {weight}")
-        self.register_buffer(
-            "fixed_weights",
-            torch.tensor([float((fixed_weights or {}).get(m, 1)) for m in self.modalities]),
-        )
+        fixed = [float((fixed_weights or {}).get(m, 1)) for m in self.modalities]
+        self.register_buffer("fixed_weights", torch.tensor(fixed))
 
     def _joint_expert(
         self, expert: Mapping[str, nn.Module] | None, feature_sizes: Mapping[str, int]
@@ -344,13 +344,13 @@ class MultimodalClassifier(nn.Module):
         calibration = Calibration(
             temperatures=self.temperatures.to(device),
             prior=self.prior.to(device),
+            biases=self.class_biases.to(device),
             weights=self.evidence_weights.to(device),
             joint_temperature=self.joint_temperature.to(device) if self.expert else None,
             joint_weight=self.joint_weight.to(device) if self.expert else None,
         )
-        expert = outputs.joint if self.expert else None
-        fixed = self.fixed_weights.to(device)
-        return Opinions(outputs.logits, outputs.present, calibration, fixed, outputs.joint, expert)
+        joint = (outputs.joint, outputs.joint if self.expert else None)
+        return Opinions(*outputs[:2], calibration, self.fixed_weights.to(device), *joint)
 
     def fused_logits(self, opinions: Opinions, fusion: str) -> Tensor:
         """Return the logits [B, C] of a rule, at the confidence that was fitted for it."""

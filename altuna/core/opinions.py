@@ -39,6 +39,7 @@ class Calibration(NamedTuple):
 
     Attributes:
         temperatures: [M] positive, one for each modality.
+        biases: [E, C], the class bias of each modality and, if the model has one, of a joint expert.
         prior: [C] positive, the class frequencies of the training rows; uniform when None.
         weights: [M] non-negative, how much of each modality's evidence counts (all of it when None).
         joint_temperature: [] positive, the temperature of a joint expert.
@@ -54,6 +55,7 @@ class Calibration(NamedTuple):
     weights: Tensor | None = None
     joint_temperature: Tensor | None = None
     joint_weight: Tensor | None = None
+    biases: Tensor | None = None
 
 
 class Fusion(NamedTuple):
@@ -190,17 +192,19 @@ class Opinions:
 
     @cached_property
     def _calibrated(self) -> _Scaled:
-        temperatures = self._calibration.temperatures
+        temperatures, biases = self._calibration.temperatures, self._calibration.biases
         if temperatures is None:
             return self._raw
-        return _Scaled(self._scale(self._raw.logits, temperatures.view(-1, 1, 1)))
+        own = None if biases is None else biases[: len(self._logits)].unsqueeze(1)
+        return _Scaled(self._scale(self._raw.logits, temperatures.view(-1, 1, 1), own))
 
-    def _scale(self, z: Tensor, temperature: Tensor | None) -> Tensor:
+    def _scale(self, z: Tensor, temperature: Tensor | None, bias: Tensor | None) -> Tensor:
         """Return calibrated logits: the higher the temperature, the closer they are to the prior."""
         if temperature is None:
             return z
         share = 1 / temperature.to(z)
-        return z * share if self._calibration.prior is None else z * share + self.log_prior * (1 - share)
+        start = 0 if self._calibration.prior is None else self.log_prior * (1 - share)
+        return z * share + (start if bias is None else start + bias.to(z))
 
     @cached_property
     def log_prior(self) -> Tensor:
@@ -221,9 +225,9 @@ class Opinions:
     @cached_property
     def _expert_log_probabilities(self) -> Tensor:
         """The calibrated log-probabilities of a joint expert [B, C]."""
-        return _clamped(
-            log_softmax(self._scale(self._needed(self._expert), self._calibration.joint_temperature))
-        )
+        temperature, biases = self._calibration.joint_temperature, self._calibration.biases
+        bias = None if biases is None else biases[len(self._logits)]
+        return _clamped(log_softmax(self._scale(self._needed(self._expert), temperature, bias)))
 
     def _needed(self, joint: Tensor | None) -> Tensor:
         if joint is None:
@@ -304,6 +308,9 @@ def _check(
         ("joint_temperature", calibration.joint_temperature, None, True),
         ("joint_weight", calibration.joint_weight, None, False),
     )
+    allowed = [(modalities + 1, classes), *([(modalities, classes)] if joint[1] is None else [])]
+    if (biases := calibration.biases) is not None and biases.shape not in allowed:
+        raise ValueError(f"biases must be {[*allowed[-1]]}, got {list(biases.shape)}")
     for name, values, number, _ in given:
         shape = () if number is None else (number,)
         if values is not None and values.shape != shape:

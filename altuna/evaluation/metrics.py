@@ -165,6 +165,7 @@ class Evaluation:
                 "rule": self.chosen,
                 "temperatures": dict(zip(names, self.model.temperatures.tolist(), strict=True)),
                 "weights": dict(zip(names, self.model.evidence_weights.tolist(), strict=True)),
+                "biases": dict(zip(names, self.model.class_biases.tolist(), strict=False)),
                 "joint_weight": self.model.joint_weight.item() if self.model.expert else None,
                 "rules": fused,
             },

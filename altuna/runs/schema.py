@@ -164,6 +164,7 @@ class FusionFile(_File):
     rule: Name
     temperatures: dict[str, Positive]
     weights: dict[str, NotNegative]
+    biases: dict[str, list[Finite]] = {}
     joint_weight: NotNegative | None
     rules: dict[str, Scores]
 

@@ -34,6 +34,7 @@ from altuna.text import one_line
 WEIGHTS = "model.safetensors"
 POSITIVE = ("temperatures", "confidence_temperatures", "joint_temperature", "prior")
 NOT_NEGATIVE = ("evidence_weights", "joint_weight")
+ADDED = ("class_biases",)  # what older files lack, in which it is as in a new model
 SPARE_NAMES = 1000  # layers and parameters that a model may make beside those that it keeps
 SPARE_NUMBERS = 1 << 26
 
@@ -85,7 +86,8 @@ def load_model(run: Path) -> tuple[Description, MultimodalClassifier]:
         model = description.build_model()
     _compare(path, stored, model)
     with _blamed(path):
-        model.load_state_dict(load_file(path))
+        added = {name: value for name, value in model.state_dict().items() if name in ADDED}
+        model.load_state_dict(added | load_file(path))
     _check_values(path, model)
     return description, model.eval()
 
@@ -153,6 +155,8 @@ def _compare(path: Path, stored: Mapping[str, tuple[int, ...]], model: nn.Module
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     start = f"{path}: does not hold this run's model:"
     for name, shape in wanted.items():
+        if name in ADDED and name not in stored:
+            continue
         if name not in stored:
             raise UserError(f"{start} lacks {name}")
         if stored[name] != shape:

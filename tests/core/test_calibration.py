@@ -12,17 +12,15 @@ from torch.nn.functional import cross_entropy
 
 from altuna import MultimodalClassifier
 from altuna.core.calibration import (
-    MAX_TEMPERATURE,
     MIN_ROWS,
-    MIN_TEMPERATURE,
     calibrate,
-    fit_temperature,
     modalities_with_few_rows,
 )
 from altuna.core.ensemble import HeldOut
 from altuna.core.fusion import RULES
 from altuna.core.outputs import Features, Outputs
 from altuna.core.subsets import MAX_SUBSETS, sample_subsets
+from altuna.core.temperature import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature
 
 
 def overconfident(seed, rows=400, classes=5, factor=4.0, signal=1.5):

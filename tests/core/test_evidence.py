@@ -16,11 +16,12 @@ from scipy.special import log_softmax
 from torch import nn
 
 from altuna import MultimodalClassifier, fuse
-from altuna.core.calibration import calibrate, fit_confidence, fit_temperature
+from altuna.core.calibration import calibrate, fit_confidence
 from altuna.core.evidence import STRENGTHS, choose_weights, fit_weights
 from altuna.core.fusion import RULES
 from altuna.core.opinions import Opinions
 from altuna.core.outputs import Outputs
+from altuna.core.temperature import fit_temperature
 
 
 def draw(seed, modalities=3, samples=6, classes=4, keep=0.6, scale=2.0):

@@ -81,6 +81,7 @@ def test_a_joint_expert_with_encoders_of_its_own(own):
     expert = {m: torch.nn.Linear(4, 5) for m in own}
     model = altuna.MultimodalClassifier(encoders, 4, expert=expert).eval()
     model.joint_weight.fill_(0.7)
+    model.class_biases.copy_(torch.randn(4, 4))
     cells = {m: torch.randn(9, 4) for m in "abc"}
     present = torch.rand(9, 3) < 0.7
     present[:3] = True

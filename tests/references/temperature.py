@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp
 
 
@@ -30,3 +30,19 @@ def best_temperature(logits, labels, low=0.05, high=1e4, pseudo_count=0, prior=N
         options={"xatol": 1e-9},
     )
     return float(np.exp(found.x))
+
+
+def best_scale_and_bias(logits, labels, prior, frequencies, strength):
+    """The scale and the bias [1 + C] of one strength, by a general optimiser."""
+    z, labels = np.asarray(logits, np.float64), np.asarray(labels)
+    beyond = z - logsumexp(z, axis=1, keepdims=True) - np.log(prior)
+
+    def loss(found):
+        log = np.log(frequencies) + found[0] * beyond + found[1:]
+        log = log - logsumexp(log, axis=1, keepdims=True)
+        own = log[np.arange(len(z)), labels].sum() + (log @ frequencies).mean()
+        return strength / 2 * (found[1:] ** 2).sum() - own
+
+    start = np.array([1.0, *np.zeros(z.shape[1])])
+    bounds = [(1e-4, 20.0), *[(None, None)] * z.shape[1]]
+    return minimize(loss, start, bounds=bounds, options={"maxiter": 1000, "ftol": 1e-15}).x

@@ -219,6 +219,7 @@ WEIGHTS = {
         weight("confidence_temperatures", filled(0.0)),
         "confidence_temperatures: must be more than 0",
     ),
+    "nan-bias": (weight("class_biases", filled(NAN)), "class_biases"),
     "negative-temperature": (weight("confidence_temperatures", filled(-1.0)), "confidence_temperatures"),
     "infinite-temperature": (weight("confidence_temperatures", filled(INFINITE)), "confidence_temperatures"),
     "no-weights": (weight("fixed_weights", filled(0.0)), "fixed_weights"),
@@ -233,6 +234,17 @@ def test_weights(change, words, run):
     change(weights)
     save_file(weights, path)
     refused(lambda: altuna.load(run, "cpu"), "model.safetensors", words)
+
+
+def test_a_run_from_before_class_biases(run):
+    weights = load_file(run / "model.safetensors")
+    assert "class_biases" in weights
+    want = altuna.load(run).model
+    del weights["class_biases"]
+    save_file(weights, run / "model.safetensors")
+    got = altuna.load(run).model
+    assert not got.class_biases.any()
+    torch.testing.assert_close(got.temperatures, want.temperatures)
 
 
 def test_a_header_that_promises_more_than_there_is(run):
