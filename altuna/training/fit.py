@@ -11,12 +11,16 @@ from altuna.options import document, validate
 from altuna.reporting import SILENT, LoggingReporter, Reporter
 from altuna.training.config import FitConfig, options
 from altuna.training.distributed import launch, processes_to_start
+from altuna.training.frame import path_of
 from altuna.training.run import train
 from altuna.training.setup import prepare_ahead
 
 
-def fit(data: str | Path = "emoji", *, reporter: Reporter | None = None, **options: Any) -> Path:
+def fit(data: Any = "emoji", *, reporter: Reporter | None = None, **options: Any) -> Path:
     r"""Train a multimodal classifier and return its run directory.
+
+    ``data`` is a path or name, or a table in memory: a pandas or polars frame, an Arrow table, or a list of
+    dicts. altuna keeps a copy of such a table in its cache folder.
 
     Every option is also a key of a ``--config`` file, and all except mappings are flags of ``altuna fit``.
     These are mappings:
@@ -44,7 +48,7 @@ def fit(data: str | Path = "emoji", *, reporter: Reporter | None = None, **optio
         >>> (run / "metrics.json").exists()
         True
     """
-    config = validate(FitConfig, {"data": data, **options})
+    config = validate(FitConfig, {"data": path_of(data), **options})
     run = run_directory(config)
     if reporter is None:
         reporter = SILENT if config.quiet else LoggingReporter()
@@ -56,9 +60,7 @@ def fit(data: str | Path = "emoji", *, reporter: Reporter | None = None, **optio
 document(fit, options())
 
 
-def cache(
-    data: str | Path = "emoji", *, reporter: Reporter | None = None, **options: Any
-) -> dict[str, Store]:
+def cache(data: Any = "emoji", *, reporter: Reporter | None = None, **options: Any) -> dict[str, Store]:
     r"""Decode the data into stores, as ``fit`` does before it trains.
 
     Args:
@@ -76,7 +78,7 @@ def cache(
         >>> {name: len(store.array) for name, store in cache(path, quiet=True).items()}
         {'note': 2}
     """
-    config = validate(FitConfig, {"data": data, **options})
+    config = validate(FitConfig, {"data": path_of(data), **options})
     if reporter is None:
         reporter = SILENT if config.quiet else LoggingReporter()
     return prepare_ahead(config, reporter)

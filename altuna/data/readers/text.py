@@ -8,7 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -157,8 +157,16 @@ def _decode(content: bytes, note: Callable[[str], None]) -> str:
         return text
 
 
+@cache
+def _words() -> re.Pattern[str]:
+    """Return what matches a word with its marks (as vowels of Indic scripts), or a single other character."""
+    marks = "".join(chr(i) for i in range(0x300, 0x1F000) if unicodedata.category(chr(i)) in ("Mn", "Mc"))
+    marks += "\u200c\u200d"  # joiners within words
+    return re.compile(rf"[\w{marks}]+|[^\w\s{marks}]")
+
+
 def _tokens(text: str) -> Iterator[str]:
-    for word in re.findall(r"\w+|[^\w\s]", unicodedata.normalize("NFKC", text).lower()):
+    for word in _words().findall(unicodedata.normalize("NFKC", text).lower()):
         bordered = f"<{word}>"
         yield bordered
         for n in NGRAMS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -12,11 +13,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from altuna.data.formats.columns import is_number
+from altuna.data.formats.columns import first_values, is_number
+from altuna.data.formats.dates import date_format
+from altuna.data.formats.spelling import SPLITS, split_names
 from altuna.data.table.column_types import column_type
 from altuna.data.table.modalities import Modality
+from altuna.data.table.paths import unreadable
 
-FOLD_NAMES = ("split", "splits", "fold", "folds", "subset", "partition", "set")
+FOLD_NAMES = {"split", "splits", "fold", "folds", "subset", "partition"}
+ID_NAMES = {"id", "ids", "uid", "uuid", "guid", "index", "idx", "key", "row", "nr", "no"}
+MOSTLY = 0.95  # of the values of a column of ids: so many must be codes, one word with a digit
+MAX_ID = 64  # characters of an id
 MIN_ROWS = 20  # in a smaller table the values of a column tell too little about it
 MAX_FOLDS = 30  # values of a column that names splits or folds
 SHOWN = 8  # names of columns in a line
@@ -74,9 +81,35 @@ def _tells_nothing(name: str, column: pa.ChunkedArray) -> str:
     distinct = pc.count_distinct(column, mode="all").as_py()
     if distinct == 1 and len(column) > 1:
         return "has only one value"
-    if name.strip().casefold() in FOLD_NAMES and distinct <= MAX_FOLDS:
+    if distinct <= MAX_FOLDS and (_words_of(name) & FOLD_NAMES or _names_splits(column)):
         return "names splits or folds"
+    if distinct == len(column) and _are_ids(name, column):
+        return "has another id in each row"
     return ""
+
+
+def _words_of(name: str) -> set[str]:
+    """Return the words of a column's name, in lower case: of customerId, customer and id."""
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return {*re.split(r"[\W_]+", name.casefold())}
+
+
+def _names_splits(column: pa.ChunkedArray) -> bool:
+    if not pa.types.is_string(column.type):
+        return False
+    names = split_names(pc.utf8_trim_whitespace(column).combine_chunks().drop_null()).unique().to_pylist()
+    return len(names) > 1 and {*names} <= {*SPLITS}
+
+
+def _are_ids(name: str, column: pa.ChunkedArray) -> bool:
+    """Return whether values that differ in all rows are ids: whole numbers by their name, texts as codes."""
+    if pa.types.is_integer(column.type):
+        return bool(_words_of(name) & ID_NAMES)
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return False
+    values = [value for value in first_values(column) if isinstance(value, str)]
+    codes = [v for v in values if re.fullmatch(r"[\w#:.-]*\d[\w#:.-]*", v.strip()) and len(v) <= MAX_ID]
+    return len(codes) >= MOSTLY * len(values) and date_format(column) is None and not unreadable(values)
 
 
 def copies_of(labels: pa.Array, table: pa.Table, columns: Iterable[str]) -> list[str]:
@@ -193,10 +226,12 @@ def _is_plain(column: pa.ChunkedArray) -> bool:
 
 
 def _numbers_rows(column: pa.ChunkedArray) -> bool:
-    """Return whether the values are 0 to n - 1, or 1 to n, in any order."""
+    """Return whether the values are 0 to n - 1, or 1 to n, in any order, or any consecutive ones in order."""
     if not pa.types.is_integer(column.type) or column.null_count or len(column) < 2:
         return False
     values = column.to_numpy()
+    if (np.abs(np.diff(values)) == 1).all() and abs(int(values[-1]) - int(values[0])) == len(values) - 1:
+        return True
     low, count = int(values.min()), len(values)
     if low not in (0, 1) or int(values.max()) != low + count - 1:
         return False

@@ -11,7 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 
@@ -22,6 +24,7 @@ BLOCK = 2**20  # bytes
 MAX_BLOCK = 2**31 - 1
 NULL_ROW = re.compile(rb"\}\s*null")
 MAX_DEPTH = 1000
+SWALLOWED = 3  # lines of a cell that look like rows, at least
 
 
 def read_csv(path: Path, text: Sequence[str], dialect: Dialect | None = None) -> pa.Table:
@@ -56,6 +59,28 @@ def read_csv(path: Path, text: Sequence[str], dialect: Dialect | None = None) ->
         if pa.types.is_binary(field.type):
             name_bad_text(path, field.name, table[i])
     return table
+
+
+def swallowed_rows(table: pa.Table, separator: str) -> list[str]:
+    r"""Return a remark on each column with a cell that holds lines like rows, for want of a quotation mark.
+
+    Example:
+        >>> cell = "an owl\na,b,c\nd,e,f\ng,h,i\nlast"
+        >>> swallowed_rows(pa.table({"note": ["x", cell], "y": [1, 2], "z": [1, 2]}), ",")
+        ["row 2, column 'note': has 3 lines that look like rows: is a quotation mark missing?"]
+    """
+    remarks = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if not pa.types.is_string(column.type):
+            continue
+        for row in np.flatnonzero(pc.match_substring(column, "\n").fill_null(False)):
+            lines = column[int(row)].as_py().splitlines()[1:-1]
+            alike = sum(line.count(separator) == table.num_columns - 1 for line in lines)
+            if alike >= SWALLOWED and alike > len(lines) / 2:
+                start = f"row {row + 1}, column {name!r}: has {alike:,} lines that look like rows"
+                remarks.append(f"{start}: is a quotation mark missing?")
+                break
+    return remarks
 
 
 def read_jsonl(path: Path, text: Sequence[str]) -> pa.Table:

@@ -18,7 +18,7 @@ from altuna.data.formats.dialect import dialect_of, format_of
 from altuna.data.formats.numbers import NumberFormat
 from altuna.data.formats.spelling import spelled
 from altuna.data.table import hf
-from altuna.data.table.parsing import name_bad_text, read_csv, read_jsonl
+from altuna.data.table.parsing import name_bad_text, read_csv, read_jsonl, swallowed_rows
 from altuna.data.table.text_cells import understand
 from altuna.errors import UserError
 from altuna.files import atomic_write, cache_folder
@@ -117,9 +117,10 @@ def _read(path: Path, text: Sequence[str], label: str, keep_unlabelled: bool) ->
         return Source(read_jsonl(path, text))
     if suffix in {".csv", ".tsv"}:
         dialect = dialect_of(path)
-        notes = tuple(f"{path}: {note}" for note in dialect.notes)
         decimal = "," if dialect.separator == ";" else None
-        return Source(read_csv(path, text, dialect), notes=notes, decimal=decimal)
+        table = read_csv(path, text, dialect)
+        remarks = [*dialect.notes, *swallowed_rows(table, dialect.separator)]
+        return Source(table, notes=tuple(f"{path}: {remark}" for remark in remarks), decimal=decimal)
     hint = HINTS.get(suffix, "a manifest must be .csv, .tsv, .parquet, .feather, .jsonl or .json")
     raise UserError(f"{path}: unknown format; {hint}")
 

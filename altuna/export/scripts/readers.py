@@ -145,7 +145,9 @@ def text(value: str, vocabulary: Iterable[str], length: int) -> Array:
     """Return numbers [L], L <= length, of the known words and n-grams of a text; [1] if none is known."""
     number = {token: i for i, token in enumerate(vocabulary, 2)}
     tokens: list[str] = []
-    for word in re.findall(r"\w+|[^\w\s]", unicodedata.normalize("NFKC", value).lower()):
+    marks = "".join(chr(i) for i in range(0x300, 0x1F000) if unicodedata.category(chr(i)) in ("Mn", "Mc"))
+    marks += "\u200c\u200d"  # joiners within words
+    for word in re.findall(rf"[\w{marks}]+|[^\w\s{marks}]", unicodedata.normalize("NFKC", value).lower()):
         w = f"<{word}>"
         tokens += [w, *(w[i : i + n] for n in NGRAMS if n < len(w) for i in range(len(w) - n + 1))]
     return np.array([number[token] for token in tokens if token in number][:length] or [1], np.int32)

@@ -1,5 +1,6 @@
 """Texts: how they are decoded and cut, and which numbers they become."""
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -189,3 +190,9 @@ def test_fit_passes_over_what_is_no_text():
 def test_options_out_of_range(options):
     with pytest.raises(UserError, match="must be more than 0"):
         TextReader.fit(["red"], **options)
+
+
+@pytest.mark.parametrize("word", ["हिन्दी", "தமிழ்", "ภาษาไทยที่นี่", "cafe\u0301", "می\u200cخواهم"])
+def test_marks_belong_to_their_words(word):
+    reader = TextReader.fit([f"{word} a", f"{word} b"])
+    assert f"<{unicodedata.normalize('NFKC', word).lower()}>" in reader.vocabulary

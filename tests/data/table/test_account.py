@@ -19,6 +19,16 @@ LEFT_OUT = {
     "Unnamed: 0": ([*range(ROWS)], "numbers the rows"),
     "row_id": ([*range(1, ROWS + 1)], "numbers the rows"),
     "shuffled": ([i * 7 % ROWS for i in range(ROWS)], "numbers the rows"),
+    "sliced": ([1000 + i for i in range(ROWS)], "numbers the rows"),
+    "customer_id": ([i * 7919 % 100_003 for i in range(ROWS)], "has another id in each row"),
+    "sampleId": ([i * 7919 % 100_003 for i in range(ROWS)], "has another id in each row"),
+    "uuid": (
+        [f"{i * 0x9E3779B97F4A7C15 % 2**64:016x}-4a" for i in range(ROWS)],
+        "has another id in each row",
+    ),
+    "booking": ([f"BK-{i * 7:05}" for i in range(ROWS)], "has another id in each row"),
+    "usage": (["Training" if i % 3 else "validation" for i in range(ROWS)], "names splits or folds"),
+    "cvFold": ([i % 5 for i in range(ROWS)], "names splits or folds"),
     "constant": ([4.5] * ROWS, "has only one value"),
     "unit": (["cm"] * ROWS, "has only one value"),
     "fold": ([i % 5 for i in range(ROWS)], "names splits or folds"),
@@ -28,7 +38,11 @@ LEFT_OUT = {
     " ": ([i * 2 for i in range(ROWS)], "has the row numbers of pandas"),
 }
 KEPT = {
-    "distance": [3 + i for i in range(ROWS)],  # does not begin with 0 or 1
+    "distance": [3 + 2 * i for i in range(ROWS)],
+    "reading": [i * 7919 % 100_003 for i in range(ROWS)],  # differs in all rows, but is not called an id
+    "code": [f"X{i // 2}" for i in range(ROWS)],  # two rows each
+    "day": [f"{2000 + i}-01-01" for i in range(ROWS)],
+    "name": [f"owl number {i}" for i in range(ROWS)],
     "count": [i // 2 for i in range(ROWS)],  # is no row's alone
     "presence": [1.0 if i % 3 else None for i in range(ROWS)],  # a gap may tell something
 }

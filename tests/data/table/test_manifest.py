@@ -313,3 +313,14 @@ def test_an_error_late_in_a_large_csv_knows_its_row(tmp_path):
     path.write_bytes(f"id,t\n{good}".encode() + b"x,\xff,z\n")
     with pytest.raises(UserError, match="row 40001: has 3 columns, not 2: x,\ufffd,z"):
         read_manifest(path)
+
+
+def test_rows_that_a_quotation_mark_swallows_are_noticed(tmp_path):
+    rows = [f"a,{i},owl {i}\n" for i in range(20)]
+    rows[4] = 'a,4,"owl 4\n'  # the mark at its end is missing
+    rows[9] = 'a,9,owl 9"\n'
+    manifest = read_manifest(write(tmp_path, "label,x,note\n" + "".join(rows)))
+    assert len(manifest) < 20
+    assert any("row 5, column 'note': has" in n and "quotation mark missing?" in n for n in manifest.notes)
+    letters = 'label,x,note\na,1,"Dear owl,\nthank you, and all.\nYours, the cat"\nb,2,c\n'
+    assert not read_manifest(write(tmp_path, letters)).notes
