@@ -1,0 +1,106 @@
+"""The kinds of tables that once gave wrong results in silence; clean and odd forms train alike.
+
+Media, sequences, sounds and prediction input have tests of their own.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from command import run
+
+from altuna.data.table.manifest import read_manifest
+from altuna.errors import UserError
+
+CASES = Path(__file__).parents[2] / "shared" / "cases"
+pytestmark = pytest.mark.skipif(not CASES.exists(), reason="needs ../shared/cases")
+
+
+@pytest.fixture
+def case(tmp_path):
+    """Copies a case into a folder of the test; returns the folder."""
+    return lambda name: shutil.copytree(CASES / name, tmp_path / name)
+
+
+def accuracy(folder, table, *options, epochs=15):
+    out = folder / f"out-{table}"
+    result = run("fit", folder / table, "--epochs", epochs, "--no-report", "--out", out, *options)
+    assert result.code == 0, result.err
+    metrics = json.loads((out / "metrics.json").read_text())
+    return metrics["fused"]["accuracy"], result.out + result.err
+
+
+@pytest.mark.slow
+def test_numbers_that_are_written_otherwise(case):
+    folder = case("numbers-as-text")
+    clean, _ = accuracy(folder, "dot.csv")
+    for table, words in (
+        ("comma.csv", "read as numbers: len_cm ('4,215' is 4.215)"),
+        ("one_bad.csv", "column 'len_cm': row 201 is '>30', no number: missing; the other 239 cells"),
+    ):
+        odd, printed = accuracy(folder, table)
+        assert odd >= clean - 0.02
+        assert words in " ".join(printed.split())
+    clean, _ = accuracy(folder, "list.parquet", epochs=8)
+    odd, _ = accuracy(folder, "list_in_csv.csv", epochs=8)
+    assert odd >= clean - 0.02
+
+
+@pytest.mark.slow
+def test_what_two_columns_say_together(case):
+    folder = case("plain-table")
+    clean, _ = accuracy(folder, "prefixed.csv", epochs=25)
+    odd, printed = accuracy(folder, "named.csv", epochs=25)
+    assert odd >= clean - 0.02
+    assert "tabular (number) from age, income" in printed
+
+
+@pytest.mark.slow
+def test_labels_in_two_spellings(case):
+    folder = case("label-spelling")
+    clean, _ = accuracy(folder, "plain.csv")
+    for table in ("blanks.csv", "one_and_1.0.csv", "nan.parquet"):
+        odd, printed = accuracy(folder, table)
+        assert odd >= clean - 0.05  # other rows are in test
+        assert len(read_manifest(folder / table).labels.drop_null().unique()) == 3
+    assert "column 'label': empty (and in" in printed
+
+
+@pytest.mark.slow
+def test_large_numbers(case):
+    folder = case("large-numbers")
+    clean, _ = accuracy(folder, "offset_free.csv", epochs=10)
+    for table in ("whole.csv", "decimal.csv"):
+        assert accuracy(folder, table, epochs=10)[0] >= clean - 0.02
+
+
+def test_leaks(case):
+    folder = case("leaks")
+    account = {c.column: c for c in read_manifest(folder / "unnamed.csv").account}
+    assert account["Unnamed: 0"].reason == "numbers the rows"
+    manifest = read_manifest(folder / "target.csv", columns={"label": "category"})
+    account = {c.column: c for c in manifest.account}
+    assert account["fold"].reason == "names splits or folds"
+    assert any("column 'target' has one value for each label" in note for note in manifest.notes)
+
+
+def test_paths(case):
+    folder = case("paths-as-text")
+    with pytest.raises(UserError, match=r"row 1, column 'photo': .*pillow-heif"):
+        read_manifest(folder / "nothing_there.csv")
+    for table in ("pictures.csv", "base64.csv"):
+        assert read_manifest(folder / table).modalities["photo"].type == "image"
+
+
+@pytest.mark.parametrize("table", ["semicolon.csv", "tab.csv", "utf16.csv", "blanks.csv"])
+def test_delimiters(table, case):
+    manifest = read_manifest(case("delimiters") / table)
+    assert {*manifest.modalities} == {"title", "x"}
+    assert manifest.labels.null_count == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["two_each.csv", "three_in_train.csv"])
+def test_few_samples_of_each_class(table, case):
+    accuracy(case("few-shot"), table, epochs=1)
