@@ -100,8 +100,8 @@ def read_numbers(
 ) -> Numbers:
     """Return a column of texts as numbers if nearly all of its cells are numbers of one format.
 
-    The other cells become empty: words for a missing number, and up to a tenth of mistakes, which ``problem``
-    names.
+    The other cells become empty: words for a missing number, and mistakes, which ``problem`` names. At most
+    a tenth of the cells may be mistakes; more if the format is known.
 
     Args:
         column: The texts.
@@ -119,7 +119,7 @@ def read_numbers(
     if not filled or not len(some):
         return Numbers(column, None)
     best, share = _best(some, known, decimal)
-    if best is None or share < MANY:
+    if best is None or (share < MANY and best != known):
         return Numbers(column, None)
     numbers = best.parse(column)
     if len(some) < filled:  # the whole column may tell more than some of its cells
@@ -138,7 +138,7 @@ def read_numbers(
         return Numbers(column, None)
     row = pc.index(wrong, True).as_py()
     first = f"row {row + 1} is {column[row].as_py()!r}" if mistakes else ""
-    if good < MOSTLY * filled:
+    if good < MOSTLY * filled and best != known:
         telling = good >= MANY * filled and not best.prefix + best.suffix
         problem = f"{first}; it is read as text, though {good:,} of {filled:,} cells are numbers"
         return Numbers(column, None, problem=problem * telling)

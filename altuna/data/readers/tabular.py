@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from altuna.data.formats.columns import is_number
+from altuna.data.formats.columns import filled, is_number
 from altuna.data.formats.dates import PARTS, calendar
 from altuna.data.formats.numbers import NumberFormat
 from altuna.data.formats.spelling import spelled
@@ -129,15 +129,19 @@ class TabularReader(Reader):
 
     def encode(self, table: pa.Table) -> tuple[NDArray[np.float32], list[str]]:
         """Return the values of rows [rows, size], and notes; a column that the table lacks is empty."""
-        notes = []
-        names = [name for name, _ in self.numbers]
+        numbers = _numbers(table, [name for name, _ in self.numbers])
+        notes = [
+            f"{name}: missing, as they are no numbers: {wrong:,} cells"
+            for i, (name, _) in enumerate(self.numbers)
+            if (wrong := int(np.isnan(numbers[:, i]).sum()) - _empty(table, name))
+        ]
         with np.errstate(over="ignore"):
-            parts = [_numbers(table, names) - [origin for _, origin in self.numbers]]
+            parts = [numbers - [origin for _, origin in self.numbers]]
         for name, format in self.dates:
             column = _texts(table, name)
             parts.append(calendar(column, format))
             if wrong := int(np.isnan(parts[-1][:, 0]).sum()) - column.null_count:
-                notes.append(f"{name}: {wrong:,} cells are no dates like {format}: missing")
+                notes.append(f"{name}: missing, as they are no dates like {format}: {wrong:,} cells")
         for name, listed in self.categories:
             column = _texts(table, name)
             codes = pc.index_in(column, pa.array(listed, pa.string()))
@@ -153,7 +157,7 @@ class TabularReader(Reader):
 def _unseen(name: str, cells: pa.ChunkedArray, count: int) -> str:
     values = cells.unique().to_pylist()
     shown = ", ".join(repr(value) for value in values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
-    return f"{name}: {count:,} cells have rare categories, or none of the training rows ({shown})"
+    return f"{name}: cells with a rare or new category: {count:,} ({shown})"
 
 
 def _numbers(table: pa.Table, names: Sequence[str]) -> NDArray[np.float64]:
@@ -171,6 +175,11 @@ def _numbers(table: pa.Table, names: Sequence[str]) -> NDArray[np.float64]:
         )
         columns.append(pc.fill_null(column, np.nan).to_numpy())
     return np.stack(columns, axis=1) if columns else np.empty((len(table), 0))
+
+
+def _empty(table: pa.Table, name: str) -> int:
+    """Return how many rows have no value in a column."""
+    return int((~np.asarray(filled(table[name]))).sum()) if name in table.column_names else len(table)
 
 
 def _texts(table: pa.Table, name: str) -> pa.ChunkedArray:

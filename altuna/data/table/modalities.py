@@ -239,7 +239,7 @@ def check_numbers(path: Path, table: pa.Table, columns: Sequence[str], type: str
         ...
         altuna.errors.UserError: owls.csv, column 'y': has cells that are not numbers
     """
-    for column in columns if len(columns) > 1 else ():
+    for column in columns if len(columns) > 1 and type != "tabular" else ():
         kind = column_type(table[column])
         if type == "series" and not (kind is None or is_list(table[column].type)):
             raise UserError(f"{path}, column {column!r}: has cells that are not lists of numbers")
