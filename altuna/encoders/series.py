@@ -144,6 +144,10 @@ class Inception(nn.Module):
     time. Deviations from the paper: one network instead of an ensemble of five, odd kernel lengths, means and
     statistics over the steps of the series only, and dropout of the features.
 
+    It is the default encoder of series. Of the four, it has the lowest validation NLL on the windows of a
+    watch, 0.18 against 0.27 of random convolutions, which train in an eighth of the time; on Japanese Vowels
+    it is level with the transformer at 0.08 (``benchmarks/series.py``).
+
     Args:
         front_end: The front end of the series.
         width: Number of filters of each length.
