@@ -36,6 +36,8 @@ COMMANDS = {
     "push": 'Upload a model to the Hugging Face Hub. Load the model with `altuna.load("hf:ORG/NAME")`.',
     "demo": "Start a local web page on which you can try a model on your own files.",
 }
+# What other programs call a command.
+SYNONYMS = {"train": "fit", "test": "evaluate", "eval": "evaluate", "infer": "predict", "run": "fit"}
 
 
 class _Commands(TyperGroup):
@@ -47,6 +49,8 @@ class _Commands(TyperGroup):
             self.add_command(TyperCommand(name=name, help=help))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in SYNONYMS:
+            raise TyperException(f"No such command {args[0]!r}. Did you mean {SYNONYMS[args[0]]!r}?")
         name, _, rest = super().resolve_command(ctx, args)
         return name, _load(name) if name else None, rest
 

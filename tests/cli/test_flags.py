@@ -88,10 +88,13 @@ def test_an_assignment_with_a_mistake(assignment):
         apply_flags({"epochs": 2}, [assignment], {})
 
 
-def test_an_unknown_command_names_the_nearest(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["altuna", "fitt"])
+@pytest.mark.parametrize(("given", "meant"), [("fitt", "fit"), ("train", "fit"), ("infer", "predict")])
+def test_an_unknown_command_names_the_nearest(given, meant, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["altuna", given])
     with pytest.raises(SystemExit) as stop:
         main.main()
     assert stop.value.code == 2
-    assert capsys.readouterr().err == "altuna: No such command 'fitt'. Did you mean 'fit'? See --help.\n"
+    assert capsys.readouterr().err == (
+        f"altuna: No such command {given!r}. Did you mean {meant!r}? See --help.\n"
+    )
     assert isinstance(main.app, typer.Typer)
