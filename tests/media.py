@@ -22,7 +22,8 @@ CONTAINERS = {
     "mkv": ("mpeg4", "aac"),
 }
 
-OF_FILES = [name for name in READERS if name != "tabular"]  # the others read columns of a table
+# The others read columns of a table, or several pictures by the reader of one.
+OF_FILES = [name for name in READERS if name not in ("tabular", "image_list")]
 
 
 def grey(number, frames):

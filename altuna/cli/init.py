@@ -22,7 +22,7 @@ from altuna.data.fit_readers import fit_readers
 from altuna.data.readers.containers import has_sound
 from altuna.data.table.cells import Cells
 from altuna.data.table.hf import is_dataset
-from altuna.data.table.manifest import Manifest, Modality, filled_cells, read_manifest
+from altuna.data.table.manifest import TYPES, Manifest, Modality, filled_cells, read_manifest
 from altuna.data.table.splits import split_rows
 from altuna.encoders import DEFAULT_TRANSFORMS, ENCODERS, FRONT_ENDS, TRANSFORMS
 from altuna.encoders.base import HF_TYPES
@@ -111,7 +111,7 @@ def _data(path: Path, manifest: Manifest, columns: dict[str, str]) -> Iterator[s
     if columns:
         yield _line("columns", columns) + "  # which columns are id, split, label and group"
     yield ""
-    yield "# The type (image, audio, video, text, series or vector) and the columns of each modality."
+    yield f"# The type ({', '.join(TYPES)}) and the columns of each modality."
     yield "modalities:"
     for name, modality in manifest.modalities.items():
         filled = int(filled_cells(manifest.table, modality.columns).sum())

@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 def answer(predictor: Predictor, given: Mapping[str, Any]) -> Answer:
     """Predict from inputs: paths of files, texts, and for vectors the text of their numbers.
 
-    Inputs that are None or blank are left out. A mistake in an input becomes the message.
+    Inputs that are None, blank or no files are left out. A mistake in an input becomes the message.
     """
     try:
         sample = {
@@ -56,7 +56,7 @@ def answer(predictor: Predictor, given: Mapping[str, Any]) -> Answer:
 
 def _cell(predictor: Predictor, name: str, raw: Any) -> Any:
     """Return an input as readers take it, None if it is left out."""
-    if raw is None or (isinstance(raw, str) and not raw.strip()):
+    if raw is None or raw == [] or (isinstance(raw, str) and not raw.strip()):
         return None
     reader = predictor.description.readers[name]
     if isinstance(reader, TabularReader):

@@ -152,13 +152,20 @@ def _checked(inputs: list[Any], cells: list[Any]) -> list[Any]:
             if not (cell is None or isinstance(cell, str)):
                 raise gr.Error(f"{name!r}: give a string", print_exception=False)
         elif cell is not None:
-            path = cell.get("path") if isinstance(cell, dict) else None
-            if not (isinstance(path, str) and _is_upload(path, place.GRADIO_CACHE)):
-                message = f"{name!r}: give a file that was uploaded within the last hour, not a URL or path"
-                raise gr.Error(message, print_exception=False)
-            cell = {"path": path, "meta": {"_type": "gradio.FileData"}}
+            several = isinstance(cell, list) and getattr(place, "file_count", "") == "multiple"
+            files = [_file(name, one, place.GRADIO_CACHE) for one in (cell if several else [cell])]
+            cell = files if several else files[0]
         checked.append(cell)
     return checked
+
+
+def _file(name: str, given: Any, folder: str) -> dict[str, Any]:
+    """Return an upload as Gradio takes it; raise gr.Error if it is none."""
+    path = given.get("path") if isinstance(given, dict) else None
+    if not (isinstance(path, str) and _is_upload(path, folder)):
+        message = f"{name!r}: give a file that was uploaded within the last hour, not a URL or path"
+        raise gr.Error(message, print_exception=False)
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
 def _is_upload(path: str, folder: str) -> bool:
@@ -169,7 +176,7 @@ def _is_upload(path: str, folder: str) -> bool:
 def _input(name: str, place: str, reader: Reader) -> Any:
     """Return the input of a modality; of files it gives the path: our readers say what is wrong with one."""
     label = f" {name}"  # 'image' itself is the name of some of Gradio's translations, and it warns
-    if reader.type not in ("image", "audio", "video", "series"):
+    if reader.type not in ("image", "image_list", "audio", "video", "series"):
         size = reader.shape[0]
         several = "numbers, with commas between, or JSON"
         hint = "a text" if reader.type == "text" else "a number" if size == 1 else f"{size} {several}"
@@ -182,6 +189,11 @@ def _input(name: str, place: str, reader: Reader) -> Any:
         # Without the button that uploads the sound to a forum, to share it.
         sources: Any = ["upload", "microphone"]
         component = gr.Audio(label=label, elem_id=place, sources=sources, buttons=["download"])
+    elif reader.type == "image_list":
+        endings = sorted(SUFFIXES["image"])
+        component = gr.File(label=label, elem_id=place, file_types=endings, file_count="multiple")
+        component.preprocess = lambda payload: payload and [file.path for file in payload.root]
+        return component
     elif reader.type == "series":
         # A row a step, a column a channel; the reader says how many there must be.
         component = gr.File(label=label, elem_id=place, file_types=[*SUFFIXES["series"], ".npy"])

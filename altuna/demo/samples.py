@@ -53,6 +53,12 @@ def sampler(predictor: Predictor, run: str, folder: str) -> Sampler | None:
     cells = {name: Cells(manifest, name) for name in manifest.modalities}
     written: list[Path] = []
 
+    def write(cell: Any) -> str:
+        content, suffix = _file_of(cell)
+        written.append(Path(folder) / f"example-{uuid4().hex}{suffix}")
+        written[-1].write_bytes(content)
+        return str(written[-1])
+
     def draw() -> tuple[str, dict[str, Any], list[str]]:
         row = int(random.choice(rows))
         given: dict[str, Any] = {}
@@ -69,11 +75,10 @@ def sampler(predictor: Predictor, run: str, folder: str) -> Sampler | None:
                     given[name] = ", ".join("" if x != x else f"{x:g}" for x in read)
                 elif modality.type == "text":
                     given[name] = text_of(cell, silent)
+                elif modality.type == "image_list":
+                    given[name] = [write(part) for part in cell]
                 else:
-                    content, suffix = _file_of(cell)
-                    written.append(Path(folder) / f"example-{uuid4().hex}{suffix}")
-                    written[-1].write_bytes(content)
-                    given[name] = str(written[-1])
+                    given[name] = write(cell)
             except (BadCellError, OSError):  # the latter of a part of a file, which is no file itself
                 left_out.append(name)
         while len(written) > MAX_FILES:

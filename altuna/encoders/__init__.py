@@ -42,6 +42,7 @@ Maker = Callable[..., nn.Module]
 # The first of each type is its default.
 FRONT_ENDS: dict[str, dict[str, Maker]] = {
     "image": {"pixels": Pixels},
+    "image_list": {"pixels": Pixels},
     "video": {"pixels": Pixels},
     "audio": {"log_mel": LogMel, "log_stft": LogSTFT, "kaldi_fbank": KaldiFbank},
     "text": {"tokens": Tokens},
@@ -55,6 +56,7 @@ _TEXTS: dict[str, Maker] = {name: partial(M3AEText, **size) for name, size in SI
 # A network's class may replace the defaults of its type by attributes ``reader`` and ``front_end``.
 ENCODERS: dict[str, dict[str, Maker]] = {
     "image": _PICTURES | _M3AE,
+    "image_list": _PICTURES | _M3AE,
     "video": _PICTURES | _M3AE,
     "audio": _PICTURES | {"cav_mae": CAVMAE},
     "text": {"text_bag": TextBag, "text_small": TextSmall, **_TEXTS},
@@ -75,6 +77,7 @@ _OF_PICTURES: dict[str, type[Transform]] = {
 }
 TRANSFORMS: dict[str, dict[str, type[Transform]]] = {
     "image": _OF_PICTURES,
+    "image_list": _OF_PICTURES,
     "video": _OF_PICTURES,
     "audio": {"spec_augment": SpecAugment, "waveform_noise": WaveformNoise},
     "text": {"token_dropout": TokenDropout},
@@ -165,7 +168,9 @@ def build(
     front: Any = _made(lambda: make(reader, shape, **front_end), f"{where}, front end {front_name!r}")
     network = _made(lambda: network_of(front, **options), f"{where}, encoder {name!r}")
     tail = network.tail() if isinstance(network, RandomConvolutions) else None
-    encoder = Encoder(front, OverTime(network) if len(front.shape) == 4 else network, steps, tail=tail, lr=lr)
+    if len(front.shape) == 4:
+        network = OverTime(network, distinct=kind == "image_list")
+    encoder = Encoder(front, network, steps, tail=tail, lr=lr)
     if options.get("weights"):  # a run saves them with the model
         encoder.saved = {"weights": None}
     return encoder

@@ -15,7 +15,8 @@ from altuna.core.modules import are_features
 # A Hugging Face model is stated as this and a hub id or local folder; it can encode these types.
 HF_PREFIX = "hf:"
 FIT_ROWS = 1024  # cells of which a network computes its statistics
-HF_TYPES = ("image", "video", "text", "audio")
+HF_TYPES = ("image", "image_list", "video", "text", "audio")
+SAME = 1e-3  # of a standardised pixel: less than a level of 256, more than the rounding of floats
 
 
 class FrontEnd(Protocol):
@@ -162,20 +163,34 @@ class Encoder(nn.Module):
 class OverTime(nn.Module):
     """Apply a network of pictures to each frame of clips [n, T, ...]; average the features over time.
 
+    Args:
+        network: Encodes pictures.
+        distinct: Count equal neighbours once: lists of fewer than T pictures are filled up by repeating them.
+
     Example:
         >>> import torch
         >>> OverTime(nn.Linear(3, 4))(torch.zeros(2, 5, 3)).shape  # two clips of five frames
         torch.Size([2, 4])
+        >>> number = nn.Identity()
+        >>> number.out_features = 1
+        >>> pictures = torch.tensor([[[1.0], [4.0], [4.0]]])  # two pictures, the second is repeated
+        >>> OverTime(number)(pictures).item(), OverTime(number, distinct=True)(pictures).item()
+        (3.0, 2.5)
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, distinct: bool = False) -> None:
         super().__init__()
-        self.network, self.out_features = network, _size(network)
+        self.network, self.out_features, self.distinct = network, _size(network), distinct
         self.frozen = getattr(network, "frozen", False)
 
     def forward(self, clips: Tensor) -> Tensor:
         features: Tensor = self.network(clips.flatten(0, 1))
-        return features.view(*clips.shape[:2], -1).mean(1)
+        features = features.view(*clips.shape[:2], -1)
+        if not self.distinct or clips.shape[1] == 1:
+            return features.mean(1)
+        differs = (clips[:, 1:] - clips[:, :-1]).abs().flatten(2).amax(2, keepdim=True) > SAME
+        weights = torch.cat([torch.ones_like(features[:, :1, :1]), differs.to(features)], 1)
+        return (features * weights).sum(1) / weights.sum(1)
 
 
 def _size(network: nn.Module) -> int:

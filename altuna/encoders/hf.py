@@ -262,7 +262,8 @@ def build(
         model, preprocessor = _model(_source(name), kind, saved)
         steps, shape = transforms(reader.shape)
         front_end = _front_end(kind, reader, shape, preprocessor)
-        over_time = kind == "video" and not hasattr(model.config, "num_frames")
+        of_videos = hasattr(model.config, "num_frames")
+        over_time = kind == "image_list" or (kind == "video" and not of_videos)
         network = Backbone(
             "image" if over_time else kind,
             model.float(),
@@ -275,7 +276,8 @@ def build(
         reason = " ".join(f"{error}".split())[:300]
         raise UserError(f"{name}: cannot be used as an encoder of {kind}: {reason}") from None
     tail = _tail(network.out_features, dropout) if tuning == "frozen" else None
-    encoder = Encoder(front_end, OverTime(network) if over_time else network, steps, tail=tail, lr=lr)
+    applied = OverTime(network, distinct=kind == "image_list") if over_time else network
+    encoder = Encoder(front_end, applied, steps, tail=tail, lr=lr)
     config = json.loads(model.config.to_json_string(use_diff=False))
     config.pop("_name_or_path", None)  # may be a local folder, which should not be published with the model
     encoder.depends = f"{pooling} {tuning}"

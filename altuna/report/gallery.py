@@ -22,6 +22,7 @@ from altuna.data.readers import BadCellError, Reader
 from altuna.data.readers.audio import AudioReader
 from altuna.data.readers.base import silent
 from altuna.data.readers.image import ImageReader
+from altuna.data.readers.image_list import ImageListReader
 from altuna.data.readers.text import text_of
 from altuna.data.readers.video import VideoReader
 from altuna.data.store.build import read_cell
@@ -42,7 +43,7 @@ SECONDS, RATE = 4.0, 16_000  # of a sound, at most
 MAX_LETTERS = 280  # of a text
 MAX_NAME = 48  # letters of a class or an id
 FEW_NUMBERS = 8  # that are shown one by one
-FRAMES = 3  # of a video
+FRAMES = 3  # of a video or a list of pictures
 MAX_CHANNELS = 6  # of a series that are drawn
 MAX_AWAY = 3.0  # standard deviations that a drawn number is from the mean
 Scale = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -217,6 +218,13 @@ def _image(cell: Any, modality: Modality) -> str:
     return _picture(ImageReader(SIDE).read(cell), modality.label)
 
 
+def _image_list(cell: Any, modality: Modality) -> str:
+    assert isinstance(modality.reader, ImageListReader)
+    shown = ImageListReader(min(len(cell), FRAMES), SIDE, modality.reader.levels).read(cell)
+    more = f"<small>{FRAMES} of {len(cell)} pictures</small>" * (len(cell) > FRAMES)
+    return _picture(np.concatenate([*shown], axis=1), modality.label) + more
+
+
 def _video(cell: Any, modality: Modality) -> str:
     return _picture(np.concatenate([*VideoReader(FRAMES, SIDE).read(cell)], axis=1), modality.label)
 
@@ -324,6 +332,7 @@ def _data(kind: str, file: io.BytesIO) -> str:
 # By the type of a modality.
 SHOW: dict[str, Callable[[Any, Modality], str]] = {
     "image": _image,
+    "image_list": _image_list,
     "video": _video,
     "audio": _audio,
     "text": _text,

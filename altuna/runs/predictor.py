@@ -91,9 +91,9 @@ class Predictor:
         Args:
             samples: A manifest's path; a frame of pandas or polars, or an Arrow table; or a list of dicts. A
                 dict maps a modality to a path, bytes, an array (an image [H, W, 3] of uint8, a series [T, C],
-                or a vector), nested lists for a series, a pair (waveform, rate) for sound, or a string for
-                text; or a column of training to its value, as the rows of a frame do. What is left out, None,
-                NaN or blank is missing.
+                or a vector), a list of pictures, nested lists for a series, a pair (waveform, rate) for
+                sound, or a string for text; or a column of training to its value, as the rows of a frame do.
+                What is left out, None, NaN or blank is missing.
             batch_size: Number of samples per batch, see ``outputs_in_batches``. It does not change the
                 predictions.
             reporter: Where to report what is absent, imputed or unreadable (default: the logger ``altuna``).

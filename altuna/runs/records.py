@@ -161,6 +161,8 @@ def plain(reader: Reader, cell: Any, where: str) -> Any:
     """
     cell = _embedded(cell) if isinstance(cell, Mapping) else cell
     cell = tuple(map(_array, cell)) if isinstance(cell, tuple) else _array(cell)
+    if reader.type == "image_list" and isinstance(cell, list | tuple):
+        return [_array(_embedded(part) if isinstance(part, Mapping) else part) for part in cell]
     if isinstance(cell, Mapping) and reader.kinds([*cell]):
         return {column: value for column, value in cell.items() if not is_missing(value)} or None
     if is_missing(cell):

@@ -25,6 +25,7 @@ FOLDS = 5
 # For modalities whose encoder is not given; they are not trained, and compute each cell once.
 PRETRAINED: dict[str, dict[str, Any]] = {
     "image": {"name": "hf:facebook/dinov2-small"},
+    "image_list": {"name": "hf:facebook/dinov2-small"},
     "video": {"name": "hf:facebook/dinov2-small"},
     "text": {"name": "hf:sentence-transformers/all-MiniLM-L6-v2"},
     "audio": {"name": "hf:MIT/ast-finetuned-audioset-10-10-0.4593"},

@@ -111,6 +111,35 @@ def is_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
+def holds_files(kind: pa.DataType) -> bool:
+    """Return whether the cells of an Arrow type are lists of texts, bytes or {bytes, path}.
+
+    Example:
+        >>> holds_files(pa.list_(pa.string())), holds_files(pa.list_(pa.float32()))
+        (True, False)
+    """
+    if not is_list(kind):
+        return False
+    kind = kind.value_type
+    known = is_list(kind) or is_number(kind) or pa.types.is_null(kind)
+    return not (known or is_of_no_use(kind))
+
+
+def first_files(column: pa.ChunkedArray) -> list[str | bytes]:
+    """Return up to 100 values of the lists of a column, see ``holds_files``; of bytes, only the first ones.
+
+    Example:
+        >>> first_files(pa.chunked_array([[["owl.png", None], [], ["cat.png"]]]))
+        ['owl.png', 'cat.png']
+    """
+    found: list[str | bytes] = []
+    for start in range(0, len(column), FIRST):
+        found += first_values(pc.list_flatten(column.slice(start, FIRST)))
+        if len(found) >= FIRST:
+            break
+    return found[:FIRST]
+
+
 def is_of_no_use(kind: pa.DataType) -> bool:
     """Return whether no reader accepts an Arrow type, such as lists of texts, maps and most structs.
 

@@ -9,6 +9,7 @@ from altuna.data.readers.base import (
     UnavailableError,
 )
 from altuna.data.readers.image import ImageReader
+from altuna.data.readers.image_list import ImageListReader
 from altuna.data.readers.series import SeriesReader
 from altuna.data.readers.tabular import TabularReader
 from altuna.data.readers.text import TextReader
@@ -21,6 +22,7 @@ READERS: dict[str, type[Reader]] = {
     reader.name: reader
     for reader in (
         ImageReader,
+        ImageListReader,
         VideoReader,
         AudioReader,
         TextReader,

@@ -253,6 +253,16 @@ def sample(cells: Sequence[Any], n: int = 64) -> list[Any]:
     return list(cells[::step])
 
 
+def evenly(number: int, of: int) -> list[int]:
+    """Return the middles of ``number`` equal parts of range(of).
+
+    Example:
+        >>> evenly(3, 9), evenly(3, 2)
+        ([1, 4, 7], [0, 1, 1])
+    """
+    return [int((i + 0.5) * of / number) for i in range(number)]
+
+
 def check_positive(**options: float | None) -> None:
     """Raise UserError if an option that is not None is not finite or not more than 0.
 

@@ -18,6 +18,7 @@ from altuna.data.readers.base import (
     BadCellError,
     Reader,
     check_positive,
+    evenly,
     sample,
     silent,
     split_fragment,
@@ -76,13 +77,13 @@ class VideoReader(Reader):
         if isinstance(cell, np.ndarray):
             if cell.dtype != np.uint8 or cell.ndim != 4 or cell.shape[3] != 3 or not cell.size:
                 raise BadCellError(f"a clip must be uint8 [T, H, W, 3], got {cell.dtype} {list(cell.shape)}")
-            picked = _spread(self.frames, len(cell))
+            picked = evenly(self.frames, len(cell))
             clip = np.stack([square(Image.fromarray(cell[i]), self.size) for i in picked])
             note_blank(clip, note)
             return clip
         source, start, end, crop = _source(cell)
         index = _index(source, start, end, note)
-        wanted = [index.stamps[i] for i in _spread(self.frames, len(index.stamps))]
+        wanted = [index.stamps[i] for i in evenly(self.frames, len(index.stamps))]
         found = _frames(source, wanted, index, crop, self.size)
         if not found:  # a seek went wrong, or a frame is broken: decode from the start
             found = _frames(source, wanted, replace(index, keys=[]), crop, self.size)
@@ -103,11 +104,6 @@ def _source(cell: Any) -> tuple[Path | bytes, float, float | None, tuple[float, 
     if not isinstance(cell, str | Path):
         raise BadCellError(f"not a clip but {type(cell).__name__}")
     return split_fragment(cell)
-
-
-def _spread(number: int, of: int) -> list[int]:
-    """Return the middles of ``number`` equal parts of range(of)."""
-    return [int((i + 0.5) * of / number) for i in range(number)]
 
 
 def _side(cell: Any) -> int | None:

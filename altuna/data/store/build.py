@@ -165,6 +165,5 @@ def _problems(
 ) -> Iterator[Problem]:
     for place, remark in remarks:
         row = int(rows[place])
-        cell = cells[row]
-        shown = f"<{len(cell):,} bytes>" if isinstance(cell, bytes) else shortened(cell)
+        shown = shortened(cells[row])
         yield Problem(row + 1, manifest.ids[row].as_py(), cells.column, shown, remark.reason, remark.kind)

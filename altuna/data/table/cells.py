@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from altuna.data.formats.columns import is_number
+from altuna.data.formats.file_lists import split_files
 from altuna.data.readers.base import BadCellError, split_fragment
 from altuna.data.table.manifest import Manifest
 from altuna.data.table.paths import URL, embedded
@@ -27,7 +28,8 @@ MAX_SHOWN, MAX_NUMBERS = 200, 60  # characters of a cell in a message, and of on
 class Cells(Sequence[Any]):
     r"""The cells of a modality, one per manifest row.
 
-    A cell is None (missing), a ``Path`` of a file, a text, bytes, numbers, or a mapping from column to value.
+    A cell is None (missing), a ``Path`` of a file, a text, bytes, numbers, a mapping from column to value, or
+    a tuple of several files.
     ``filled`` [rows] bool tells which rows have one. ``table`` has the columns of numbers, categories and
     dates, whose cells a reader encodes all at once; it is None for other columns. ``kinds`` are the kinds of
     these columns, as in ``Modality``.
@@ -49,7 +51,7 @@ class Cells(Sequence[Any]):
         self.kinds = dict(zip(modality.columns, modality.kinds, strict=False))
         self._columns = {column: manifest.table[column] for column in modality.columns}
         self._value = numbers_of if modality.type == "series" else methodcaller("as_py")
-        self._files = modality.files
+        self._files, self._several = modality.files, modality.type == "image_list"
         self._folder = manifest.path.parent.absolute()
         # The columns of a vector that are no numbers are empty in the whole table.
         numeric = any(is_number(column.type) for column in self._columns.values())
@@ -85,10 +87,16 @@ class Cells(Sequence[Any]):
         if len(parts) > 1 or self.kinds:
             return dict(zip(self._columns, parts, strict=True))
         (value,) = parts
+        if self._several:
+            contents = map(self._content, split_files(value))
+            return tuple(content for content in contents if content is not None)
+        return self._content(value)
+
+    def _content(self, value: Any) -> Any:
         if isinstance(value, dict):  # {"bytes", "path"}, as in Hugging Face data sets
-            content = value.get("bytes")
-            return content if content is not None else self._file(value["path"])
-        return self._file(value) if self._files else value
+            content, path = value.get("bytes"), value.get("path")
+            return content if content is not None or path is None else self._file(path)
+        return self._file(value) if self._files and isinstance(value, str) else value
 
     def _file(self, value: str) -> Any:
         """Return the path that a text is, or the content that it holds in base64."""
@@ -105,6 +113,8 @@ class Cells(Sequence[Any]):
             return f"{cell.dtype}{cell.shape}".encode() + cell.tobytes()
         if isinstance(cell, dict):
             return b"\0".join(name.encode() + Cells._identity(part) for name, part in cell.items())
+        if isinstance(cell, tuple):
+            return b"".join(blake2b(Cells._identity(part), digest_size=16).digest() for part in cell)
         if not isinstance(cell, Path):
             return repr(cell).encode()
         try:
@@ -123,7 +133,13 @@ def shortened(cell: Any) -> str:
         60
         >>> shortened([0.5, 1.5])
         '[0.5, 1.5]'
+        >>> shortened((Path("a.png"), b"PNG"))
+        'a.png; <3 bytes>'
     """
+    if isinstance(cell, tuple):
+        return "; ".join(map(shortened, cell))[:MAX_SHOWN]
+    if isinstance(cell, bytes):
+        return f"<{len(cell):,} bytes>"
     size = MAX_SHOWN if isinstance(cell, str | Path) else MAX_NUMBERS
     if isinstance(cell, dict):
         cell = {name: _start(part, size) for name, part in cell.items()}

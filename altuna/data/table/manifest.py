@@ -157,8 +157,8 @@ def read_manifest(
         columns: The columns of ``id``, ``split``, ``label`` and ``group``, if they have other names. Another
             column with one of these names is a modality only if it is stated in ``modalities``.
         ignore: Columns to leave out.
-        types: Column to its type, where another one would be inferred: image, audio, video, text, series,
-            vector, number, category or date. A column that is stated here is not left out.
+        types: Column to its type, where another one would be inferred: image, image_list, audio, video,
+            text, series, vector, number, category or date. A column that is stated here is not left out.
         named: Columns that are modalities of their own, not parts of a tabular one, as other options name
             them: a column of numbers is a vector, one of categories or dates a text.
         formats: How the numbers of some columns are written in the training data (``Manifest.formats``).

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from altuna.data.formats.columns import is_list, is_of_no_use
+from altuna.data.formats.columns import holds_files, is_list, is_of_no_use
 from altuna.data.table.column_kinds import STATED, TABULAR, ColumnKinds
 from altuna.data.table.column_types import NUMERIC, TYPES, are_files, column_type
 from altuna.data.table.sequences import channel_groups
@@ -208,7 +208,8 @@ def _state(typing: ColumnKinds, columns: list[str], name: str, spec: Mapping[str
     for column in names:
         if column not in columns:
             raise UserError(f"{path}: modality {name!r}: no column {column!r}{nearest(str(column), columns)}")
-        if is_of_no_use(table[column].type):
+        files = holds_files(table[column].type) and (spec.get("type") or typing.of(column)) == "image_list"
+        if is_of_no_use(table[column].type) and not files:
             raise UserError(f"{path}, column {column!r}: {table[column].type} cannot be a modality")
     kind = spec.get("type") or typing.of(names[0]) or "text"
     if len(names) > 1 and is_list(table[names[0]].type):

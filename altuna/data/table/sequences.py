@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from altuna.data.formats.columns import holds_files
 from altuna.data.readers.vector import npy_header
 
 MIN_SHARE = 0.95  # of cells that have one length: then the others are mistakes in vectors
@@ -86,7 +87,7 @@ def channel_groups(table: pa.Table, columns: Iterable[str]) -> dict[str, list[st
     """
     groups: dict[str, list[str]] = {}
     for name in columns:
-        if depth_of(table[name].type) == 1:
+        if depth_of(table[name].type) == 1 and not holds_files(table[name].type):
             groups.setdefault(PREFIX.split(name, maxsplit=1)[0] or name, []).append(name)
     return {prefix: names for prefix, names in groups.items() if _are_channels(table, prefix, names)}
 

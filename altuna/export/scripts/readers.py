@@ -39,6 +39,7 @@ CONTENT = {
 }
 EXAMPLES = {
     "image": "picture.png",
+    "image_list": "front.png;back.png",
     "video": "frames.npy",
     "audio": "sound.wav",
     "text": "some words",
@@ -86,6 +87,14 @@ def image(path: str, size: int, levels: Sequence[float] = ()) -> Array:
     picture = picture.convert("RGBA")
     picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC))
+
+
+def image_list(value: str, pictures: int, size: int, levels: Sequence[float] = ()) -> Array:
+    """Return pictures [pictures, size, size, 3] of paths with semicolons between: evenly spaced ones."""
+    paths = [path.strip() for path in value.split(";") if path.strip()]
+    chosen = [int((i + 0.5) * len(paths) / pictures) for i in range(pictures)]
+    read = {i: image(paths[i], size, levels) for i in {*chosen}}
+    return np.stack([read[i] for i in chosen])
 
 
 def grey(pixels: Array, levels: Sequence[float] = ()) -> Array:
@@ -302,6 +311,7 @@ def date(value: str, form: str) -> list[float]:
 
 READERS: dict[str, Callable[..., Array]] = {
     "image": image,
+    "image_list": image_list,
     "video": video,
     "audio": audio,
     "text": text,
