@@ -115,7 +115,8 @@ def _parts(config: FitConfig, manifest: Manifest, folds: int | None) -> list[tup
 def _estimators(config: FitConfig, manifest: Manifest) -> str:
     if config.stream is not None:
         raise UserError("a stream does not give all training rows at once")
-    return "extra_trees" if any(m.type == "vector" for m in manifest.modalities.values()) else "none"
+    vectors = any(m.type == "vector" for m in manifest.modalities.values())
+    return "extra_trees,logistic" if vectors else "none"
 
 
 CHOICES: dict[str, Callable[[FitConfig, Manifest], Any]] = {

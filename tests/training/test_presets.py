@@ -51,7 +51,7 @@ def test_best_says_what_it_does_without(table, tmp_path, no_hub):
     assert said == f"preset best, without {presets.PRETRAINED['text']['name']}: cannot be loaded"
     options = saved(run)
     assert (options["folds"], options["joint_expert"], options["encoders"]) == (presets.FOLDS, "apart", {})
-    assert options["estimators"] == "extra_trees"
+    assert options["estimators"] == "extra_trees,logistic"
     assert json.loads((run / "config.json").read_text())["folds"] == presets.FOLDS
 
 
