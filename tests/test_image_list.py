@@ -68,7 +68,7 @@ def test_it_learns_what_only_the_second_picture_tells(run):
     reader = json.loads((run / "config.json").read_text())["modalities"]["photos"]["reader"]
     assert (reader["name"], reader["pictures"], reader["size"]) == ("image_list", 4, 32)
     problems = (run / "problems.csv").read_text()
-    assert "picture 2 of 3: left out: no such file" in problems
+    assert "picture 2 of 3 (gone.png): left out: no such file" in problems
     assert "photos (image_list)" in (run / "columns.csv").read_text()
 
 
@@ -199,7 +199,10 @@ def test_another_picture_replaces_one_that_cannot_be_read(tmp_path):
     notes = []
     read = ImageListReader(pictures=5, size=4).read(levels, notes.append)
     assert [*dict.fromkeys(read[:, -1, -1, 0].tolist())] == [10, 50, 90]
-    reasons = ["picture 2 of 5: left out: no such file", "picture 4 of 5: left out: not an image that Pillow"]
+    reasons = [
+        "picture 2 of 5 (gone.png): left out: no such file",
+        "picture 4 of 5: left out: not an image that Pillow",
+    ]
     assert all(note.startswith(reason) for note, reason in zip(notes, reasons, strict=True))
     assert ImageListReader(pictures=3, size=4).read(levels)[:, -1, -1, 0].tolist() == [10, 50, 90]
     with pytest.raises(BadCellError, match=r"^none of its 2 pictures can be read: not an image"):

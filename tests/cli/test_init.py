@@ -157,7 +157,7 @@ def test_cache_is_what_fit_prepares(table, tmp_path):
         ({"encoders": {"photo": {"front_end": {"mean": [1]}}}}, "mean and std must be three numbers"),
         ({"encoders": {"photo": {"width": 0}}}, "width must be 1 or more"),
         ({"encoders": {"photo": "hf:"}}, "write hf:FOLDER or hf:HUB_ID"),
-        ({"encoders": {"acc": "hf:x"}}, "can be of image, video, text, audio, not of vector"),
+        ({"encoders": {"acc": "hf:x"}}, "can be of image, image_list, video, text, audio, not of vector"),
         ({"encoders": {"phot": "vit"}}, "no modality 'phot'; did you mean 'photo'"),
         ({"readers": {"acc": {"size": 7}}}, r"readers.acc: size is 7, not that of the 2 columns of .*t\.csv"),
         ({"readers": {"photo": {"size": 0}}}, "readers.photo: size must be more than 0"),

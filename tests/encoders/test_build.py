@@ -11,6 +11,7 @@ from altuna.errors import UserError
 
 READERS_OF = {
     "image": READERS["image"](size=32),
+    "image_list": READERS["image_list"](pictures=2, size=32),
     "video": READERS["video"](frames=2, size=32),
     "audio": READERS["audio"](rate=8000, seconds=0.3),
     "text": READERS["text"](vocabulary=("a", "b", "c"), length=5),
@@ -144,5 +145,5 @@ def test_a_narrow_network_survives_its_backward_pass():
 
 
 def test_no_hugging_face_encoder_of_vectors():
-    with pytest.raises(UserError, match="can be of image, video, text, audio, not of vector"):
+    with pytest.raises(UserError, match="can be of image, image_list, video, text, audio, not of vector"):
         build("m", READERS_OF["vector"], "hf:x")

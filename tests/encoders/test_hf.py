@@ -80,6 +80,8 @@ CASES = [
     ("image", "cnn"),
     ("video", "video"),
     ("video", "image"),
+    ("image_list", "image"),
+    ("image_list", "clip"),
     ("audio", "audio"),
     ("image", "clip"),
     ("text", "clip"),
@@ -89,7 +91,9 @@ CASES = [
 def prepared(kind, name, **options):
     """Return the encoder of a folder and cells for it."""
     reader_class, wanted = reader_of(kind, {"name": f"hf:{name}"})
-    extra = {"audio": {"seconds": 0.2}, "image": {}, "video": {}, "text": {}}[kind]
+    extra = {"audio": {"seconds": 0.2}, "image": {}, "image_list": {"pictures": 3}, "video": {}, "text": {}}[
+        kind
+    ]
     if kind == "video":
         wanted = {"frames": 3, **wanted}
     reader = reader_class.fit(TEXTS if kind == "text" else [], **{**wanted, **extra})
@@ -184,6 +188,11 @@ def test_clip(folders, pooling, tuning):
 def test_no_pooling_of_its_own(folders, name, pooling, message):
     with pytest.raises(UserError, match=f"cannot be used as an encoder of {name}: {message}"):
         prepared(name, folders / name, pooling=pooling)
+
+
+def test_a_model_of_videos_is_none_of_several_pictures(folders):
+    with pytest.raises(UserError, match="cannot be used as an encoder of image_list"):
+        prepared("image_list", folders / "video")
 
 
 def test_sound_is_what_transformers_computes(folders):

@@ -27,6 +27,7 @@ from altuna.data.readers.levels import Levels, check_levels
 
 MAX_PICTURES = 8  # of a row, unless more are asked for
 COUNTED = 1000  # cells whose pictures are counted
+MAX_NAME = 60  # characters of a file in a note
 PERCENTILE = 95  # of the numbers of pictures: a few long lists cost no memory in all other rows
 
 
@@ -114,7 +115,8 @@ class ImageListReader(Reader):
                 of = f"none of its {len(parts)} pictures can be read: " if len(parts) > 1 else ""
                 raise BadCellError(of + notes[0].removeprefix("left out: "))
         for i in sorted(notes):
-            note(f"picture {i + 1} of {len(parts)}: {notes[i]}" if len(parts) > 1 else notes[i])
+            name = f" ({Path(parts[i]).name[:MAX_NAME]})" if isinstance(parts[i], str | Path) else ""
+            note(f"picture {i + 1} of {len(parts)}{name}: {notes[i]}" if len(parts) > 1 else notes[i])
         if len(left) > self.pictures:
             note(f"{self.pictures} of its {len(left)} pictures are read, evenly spaced")
         return np.stack([read[i] for i in chosen])
