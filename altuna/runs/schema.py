@@ -74,10 +74,12 @@ class FormatFile(_Closed):
     decimal: Literal[".", ","] = "."
     groups: Literal["", ",", ".", " ", "'"] = ""
     missing: list[Finite] = []
+    style: Literal["", "clock", "duration", "feet", "multiples", "bytes"] = ""
+    bounds: bool = False
 
     def format(self) -> NumberFormat:
         """Return it as the reading of a table takes it."""
-        return NumberFormat(self.prefix, self.suffix, self.decimal, self.groups, tuple(self.missing))
+        return NumberFormat(**{**self.model_dump(), "missing": tuple(self.missing)})
 
 
 class ModalityFile(_Closed):

@@ -9,12 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from altuna.data.formats.numbers import MISSING
+
 DAYS = (  # %b is the name of a month, cut short or whole
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y"),
     *("%m-%d-%Y", "%d %b %Y", "%b %d %Y", "%b %d, %Y", "%d-%b-%Y", "%d-%b-%y", "%m/%d/%y", "%d/%m/%y"),
-    *("%d.%m.%y", "%a %b %d %Y", "%a, %d %b %Y", "%Y-%m", "%b %Y"),
+    *("%d.%m.%y", "%a %b %d %Y", "%a, %d %b %Y", "%Y-%m", "%b %Y", "%m/%Y", "%m %d, %Y"),
 )
-TIMES = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", "T%H:%M")
+TIMES = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", "T%H:%M", " %I:%M %p", " %I:%M:%S %p")
+WHOLE = ("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S +0000 %Y")  # as of ctime and of Twitter
 PARTS = ("day", "year", "month", "day of month", "weekday", "hour")
 # Beyond these formats: fractions of seconds and time zones, which are cut off.
 ZONE = r"(\d:\d\d)([.,]\d+)?\s*(Z|UTC|GMT|[+-]\d\d:?\d\d)?$"
@@ -38,27 +41,38 @@ def date_format(column: pa.ChunkedArray) -> tuple[str, str] | None:
     cells = _cut(column).drop_null()
     step = -(-len(cells) // SAMPLE) or 1
     some = cells.take(pa.array(np.arange(0, len(cells), step)))
-    if not len(some) or not all(DATE.fullmatch(text) for text in some.slice(0, 5).to_pylist()):
+    looks = [bool(DATE.fullmatch(text)) for text in some.slice(0, 9).to_pylist()]
+    if sum(looks) <= len(looks) / 2:
         return None
-    found = {f: len(some) - _parsed(some, f).null_count for f in (d + t for d in DAYS for t in TIMES)}
+    formats = (*(day + time for day in DAYS for time in TIMES), *WHOLE)
+    found = {format: len(some) - _parsed(some, format).null_count for format in formats}
     best = max(found.values())
-    if best < MOSTLY * len(some):
+    if best <= len(some) / 2:
         return None
     good = {f: _parsed(cells, f) for f, count in found.items() if count == best}
-    format = min(good, key=lambda f: good[f].null_count)
+    months = best == found["%Y-%m"]  # then 2024-01 is no shortened day
+    format = "%Y-%m" if months else min(good, key=lambda f: good[f].null_count)
+    short = pc.match_substring_regex(cells, r"^\d{4}(?:-\d\d)?$") if format == "%Y-%m-%d" else None
+    if short is not None and pc.mean(short.cast(pa.float64())).as_py() > 0.5:
+        return None
     wrong = good[format].null_count
-    if len(cells) - wrong < MOSTLY * len(cells):
+    if len(cells) - wrong < MOSTLY * len(cells) and not _are_one_word(cells.filter(pc.is_null(good[format]))):
         return None
     if wrong:
         numbers = _parsed(_cut(column), format)
         row = pc.index(pc.and_(pc.is_null(numbers), pc.is_valid(_cut(column))), True).as_py()
         more = f" ({wrong - 1:,} more such cells)" if wrong > 1 else ""
         return format, f"row {row + 1} is {column[row].as_py()!r}, no date like the others{more}: missing"
+    if short is not None and (row := pc.index(short, True).as_py()) >= 0:
+        return format, f"{cells[row].as_py()!r} is read as {_day(good[format][row])}"
     also = [f for f in good if not good[f].null_count and f != format]
     if also and format.startswith("%m"):
-        first = good[format][0].as_py()
-        return format, f"{cells[0].as_py()!r} is read as {np.datetime64(first, 's').astype('datetime64[D]')}"
+        return format, f"{cells[0].as_py()!r} is read as {_day(good[format][0])}"
     return format, ""
+
+
+def _day(seconds: pa.Scalar) -> str:
+    return str(np.datetime64(seconds.as_py(), "s").astype("datetime64[D]"))
 
 
 def calendar(column: pa.ChunkedArray, format: str) -> NDArray[np.float64]:
@@ -91,14 +105,28 @@ def calendar(column: pa.ChunkedArray, format: str) -> NDArray[np.float64]:
 
 
 def _cut(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return texts without blanks around them, fractions of seconds and time zones; "" is null."""
+    """Return texts without blanks around them, fractions of seconds and time zones.
+
+    They are null where they are "", or a word for a missing value.
+    """
     cells = pc.utf8_trim_whitespace(column)
     cells = pc.replace_substring_regex(cells, ZONE, r"\1")
-    return pc.if_else(pc.equal(cells, ""), None, cells)
+    return pc.if_else(pc.is_in(pc.utf8_lower(cells), pa.array(["", *MISSING])), None, cells)
+
+
+def _are_one_word(others: pa.ChunkedArray) -> bool:
+    """Return whether all cells that are no dates are the same: it stands for a missing date."""
+    return len(others.unique()) == 1 and not pc.match_substring_regex(others[0], r"\d").as_py()
 
 
 def _parsed(cells: pa.ChunkedArray, format: str) -> pa.ChunkedArray:
-    """Return seconds since 1970, null where a text is no date of the format."""
+    """Return seconds since 1970, null where a text is no date of the format.
+
+    Where days are written as 2024-01-31, 2024-01 and 2024 are their first days.
+    """
+    if format == "%Y-%m-%d":
+        cells = pc.replace_substring_regex(cells, r"^(\d{4})$", r"\1-01")
+        cells = pc.replace_substring_regex(cells, r"^(\d{4}-\d\d)$", r"\1-01")
     parsed = pc.strptime(cells, format=format, unit="s", error_is_null=True).cast(pa.int64())
     if "%y" in format or "%Y" not in format:
         return parsed

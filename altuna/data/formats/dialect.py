@@ -6,6 +6,7 @@ import codecs
 import csv
 import gzip
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from typing import NamedTuple
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 BEGINNING = 2**16  # bytes that are looked at
 COMPRESSED = ".gz"
+FIRST = 200  # rows that are looked at
+CODE = re.compile(r"\s*0(?:\d+|[xX][0-9a-fA-F]+)\s*")
 
 
 class Dialect(NamedTuple):
@@ -23,6 +26,8 @@ class Dialect(NamedTuple):
         encoding: ``utf8`` or ``utf-16``.
         names: The columns, as the header has them.
         notes: Remarks for the user, where the file is written in an uncommon way.
+        codes: Columns whose first cells have whole numbers that start with 0, such as 01067: as numbers they
+            would lose it.
 
     Example:
         >>> Dialect(",", "utf8", ("label", "acc")).notes
@@ -33,6 +38,7 @@ class Dialect(NamedTuple):
     encoding: str
     names: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
 
     def raw_names(self, columns: Sequence[str]) -> list[str]:
         """Return the names in the header, maybe with blanks around them, of those columns that it has."""
@@ -77,10 +83,12 @@ def dialect_of(path: Path) -> Dialect:
     separator = _separator(text, usual)
     if separator != usual:
         notes.append(f"its columns are separated by {SEPARATORS[separator]}")
-    names = tuple(_rows(text, separator, 1)[0]) if text.strip() else ()
+    rows = _rows(text, separator, FIRST) if text.strip() else [[]]
+    names = tuple(rows[0])
+    codes = {names[i] for row in rows[1:] for i, cell in enumerate(row[: len(names)]) if CODE.fullmatch(cell)}
     if any(name != name.strip() for name in names):
         notes.append("blanks around the names of its columns are cut off")
-    return Dialect(separator, encoding, names, tuple(notes))
+    return Dialect(separator, encoding, names, tuple(notes), tuple(codes))
 
 
 def _separator(text: str, usual: str) -> str:

@@ -13,6 +13,7 @@ from altuna.data.formats.columns import first_values
 # No pattern can backtrack far: texts may be very long.
 NUMBER = r"(?:[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|nan|NaN|null|None)"
 BARE = re.compile(rf"\s*{NUMBER}\s*(?:(?:[;,|]\s*{NUMBER}\s*)+|(?:\s+{NUMBER}){{7,}}\s*)")
+PAIR = re.compile(r"\s*\d{1,3}(?:\.\d+)?\s*/\s*\d{1,3}(?:\.\d+)?\s*")  # as in a blood pressure of 120/80
 BRACKETS = re.compile(r"\s*[\[(](?:[\d\s,;.+\-eE\[\]()]|nan|NaN|null|None)*")
 CUT = re.compile(r"\d\s*\.\.\.|\.\.\.\s*[\d,]")  # NumPy prints only the ends of a long array
 NO_NUMBER = re.compile(r"\b(?:nan|NaN|None)\b")
@@ -36,7 +37,8 @@ def read_lists(column: pa.ChunkedArray) -> Lists:
     """Return a column of texts as lists of float64 (lists of such lists, if they are nested).
 
     In brackets, numbers are separated by commas, semicolons or blanks; without brackets, by commas,
-    semicolons or bars, or at least eight of them by blanks. A cell that is no list is empty, and is named.
+    semicolons or bars, or at least eight of them by blanks, or two of them by a slash. A cell that is no
+    list is empty, and is named.
 
     Example:
         >>> read_lists(pa.chunked_array([["[0.5, 1]", "[2.  3.]"]])).column.to_pylist()
@@ -78,7 +80,7 @@ def _is_list(text: str) -> bool:
         return False
     if text.lstrip()[:1] in ("[", "("):
         return bool(text.rstrip()[-1] in "])" and re.search(r"\d", text) and BRACKETS.fullmatch(text))
-    return bool(BARE.fullmatch(text))
+    return bool(BARE.fullmatch(text) or PAIR.fullmatch(text))
 
 
 def _depth(text: str) -> int:
@@ -91,7 +93,7 @@ def _parsed(text: str, nested: bool) -> list[Any] | None:
         return None
     text = NO_NUMBER.sub("null", text.strip())
     text = re.sub(r"[()]", lambda found: "[" if found[0] == "(" else "]", text)
-    text = re.sub(r"\s*[;,|]\s*|(?<=[\d.\]l])\s+(?=[-+\d.\[n])", ",", text)
+    text = re.sub(r"\s*[;,|/]\s*|(?<=[\d.\]l])\s+(?=[-+\d.\[n])", ",", text)
     text = re.sub(r"(?<![\d.])\.(?=\d)", "0.", text)  # JSON has neither .5 nor 2. nor +1
     text = re.sub(r"(?<=\d)\.(?!\d)", "", text)
     text = re.sub(r"(?<![\d.eE])\+|(?<![\d.])0+(?=\d)", "", text)

@@ -13,18 +13,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from altuna.data.formats.styles import STYLES, parse_style
+
 # Words for a missing number, in lower case.
 MISSING = (
     *("na", "n/a", "n.a.", "#n/a", "#na", "<na>", "nan", "null", "none", "nil", "?", "-", "--", "."),
     *("missing", "unknown", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!"),
+    *("k.a.", "k. a.", "n.d.", "n.v.", "not available", "not applicable", "not known", "tbd", "-/-", "---"),
 )
 MOSTLY = 0.9  # of the filled cells: so many must be numbers, for the others to count as mistakes
+FEW = 10  # different numbers, which may be categories as well
+REPEATED = 3  # cells of each code on average
+BOUND = r"^\s*[<>≤≥]\s?=?\s?"  # before a number beyond what can be measured, as <0.5
 MANY = 0.5  # so many numbers are worth a remark on the cells that are none
 SAMPLE = 1000  # cells from which the format is found
 MAX_LENGTH = 60  # characters of a number
 CODES = "USD|EUR|GBP|JPY|CNY|INR|CHF|CAD|AUD|NZD|SEK|NOK|DKK|PLN|BRL|MXN|KRW|RUB|TRY|ZAR"
 PREFIX = rf"(?:US|A|C|R|HK|NZ)?[$€£¥₹₩₽₺₫฿₴₪]|(?:{CODES}|Rs\.?|#|~|≈)\s?"
-SUFFIX = r"\s?(?:%|‰|[$€£¥₹₩₽₺₫฿₴₪]|[°µ]?[^\W\d_]{1,12}[²³]?\.?(?:/[^\W\d_]{1,6}[²³]?)?|\+|″|\")"
+UNIT = r"[^\W\d_]{1,6}[²³]?"
+PER = rf"/(?:\d{{1,4}}\s?)?(?:{UNIT}|\({UNIT}(?:[·*]{UNIT})+\))"  # as in l/100 km or W/(m²·K)
+SUFFIX = rf"\s?(?:%|‰|[$€£¥₹₩₽₺₫฿₴₪]|[°µ]?[^\W\d_]{{1,12}}[²³]?\.?(?:{PER})?|\+|″|\")"
+ASIDE = r"\s\(\d[^()]{0,30}\)\s*$"  # the same in another unit, as in 110 kW (150 hp)"
 NUMBER = r"[\d.,'’\s\u00a0\u202f]*\d[\d.,'’\s\u00a0\u202f]*(?:[eE][+-]?\d+)?"
 AROUND = re.compile(rf"\(?[+-]?({PREFIX})?[+-]?({NUMBER}?)({SUFFIX})?\)?")
 
@@ -39,6 +48,8 @@ class NumberFormat:
         decimal: The decimal mark, ``.`` or ``,``.
         groups: The mark between groups of three digits, if there is any.
         missing: Numbers that stand for a missing one, such as -999.
+        style: How numbers of several parts are written, a key of ``STYLES``; the rest has no effect then.
+        bounds: Read a bound such as ``<0.5`` as its number.
 
     Example:
         >>> NumberFormat("$", groups=",").parse(pa.chunked_array([["$1,200.5", "7", "?"]])).to_pylist()
@@ -50,6 +61,8 @@ class NumberFormat:
     decimal: str = "."
     groups: str = ""
     missing: tuple[float, ...] = ()
+    style: str = ""
+    bounds: bool = False
 
     def parse(self, cells: pa.ChunkedArray) -> pa.ChunkedArray:
         """Return texts as float64 numbers, null where a text is not a number of this format."""
@@ -57,6 +70,12 @@ class NumberFormat:
         return without(pa.chunked_array(chunks, pa.float64()), self.missing)
 
     def _parse(self, cells: pa.Array) -> pa.Array:
+        if self.style:
+            return parse_style(cells, self.style)
+        if self.bounds:
+            cells = pc.replace_substring_regex(cells, BOUND, "")
+        if self.suffix:
+            cells = pc.replace_substring_regex(cells, ASIDE, "")
         cells = pc.utf8_trim_whitespace(cells)
         cells = pc.replace_substring(cells, "\u2212", "-")  # the minus sign
         for mark in "\u00a0\u202f" if self.groups == " " else "’" if self.groups == "'" else "":
@@ -122,8 +141,10 @@ def read_numbers(
     if best is None or (share < MANY and best != known):
         return Numbers(column, None)
     numbers = best.parse(column)
-    if len(some) < filled:  # the whole column may tell more than some of its cells
-        for other in () if known == best else _formats(best.prefix, best.suffix, decimal):
+    if known != best and _are_padded(column, numbers):
+        return Numbers(column, None)
+    if len(some) < filled and not best.style:  # the whole column may tell more than some of its cells
+        for other in () if known == best else _formats(best.prefix, best.suffix, decimal, best.bounds):
             if len(numbers) - numbers.null_count == filled:
                 break
             parsed = other.parse(column)
@@ -136,6 +157,9 @@ def read_numbers(
     good = filled - mistakes
     if not good:
         return Numbers(column, None)
+    words = _words(column, empty)
+    if good < MOSTLY * filled and best != known and (word := _only_word(column.filter(wrong), numbers)):
+        words, mistakes, good = {**words, word: mistakes}, 0, filled
     row = pc.index(wrong, True).as_py()
     first = f"row {row + 1} is {column[row].as_py()!r}" if mistakes else ""
     if good < MOSTLY * filled and best != known:
@@ -143,7 +167,7 @@ def read_numbers(
         problem = f"{first}; it is read as text, though {good:,} of {filled:,} cells are numbers"
         return Numbers(column, None, problem=problem * telling)
     problem = f"{first}, no number{_more(mistakes)}: missing; the other {good:,} cells are numbers"
-    return Numbers(numbers, best, _example(column, numbers), _words(column, empty), problem * bool(mistakes))
+    return Numbers(numbers, best, _example(column, numbers), words, problem * bool(mistakes))
 
 
 def _more(mistakes: int) -> str:
@@ -167,7 +191,11 @@ def _best(
 ) -> tuple[NumberFormat | None, float]:
     """Return the format that reads the most cells, the earlier one of equals, and its share of them."""
     best, share = None, 0.0
-    for format in ([known] if known else []) + [*_formats(*_around(some), decimal)]:
+    bounds = pc.sum(pc.match_substring_regex(some, rf"{BOUND}[\d.]")).as_py() > 1
+    formats = [*_formats(*_around(some), decimal, bounds)]
+    for format in [*([known] if known else []), *formats, *(NumberFormat(style=style) for style in STYLES)]:
+        if format.style and format != known and share >= MOSTLY:
+            break
         parsed = replace(format, missing=()).parse(some)
         if (found := 1 - parsed.null_count / len(some)) > share:
             best, share = format, found
@@ -176,18 +204,19 @@ def _best(
     return best, share
 
 
-def _formats(prefix: str, suffix: str, decimal: str | None) -> Iterator[NumberFormat]:
+def _formats(prefix: str, suffix: str, decimal: str | None, bounds: bool = False) -> Iterator[NumberFormat]:
     """Yield the formats to try, the more usual ones first."""
     usual = [(".", ""), (".", ","), (",", "."), (".", " "), (",", " "), (".", "'"), (",", "'")]
     for mark, groups in sorted(usual, key=lambda marks: (marks[1] != "", marks[0] != decimal)):
-        yield NumberFormat(prefix, suffix, mark, groups)
+        yield NumberFormat(prefix, suffix, mark, groups, bounds=bounds)
 
 
 def _around(some: pa.ChunkedArray) -> tuple[str, str]:
     """Return what most cells have before and after their number."""
     pairs: Counter[tuple[str, str]] = Counter()
     for text in some.to_pylist():
-        if len(text) < MAX_LENGTH and (found := AROUND.fullmatch(text.strip())):
+        bare = re.sub(ASIDE, "", re.sub(BOUND, "", text)) if len(text) < MAX_LENGTH else ""
+        if bare and (found := AROUND.fullmatch(bare.strip())):
             pairs[(found[1] or "").strip(), (found[3] or "").strip()] += 1
     return max(pairs, key=lambda pair: (pairs[pair], pair), default=("", ""))
 
@@ -199,6 +228,25 @@ def _some(texts: pa.ChunkedArray) -> pa.ChunkedArray:
         return texts.slice(0, 0)
     step = -(-len(texts) // SAMPLE)
     return texts.take(pa.array(np.arange(0, len(texts), step)))
+
+
+def _are_padded(column: pa.ChunkedArray, numbers: pa.ChunkedArray) -> bool:
+    """Return whether whole numbers are codes: some start with 0, as 01067, and they repeat."""
+    padded = pc.any(pc.match_substring_regex(column, r"^\s*0(?:\d+|[xX][0-9a-fA-F]+)\s*$")).as_py()
+    whole = pc.all(pc.match_substring_regex(column, r"^\s*(?:\d*|0[xX][0-9a-fA-F]+)\s*$")).as_py()
+    known = len(numbers) - numbers.null_count
+    return bool(padded and whole and known >= REPEATED * pc.count_distinct(column).as_py())
+
+
+def _only_word(others: pa.ChunkedArray, numbers: pa.ChunkedArray) -> str:
+    """Return the word that all other cells of a column of numbers have: it stands for a missing number.
+
+    It is "" if they differ, are most cells, or if the numbers are so few that they may be categories.
+    """
+    words = pc.utf8_trim_whitespace(others).unique().to_pylist()
+    known = len(numbers) - numbers.null_count
+    few = known < len(others) or pc.count_distinct(numbers).as_py() < FEW
+    return str(words[0]) if len(words) == 1 and not few else ""
 
 
 def _empty(column: pa.ChunkedArray) -> pa.ChunkedArray:

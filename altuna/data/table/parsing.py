@@ -45,7 +45,7 @@ def read_csv(path: Path, text: Sequence[str], dialect: Dialect | None = None) ->
         {'label': ['1', '2'], 'acc': [0.5, None]}
     """
     dialect = dialect or dialect_of(path)
-    types = dict.fromkeys(dialect.raw_names(text), pa.string())
+    types = dict.fromkeys([*dialect.raw_names(text), *dialect.codes], pa.string())
     try:
         table = _with_large_blocks(lambda block: _parse_csv(path, dialect, types, block))
     except pa.ArrowInvalid:

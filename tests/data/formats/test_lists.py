@@ -25,6 +25,7 @@ def column(*cells):
         (("1;2;3", "4;5;6"), [[1, 2, 3], [4, 5, 6]]),
         (("48.1, 11.5", "48.2, 11.6"), [[48.1, 11.5], [48.2, 11.6]]),
         (("0 1 2 3 4 5 6 07", "7 6 5 4 3 2 1 0"), [[*range(8)], [*range(7, -1, -1)]]),
+        (("120/80", "118.5 / 75"), [[120, 80], [118.5, 75]]),
         (("[1, null]", "[nan, 2]"), [[1, None], [None, 2]]),
         (("[[1,2],[3,4]]", "[[1 2]\n [3 4]\n [5 6]]"), [[[1, 2], [3, 4]], [[1, 2], [3, 4], [5, 6]]]),
         (("[+1, -2e-3, 1.5E+3]", ""), [[1, -0.002, 1500], None]),
@@ -42,6 +43,8 @@ def test_read_as_lists(cells, lists):
         ("['a', 'b']",),
         ("[]", "[]"),
         ("12:30", "11:20"),
+        ("03/2015", "11/2016"),
+        ("1/2/2015", "3/4/2016"),
         ("[" * 100_000,),
         ("1" * 1_000_000,),
         ("[" + "1" * 1_000_000 + "x]",),
@@ -119,3 +122,32 @@ def test_a_date_of_another_format_is_named():
     found, remark = date_format(column(*["2020-01-01"] * 19, "01/02/2020"))
     assert found == "%Y-%m-%d"
     assert remark == "row 20 is '01/02/2020', no date like the others: missing"
+
+
+@pytest.mark.parametrize(
+    ("cells", "days"),
+    [
+        (("03/2015", "11/2016"), ("2015-03-01", "2016-11-01")),
+        (("02 28, 2014", "11 3, 2015"), ("2014-02-28", "2015-11-03")),
+        (("Tue Mar 05 10:20:30 +0000 2013", "Wed Mar 06 23:00:00 +0000 2013"), ("2013-03-05", "2013-03-06")),
+        (("1/31/2024 2:30 PM", "2/1/2024 12:05 AM"), ("2024-01-31", "2024-02-01")),
+        (
+            ("2001-02-03", "2004", "2005-06", "2005-06-07"),
+            ("2001-02-03", "2004-01-01", "2005-06-01", "2005-06-07"),
+        ),
+        (("-", "2001-02-03", "N/A", "2004-05-06"), (None, "2001-02-03", None, "2004-05-06")),
+        (
+            ("at once", "1.2.2020", "at once", "3.4.2021", "5.6.2022"),
+            (None, "2020-02-01", None, "2021-04-03", "2022-06-05"),
+        ),
+    ],
+)
+def test_dates_as_people_write_them(cells, days):
+    format, _ = date_format(column(*cells))
+    found = calendar(column(*cells), format)[:, 0]
+    right = [np.nan if day is None else np.datetime64(day).astype(float) for day in days]
+    assert np.array_equal(np.floor(found), right, equal_nan=True)
+
+
+def test_two_words_among_dates_are_no_missing_ones():
+    assert date_format(column("now", "1.2.2020", "later", "3.4.2021", "5.6.2022")) is None

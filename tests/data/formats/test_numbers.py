@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from altuna.data.formats.numbers import NumberFormat, read_numbers
+from altuna.data.formats.styles import STYLES, parse_style
 from altuna.data.table.manifest import read_manifest
 from altuna.errors import UserError
 
@@ -31,6 +32,15 @@ def column(*cells):
         (("12 km/h", "3 km/h"), (12, 3)),
         (("10,000+", "500+"), (10000, 500)),
         (("\u22125", "3"), (-5, 3)),
+        (("12:30", "1:02:03"), (750, 3723)),
+        (("1h 5min", "40 min", "2 h"), (3900, 2400, 7200)),
+        (("5 ft 3", "6'1\""), (63, 73)),
+        (("2.5M", "10k", "3"), (2.5e6, 1e4, 3)),
+        (("<0.2 U/l", "<0.2 U/l", "4 U/l"), (0.2, 0.2, 4)),
+        ((">60", ">60", "42"), (60, 60, 42)),
+        (("70 kW (95 PS)", "110 kW (150 PS)"), (70, 110)),
+        (("6,1 l/100 km", "7 l/100 km"), (6.1, 7)),
+        (("0,3 W/(m²·K)", "1,1 W/(m²·K)"), (0.3, 1.1)),
     ],
 )
 def test_read_as_numbers(cells, numbers):
@@ -44,12 +54,10 @@ def test_read_as_numbers(cells, numbers):
         ("12A", "13B", "14C"),
         ("1.2.3", "2.3.4"),
         ("2020-01-01", "2021-02-02"),
-        ("12:30", "11:20"),
         ("48.1, 11.5", "48.2, 11.6"),
         ("555-1234", "555-1235"),
         ("0.npy", "1.npy"),
         ("0.png", "1.png"),
-        ("5 ft 3", "6 ft 1"),
         ("a 3", "b 4"),
         ("x" * 1_000_000,),
         ("1," * 500_000,),
@@ -57,6 +65,32 @@ def test_read_as_numbers(cells, numbers):
 )
 def test_stay_texts(cells):
     assert read_numbers(column(*cells)).format is None
+
+
+def test_one_word_among_numbers_is_a_missing_one():
+    """However many cells have it; but not among so few numbers that all may be categories."""
+    read = read_numbers(column(*map(str, range(20)), *["on request"] * 10))
+    assert read.column.to_pylist() == [*range(20), *[None] * 10]
+    assert read.words == {"on request": 10}
+    assert read.problem == ""
+    assert read_numbers(column(*"12345" * 4, *["top"] * 10)).format is None
+    assert read_numbers(column(*map(str, range(20)), *["high", "low"] * 5)).format is None
+
+
+def test_whole_numbers_that_start_with_0_and_repeat_are_codes(tmp_path):
+    assert read_numbers(column(*["01067", "10115"] * 5)).format is None
+    assert read_numbers(column(*(f"{i:04}" for i in range(20)))).column.to_pylist() == [*range(20)]
+    path = tmp_path / "t.csv"
+    path.write_text("label,plz,x\n" + "a,01067,1\nb,10115,2\n" * 20)
+    manifest = read_manifest(path)
+    assert manifest.table["plz"][0].as_py() == "01067"
+    assert manifest.modalities["tabular"].kinds == ("category", "number")
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_no_style_reads_what_is_no_number(style):
+    cells = pa.array(["", " ", "hoot", "12A", "1.2.3", None])
+    assert parse_style(cells, style).null_count == len(cells)
 
 
 def test_a_single_mistake_is_missing_and_named():

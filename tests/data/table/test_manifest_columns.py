@@ -35,7 +35,7 @@ from altuna.errors import UserError
         ("true", "vector"),
         ("a picture of a.png file", "text"),
         ("2024-01-31", "tabular"),
-        ("12:30:00", "text"),
+        ("12:30:00", "vector"),
         ("x" * 5000, "text"),
     ],
 )

@@ -1,0 +1,63 @@
+"""Numbers of several parts: 3:45, 2h 15min, 5'11", 1.2M."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_N = r"\d+(?:\.\d+)?"
+_TIME = {
+    "d": r"d|days?",
+    "h": r"h|hrs?|hours?|Std\.?",
+    "m": r"m|mins?\.?|minutes?",
+    "s": r"s|secs?\.?|seconds?",
+}
+
+
+def _units(units: dict[str, str]) -> str:
+    """Return a pattern of a number before each of some units, which may be absent."""
+    return r"\s?".join(rf"(?:(?P<{name}>{_N})\s?(?:{unit}))?" for name, unit in units.items())
+
+
+def _one_of(units: dict[str, str]) -> str:
+    """Return a pattern of a number with one of some units."""
+    return "|".join(rf"(?P<{name}>[+-]?{_N})\s?(?:{unit})" for name, unit in units.items())
+
+
+SECONDS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+BYTES = {"b": "B|bytes", "k": "[kK]i?B", "m": "Mi?B", "g": "Gi?B", "t": "Ti?B"}
+# Style to the pattern of a cell, and by what each part of it is multiplied; the number is their sum.
+STYLES: dict[str, tuple[str, dict[str, float]]] = {
+    "clock": (r"(?:(?P<h>\d{1,4}):)?(?P<m>\d{1,3}):(?P<s>[0-5]\d(?:\.\d+)?)", SECONDS),
+    "duration": (rf"(?i:{_units(_TIME)})", SECONDS),
+    "feet": (
+        rf"(?P<f>\d+)\s?(?:'|′|’|ft\.?|feet)\s?(?:(?P<i>{_N})\s?(?:\"|″|”|''|in\.?|inch(?:es)?)?)?",
+        {"f": 12.0, "i": 1.0},
+    ),
+    "multiples": (
+        rf"[$€£]?\s?(?:{_one_of({'n': '', 'k': '[kK]', 'm': 'M', 'b': 'B'})})\+?",
+        {"n": 1.0, "k": 1e3, "m": 1e6, "b": 1e9},
+    ),
+    "bytes": (_one_of(BYTES), {"b": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}),
+}
+
+
+def parse_style(cells: pa.Array, style: str) -> pa.Array:
+    """Return texts of a style as float64 numbers, null where a text has another form.
+
+    Example:
+        >>> parse_style(pa.array(["3:45", "1:02:03", "hoot"]), "clock").to_pylist()
+        [225.0, 3723.0, None]
+        >>> parse_style(pa.array(["2h 15min", "40 min"]), "duration").to_pylist()
+        [8100.0, 2400.0]
+    """
+    pattern, factors = STYLES[style]
+    cells = pc.utf8_trim_whitespace(cells)
+    parts = pc.extract_regex(pc.if_else(pc.equal(cells, ""), None, cells), f"^(?:{pattern})$")
+    total = None
+    for name, factor in factors.items():
+        if name in {field.name for field in parts.type}:
+            text = pc.struct_field(parts, name)
+            part = pc.if_else(pc.equal(text, ""), "0", text).cast(pa.float64())
+            total = pc.multiply(part, factor) if total is None else pc.add(total, pc.multiply(part, factor))
+    return total
