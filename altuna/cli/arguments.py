@@ -7,25 +7,26 @@ from typing import Annotated
 
 import typer
 
-from altuna.training.option_fields import MISSING_PATTERN_HELP
+from altuna.training.option_fields import MISSING_PATTERN_HELP, STORE_HELP
 
 Run = Annotated[Path, typer.Argument(help="Run directory, as written by `altuna fit`.")]
 Runs = Annotated[list[Path], typer.Argument(help="Run directories, as written by `altuna fit`.")]
 OtherData = Annotated[
-    str | None, typer.Option(help="Table or data set to use (default: the data of the run).")
+    str | None, typer.Option(help="Table or data set to use (default: the data set of the run).")
 ]
 Split = Annotated[str, typer.Option(help="Split to use: train, val or test.")]
 Pattern = Annotated[str, typer.Option(help=MISSING_PATTERN_HELP)]
 Root = Annotated[Path | None, typer.Option(help="Folder with the raw files of the data set av-digits.")]
 Store = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder for the decoded data, which later runs reuse (default: a folder in the user's cache)."
-    ),
+    typer.Option(help=STORE_HELP),
 ]
 Lists = Annotated[
     Path | None,
-    typer.Option(help="Folder with published lists of train and test samples, which then set the splits."),
+    typer.Option(
+        help="Folder with published lists of train and test samples. altuna takes the splits from these "
+        "lists."
+    ),
 ]
 PrintFolder = Annotated[bool, typer.Option("--quiet", help="Print only the path of the output folder.")]
 PrintNothing = Annotated[bool, typer.Option("--quiet", help="Print nothing.")]

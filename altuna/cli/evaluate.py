@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from altuna.cli.arguments import OtherData, Pattern, Root, Run, Split, Store
-from altuna.training.option_fields import MISSING_RATE_HELP
+from altuna.training.option_fields import MISSING_MASK_HELP, MISSING_RATE_HELP
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="Hide the progress bar.")]
 MissingMask = Annotated[
     Path | None,
-    typer.Option(help="Parquet file with the cells to keep, such as present.parquet of another run."),
+    typer.Option(help=MISSING_MASK_HELP),
 ]
 
 
@@ -25,7 +25,7 @@ def evaluate(
     without: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="MODALITY", help="Modality to leave out. Separate several modalities by commas."
+            metavar="MODALITY", help="Modality to leave out, or several modalities separated by commas."
         ),
     ] = None,
     missing_rate: Annotated[float | None, typer.Option(help=MISSING_RATE_HELP)] = None,
@@ -33,13 +33,17 @@ def evaluate(
     missing_mask: MissingMask = None,
     seed: Annotated[int, typer.Option(help="Random seed for the choice of the masked cells.")] = 0,
     fusion: Annotated[
-        str | None, typer.Option(help="Fusion rule to use (default: the rule of the run).")
+        str | None,
+        typer.Option(
+            help="Fusion rule: how to combine the predictions of the modalities (default: the rule of the "
+            "run)."
+        ),
     ] = None,
     one_rule: Annotated[
         bool,
         typer.Option(
             "--one-rule",
-            help="Compute metrics only for the fusion rule of --fusion. This is 2-3 times faster.",
+            help="Compute the metrics of one fusion rule instead of all rules. This is 2-3 times faster.",
         ),
     ] = False,
     root: Root = None,

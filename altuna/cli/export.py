@@ -15,7 +15,8 @@ def export(
     run: Run,
     format: Annotated[str, typer.Option(help="File format: onnx, torch-export or safetensors.")] = "onnx",
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write (default: export/FORMAT in the run directory).")
+        Path | None,
+        typer.Option(help="Folder for the exported files (default: export/FORMAT in the run directory)."),
     ] = None,
     data: OtherData = None,
     root: Root = None,

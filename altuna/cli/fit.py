@@ -17,11 +17,13 @@ from altuna.options import validate
 from altuna.training.config import FitConfig, options
 from altuna.training.option_fields import COMMON
 
-Table = Annotated[str | None, typer.Argument(help="Table or data set to train on. You can also use --data.")]
+Table = Annotated[
+    str | None, typer.Argument(help="Table or data set to train on. The flag --data has the same meaning.")
+]
 Label = Annotated[
     str | None,
     typer.Option(
-        help="Name of the label column. The same as --set columns.label=NAME.", rich_help_panel=COMMON
+        help="Name of the label column. Short for --set columns.label=NAME.", rich_help_panel=COMMON
     ),
 ]
 

@@ -27,7 +27,7 @@ Assignments = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Set one option, such as encoders.image.width=32. You can repeat this flag.",
+        help="Set one option, such as encoders.image.width=32. To set several options, repeat this flag.",
     ),
 ]
 
@@ -40,7 +40,9 @@ def with_flags(fields: Mapping[str, FieldInfo], **more: Any) -> Callable[[Comman
     """
     common = [_flag(name, field) for name, field in fields.items() if marker(field, "group") == COMMON]
     others = [_flag(name, field) for name, field in fields.items() if marker(field, "group") != COMMON]
-    file = typer.Option(help="YAML file with options. Its keys are the option names.", rich_help_panel=COMMON)
+    file = typer.Option(
+        help="YAML file with options. The keys of the file are the names of options.", rich_help_panel=COMMON
+    )
     either = [
         _parameter("config", Annotated[Path | None, file]),
         _parameter("set_", Assignments),

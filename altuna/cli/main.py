@@ -25,14 +25,18 @@ COMMANDS = {
     "cache": "Decode all data and store the result on disk, so that `altuna fit` starts faster.",
     "compare": "Train several methods with several seeds, and report accuracy, cost and p-values. "
     "After an interruption, run the same command again to resume.",
-    "init": "Inspect your table, and write a commented configuration for `altuna fit --config`.",
-    "reproduce": "Repeat the experiments of one table of the MLA paper. You need copies of the data sets.",
-    "prepare": "Write a table for your copy of a public data set, and report missing or corrupt files.",
+    "init": "Inspect your table, and write a configuration file with comments for `altuna fit --config`.",
+    "reproduce": "Repeat the experiments of one table of the MLA paper (arXiv 2311.10707). You need your "
+    "own copies of the data sets.",
+    "prepare": "Write a table for `altuna fit` from your copy of a public data set. Report missing and "
+    "corrupt files.",
     "evaluate": "Evaluate a trained model, optionally without some of its modalities.",
-    "robustness": "Test trained models with random missing cells, and with every subset of the modalities.",
-    "report": "Write an HTML report on one run, or on several runs side by side.",
+    "robustness": "Test trained models on samples with randomly masked modalities, and on every subset of "
+    "the modalities.",
+    "report": "Write an HTML report on one run, or a report that compares several runs.",
     "predict": "Predict the class of every sample of a table.",
-    "export": "Export a model to files that run without altuna, and test these files.",
+    "export": "Export a model, for example to ONNX files that run without altuna. Check the predictions of "
+    "these files.",
     "push": 'Upload a model to the Hugging Face Hub. Load the model with `altuna.load("hf:ORG/NAME")`.',
     "demo": "Start a local web page on which you can try a model on your own files.",
 }

@@ -13,7 +13,7 @@ from altuna.cli.arguments import PrintNothing, Run, Store
 def predict(
     run: Run,
     data: Annotated[
-        str, typer.Option(help="Table with the samples to predict. A label column is not needed.")
+        str, typer.Option(help="Table with the samples to predict. The table needs no label column.")
     ],
     out: Annotated[Path, typer.Option(help="File to write the predictions to: .parquet or .csv.")],
     store: Store = None,

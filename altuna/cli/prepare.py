@@ -17,8 +17,8 @@ def prepare(
     root: Annotated[
         Path | None,
         typer.Option(
-            help="Folder with the files of the data set. For the data set icons, this can also be "
-            "the npm archive."
+            help="Folder with the files of the data set. For the data set icons, --root can also be the "
+            "downloaded npm archive."
         ),
     ] = None,
     splits: Lists = None,
@@ -26,7 +26,7 @@ def prepare(
     download: Annotated[
         bool,
         typer.Option(
-            "--download", help="Download the raw files of av-digits. This works for no other data set."
+            "--download", help="Download the raw files of av-digits. This flag works only for av-digits."
         ),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing table.")] = False,

@@ -11,9 +11,7 @@ from altuna.cli.arguments import Run
 
 def push(
     run: Run,
-    repo: Annotated[
-        str, typer.Argument(help="Repository on the Hugging Face Hub to upload to, as ORG/NAME.")
-    ],
+    repo: Annotated[str, typer.Argument(help="Name of the repository on the Hugging Face Hub: ORG/NAME.")],
     private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
 ) -> None:
     """Upload a model, and print its address."""

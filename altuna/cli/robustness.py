@@ -19,18 +19,21 @@ def robustness(
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="Fractions of cells to mask. The default is 0,0.1,... up to 0.7, without rates at which a "
-            "sample would lose all its modalities.",
+            help="Fractions of the cells to mask (default: 0,0.1,...,0.7). The default leaves out fractions "
+            "at which a sample would lose all its modalities.",
         ),
     ] = None,
     pattern: Pattern = "random",
     masks: Annotated[
-        int, typer.Option(help="Number of random masks per missing rate. Their results are averaged.")
+        int,
+        typer.Option(
+            help="Number of random masks per fraction. altuna averages the metrics over these masks."
+        ),
     ] = 5,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder to write (default: the run directory, or runs/robustness for several runs)."
+            help="Folder for the results (default: the run directory, or runs/robustness for several runs)."
         ),
     ] = None,
     root: Root = None,

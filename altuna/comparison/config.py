@@ -36,36 +36,38 @@ class CompareConfig(Strict):
     """The options of a comparison itself."""
 
     data: Names = option(
-        "emoji", "Data to train on, as for `altuna fit`. Separate several data sets by commas.", COMMON
+        "emoji",
+        "Data sets to train on, separated by commas. `altuna fit --help` lists the possible values.",
+        COMMON,
     )
     methods: Methods = option(
         ALL,
-        "Methods to compare, separated by commas, or all. unimodal:NAME trains the modality NAME alone.",
+        "Methods to compare, separated by commas. all: all methods. unimodal:NAME: the modality NAME alone.",
         COMMON,
     )
     seeds: int = option(
         3,
-        "Number of seeds per method. Each method is trained with the seeds 0, 1, ...",
+        "Number of seeds per method. altuna trains each method with the seeds 0, 1, ...",
         COMMON,
         ge=1,
         le=MAX_SEEDS,
     )
     budget: Literal["updates", "epochs", "time"] = option(
         "updates",
-        "What is equal for all methods. updates: the number of encoder updates. epochs: the number of "
-        "epochs. time: the training time.",
+        "The quantity that is equal for all methods. updates: the number of encoder updates. epochs: the "
+        "number of epochs. time: the training time.",
         COMMON,
     )
     reference: str | None = option(
         None,
-        "Method with which all other methods are compared (default: mla, or the first method if mla is not "
-        "compared).",
+        "Reference method. altuna compares each method with the reference method (default: mla, or the first "
+        "method if mla is not among the methods).",
         COMMON,
     )
     jobs: int | None = option(
         None,
-        "Number of trainings to run at the same time. -1: one per CPU core (default: 1, or the number that "
-        "joblib.parallel_config sets).",
+        "Number of trainings to run at the same time. -1: one training per CPU core (default: 1, or the "
+        "number that joblib.parallel_config sets).",
         HARDWARE,
         place=True,
         ge=-1,

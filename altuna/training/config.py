@@ -21,12 +21,18 @@ from altuna.training import loggers
 from altuna.training.option_fields import (
     COMMON,
     DATA,
+    ESTIMATORS_HELP,
+    FOLDS_HELP,
+    FUSION_HELP,
     HARDWARE,
+    JOINT_EXPERT_HELP,
     MISSING,
+    MISSING_MASK_HELP,
     MISSING_PATTERN_HELP,
     MISSING_RATE_HELP,
     MODEL,
     OUTPUT,
+    STORE_HELP,
     TRAINING,
     marker,
     option,
@@ -74,9 +80,9 @@ class FitConfig(Strict):
     )
     stream: str | None = option(
         None,
-        "Stream the training rows from these Parquet files (a glob pattern or URL). Then `data` must be a "
-        "small table with the same columns. altuna takes the column types, the validation rows and the test "
-        "rows from it.",
+        "Stream the training rows from these Parquet files (a glob pattern or URL). With this option, `data` "
+        "must be a small table with the same columns. altuna takes the column types, the validation rows and "
+        "the test rows from this table.",
         DATA,
         single=True,
     )
@@ -84,20 +90,27 @@ class FitConfig(Strict):
         BUFFER, "Number of rows in the shuffle buffer of `stream`.", DATA, ge=1, le=MAX_BUFFER, single=True
     )
     root: Anywhere | None = option(
-        None, "Folder with the raw files of av-digits (default: a cache).", DATA, place=True, saved=True
+        None,
+        "Folder with the raw files of av-digits (default: in the user's cache).",
+        DATA,
+        place=True,
+        saved=True,
     )
     download: bool = option(
         False, "Download missing raw files of the data set av-digits to the folder `root`.", DATA, place=True
     )
     method: Method = option(
         {"name": "mla"},
-        "Training method (docs/methods.md): " + ", ".join(methods.list()) + ", or MODULE.CLASS for your own.",
+        "Training method (docs/methods.md): "
+        + ", ".join(methods.list())
+        + ", or MODULE.CLASS for a class of your own.",
         COMMON,
         single=True,
     )
     preset: Literal["fast", "default", "best"] = option(
         "default",
-        "Set of defaults. fast: 5 epochs. best: slower; sets --folds, --joint-expert and --estimators.",
+        "Set of default values. fast: 5 epochs. best: slower, with --folds, --joint-expert, --estimators and "
+        "pretrained encoders.",
         COMMON,
     )
     columns: Names | None = option(
@@ -105,18 +118,22 @@ class FitConfig(Strict):
         "Names of the id, split, label and group columns in your table, such as {label: category}.",
         DATA,
     )
-    ignore: list[str] = option([], "Column to leave out. On the command line you can repeat this flag.", DATA)
-    types: Names | None = option(None, "Types that replace inferred ones, as {zip: category}.", DATA)
+    ignore: list[str] = option(
+        [], "Column that altuna ignores. To ignore several columns, repeat the flag.", DATA
+    )
+    types: Names | None = option(
+        None, "Types of columns for which altuna infers a wrong type: {zip: category}.", DATA
+    )
     modalities: Mappings | None = option(
         None,
-        "Type and columns of each modality (default: inferred from all columns but id, split, label, group).",
+        "Type and columns of each modality (default: inferred from the columns of the table).",
         DATA,
     )
     readers: Mappings | None = option(
         None, "How to decode each modality. {image: {size: 48}} resizes pictures to 48 x 48 pixels.", DATA
     )
     encoders: Encoders | None = option(
-        None, "Encoder of each modality: a name, or a name and options: {name: resnet34, width: 64}.", MODEL
+        None, "Encoder of each modality: a name, or a mapping such as {name: resnet34, width: 64}.", MODEL
     )
     transforms: OptionalMappings | None = option(
         None, "Data augmentation of each modality during training, such as {image: {flip: {}}}.", MODEL
@@ -127,56 +144,40 @@ class FitConfig(Strict):
     )
     test_missing_rate: float | None = option(
         None,
-        "Fraction of the cells to mask in the test split (default: the same as in train and val).",
+        "The missing rate of the test split (default: the rate of `missing_rate`).",
         MISSING,
     )
     test_missing_pattern: str | None = option(
         None,
-        "Which cells to mask in the test split (default: the same pattern as in train and val).",
+        "Which cells to mask in the test split (default: the pattern of `missing_pattern`).",
         MISSING,
     )
-    missing_mask: Anywhere | None = option(
-        None, "Parquet file with the cells to keep, such as present.parquet of another run.", MISSING
-    )
-    fusion: str | None = option(
-        None,
-        "Rule that combines the predictions of the modalities. evidence: naive Bayes with fitted weights. "
-        "entropy: low entropy gives a high weight. product: sum of log-probabilities. mean: mean of logits. "
-        "fixed: weights that you set. calibrated_entropy, calibrated_product, calibrated_mean, "
-        "calibrated_fixed: the same rules after calibration. joint: logits of the joint head or joint "
-        "expert. experts: calibrated_product with the joint expert as one more factor. Default: joint for "
-        "methods with a joint head, otherwise evidence.",
-        MODEL,
-    )
+    missing_mask: Anywhere | None = option(None, MISSING_MASK_HELP, MISSING)
+    fusion: str | None = option(None, FUSION_HELP, MODEL)
     fixed_weights: Weights | None = option(
         None, "Weight of each modality in the fusion rule 'fixed' (default: equal weights).", MODEL
     )
     joint_expert: Literal["off", "detached", "turn", "apart"] = option(
         "off",
-        "Also train a joint expert: a small network on the concatenated features of all modalities. The "
-        "fusion uses the expert for samples that have all modalities. detached: the encoders get no "
-        "gradients from the expert. turn: the expert also trains the encoders. apart: the expert has its "
-        "own encoders.",
+        JOINT_EXPERT_HELP,
         MODEL,
     )
     folds: int | None = option(
         None,
-        "Number of folds of the train and val rows (default: no folds). altuna trains one model per fold, "
-        "on all other folds, and averages the predictions. Samples of a group are in the same fold.",
+        FOLDS_HELP,
         MODEL,
         ge=2,
         le=MAX_FOLDS,
     )
     estimators: Estimators = option(
         "none",
-        "Additional models for each modality of vectors. extra_trees: a tree ensemble. logistic: logistic "
-        "regression. extra_trees,logistic: both. none: no additional models.",
+        ESTIMATORS_HELP,
         MODEL,
     )
     epochs: int = option(25, "Number of epochs.", COMMON, ge=1, le=MAX_INT)
     budget: Budget | None = option(
         None,
-        "Stop after {updates: N} encoder updates or {seconds: N} of training, instead of after `epochs`.",
+        "End the training after {updates: N} encoder updates or {seconds: N} instead of after `epochs`.",
         TRAINING,
         single=True,
     )
@@ -192,7 +193,7 @@ class FitConfig(Strict):
     micro_batch: int | None = option(
         None,
         "Encode at most this many samples at a time, to save memory (default: the whole batch). The "
-        "gradients are those of the whole batch. This costs one more forward pass.",
+        "gradients equal those of the whole batch. The cost is one more forward pass.",
         TRAINING,
         ge=1,
         le=MAX_INT,
@@ -206,7 +207,7 @@ class FitConfig(Strict):
     lr: float = option(1e-3, "Peak learning rate.", TRAINING, ge=0)
     schedule: Schedule | None = option(
         None,
-        "Multiply the learning rate by `gamma` every `step` epochs (default: warm-up, then cosine decay).",
+        "Multiply the learning rate by `gamma` every `step` epochs (default: rise, then cosine decay).",
         TRAINING,
     )
     weight_decay: float = option(0.01, "Weight decay of the optimizer.", TRAINING, ge=0)
@@ -236,8 +237,8 @@ class FitConfig(Strict):
     )
     precision: Precision = option(
         "auto",
-        "Numeric precision. 32-true: float32. bf16-mixed: bfloat16 autocast. auto: bf16-mixed if it is "
-        "native to the hardware.",
+        "Precision. 32-true: float32. bf16-mixed: bfloat16 autocast. auto: bf16-mixed on hardware with "
+        "native bfloat16, otherwise 32-true.",
         HARDWARE,
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = option(
@@ -245,7 +246,7 @@ class FitConfig(Strict):
     )
     devices: int | None = option(
         None,
-        "Number of GPUs per machine, or of CPU processes (default: 1, or the number set by torchrun or "
+        "Number of GPUs per machine, or number of CPU processes (default: 1, or the value of torchrun or "
         "Slurm).",
         HARDWARE,
         place=True,
@@ -280,24 +281,24 @@ class FitConfig(Strict):
     )
     workers: int = option(
         0,
-        "Number of processes that load batches. With 0, the main process loads them. With `stream`, this is "
-        "the number of threads that decode cells.",
+        "Number of processes that load batches. With 0, the main process loads the batches. With `stream`, "
+        "this option is the number of threads that decode the data.",
         HARDWARE,
         place=True,
         ge=0,
     )
     store: Anywhere | None = option(
         None,
-        "Folder for the decoded data, which later runs reuse (default: a folder in the user's cache).",
+        STORE_HELP,
         DATA,
         place=True,
     )
     allow_shared_groups: bool = option(
-        False, "Allow samples of the same group in different splits. By default, this is an error.", DATA
+        False, "Allow rows of different splits to have the same value in the group column.", DATA
     )
     strict: bool = option(
         False,
-        "Stop with an error if a cell cannot be read. By default, such a cell counts as missing.",
+        "Stop with an error if a table cell cannot be read. By default, such a cell counts as missing.",
         DATA,
     )
     out: Anywhere | None = option(
@@ -313,14 +314,14 @@ class FitConfig(Strict):
     )
     resume: bool = option(
         False,
-        "Continue an interrupted training from its last checkpoint. `out` must be its run directory.",
+        "Continue the interrupted training in the run directory `out` from its last checkpoint.",
         COMMON,
         place=True,
         single=True,
     )
     report: bool = option(
         True,
-        "Write report.html after training. `altuna report RUN` can also write it later.",
+        "Write report.html after training. `altuna report RUN` can write this file later.",
         OUTPUT,
         place=True,
         single=True,

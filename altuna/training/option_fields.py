@@ -14,14 +14,48 @@ MISSING, HARDWARE, OUTPUT = "Missing modalities", "Hardware", "Output"
 
 # Help of options that several commands have.
 MISSING_RATE_HELP = (
-    "Fraction of the non-empty cells to mask (treat as missing). Default: no masking. A cell is one "
-    "modality of one sample. With the pattern random, every sample keeps one modality, so with two "
-    "modalities the maximum is 0.5."
+    "A cell is one modality of one sample. Mask this fraction of the non-empty cells: treat them as if they "
+    "were missing (default: mask no cells). With random masks, at least one modality of each sample stays. "
+    "Therefore the maximum is 0.5 for two modalities."
 )
 MISSING_PATTERN_HELP = (
-    "Which cells to mask. random: random cells. group: a modality in all samples of a group. label: a "
-    "modality that depends on the class. only:NAME: all modalities except NAME. never:NAME: the modality "
-    "NAME."
+    "Which cells to mask. A cell is one modality of one sample. random: randomly chosen cells. group: one "
+    "modality in all samples with the same value in the group column. label: a modality that depends on the "
+    "class of the sample. only:NAME: all modalities except NAME. never:NAME: the modality NAME."
+)
+MISSING_MASK_HELP = (
+    "Parquet file that states which cells to mask. It has a boolean column for each modality, with false for "
+    "masked cells. Each run with masked cells writes such a file: present.parquet."
+)
+FUSION_HELP = (
+    "Rule that combines the predictions of the modalities into one prediction. evidence: naive Bayes with a "
+    "fitted weight for each modality. entropy: a weighted sum of logits, in which predictions with low "
+    "entropy get a high weight. product: the product of the class probabilities. mean: the mean of the "
+    "logits. fixed: a weighted sum of logits with the weights in `fixed_weights`. calibrated_entropy, "
+    "calibrated_product, calibrated_mean, calibrated_fixed: the same rules on calibrated predictions. "
+    "joint: the prediction of the method's joint head or of the joint expert (--joint-expert). experts: as "
+    "calibrated_product, but the class probabilities of the joint expert are one more factor of the "
+    "product. Default: joint for methods with a joint head, evidence for all other methods."
+)
+ESTIMATORS_HELP = (
+    "Fit more classifiers to each modality of number vectors, in addition to its network. extra_trees: "
+    "extremely randomised decision trees. logistic: logistic regression. extra_trees,logistic: both. none: "
+    "no more classifiers."
+)
+FOLDS_HELP = (
+    "Divide the train and val rows into this number of folds (default: no folds). For each fold, altuna "
+    "trains one model on the remaining folds. altuna averages the predictions of these models. Rows with the "
+    "same value in the group column are in the same fold."
+)
+JOINT_EXPERT_HELP = (
+    "Train a joint expert: a small network on the concatenated features of all modalities. For samples that "
+    "have all modalities, altuna combines its prediction with the predictions of the modalities. off: no "
+    "joint expert. detached: the joint expert does not change the encoders. turn: the loss of the joint "
+    "expert also trains the encoders. apart: the joint expert has its own encoders."
+)
+STORE_HELP = (
+    "Folder in which altuna stores the decoded data for this run and later runs (default: a folder in the "
+    "user's cache)."
 )
 
 
