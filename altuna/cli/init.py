@@ -42,13 +42,14 @@ def init(
         ),
     ],
     out: Annotated[Path, typer.Option(help="YAML file to write.")] = Path("altuna.yaml"),
+    label: Annotated[str | None, typer.Option(help="Name of the label column.")] = None,
 ) -> None:
     """Write a configuration, and print how to train with it."""
-    write_config(table, out)
+    write_config(table, out, label)
     typer.echo(f"wrote {out}; train with: altuna fit --config {out}")
 
 
-def write_config(path: str | Path, out: Path) -> None:
+def write_config(path: str | Path, out: Path, label: str | None = None) -> None:
     """Write a commented configuration for ``altuna fit --config`` from a manifest.
 
     A JSON schema of all options lies beside it, in ``NAME.schema.json``: the first line names it to editors,
@@ -57,6 +58,7 @@ def write_config(path: str | Path, out: Path) -> None:
     Args:
         path: The manifest.
         out: The YAML file to write.
+        label: The column of the labels, where it is not to be guessed.
 
     Raises:
         UserError: The manifest has a mistake, or ``out`` exists already.
@@ -65,15 +67,15 @@ def write_config(path: str | Path, out: Path) -> None:
         raise UserError(f"{out}: already exists; choose another file with --out")
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder")
-    text, schema = config_text(path), out.with_suffix(".schema.json")
+    text, schema = config_text(path, label), out.with_suffix(".schema.json")
     write_json(schema, FitConfig.model_json_schema())
     write_text(out, f"# yaml-language-server: $schema={schema.name}\n{text}")
 
 
-def config_text(path: str | Path) -> str:
+def config_text(path: str | Path, label: str | None = None) -> str:
     """Return the text of a commented configuration; see ``write_config``."""
     path = Path(path)
-    manifest, columns = _look(path)
+    manifest, columns = _look(path, label)
     types = {name: modality.type for name, modality in manifest.modalities.items()}
     lines = [
         *_data(path, manifest, columns),
@@ -113,10 +115,27 @@ def _data(path: Path, manifest: Manifest, columns: dict[str, str]) -> Iterator[s
     yield ""
     yield f"# The type ({', '.join(TYPES)}) and the columns of each modality."
     yield "modalities:"
+    doubts = {c.column: f"; {c.reason}" for c in manifest.account if c.used_as and c.reason}
     for name, modality in manifest.modalities.items():
+        doubt = "" if modality.kinds else "".join(doubts.get(column, "") for column in modality.columns)
         filled = int(filled_cells(manifest.table, modality.columns).sum())
         spec = {"type": modality.type, **_place(manifest, modality.columns)}
-        yield f"  {_line(name, spec)}  # {filled:,} of {len(manifest):,} cells"
+        yield f"  {_line(name, spec)}  # {filled:,} of {len(manifest):,} cells{doubt}"
+    yield from _types(manifest, doubts)
+
+
+def _types(manifest: Manifest, doubts: Mapping[str, str]) -> Iterator[str]:
+    """List the kinds of the columns of tabular modalities, where a person may correct them."""
+    tabular = [modality for modality in manifest.modalities.values() if modality.kinds]
+    if not tabular:
+        return
+    yield ""
+    yield "# Columns of numbers, categories and dates: correct a type that is wrong (also text, image ...)."
+    yield "types:"
+    for column in (column for modality in tabular for column in modality.columns):
+        kind = next(modality.use_of(column) for modality in tabular if column in modality.columns)
+        reason = doubts.get(column, "").removeprefix("; ")
+        yield f"  {_line(column, kind)}" + (f"  # {reason}" if reason else "")
 
 
 def _readers(manifest: Manifest) -> Iterator[str]:
@@ -163,9 +182,10 @@ def _is_setting(field: FieldInfo) -> bool:
     return group in (COMMON, TRAINING, HARDWARE) and plain and not marker(field, "place")
 
 
-def _look(path: Path) -> tuple[Manifest, dict[str, str]]:
+def _look(path: Path, label: str | None) -> tuple[Manifest, dict[str, str]]:
     """Read a manifest, its label where it seems to be; clips with sound give a modality of sound too."""
-    manifest, columns = read_manifest(path), {}
+    columns = {"label": label} if label else {}
+    manifest = read_manifest(path, columns=columns)
     if "label" not in manifest.columns and manifest.likely_label:
         columns = {"label": manifest.likely_label}
         manifest = read_manifest(path, columns=columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -51,6 +52,17 @@ def spelled(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if fractions and pc.all(pc.match_substring_regex(values, r"^[+-]?\d+(\.0+)?$")).as_py():
         return pc.replace_substring_regex(column, WHOLE, r"\1")
     return column
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words of a column's name, in lower case.
+
+    Example:
+        >>> words_of("customerId_2"), words_of("Breed1"), words_of("PULocationID")
+        (['customer', 'id'], ['breed'], ['pulocation', 'id'])
+    """
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return [word for word in re.split(r"[\W\d_]+", name.casefold()) if word]
 
 
 def split_names(column: pa.Array) -> pa.Array:

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 
 from altuna.data.formats.columns import first_values, is_number
 from altuna.data.formats.dates import date_format
-from altuna.data.formats.spelling import SPLITS, split_names
+from altuna.data.formats.spelling import SPLITS, split_names, words_of
 from altuna.data.table.column_types import column_type
 from altuna.data.table.modalities import Modality
 from altuna.data.table.paths import unreadable
@@ -26,11 +27,14 @@ MOSTLY = 0.95  # of the values of a column of ids: so many must be codes, one wo
 MAX_ID = 64  # characters of an id
 MIN_ROWS = 20  # in a smaller table the values of a column tell too little about it
 MAX_FOLDS = 30  # values of a column that names splits or folds
+DOUBTFUL = "doubtful: "
 SHOWN = 8  # names of columns in a line
 
 
 class Column(NamedTuple):
     """A column of a table: what it is used as, or, if that is empty, why it is left out.
+
+    The reason of a column that is used tells why its use is doubtful, if it is.
 
     Example:
         >>> Column("Unnamed: 0", "", "numbers the rows").used_as
@@ -81,17 +85,11 @@ def _tells_nothing(name: str, column: pa.ChunkedArray) -> str:
     distinct = pc.count_distinct(column, mode="all").as_py()
     if distinct == 1 and len(column) > 1:
         return "has only one value"
-    if distinct <= MAX_FOLDS and (_words_of(name) & FOLD_NAMES or _names_splits(column)):
+    if distinct <= MAX_FOLDS and ({*words_of(name)} & FOLD_NAMES or _names_splits(column)):
         return "names splits or folds"
     if distinct == len(column) and _are_ids(name, column):
         return "has another id in each row"
     return ""
-
-
-def _words_of(name: str) -> set[str]:
-    """Return the words of a column's name, in lower case: of customerId, customer and id."""
-    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    return {*re.split(r"[\W_]+", name.casefold())}
 
 
 def _names_splits(column: pa.ChunkedArray) -> bool:
@@ -104,7 +102,7 @@ def _names_splits(column: pa.ChunkedArray) -> bool:
 def _are_ids(name: str, column: pa.ChunkedArray) -> bool:
     """Return whether values that differ in all rows are ids: whole numbers by their name, texts as codes."""
     if pa.types.is_integer(column.type):
-        return bool(_words_of(name) & ID_NAMES)
+        return bool({*words_of(name)} & ID_NAMES)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return False
     values = [value for value in first_values(column) if isinstance(value, str)]
@@ -138,6 +136,7 @@ def account(
     roles: Mapping[str, str],
     modalities: Mapping[str, Modality],
     left_out: Mapping[str, str],
+    doubts: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Column, ...]:
     """Return what each column of a table is used as, in the table's order.
 
@@ -146,6 +145,7 @@ def account(
         roles: From ``id``, ``split``, ``label`` and ``group`` to their columns.
         modalities: The modalities.
         left_out: Column to the reason.
+        doubts: Column to why its use is doubtful.
 
     Example:
         >>> table = pa.table({"class": ["a"], "acc": [1.0], "memo": ["x"]})
@@ -160,7 +160,7 @@ def account(
         for column in modality.columns:
             uses.setdefault(column, []).append(f"{name} ({modality.use_of(column)})")
     return tuple(
-        Column(name, ", ".join(uses[name]), "")
+        Column(name, ", ".join(uses[name]), f"{DOUBTFUL}{doubts[name]}" if name in doubts else "")
         if name in uses
         else Column(name, "", left_out.get(name, "is in none of the modalities"))
         for name in table.column_names
@@ -168,7 +168,7 @@ def account(
 
 
 def described(columns: Sequence[Column]) -> list[str]:
-    """Return an account as a line on the columns that are used, and one on those that are left out.
+    """Return an account as a line on the columns that are used, one on those left out, and one on doubts.
 
     A column is named only where its use has another name.
 
@@ -193,7 +193,13 @@ def described(columns: Sequence[Column]) -> list[str]:
     ]
     unused = sorted((c for c in columns if not c.used_as), key=lambda c: c.reason)
     left = [f"{names(same)} ({reason})" for reason, same in groupby(unused, key=lambda c: c.reason)]
-    return [f"columns: {'; '.join(used)}", *([f"left out: {'; '.join(left)}"] if left else [])]
+    doubts = [f"{c.column} ({c.reason.removeprefix(DOUBTFUL)})" for c in columns if c.used_as and c.reason]
+    more = f" and {len(doubts) - SHOWN} more, see columns.csv" if len(doubts) > SHOWN else ""
+    return [
+        f"columns: {'; '.join(used)}",
+        *([f"left out: {'; '.join(left)}"] if left else []),
+        *([f"{DOUBTFUL}{'; '.join(doubts[:SHOWN])}{more}"] if doubts else []),
+    ]
 
 
 def from_csv(text: str) -> list[Column]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 from altuna.data.formats.columns import filled, first_values, is_list, is_number
 from altuna.data.formats.dates import date_format
 from altuna.data.formats.numbers import NumberFormat
+from altuna.data.formats.spelling import words_of
 from altuna.data.table.column_types import TYPES, column_type
 from altuna.data.table.paths import unreadable
 from altuna.data.table.sequences import array_type
@@ -29,8 +29,28 @@ TEXT_NAMES = {
     *("notes", "comment", "comments", "review", "reviews", "sentence", "sentences", "question", "answer"),
     *("message", "remark", "remarks", "transcript", "utterance", "tweet", "headline", "summary"),
 }
+# Last words in the names of columns whose whole numbers are codes if they repeat.
+CODE_NAMES = {
+    *(
+        "id",
+        "code",
+        "codes",
+        "zip",
+        "zipcode",
+        "postcode",
+        "plz",
+        "class",
+        "type",
+        "kind",
+        "category",
+        "group",
+    ),
+    *("cluster", "gender", "sex", "color", "colour", "breed", "brand", "shop", "store", "station", "sector"),
+    *("country", "state", "region", "county", "district", "location", "site", "ward", "department", "status"),
+}
 MIN_ROWS = 20  # in a smaller column, values tell too little about it
 OFTEN = 10  # cells of each category, on average
+OFTEN_CODE = 3  # the same where categories are codes or single words
 MAX_CATEGORIES, MAX_PHRASES = 1000, 50  # categories of a column, and if they are phrases
 FEW_WORDS, MAX_LENGTH = 2.5, 60  # words of a category on average, letters of each
 
@@ -83,11 +103,13 @@ class ColumnKinds:
         found = column_type(column, self.declared.get(name), self.path.parent)
         if found == "vector" and not is_list(column.type):
             return array_type(self.path.parent, column)
+        if found == "number" and is_code(name, column):
+            return "category"
         if found != "text" or name in self.declared:
             return found
         if format := self._date(name):
             return format
-        is_text = not TEXT_NAMES.isdisjoint(re.split(r"[\W_\d]+", name.casefold()))
+        is_text = not TEXT_NAMES.isdisjoint(words_of(name))
         return "category" if not is_text and is_category(column) else "text"
 
     def _date(self, name: str) -> str | None:
@@ -119,6 +141,25 @@ class ColumnKinds:
         )
 
 
+def is_code(name: str, column: pa.ChunkedArray) -> bool:
+    """Return whether a column of numbers has codes: its name says so, and they are whole and repeat.
+
+    Two different numbers are the same to a model as two categories.
+
+    Example:
+        >>> numbers = pa.chunked_array([[10115, 20095, 80331] * 8])
+        >>> is_code("zip", numbers), is_code("price", numbers)
+        (True, False)
+    """
+    if CODE_NAMES.isdisjoint(words_of(name)[-1:]) or pa.types.is_boolean(column.type):
+        return False
+    cells = column.drop_null()
+    distinct = pc.count_distinct(cells).as_py()
+    whole = pc.all(pc.equal(cells, pc.floor(cells))).as_py()
+    few = 2 < distinct <= min(len(cells) // OFTEN_CODE, MAX_CATEGORIES)
+    return bool(len(cells) >= MIN_ROWS and whole and few)
+
+
 def is_category(column: pa.ChunkedArray) -> bool:
     """Return whether a column of texts has few values, of few words, each of them often.
 
@@ -131,5 +172,6 @@ def is_category(column: pa.ChunkedArray) -> bool:
         return False
     values = [value.strip() for value in cells.unique().to_pylist()]
     words = np.mean([len(value.split()) for value in values])
-    most = min(len(cells) // OFTEN, MAX_CATEGORIES if words <= FEW_WORDS else MAX_PHRASES)
+    often = OFTEN_CODE if words == 1 else OFTEN
+    most = min(len(cells) // often, MAX_CATEGORIES if words <= FEW_WORDS else MAX_PHRASES)
     return len(values) <= most and max(map(len, values)) <= MAX_LENGTH

@@ -19,6 +19,7 @@ from altuna.data.formats.numbers import NumberFormat
 from altuna.data.formats.spelling import SPLITS, alike, spelled, split_names
 from altuna.data.table.account import Column, account, copies_of, reasons
 from altuna.data.table.column_types import TYPES
+from altuna.data.table.doubts import doubts_of
 from altuna.data.table.modalities import (
     Modality,
     check_numbers,
@@ -210,7 +211,7 @@ def read_manifest(
         source.notes
         if lenient
         else (*source.notes, *notes, *_remarks(table, names["label"], labels, judged)),
-        account(table, roles, found, left_out),
+        account(table, roles, found, left_out, {} if lenient else doubts_of(table, judged, types or {})),
         formats=source.formats,
     )
     _check_names(manifest)
