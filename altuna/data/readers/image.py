@@ -118,15 +118,15 @@ class ImageReader(Reader):
 
 
 def note_blank(pixels: NDArray[Any], note: Callable[[str], None]) -> None:
-    """Call ``note`` if all pixels are black or white: of another colour a picture may well be.
+    """Call ``note`` if all pixels have the same colour.
 
     Example:
         >>> note_blank(np.full((4, 4, 3), 255, np.uint8), print)
-        is all white
+        is all of one colour: 255, 255, 255
     """
-    first = pixels.flat[0]
-    if first in (0, 255) and (pixels == first).all():
-        note("is all white" if first else "is all black")
+    first = pixels.reshape(-1, pixels.shape[-1])[0]
+    if (pixels == first).all():
+        note(f"is all of one colour: {', '.join(map(str, first.tolist()))}")
 
 
 def square(image: Image.Image, size: int) -> NDArray[Any]:

@@ -136,7 +136,7 @@ def test_colours_of_16_bits_in_a_file(depth):
     ("cell", "words"),
     [
         (np.full((9, 9), 300, np.uint16), "become one value"),
-        (np.full((9, 9), -50, np.int16), "is all black"),
+        (np.full((9, 9), -50, np.int16), "is all of one colour: 0, 0, 0"),
         (
             np.where(np.arange(81).reshape(9, 9) < 50, 5000, 200).astype(np.uint16),
             "62% of its pixels are clipped",
@@ -145,8 +145,8 @@ def test_colours_of_16_bits_in_a_file(depth):
             np.where(np.eye(9) > 0, np.nan, RAMPS["float to 1"][:9, :9] * 1000),
             "9 of its pixels are not finite",
         ),
-        (np.zeros((9, 9), np.uint8), "is all black"),
-        (np.full((9, 9, 3), 255, np.uint8), "is all white"),
+        (np.zeros((9, 9), np.uint8), "is all of one colour: 0, 0, 0"),
+        (np.full((9, 9, 3), 255, np.uint8), "is all of one colour: 255, 255, 255"),
     ],
 )
 def test_what_comes_out_flat_has_a_note(cell, words):

@@ -31,11 +31,18 @@ from altuna.text import readable_bytes
 ImageReader = READERS["image"]
 
 
+def drawn(red, green):
+    """Return a picture with a patch, for one of a single colour would have a remark."""
+    image = Image.new("RGB", (8, 8), (red, green, 0))
+    image.paste((200, 200, 200), (2, 2, 7, 7))
+    return image
+
+
 @pytest.fixture
 def pictures(tmp_path):
     """Six rows: four pictures, an absent file, an empty cell."""
     for i in range(4):
-        Image.new("RGB", (8, 8), (i, 50, 0)).save(tmp_path / f"{i}.png")
+        drawn(i, 50).save(tmp_path / f"{i}.png")
     cells = ["0.png", "1.png", "absent.png", "2.png", "", "3.png"]
     lines = [f"r{i},{cell},w" for i, cell in enumerate(cells)]
     (tmp_path / "m.csv").write_text("\n".join(["id,p,t", *lines]))
@@ -91,9 +98,9 @@ def test_a_new_setting_reads_anew(pictures, reads, tmp_path):
 def test_only_what_changed_is_read_anew(pictures, reads, tmp_path):
     prepare_store(pictures, "p", ImageReader(8), tmp_path / "store")
     reads.clear()
-    Image.new("RGB", (8, 8), (99, 0, 0)).save(tmp_path / "1.png")
+    drawn(99, 0).save(tmp_path / "1.png")
     os.utime(tmp_path / "1.png", (1, 1))
-    Image.new("RGB", (8, 8), (98, 0, 0)).save(tmp_path / "absent.png")
+    drawn(98, 0).save(tmp_path / "absent.png")
     store = prepare_store(pictures, "p", ImageReader(8), tmp_path / "store")
     assert sorted(path.name for path in reads) == ["1.png", "absent.png"]
     assert store.array[store.position[[0, 1, 2, 3, 5]]][:, 0, 0, 0].tolist() == [0, 99, 98, 2, 3]
@@ -102,7 +109,7 @@ def test_only_what_changed_is_read_anew(pictures, reads, tmp_path):
 
 def test_manifests_share_what_they_have_in_common(pictures, reads, tmp_path):
     prepare_store(pictures, "p", ImageReader(8), tmp_path / "store")
-    Image.new("RGB", (8, 8), (7, 0, 0)).save(tmp_path / "new.png")
+    drawn(7, 0).save(tmp_path / "new.png")
     (tmp_path / "n.csv").write_text("p\nnew.png\n3.png\n3.png\n")
     reads.clear()
     store = prepare_store(read_manifest(tmp_path / "n.csv"), "p", ImageReader(8), tmp_path / "store")
@@ -324,7 +331,7 @@ def test_nothing_readable_and_nothing_there(tmp_path):
 
 def test_rows_left_with_nothing_are_named_and_left_out(tmp_path):
     (tmp_path / "m.csv").write_text("id,p,q\na,x.png,y.png\nb,x.png,\nc,x.png,w.png\n")
-    Image.new("RGB", (8, 8), "red").save(tmp_path / "w.png")
+    drawn(255, 0).save(tmp_path / "w.png")
     manifest = read_manifest(tmp_path / "m.csv")
     stores = prepare_stores(manifest, {n: ImageReader(8) for n in "pq"}, tmp_path / "store")
     problems = problems_of(stores, manifest)
