@@ -173,3 +173,9 @@ def files(folder):
             **arrays_of([[1.0, 2.0], [3.0, 4.0]]),
         },
     }
+
+
+def read_with_notes(cell, seconds=0.5, rate=RATE):
+    """Read a sound; return its samples from -1 to 1, and the notes on it."""
+    notes = []
+    return READERS["audio"](rate, seconds).read(cell, notes.append) / 32768, notes

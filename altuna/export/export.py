@@ -30,7 +30,11 @@ from altuna.runs.predictor import Predictor
 MAX_SAMPLES = 200  # that an export is checked on
 SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2"}  # of graphs
 FORMATS = (*SUFFIXES, "safetensors")
-SCRIPTS = ("example.py", "readers.py")  # files of altuna/export/scripts, copied beside the graphs
+SCRIPTS = (
+    "example.py",
+    "readers.py",
+    "columns.py",
+)  # files of altuna/export/scripts, copied beside the graphs
 
 
 def export(

@@ -111,7 +111,7 @@ def test_long_vectors_have_fewer_bins():
 
 def test_a_run_restores_its_edges(tmp_path):
     lines = [f"{i},{('train', 'val')[i // 2 % 2]},{'ab'[i % 2]},{i % 2 + i / 99},{i / 3}" for i in range(40)]
-    (tmp_path / "t.csv").write_text("\n".join(["id,split,label,one,two", *lines, ""]))
+    (tmp_path / "t.csv").write_text("\n".join(["id,split,label,one.x,two.x", *lines, ""]))
     encoder = {"front_end": {"name": "piecewise_linear", "bins": 5}, "hidden": 8}
     options = {"epochs": 1, "encoders": {"one": encoder, "two": encoder}, "quiet": True, "report": False}
     altuna.fit(tmp_path / "t.csv", out=tmp_path / "run", **options)

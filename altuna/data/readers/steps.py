@@ -81,7 +81,8 @@ def _of_array(array: NDArray[Any], *, may_miss: bool) -> Steps:
         raise BadCellError(f"not a series: its numbers are {array.dtype}")
     if array.ndim not in (1, 2):
         raise BadCellError(f"not a series [T] or [T, C]: has the shape {[*array.shape]}")
-    values = np.asarray(array, dtype=np.float64).reshape(len(array), -1 if array.size else 1)
+    with np.errstate(invalid="ignore", over="ignore"):  # of long doubles; what is not finite is refused
+        values = np.asarray(array, dtype=np.float64).reshape(len(array), -1 if array.size else 1)
     return Steps(values, np.isnan(values) if may_miss else np.zeros(values.shape, dtype=bool))
 
 

@@ -236,7 +236,7 @@ def _numbers_rows(column: pa.ChunkedArray) -> bool:
     if not pa.types.is_integer(column.type) or column.null_count or len(column) < 2:
         return False
     values = column.to_numpy()
-    if (np.abs(np.diff(values)) == 1).all() and abs(int(values[-1]) - int(values[0])) == len(values) - 1:
+    if abs(int(values[-1]) - int(values[0])) == len(values) - 1 and len({*np.diff(values).tolist()}) == 1:
         return True
     low, count = int(values.min()), len(values)
     if low not in (0, 1) or int(values.max()) != low + count - 1:

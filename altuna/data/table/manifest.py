@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from altuna.data.formats.columns import filled_cells
 from altuna.data.formats.numbers import NumberFormat
-from altuna.data.formats.spelling import SPLITS, alike, spelled, split_names
-from altuna.data.table.account import Column, account, copies_of, reasons
+from altuna.data.formats.spelling import SPLITS, spelled, split_names
+from altuna.data.table.account import Column, account, reasons
 from altuna.data.table.column_types import TYPES
 from altuna.data.table.doubts import doubts_of
 from altuna.data.table.modalities import (
@@ -28,6 +28,7 @@ from altuna.data.table.modalities import (
     stated_texts,
 )
 from altuna.data.table.reading import Source, read_table
+from altuna.data.table.remarks import remarks_on
 from altuna.errors import UserError
 from altuna.options import nearest
 
@@ -43,7 +44,6 @@ __all__ = [
     "read_manifest",
 ]
 
-MAX_ALIKE = 3  # labels that are alike and are named in a remark
 RESERVED = ("id", "split", "label", "group")
 ALL = "fused"  # the name of all modalities together in metrics and logs
 LABEL_NAMES = ("labels", "class", "category", "target", "y")  # other names that tables often have for it
@@ -210,7 +210,7 @@ def read_manifest(
         source.types,
         source.notes
         if lenient
-        else (*source.notes, *notes, *_remarks(table, names["label"], labels, judged)),
+        else (*source.notes, *notes, *remarks_on(table, names["label"], labels, judged)),
         account(table, roles, found, left_out, {} if lenient else doubts_of(table, judged, types or {})),
         formats=source.formats,
     )
@@ -282,27 +282,6 @@ def _strings(path: Path, table: pa.Table, name: str) -> pa.Array:
         return spelled(table[name]).combine_chunks()
     except pa.ArrowException as error:
         raise UserError(f"{path}, column {name!r}: cannot be read as text: {error}") from None
-
-
-def _remarks(table: pa.Table, label: str, labels: pa.Array, found: Mapping[str, Modality]) -> list[str]:
-    """Return remarks on rows without a label, classes in two spellings, and copies of the label."""
-    remarks = []
-    if empty := labels.null_count % len(labels):
-        row = pc.index(labels.is_null(), True).as_py() + 1
-        more = f" (and in {empty - 1:,} more rows)" if empty > 1 else ""
-        remarks.append(f"row {row}, column {label!r}: empty{more}: left out")
-    if pairs := alike(labels.unique().drop_null().to_pylist()):
-        shown = "; ".join(" and ".join(map(repr, same)) for same in pairs[:MAX_ALIKE])
-        more = f" and {len(pairs) - MAX_ALIKE} more" if len(pairs) > MAX_ALIKE else ""
-        start = "labels that differ only in case or Unicode form are different classes"
-        remarks.append(f"{start}: {shown}{more}")
-    used = [column for modality in found.values() for column in modality.columns]
-    for name in copies_of(labels, table, used):
-        remarks.append(
-            f"column {name!r} has one value for each label: if it is a copy of the label, leave it out with "
-            f"--ignore {quote(name)}"
-        )
-    return remarks
 
 
 def _check_names(manifest: Manifest) -> None:

@@ -18,6 +18,7 @@ from altuna.errors import UserError
 from altuna.options import check_options, nearest
 
 AXIS = re.compile(r"[._]?(?:\d+|[a-zA-Z])$")  # what differs in acc_x, acc_y or in f0, f1
+NUMBERED = re.compile(r"[._](?:\d+|[xyz])")  # what a single column has after its prefix, as in acc_0
 SEVERAL = 3  # columns with one prefix are a modality of their own, even beside single columns
 
 
@@ -176,8 +177,9 @@ def _infer(typing: ColumnKinds, columns: list[str], named: Collection[str]) -> d
 def _vectors(kinds: Mapping[str, str]) -> dict[str, list[str]]:
     """Return the columns of numbers that are a vector of their own, by the prefix that they share.
 
-    Two columns such as ``room_count``, ``room_size`` are one only if the table has no other numbers,
-    categories or dates that would be left for a tabular modality. So is a single column of numbers.
+    Several columns with one prefix are one; two of them, such as ``room_count`` and ``room_size``, only if
+    the table has nothing else for a tabular modality. A column that ends like ``acc_0`` or ``acc.x`` is one
+    even alone. So is the only column that would be left for a tabular modality, if it has numbers.
     """
     vectors: dict[str, list[str]] = {}
     for name, kind in kinds.items():
@@ -186,13 +188,22 @@ def _vectors(kinds: Mapping[str, str]) -> dict[str, list[str]]:
     shared = {prefix: names for prefix, names in vectors.items() if prefix and len(names) > 1}
     if sum(map(len, shared.values())) == len(kinds):
         return shared
-    if len(kinds) == 1:
-        return {prefix or names[0]: names for prefix, names in vectors.items()}
-    return {
+    own = {
         prefix: names
-        for prefix, names in shared.items()
-        if len(names) >= SEVERAL or all(AXIS.fullmatch(name[len(prefix) :]) for name in names)
+        for prefix, names in vectors.items()
+        if prefix and _is_vector([name[len(prefix) :] for name in names])
     }
+    left = {*kinds} - {name for names in own.values() for name in names}
+    if len(left) == 1 and kinds[name := left.pop()] == "number":
+        own |= {prefix or name: names for prefix, names in vectors.items() if names == [name]}
+    return own
+
+
+def _is_vector(endings: Sequence[str]) -> bool:
+    """Return whether columns with these endings after their prefix are a vector of their own."""
+    if len(endings) == 1:
+        return bool(NUMBERED.fullmatch(endings[0]))
+    return len(endings) >= SEVERAL or all(map(AXIS.fullmatch, endings))
 
 
 def _state(typing: ColumnKinds, columns: list[str], name: str, spec: Mapping[str, Any]) -> Modality:

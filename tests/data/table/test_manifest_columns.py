@@ -67,8 +67,9 @@ def test_numeric_columns_with_one_prefix_form_a_vector(tmp_path):
     assert columns == {
         "acc": ("acc",),
         "acc_numbers": ("acc_x", "acc_y"),
+        "gyro": ("gyro.x",),
         "mfcc": ("mfcc1", "mfcc2"),
-        "tabular": ("gyro.x", "age"),
+        "age": ("age",),
     }
     first, second = cells(manifest, "acc_numbers")
     assert first.tolist() == [1, 2]

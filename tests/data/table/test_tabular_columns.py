@@ -54,7 +54,11 @@ def test_numbers_categories_and_dates_form_one_modality(tmp_path):
     ("columns", "vectors"),
     [
         (["acc_x", "acc_y"], {"acc"}),
-        (["f0", "f1", "age"], {"f"}),
+        (["f0", "f1", "age"], {"f", "age"}),
+        (["f0", "f1", "age", "income"], {"f"}),
+        (["acc_0", "gyro_0"], {"acc", "gyro"}),
+        (["acc.x", "age", "income"], {"acc"}),
+        (["wind.speed", "age"], set()),
         (["acc_x", "acc_y", "age", "income"], {"acc"}),
         (["acc_mean", "acc_std", "acc_max", "age", "income"], {"acc"}),
         (["room_count", "room_size"], {"room"}),
