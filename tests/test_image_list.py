@@ -203,6 +203,7 @@ def test_another_picture_replaces_one_that_cannot_be_read(tmp_path):
         "picture 2 of 5 (gone.png): left out: no such file",
         "picture 4 of 5: left out: not an image that Pillow",
     ]
+    notes = [note for note in notes if "left out" in note]  # not those on pictures of one colour
     assert all(note.startswith(reason) for note, reason in zip(notes, reasons, strict=True))
     assert ImageListReader(pictures=3, size=4).read(levels)[:, -1, -1, 0].tolist() == [10, 50, 90]
     with pytest.raises(BadCellError, match=r"^none of its 2 pictures can be read: not an image"):
