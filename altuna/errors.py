@@ -11,6 +11,20 @@ class UserError(ValueError):
     """
 
 
+class UnreadableColumnError(UserError):
+    """A column that no reader accepts; ``column`` is its name.
+
+    Example:
+        >>> raise UnreadableColumnError("samples.csv, column 'scan': no reader accepts .svg files", "scan")
+        Traceback (most recent call last):
+        altuna.errors.UnreadableColumnError: samples.csv, column 'scan': no reader accepts .svg files
+    """
+
+    def __init__(self, message: str, column: str) -> None:
+        super().__init__(message)
+        self.column = column
+
+
 class StoppedError(Exception):
     """Ctrl-C during a command, with the line to print: exit code 130."""
 

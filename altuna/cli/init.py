@@ -26,7 +26,7 @@ from altuna.data.table.manifest import TYPES, Manifest, Modality, filled_cells, 
 from altuna.data.table.splits import split_rows
 from altuna.encoders import DEFAULT_TRANSFORMS, ENCODERS, FRONT_ENDS, TRANSFORMS
 from altuna.encoders.base import HF_TYPES
-from altuna.errors import UserError
+from altuna.errors import UnreadableColumnError, UserError
 from altuna.files import write_json, write_text
 from altuna.training.config import FitConfig, options
 from altuna.training.option_fields import COMMON, HARDWARE, TRAINING, marker
@@ -121,6 +121,9 @@ def _data(path: Path, manifest: Manifest, columns: dict[str, str]) -> Iterator[s
         filled = int(filled_cells(manifest.table, modality.columns).sum())
         spec = {"type": modality.type, **_place(manifest, modality.columns)}
         yield f"  {_line(name, spec)}  # {filled:,} of {len(manifest):,} cells{doubt}"
+    for column in manifest.account:
+        if not column.used_as:
+            yield f"  # left out: {column.column}: {column.reason}"
     yield from _types(manifest, doubts)
 
 
@@ -185,16 +188,34 @@ def _is_setting(field: FieldInfo) -> bool:
 def _look(path: Path, label: str | None) -> tuple[Manifest, dict[str, str]]:
     """Read a manifest, its label where it seems to be; clips with sound give a modality of sound too."""
     columns = {"label": label} if label else {}
-    manifest = read_manifest(path, columns=columns)
+    manifest = _read(path, columns)
     if "label" not in manifest.columns and manifest.likely_label:
         columns = {"label": manifest.likely_label}
-        manifest = read_manifest(path, columns=columns)
+        manifest = _read(path, columns)
     sounds = {
         f"{name}_sound": Modality("audio", modality.columns, modality.files)
         for name, modality in manifest.modalities.items()
         if modality.type == "video" and _sounds(Cells(manifest, name))
     }
     return replace(manifest, modalities={**manifest.modalities, **sounds}), columns
+
+
+def _read(path: Path, columns: dict[str, str]) -> Manifest:
+    """Read a manifest; columns of files that no reader accepts are left out, and the account tells why."""
+    unread: dict[str, str] = {}
+    while True:
+        try:
+            manifest = read_manifest(path, columns=columns, ignore=[*unread])
+        except UnreadableColumnError as error:
+            unread[error.column] = str(error)
+        except UserError as error:  # maybe because no other column is left
+            raise (UserError(next(iter(unread.values()))) if unread else error) from None
+        else:
+            told = [
+                column._replace(reason=unread.get(column.column, column.reason))
+                for column in manifest.account
+            ]
+            return replace(manifest, account=(*told,))
 
 
 def _sounds(clips: Cells) -> bool:

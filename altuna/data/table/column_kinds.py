@@ -19,7 +19,7 @@ from altuna.data.formats.spelling import words_of
 from altuna.data.table.column_types import TYPES, column_type
 from altuna.data.table.paths import unreadable
 from altuna.data.table.sequences import array_type
-from altuna.errors import UserError
+from altuna.errors import UnreadableColumnError
 
 TABULAR = ("number", "category", "date")  # kinds of columns that form one modality together
 STATED = (*TYPES, *TABULAR)  # what can be stated for a column
@@ -89,7 +89,7 @@ class ColumnKinds:
             stated: Its kind where it is stated in ``modalities``.
 
         Raises:
-            UserError: Its cells are not of the stated kind, or paths of files that cannot be read.
+            UnreadableColumnError: Its cells are not of the stated kind, or are paths of unreadable files.
         """
         stated = stated or self.types.get(name)
         if stated == "date":
@@ -136,8 +136,8 @@ class ColumnKinds:
         """Raise UserError for the first filled cell from a row on."""
         column = self.table[name]
         row += max(0, pc.index(filled(column.slice(row)), True).as_py())
-        raise UserError(
-            f"{self.path}, row {row + 1}, column {name!r}: {str(column[row].as_py())[:80]!r}: {reason}"
+        raise UnreadableColumnError(
+            f"{self.path}, row {row + 1}, column {name!r}: {str(column[row].as_py())[:80]!r}: {reason}", name
         )
 
 

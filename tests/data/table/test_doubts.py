@@ -9,6 +9,7 @@ from altuna.data.table.account import described, from_csv, to_csv
 from altuna.data.table.column_kinds import is_category, is_code
 from altuna.data.table.doubts import doubt
 from altuna.data.table.manifest import read_manifest
+from altuna.errors import UserError
 
 
 def column(*cells):
@@ -95,3 +96,15 @@ def test_init_lists_the_types_of_columns_and_what_is_doubtful(table):
         .kinds
     )
     assert kinds == ("category", "number")
+
+
+def test_init_leaves_out_columns_that_no_reader_accepts_and_says_so(tmp_path):
+    rows = [f"{'ab'[i % 2]},https://host/{i}.png,{i * 7 % 50 / 8}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["label,picture,size", *rows]))
+    text = config_text(tmp_path / "t.csv")
+    assert [*yaml.safe_load(text)["modalities"]] == ["size"]
+    line = next(line for line in text.splitlines() if line.startswith("  # left out: picture: "))
+    assert "URLs are not read; download the files" in line
+    (tmp_path / "t.csv").write_text("\n".join(["label,picture", *(r.rpartition(",")[0] for r in rows)]))
+    with pytest.raises(UserError, match=r"column 'picture': .*URLs are not read"):
+        config_text(tmp_path / "t.csv")
