@@ -115,7 +115,7 @@ def _parts(config: FitConfig, manifest: Manifest, folds: int | None) -> list[tup
 def _estimators(config: FitConfig, manifest: Manifest) -> str:
     if config.stream is not None:
         raise UserError("a stream does not give all training rows at once")
-    vectors = any(m.type == "vector" for m in manifest.modalities.values())
+    vectors = any(m.type in ("vector", "tabular") for m in manifest.modalities.values())
     return "extra_trees,logistic" if vectors else "none"
 
 
