@@ -349,7 +349,8 @@ class Standardise(nn.Module):
     def fit(self, values: NDArray[Any]) -> None:
         """Compute the statistics of the training values [n, size]; the std of a constant number is 1."""
         present = np.ma.masked_invalid(np.asarray(values, dtype=np.float64))
-        std = present.std(axis=0).filled(np.inf)  # a number that is always missing in training is ignored
+        # A number that is always missing in training is ignored: it is divided by the largest float.
+        std = present.std(axis=0).filled(np.finfo(np.float32).max)
         self.mean.copy_(torch.from_numpy(present.mean(axis=0).filled(0.0)))
         self.std.copy_(torch.from_numpy(np.where(std > 1e-12, std, 1.0)))
 

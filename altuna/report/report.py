@@ -95,10 +95,13 @@ def weights_by_class(table: pa.Table) -> dict[str, dict[str, float]]:
             out there.
     """
     names = [c.removeprefix("weight_") for c in table.column_names if c.startswith("weight_")]
-    weights = {m: pc.if_else(table[f"present_{m}"], table[f"weight_{m}"], None) for m in names}
+    # By their whole names: a modality may be named "label".
+    weights = {f"weight_{m}": pc.if_else(table[f"present_{m}"], table[f"weight_{m}"], None) for m in names}
     known = pa.table({"label": table["label"], **weights})
-    means = known.group_by("label").aggregate([(m, "mean") for m in names]).sort_by("label").to_pylist()
-    return {row["label"]: {m: w for m in names if (w := row[f"{m}_mean"]) is not None} for row in means}
+    means = known.group_by("label").aggregate([(m, "mean") for m in weights]).sort_by("label").to_pylist()
+    return {
+        row["label"]: {m: w for m in names if (w := row[f"weight_{m}_mean"]) is not None} for row in means
+    }
 
 
 def _title(runs: Sequence[Run]) -> str:

@@ -78,13 +78,20 @@ def _day(seconds: pa.Scalar) -> str:
 def calendar(column: pa.ChunkedArray, format: str) -> NDArray[np.float64]:
     """Return days since 1970, year, month, day of month, weekday (0 is Monday) and hour, [rows, 6].
 
-    They are NaN where a cell is empty, or no date of the format.
+    They are NaN where a cell is empty, or no date: of the format, with or without its time, or as ISO 8601
+    writes dates.
 
     Example:
         >>> calendar(pa.chunked_array([["2024-01-02 06:00", None]]), "%Y-%m-%d %H:%M")[0].tolist()
         [19724.25, 2024.0, 1.0, 2.0, 1.0, 6.0]
     """
-    seconds = np.asarray(pc.fill_null(_parsed(_cut(column), format).cast(pa.float64()), np.nan))
+    cells = _cut(column)
+    parsed = _parsed(cells, format)
+    day = re.split("[ T]%H", format)[0]
+    for other in (first + time for first in (day, DAYS[0]) for time in TIMES):
+        if parsed.null_count > cells.null_count:  # new data may have times, or none
+            parsed = pc.coalesce(parsed, _parsed(cells, other))
+    seconds = np.asarray(pc.fill_null(parsed.cast(pa.float64()), np.nan))
     known = np.isfinite(seconds)
     times = np.where(known, seconds, 0).astype("int64").astype("datetime64[s]")
     days = times.astype("datetime64[D]")

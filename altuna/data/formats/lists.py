@@ -15,6 +15,11 @@ NUMBER = r"(?:[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|nan|NaN|null|None)"
 BARE = re.compile(rf"\s*{NUMBER}\s*(?:(?:[;,|]\s*{NUMBER}\s*)+|(?:\s+{NUMBER}){{7,}}\s*)")
 PAIR = re.compile(r"\s*\d{1,3}(?:\.\d+)?\s*/\s*\d{1,3}(?:\.\d+)?\s*")  # as in a blood pressure of 120/80
 BRACKETS = re.compile(r"\s*[\[(](?:[\d\s,;.+\-eE\[\]()]|nan|NaN|null|None)*")
+# What Python prints around the numbers of an array or of a tensor, and of each NumPy number.
+AROUND = re.compile(
+    r"\s*(?:np\.)?(?:array|tensor)\((.*?)(?:,\s*(?:dtype|device|grad_fn)=[^\])]*)*\)\s*", re.DOTALL
+)
+SCALAR = re.compile(r"(?:np|numpy)\.\w+\(([^()]{1,40})\)")
 CUT = re.compile(r"\d\s*\.\.\.|\.\.\.\s*[\d,]")  # NumPy prints only the ends of a long array
 NO_NUMBER = re.compile(r"\b(?:nan|NaN|None)\b")
 MOSTLY = 0.9  # of the filled cells: so many must be lists
@@ -46,7 +51,7 @@ def read_lists(column: pa.ChunkedArray) -> Lists:
         >>> read_lists(pa.chunked_array([["[[1, 2], [3, 4]]"]])).column.to_pylist()
         [[[1.0, 2.0], [3.0, 4.0]]]
     """
-    some = [text for text in first_values(column) if isinstance(text, str)]
+    some = [_bare(text) for text in first_values(column) if isinstance(text, str)]
     if not some or sum(map(_is_list, some)) < MOSTLY * len(some):
         cut = next((text for text in some if text.lstrip()[:1] == "[" and CUT.search(text[:1000])), None)
         problem = f"{cut[:40]!r} was cut when it was printed: write whole arrays" if cut else ""
@@ -75,6 +80,18 @@ def read_lists(column: pa.ChunkedArray) -> Lists:
     return Lists(pa.chunked_array(chunks, nested), True, problem * bool(wrong))
 
 
+def _bare(text: str) -> str:
+    """Return a list without the names that Python prints around it: of ``tensor([1.])``, ``[1.]``."""
+    start = text.lstrip()[:9]
+    if start.startswith(("array(", "np.array(", "tensor(")) and (found := AROUND.fullmatch(text)):
+        return found[1]
+    if start[:1] in ("[", "(") and ("np." in start or "numpy." in start):
+        return SCALAR.sub(r"\1", text)
+    if start[:1] == "{" and text.rstrip()[-1:] == "}":  # an array of PostgreSQL
+        return "[" + text.strip()[1:-1] + "]"
+    return text
+
+
 def _is_list(text: str) -> bool:
     if "..." in text[:1000]:
         return False
@@ -89,6 +106,7 @@ def _depth(text: str) -> int:
 
 def _parsed(text: str, nested: bool) -> list[Any] | None:
     """Return the numbers of a list; None if the text is none, or nested otherwise."""
+    text = _bare(text)
     if not _is_list(text):
         return None
     text = NO_NUMBER.sub("null", text.strip())

@@ -20,6 +20,7 @@ MISSING = (
     *("na", "n/a", "n.a.", "#n/a", "#na", "<na>", "nan", "null", "none", "nil", "?", "-", "--", "."),
     *("missing", "unknown", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!"),
     *("k.a.", "k. a.", "n.d.", "n.v.", "not available", "not applicable", "not known", "tbd", "-/-", "---"),
+    *("\\n", ".."),
 )
 MOSTLY = 0.9  # of the filled cells: so many must be numbers, for the others to count as mistakes
 FEW = 10  # different numbers, which may be categories as well
@@ -34,8 +35,11 @@ UNIT = r"[^\W\d_]{1,6}[²³]?"
 PER = rf"/(?:\d{{1,4}}\s?)?(?:{UNIT}|\({UNIT}(?:[·*]{UNIT})+\))"  # as in l/100 km or W/(m²·K)
 SUFFIX = rf"\s?(?:%|‰|[$€£¥₹₩₽₺₫฿₴₪]|[°µ]?[^\W\d_]{{1,12}}[²³]?\.?(?:\s{UNIT}\.?|{PER})?|{PER}|\+|″|\")"
 ASIDE = r"\s\(\d[^()]{0,30}\)\s*$"  # the same in another unit, as in 110 kW (150 hp)"
-NUMBER = r"[\d.,'’\s\u00a0\u202f]*\d[\d.,'’\s\u00a0\u202f]*(?:[eE][+-]?\d+)?"
+NUMBER = r"[\d.,'’\s\u00a0\u202f\u066b]*\d[\d.,'’\s\u00a0\u202f\u066b]*(?:[eE][+-]?\d+)?"
 AROUND = re.compile(rf"\(?[+-]?({PREFIX})?[+-]?({NUMBER}?)({SUFFIX})?\)?")
+DIGITS = tuple(  # of other scripts: each has its ten digits in a row
+    (chr(zero), f"[{chr(zero)}-{chr(zero + 9)}]") for zero in (0xFF10, 0x660, 0x6F0, 0x966, 0x9E6, 0xE50)
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class NumberFormat:
         if self.suffix:
             cells = pc.replace_substring_regex(cells, ASIDE, "")
         cells = pc.utf8_trim_whitespace(cells)
-        cells = pc.replace_substring(cells, "\u2212", "-")  # the minus sign
+        cells = _plain_signs(cells)
         for mark in "\u00a0\u202f" if self.groups == " " else "’" if self.groups == "'" else "":
             cells = pc.replace_substring(cells, mark, self.groups)
         decimal, groups = re.escape(self.decimal), re.escape(self.groups)
@@ -85,7 +89,9 @@ class NumberFormat:
         fraction = r"\d+" if self.suffix else r"\d*"  # 1.npy has no unit
         number = rf"(?:(?:{whole}(?:{decimal}{fraction})?|{decimal}\d+)(?:[eE][+-]?\d+)?|[iI]nf(?:inity)?)"
         prefix, suffix = (rf"(?:{re.escape(text.strip())})?" for text in (self.prefix, self.suffix))
-        written = rf"([+-]?)\s?{prefix}\s?([+-]?{number})\s?{suffix}"
+        written = rf"([+-]?)\s?{prefix}\s?({number})\s?{suffix}"
+        signed = rf"{prefix}\s?([+-])({number})\s?{suffix}"
+        cells = pc.replace_substring_regex(cells, rf"^{signed}$", r"\1\2")  # $-5
         cells = pc.replace_substring_regex(cells, rf"^\(({written})\)$", r"-\1")  # as in accounting
         known = pc.match_substring_regex(cells, f"^{written}$")
         cells = pc.replace_substring_regex(pc.if_else(known, cells, None), f"^{written}$", r"\1\2")
@@ -94,6 +100,18 @@ class NumberFormat:
         if self.decimal != ".":
             cells = pc.replace_substring(cells, self.decimal, ".")
         return cells.cast(pa.float64())
+
+
+def _plain_signs(cells: pa.Array) -> pa.Array:
+    """Return texts with ASCII digits and signs; a minus after its number comes before it, as 5-."""
+    cells = pc.replace_substring(cells, "\u2212", "-")  # the minus sign
+    if pc.any(pc.match_substring_regex(cells, "[" + "".join(some[1:-1] for _, some in DIGITS) + "]")).as_py():
+        for zero, _ in DIGITS:
+            for digit in range(10):
+                cells = pc.replace_substring(cells, chr(ord(zero) + digit), str(digit))
+        cells = pc.replace_substring(pc.replace_substring(cells, "\u066b", "."), "\u066c", ",")
+    cells = pc.replace_substring_regex(cells, r"^'([+-]?[\d.,]+)$", r"\1")  # as Excel marks texts
+    return pc.replace_substring_regex(cells, r"^([\d.,]+)-$", r"-\1")  # as SAP writes
 
 
 class Numbers(NamedTuple):
@@ -133,7 +151,7 @@ def read_numbers(
         ([3.5, 1204.2, None], ',', {'NA': 1})
     """
     empty = _empty(column)
-    filled = len(column) - pc.sum(empty).as_py()
+    filled = len(column) - (pc.sum(empty).as_py() or 0)
     some = _some(column.filter(pc.invert(empty)))
     if not filled or not len(some):
         return Numbers(column, None)
@@ -224,7 +242,7 @@ def _around(some: pa.ChunkedArray) -> tuple[str, str]:
 def _some(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return up to a thousand cells, evenly spaced; none if the first ones have no digits at all."""
     first = texts.slice(0, 20)
-    if not pc.any(pc.match_substring_regex(first, r"^.{0,12}\d")).as_py():
+    if not pc.any(pc.match_substring_regex(first, r"^.{0,12}\p{Nd}")).as_py():
         return texts.slice(0, 0)
     step = -(-len(texts) // SAMPLE)
     return texts.take(pa.array(np.arange(0, len(texts), step)))

@@ -129,8 +129,12 @@ def _without_sentinels(
     if pa.types.is_floating(column.type) and (nan := pc.sum(pc.is_nan(column)).as_py()):
         column = pc.if_else(pc.is_nan(column), None, column)
         remarks.missing.append(f"NaN in {name} ({nan:,})")
-    if known or pa.types.is_boolean(column.type):
-        return without(column, format.missing), format
+    if pa.types.is_boolean(column.type):
+        return column, format
+    if known:  # what was a number in training is one, but is worth a remark
+        column = without(column, format.missing)
+        remarks.doubtful += [f"{v:.15g} in {name} ({n:,})" for v, n in find_sentinels(column).missing.items()]
+        return column, format
     found = find_sentinels(column)
     remarks.missing += [f"{number:.15g} in {name} ({n:,})" for number, n in found.missing.items()]
     remarks.doubtful += [f"{number:.15g} in {name} ({n:,})" for number, n in found.doubtful.items()]

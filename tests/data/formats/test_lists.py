@@ -151,3 +151,21 @@ def test_dates_as_people_write_them(cells, days):
 
 def test_two_words_among_dates_are_no_missing_ones():
     assert date_format(column("now", "1.2.2020", "later", "3.4.2021", "5.6.2022")) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tensor([0.5, 2.0])",
+        "tensor([0.5, 2.0], device='cuda:0', grad_fn=<AddBackward0>)",
+        "array([0.5, 2. ], dtype=float32)",
+        "[np.float64(0.5), np.float64(2.0)]",
+        "{0.5,2}",
+    ],
+)
+def test_lists_as_other_programs_print_them(text):
+    assert read_lists(pa.chunked_array([[text] * 3])).column.to_pylist() == [[0.5, 2.0]] * 3
+
+
+def test_sets_of_words_are_texts():
+    assert not read_lists(pa.chunked_array([['{"Wifi","TV"}', "{a, b}"] * 5])).found

@@ -167,3 +167,17 @@ def test_against_numbers_that_python_formats():
         assert np.allclose(read, numbers, rtol=1e-6)
     german = [f"{n:,.2f}".translate(str.maketrans(",.", ".,")) for n in numbers]
     assert np.allclose(read_numbers(column(*german)).column.to_pylist(), numbers)
+
+
+@pytest.mark.parametrize(
+    ("cells", "wanted"),
+    [
+        (("3.5-", "2"), (-3.5, 2)),  # as SAP writes
+        (("'3.5", "2"), (3.5, 2)),  # as Excel marks texts
+        (("$-5", "$3"), (-5, 3)),
+        (("\uff12.\uff15", "\uff13"), (2.5, 3)),
+        (("\u0662\u066b\u0665", "\u0663"), (2.5, 3)),
+    ],
+)
+def test_further_ways_to_write_numbers(cells, wanted):
+    assert read_numbers(column(*cells)).column.to_pylist() == [*wanted]

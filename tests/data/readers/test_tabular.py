@@ -109,3 +109,15 @@ def test_only_categories():
     front = TabularCodes(reader, reader.shape)
     front.fit(np.array([[0.0], [1.0]]))
     assert front(torch.tensor([[1.0], [2.0]])).tolist() == [[0, 1, 0, 0], [0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    "cell", ["2024-03-05", "2024-03-05 00:00:00", "2024-03-05T00:00", "2024-03-05T00:00:00.000Z"]
+)
+@pytest.mark.parametrize("format", ["%Y-%m-%d", "%Y-%m-%d %H:%M", "%d.%m.%Y"])
+def test_new_dates_may_have_a_time_or_none_or_be_iso(cell, format):
+    table = pa.table({"day": [cell]})
+    wanted = TabularReader((), (("day", "%Y-%m-%d"),), ()).encode(pa.table({"day": ["2024-03-05"]}))[0]
+    values, notes = TabularReader((), (("day", format),), ()).encode(table)
+    assert values.tolist() == wanted.tolist()
+    assert not notes
