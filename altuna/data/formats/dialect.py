@@ -28,6 +28,7 @@ class Dialect(NamedTuple):
         notes: Remarks for the user, where the file is written in an uncommon way.
         codes: Columns whose first cells have whole numbers that start with 0, such as 01067: as numbers they
             would lose it.
+        skipped: Lines before the header: Excel's ``sep=;``.
 
     Example:
         >>> Dialect(",", "utf8", ("label", "acc")).notes
@@ -39,6 +40,7 @@ class Dialect(NamedTuple):
     names: tuple[str, ...]
     notes: tuple[str, ...] = ()
     codes: tuple[str, ...] = ()
+    skipped: int = 0
 
     def raw_names(self, columns: Sequence[str]) -> list[str]:
         """Return the names in the header, maybe with blanks around them, of those columns that it has."""
@@ -80,15 +82,17 @@ def dialect_of(path: Path) -> Dialect:
     text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(beginning)
     text = text.removeprefix("\ufeff")
     usual = "\t" if format_of(path) == ".tsv" else ","
-    separator = _separator(text, usual)
+    first = re.match(r"sep=(.)\r?\n", text, re.IGNORECASE)  # as Excel understands it
+    text = text[first.end() :] if first else text
+    separator = first[1] if first else _separator(text, usual)
     if separator != usual:
-        notes.append(f"its columns are separated by {SEPARATORS[separator]}")
+        notes.append(f"its columns are separated by {SEPARATORS.get(separator, repr(separator))}")
     rows = _rows(text, separator, FIRST) if text.strip() else [[]]
     names = tuple(rows[0])
     codes = {names[i] for row in rows[1:] for i, cell in enumerate(row[: len(names)]) if CODE.fullmatch(cell)}
     if any(name != name.strip() for name in names):
         notes.append("blanks around the names of its columns are cut off")
-    return Dialect(separator, encoding, names, tuple(notes), tuple(codes))
+    return Dialect(separator, encoding, names, tuple(notes), tuple(codes), int(first is not None))
 
 
 def _separator(text: str, usual: str) -> str:

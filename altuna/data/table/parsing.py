@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import math
@@ -9,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -17,13 +18,14 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 
-from altuna.data.formats.dialect import Dialect, dialect_of
+from altuna.data.formats.dialect import COMPRESSED, Dialect, dialect_of, format_of
 from altuna.errors import UserError
 
 BLOCK = 2**20  # bytes
 MAX_BLOCK = 2**31 - 1
 NULL_ROW = re.compile(rb"\}\s*null")
 MAX_DEPTH = 1000
+NOT_UTF8 = "the text is not in UTF-8: convert the table"
 SWALLOWED = 3  # lines of a cell that look like rows, at least
 
 
@@ -100,7 +102,7 @@ def read_jsonl(path: Path, text: Sequence[str]) -> pa.Table:
         >>> read_jsonl(path, text=["label"]).to_pydict()
         {'label': ['1', '2'], 'acc': [[0.5, 1.0], None]}
     """
-    whole = path.suffix.lower() == ".json"
+    whole = format_of(path) == ".json" and not _has_lines(path)
     if not whole and not _can_crash(path):
         try:
             table = _with_large_blocks(lambda block: _parse_jsonl(path, block))
@@ -131,14 +133,14 @@ def name_bad_text(path: Path, name: str, column: pa.ChunkedArray) -> None:
         >>> name_bad_text(Path("owls.csv"), "note", pa.chunked_array([[b"hoot", b"\xff"]]))
         Traceback (most recent call last):
         ...
-        altuna.errors.UserError: owls.csv, row 2, column 'note': the text is not in UTF-8
+        altuna.errors.UserError: owls.csv, row 2, column 'note': the text is not in UTF-8: convert the table
     """
     for row, cell in enumerate(column):
         try:
             if cell.is_valid:
                 str(cell.as_buffer(), "utf-8")
         except UnicodeDecodeError:
-            raise UserError(f"{path}, row {row + 1}, column {name!r}: the text is not in UTF-8") from None
+            raise UserError(f"{path}, row {row + 1}, column {name!r}: {NOT_UTF8}") from None
 
 
 def _with_large_blocks(parse: Callable[[int], pa.Table]) -> pa.Table:
@@ -172,6 +174,7 @@ def _parse_csv(
         read_options=pyarrow.csv.ReadOptions(
             use_threads=invalid is None,
             block_size=block,
+            skip_rows=dialect.skipped,
             encoding="latin-1" if invalid and dialect.encoding == "utf8" else dialect.encoding,
         ),
         parse_options=pyarrow.csv.ParseOptions(
@@ -223,9 +226,20 @@ def _parse_jsonl(source: Path | io.BytesIO, block: int) -> pa.Table:
     return read(explicit_schema=pa.schema(dates)).select(table.column_names) if dates else table
 
 
+def _open(path: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path)) if path.suffix.lower() == COMPRESSED else path.open("rb")
+
+
+def _has_lines(path: Path) -> bool:
+    """Return whether a file called .json has an object per line, as JSONL."""
+    with _open(path) as file:
+        first, second = (file.readline(MAX_BLOCK).strip() for _ in range(2))
+    return first[:1] == b"{" and first[-1:] == b"}" and second[:1] == b"{"
+
+
 def _can_crash(path: Path) -> bool:
     """Return whether a JSONL file may crash Arrow's parser: null as a row, or deep nesting."""
-    with path.open("rb") as file:
+    with _open(path) as file:
         for line in file:
             if line[:1] != b"{" and line.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"{", b""):
                 return True
@@ -246,7 +260,7 @@ class _MixedError(Exception):
 def _rows(path: Path) -> Iterator[Any]:
     """Yield the rows of a JSONL file."""
     row = 0
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+    with io.TextIOWrapper(_open(path), "utf-8-sig", "surrogateescape") as file:
         for line in file:
             if line.strip():
                 row += 1
@@ -255,7 +269,8 @@ def _rows(path: Path) -> Iterator[Any]:
 
 def _whole_rows(path: Path) -> Iterator[Any]:
     """Yield the rows of a JSON file that is a list of them."""
-    found = _parsed(str(path), path.read_text(encoding="utf-8-sig", errors="surrogateescape"))
+    with io.TextIOWrapper(_open(path), "utf-8-sig", "surrogateescape") as file:
+        found = _parsed(str(path), file.read())
     if not isinstance(found, list):
         raise UserError(f"{path}: must be a list of objects, one per row (in pandas: orient='records')")
     yield from found
@@ -290,7 +305,7 @@ def _checked_rows(path: Path, rows: Iterable[Any], text: Sequence[str]) -> Itera
                         f"{where}, column {name!r}: has type {kind}, but earlier rows have {kinds[place]}"
                     )
                 if kind == "text" and not value.isprintable() and _is_broken(value):
-                    raise UserError(f"{where}, column {name!r}: the text is not in UTF-8")
+                    raise UserError(f"{where}, column {name!r}: {NOT_UTF8}")
                 if kind == "number" and math.isinf(value):
                     raise UserError(
                         f"{where}, column {name!r}: is {value}; leave the cell empty if the value is missing"

@@ -28,9 +28,20 @@ HINTS = {  # of tables that people have in other formats
     ".xlsx": "save the sheet as CSV",
     ".xls": "save the sheet as CSV",
     ".ods": "save the sheet as CSV",
+    **dict.fromkeys(
+        (".zip", ".7z", ".tar", ".bz2", ".xz", ".zst"), "unpack it, or compress it by gzip (.csv.gz)"
+    ),
     ".txt": "if it is a table, rename it to .csv or .tsv",
     ".pkl": "a pickle may run code; write Parquet, as pandas does by to_parquet",
     ".pickle": "a pickle may run code; write Parquet, as pandas does by to_parquet",
+}
+GZIP = b"\x1f\x8b"
+CONTENTS = {  # what to do about files that are called .csv but are none, by their first bytes
+    b"PAR1": "rename it to .parquet",
+    GZIP: "it is compressed; rename it to .csv.gz",
+    b"PK\x03\x04": "it is an Excel sheet or an archive; save the sheet as CSV, or unpack it",
+    b"\xd0\xcf\x11\xe0": "it is an Excel sheet; save it as CSV",
+    b"\xff\xfe\0\0": "it is in UTF-32; save it as UTF-8",
 }
 BATCH = 2**26  # bytes that are copied at a time
 
@@ -90,7 +101,8 @@ def read_table(
         source = replace(source, table=source.table.rename_columns(names))
         repeated = [name for name, n in Counter(source.table.column_names).items() if n > 1]
         if repeated:
-            raise UserError(f"{path}: column {repeated[0]!r} occurs twice")
+            hint = "" if repeated[0] else ": is its first line the header?"
+            raise UserError(f"{path}: column {repeated[0]!r} occurs twice{hint}")
         table = plain(path, source.table, text)
         kept = {name.casefold() for name in text}
         kept = {name for name in table.column_names if name.casefold() in kept or name in source.types}
@@ -116,6 +128,7 @@ def _read(path: Path, text: Sequence[str], label: str, keep_unlabelled: bool) ->
     if suffix in {".jsonl", ".ndjson", ".json"}:
         return Source(read_jsonl(path, text))
     if suffix in {".csv", ".tsv"}:
+        _check_is_text(path)
         dialect = dialect_of(path)
         decimal = "," if dialect.separator == ";" else None
         table = read_csv(path, text, dialect)
@@ -123,6 +136,21 @@ def _read(path: Path, text: Sequence[str], label: str, keep_unlabelled: bool) ->
         return Source(table, notes=tuple(f"{path}: {remark}" for remark in remarks), decimal=decimal)
     hint = HINTS.get(suffix, "a manifest must be .csv, .tsv, .parquet, .feather, .jsonl or .json")
     raise UserError(f"{path}: unknown format; {hint}")
+
+
+def _check_is_text(path: Path) -> None:
+    """Raise UserError for a file of another format that is called .csv."""
+    with path.open("rb") as file:
+        start = file.read(1000)
+    for magic, advice in CONTENTS.items():
+        if start.startswith(magic) and not (magic == GZIP and path.suffix.lower() == ".gz"):
+            raise UserError(f"{path}: is not a CSV file: {advice}")
+    if start.lstrip()[:1] == b"<":
+        raise UserError(f"{path}: is not a CSV file, but HTML or XML: save the table as CSV")
+    if len(start) > 1 and start[1] == 0 and start[:2] != b"\xff\xfe":
+        raise UserError(
+            f"{path}: is in UTF-16 without a byte order mark, or no text; save the table as UTF-8"
+        )
 
 
 def _read_parquet(path: Path) -> pa.Table:

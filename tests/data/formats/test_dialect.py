@@ -105,3 +105,38 @@ def test_a_row_with_more_cells_is_named_in_any_dialect(tmp_path):
             (tmp_path / "t.csv").write_bytes(content.encode(encoding))
             with pytest.raises(UserError, match=r"t\.csv, row 4: has 4 columns, not 3: a.b.c.d"):
                 read_manifest(tmp_path / "t.csv")
+
+
+def test_the_separator_that_excel_reads_from_a_first_line(tmp_path):
+    (tmp_path / "t.csv").write_text("sep=;\nlabel;x\na;1,5\nb;2\n")
+    manifest = read_manifest(tmp_path / "t.csv")
+    assert manifest.table.to_pydict() == {"label": ["a", "b"], "x": [1.5, 2.0]}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"PAR1\0\0", "rename it to .parquet"),
+        (gzip.compress(b"label,x\na,1\n"), "rename it to .csv.gz"),
+        (b"PK\x03\x04xl", "save the sheet as CSV"),
+        (b"<table><tr><td>label", "HTML or XML"),
+        ("label,x\na,1\n".encode("utf-16-le"), "UTF-16 without a byte order mark"),
+        ("label,x\na,1\n".encode("utf-32"), "UTF-32"),
+    ],
+)
+def test_other_formats_that_are_called_csv_are_refused_by_name(content, words, tmp_path):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        read_manifest(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("name", ["t.jsonl.gz", "t.json.gz", "t.json", "t.jsonl"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_json_in_lines_or_whole_and_compressed(name, whole, tmp_path):
+    rows = ['{"label": "a", "x": 1.5}', '{"label": "b", "x": 2}']
+    text = f"[{', '.join(rows)}]" if whole else "\n".join(rows)
+    if whole and "jsonl" in name:
+        return
+    data = gzip.compress(text.encode()) if name.endswith(".gz") else text.encode()
+    (tmp_path / name).write_bytes(data)
+    assert read_manifest(tmp_path / name).table.to_pydict() == {"label": ["a", "b"], "x": [1.5, 2.0]}
