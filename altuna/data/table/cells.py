@@ -17,7 +17,7 @@ from altuna.data.formats.columns import is_number
 from altuna.data.formats.file_lists import split_files
 from altuna.data.readers.base import BadCellError, split_fragment
 from altuna.data.table.manifest import Manifest
-from altuna.data.table.paths import URL, embedded
+from altuna.data.table.paths import URL, embedded, unquoted
 from altuna.data.table.sequences import numbers_of
 
 KEY = np.dtype("V16")  # 128 bits: in practice, different cells never have the same key
@@ -102,7 +102,7 @@ class Cells(Sequence[Any]):
         """Return the path that a text is, or the content that it holds in base64."""
         if (content := embedded(value)) is not None:
             return content
-        value = value.strip().replace("\\", "/")  # as Windows separates folders
+        value = unquoted(value).replace("\\", "/")  # as Windows separates folders
         return value if URL.fullmatch(value) else self._folder / value
 
     @staticmethod

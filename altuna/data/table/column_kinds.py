@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -52,6 +53,8 @@ MIN_ROWS = 20  # in a smaller column, values tell too little about it
 OFTEN = 10  # cells of each category, on average
 OFTEN_CODE = 3  # the same where categories are codes or single words
 MAX_CATEGORIES, MAX_PHRASES = 1000, 50  # categories of a column, and if they are phrases
+MOSTLY = 0.9  # of the values: so many must look alike
+PATH = re.compile(r"[^\s/\\<>{}\"]*(?:[/\\][^\s/\\<>{}\"]+)+[/\\]?")  # without an ending that tells the type
 FEW_WORDS, MAX_LENGTH = 2.5, 60  # words of a category on average, letters of each
 
 
@@ -110,7 +113,15 @@ class ColumnKinds:
         if format := self._date(name):
             return format
         is_text = not TEXT_NAMES.isdisjoint(words_of(name))
-        return "category" if not is_text and is_category(column) else "text"
+        if not is_text and is_category(column):
+            return "category"
+        if self._is_of_texts(name) and (remark := doubtful(first_values(column))):
+            self.notes.append(f"{self.path}, column {name!r}: {remark}")
+        return "text"
+
+    def _is_of_texts(self, name: str) -> bool:
+        kind = self.table[name].type
+        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
     def _date(self, name: str) -> str | None:
         format, remark = date_format(self.table[name]) or (None, "")
@@ -158,6 +169,29 @@ def is_code(name: str, column: pa.ChunkedArray) -> bool:
     whole = pc.all(pc.equal(cells, pc.floor(cells))).as_py()
     few = 2 < distinct <= min(len(cells) // OFTEN_CODE, MAX_CATEGORIES)
     return bool(len(cells) >= MIN_ROWS and whole and few)
+
+
+def doubtful(values: Sequence[str | bytes]) -> str:
+    """Return a remark on values that are read as texts, but look like numbers or paths; "" if they do not.
+
+    Example:
+        >>> doubtful(["3.5 +- 0.1", "4.25 +- 0.1"])
+        "read as text: '3.5 +- 0.1' is no number, list or date that altuna knows"
+        >>> doubtful(["clips/owl/1", "clips/owl/2"])
+        "read as text: its cells look like paths, but there is no file 'clips/owl/1'"
+        >>> doubtful(["an owl", "2 owls"])
+        ''
+    """
+    texts = [value.strip() for value in values if isinstance(value, str)]
+    if not texts:
+        return ""
+    counts = [(len(re.findall(r"[\d.,]", text)), len("".join(text.split()))) for text in texts]
+    if sum(digits >= size / 2 for digits, size in counts) >= MOSTLY * len(texts):
+        return f"read as text: {texts[0][:40]!r} is no number, list or date that altuna knows"
+    paths = sum(bool(PATH.fullmatch(text)) for text in texts)
+    if paths >= MOSTLY * len(texts) and len({*texts}) > len(texts) / 2:
+        return f"read as text: its cells look like paths, but there is no file {texts[0][:80]!r}"
+    return ""
 
 
 def is_category(column: pa.ChunkedArray) -> bool:

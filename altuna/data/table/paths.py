@@ -86,7 +86,22 @@ DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,")
 BASE64 = re.compile(r"[A-Za-z0-9+/\s]{40,}={0,2}\s*")
 ENDING = re.compile(r"\.[a-z]\w{0,5}")
 MAX_LENGTH, MANY_WORDS = 256, 8  # characters of a path in a cell, blanks in it
+QUOTED = re.compile(r"([\"'])(?P<path>[^\"'<>{}]+)\1")
+WITHIN = re.compile(
+    r"[<{\[].*?[\"'(]([^\"'<>{}()]+\.\w{2,5})[\"')]", re.DOTALL
+)  # a path in HTML, JSON or a dict
 LOOKED_AT = 10  # files whose presence and content tell the type of their column
+
+
+def unquoted(path: str) -> str:
+    """Return a path without blanks and quotation marks around it.
+
+    Example:
+        >>> unquoted("'owls/1.png' ")
+        'owls/1.png'
+    """
+    found = QUOTED.fullmatch(path.strip())
+    return found["path"].strip() if found else path.strip()
 
 
 def suffix(path: str) -> str:
@@ -98,7 +113,7 @@ def suffix(path: str) -> str:
     """
     if len(path) >= MAX_PATH_LENGTH:
         return ""
-    path = FRAGMENT.sub("", path.strip())
+    path = FRAGMENT.sub("", unquoted(path))
     if URL.fullmatch(path):
         path = re.split(r"[?#]", path, maxsplit=1)[0]
     name = path.lower().replace("\\", "/").rpartition("/")[2]
@@ -172,6 +187,12 @@ def unreadable(texts: Sequence[str | bytes]) -> str:
         return f"no reader accepts {known[0]} files; {UNREADABLE[known[0]]}"
     paths = [text for text in named if len(text.split()) == 1 and re.search(r"[/\\]", text)]
     paths = [path for path in paths if text_type(path) == "text"]
+    starts = [text[:1000] for text in texts if isinstance(text, str)]
+    if sum(re.match(r"b['\"].*\\x", start, re.DOTALL) is not None for start in starts) > len(texts) / 2:
+        return "its cells are bytes that were printed; write them to files, to Parquet or as base64"
+    within = [found[1] for start in starts if (found := WITHIN.match(start.strip()))]
+    if sum(text_type(path) != "text" for path in within) > len(texts) / 2:
+        return f"its cells have more than a path; write only the path {within[0]!r}"
     one = len({*endings}) == 1 and ENDING.fullmatch(endings[0]) and endings[0] != ".txt"
     if len(texts) >= LOOKED_AT and len(paths) == len(endings) == len(texts) and one:
         return f"its cells look like paths, but no reader accepts {endings[0]} files"
@@ -184,7 +205,7 @@ def type_on_disk(texts: Sequence[str], folder: Path) -> str | None:
     Example:
         >>> type_on_disk(["an owl"], Path("."))
     """
-    first = [text.strip().replace("\\", "/") for text in texts[:LOOKED_AT]]
+    first = [unquoted(text).replace("\\", "/") for text in texts[:LOOKED_AT]]
     if not first or any(not text or len(text) >= MAX_LENGTH or "\n" in text for text in first):
         return None
     kinds = []

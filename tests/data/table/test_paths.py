@@ -2,13 +2,17 @@
 
 import base64
 import io
+import re
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from altuna.data.fit_readers import fit_readers
 from altuna.data.samples import prepare_stores
+from altuna.data.table.cells import Cells
 from altuna.data.table.manifest import read_manifest
 from altuna.data.table.paths import content_type, suffix, text_type
 from altuna.errors import UserError
@@ -121,3 +125,41 @@ def test_endings_and_beginnings():
     assert text_type("clip.m2ts") == "video"
     assert text_type("sound.amr") == "audio"
     assert content_type(picture(0)) == content_type(picture(0, "JPEG")) == "image"
+
+
+def test_quotation_marks_around_paths_are_cut_off(tmp_path):
+    for i in range(3):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{i}.png")
+    rows = "".join(f'{"ab"[i % 2]},"""{i}.png"""\n' for i in range(3))
+    (tmp_path / "t.csv").write_text("label,photo\n" + rows)
+    manifest = read_manifest(tmp_path / "t.csv")
+    assert manifest.modalities["photo"].type == "image"
+    assert Cells(manifest, "photo")[1] == tmp_path / "1.png"
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("{'bytes': None, 'path': 'owls/1.png'}", "write only the path 'owls/1.png'"),
+        ('<img src="owls/1.png">', "write only the path 'owls/1.png'"),
+        (str(b"\x89PNG\r\n"), "bytes that were printed"),
+    ],
+)
+def test_paths_and_bytes_within_other_text_are_refused(cell, words, tmp_path):
+    pq.write_table(pa.table({"label": ["a", "b"] * 10, "photo": [cell] * 20}), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match=re.escape(words)):
+        read_manifest(tmp_path / "t.parquet")
+
+
+def test_texts_that_look_like_paths_or_numbers_have_a_remark(tmp_path):
+    columns = {
+        "label": ["a", "b"] * 15,
+        "clip": [f"frames/owl/part{i}/" for i in range(30)],
+        "length": [f"{i}.5 +- 0.{i}" for i in range(30)],
+        "said": [f"an owl and/or {i} cats" for i in range(30)],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    notes = read_manifest(tmp_path / "t.parquet").notes
+    assert len(notes) == 2
+    assert "column 'clip': read as text: its cells look like paths" in notes[0]
+    assert "column 'length': read as text: '0.5 +- 0.0' is no number" in notes[1]
