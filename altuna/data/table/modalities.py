@@ -19,6 +19,7 @@ from altuna.options import check_options, nearest
 
 AXIS = re.compile(r"[._]?(?:\d+|[a-zA-Z])$")  # what differs in acc_x, acc_y or in f0, f1
 NUMBERED = re.compile(r"[._](?:\d+|[xyz])")  # what a single column has after its prefix, as in acc_0
+SHOWN = 3  # columns in a message
 SEVERAL = 3  # columns with one prefix are a modality of their own, even beside single columns
 
 
@@ -84,7 +85,7 @@ def find_modalities(
         table: The manifest.
         stated: ``modalities`` of ``read_manifest``, or None to infer them.
         reserved: The columns of id, split, label and group, which no modality can use.
-        left_out: Other columns that are a modality only if that is stated.
+        left_out: Other columns that are a modality only if that is stated, maybe with the reasons.
         declared: Column to the type that the file itself states for it.
         types: Column to the type that the user states for it.
         named: Columns that are modalities of their own, see ``read_manifest``.
@@ -105,7 +106,10 @@ def find_modalities(
     else:
         found = {name: _state(typing, columns, name, spec) for name, spec in stated.items()}
     if not found:
-        raise UserError(f"{path}: no modality: no column besides {', '.join(reserved)} can be used as one")
+        why = left_out.items() if isinstance(left_out, Mapping) else ()
+        reasons = "".join(f"; {name!r} {reason}" for name, reason in [*why][:SHOWN])
+        besides = ", ".join(reserved)
+        raise UserError(f"{path}: no modality: no column besides {besides} can be used as one{reasons}")
     return Found(found, (*typing.notes,))
 
 
@@ -178,7 +182,7 @@ def _vectors(kinds: Mapping[str, str]) -> dict[str, list[str]]:
     """Return the columns of numbers that are a vector of their own, by the prefix that they share.
 
     Several columns with one prefix are one; two of them, such as ``room_count`` and ``room_size``, only if
-    the table has nothing else for a tabular modality. A column that ends like ``acc_0`` or ``acc.x`` is one
+    the table has nothing else for a tabular modality, not even columns with another prefix. A column that ends like ``acc_0`` or ``acc.x`` is one
     even alone. So is the only column that would be left for a tabular modality, if it has numbers.
     """
     vectors: dict[str, list[str]] = {}
@@ -186,7 +190,7 @@ def _vectors(kinds: Mapping[str, str]) -> dict[str, list[str]]:
         if kind == "number":
             vectors.setdefault(re.split(r"[._\d]", name, maxsplit=1)[0], []).append(name)
     shared = {prefix: names for prefix, names in vectors.items() if prefix and len(names) > 1}
-    if sum(map(len, shared.values())) == len(kinds):
+    if len(shared) == 1 and sum(map(len, shared.values())) == len(kinds):
         return shared
     own = {
         prefix: names

@@ -116,3 +116,11 @@ def test_types_that_do_not_fit(types, words, tmp_path):
     with pytest.raises(UserError) as error:
         read_manifest(table(tmp_path, age=number, colour=colour), types=types)
     assert words in str(error.value)
+
+
+def test_pairs_of_columns_with_several_prefixes_are_one_tabular_modality(tmp_path):
+    names = ("sepal_length", "sepal_width", "petal_length", "petal_width")
+    found = read_manifest(table(tmp_path, **dict.fromkeys(names, number))).modalities
+    assert found["tabular"].columns == names
+    found = read_manifest(table(tmp_path, acc_x=number, acc_y=number, gyr_x=number, gyr_y=number)).modalities
+    assert [*found] == ["acc", "gyr"]
