@@ -11,6 +11,11 @@ import pyarrow.compute as pc
 
 from altuna.data.formats.columns import is_number
 
+# What does not tell two texts apart: blanks, quotes, and marks after a letter, unless a sign follows.
+ASIDE = (
+    r"[\s_'\"`´‘’“”\u200b-\u200d\ufeff]+"
+    r"|(?<=[^\W\d])[.,;:!-]+(?=$|[^\W\d])"
+)
 WHOLE = r"^([+-]?\d+)\.0+$"
 SPLITS = ("train", "val", "test")
 # Other words for the splits, in lower case.
@@ -23,14 +28,22 @@ SPLIT_WORDS = {
     "development": "val",
     "eval": "val",
     "testing": "test",
+    "tst": "test",
+    "trn": "train",
+    "tr": "train",
+    "holdout": "test",
+    "hold-out": "test",
+    "publictest": "val",  # as Kaggle names two tests
+    "privatetest": "test",
 }
+INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"  # at the ends of a text, characters without a width
 
 
 def spelled(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column of numbers or texts as texts, each value in one spelling.
 
-    Blanks around a text are cut off, no-break spaces too. Where all values are whole numbers, 1.0 is 1. An
-    empty text and NaN have no value.
+    Blanks around a text are cut off, no-break spaces and invisible characters too. Where all values are whole
+    numbers, 1.0 is 1. An empty text and NaN have no value.
 
     Example:
         >>> spelled(pa.chunked_array([["cat ", "\u00a0dog", " ", None]])).to_pylist()
@@ -45,7 +58,8 @@ def spelled(column: pa.ChunkedArray) -> pa.ChunkedArray:
             return column.cast(pa.int64()).cast(pa.string())
     if is_number(column.type):
         return column.cast(pa.string())
-    column = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    column = pc.utf8_trim(pc.utf8_trim_whitespace(column.cast(pa.string())), INVISIBLE)
+    column = pc.utf8_trim_whitespace(column)
     column = pc.if_else(pc.equal(column, ""), None, column)
     values = column.drop_null()
     fractions = pc.any(pc.match_substring_regex(values, WHOLE)).as_py()
@@ -81,13 +95,16 @@ def split_names(column: pa.Array) -> pa.Array:
 
 
 def alike(values: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return the texts that differ only in case or in their Unicode form, together.
+    """Return the texts that differ only in case, Unicode form, blanks, quotes and the like, together.
+
+    So are whole numbers with and without zeros before them. Signs that tell, as in ``c++``, count.
 
     Example:
-        >>> alike(["cat", "dog", "Cat"])
-        [('Cat', 'cat')]
+        >>> alike(["cat", "dog", "Cat", "'cat'", "c", "c++", "1", "01"])
+        [("'cat'", 'Cat', 'cat'), ('01', '1')]
     """
     of_key: dict[str, set[str]] = {}
     for value in values:
-        of_key.setdefault(unicodedata.normalize("NFKC", value).casefold(), set()).add(value)
+        key = "".join(re.split(ASIDE, unicodedata.normalize("NFKC", value).casefold())) or value
+        of_key.setdefault(key.lstrip("0") or "0" if key.isdecimal() else key, set()).add(value)
     return [tuple(sorted(same)) for same in of_key.values() if len(same) > 1]

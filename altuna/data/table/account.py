@@ -23,6 +23,7 @@ from altuna.data.table.paths import unreadable
 
 FOLD_NAMES = {"split", "splits", "fold", "folds", "subset", "partition"}
 ID_NAMES = {"id", "ids", "uid", "uuid", "guid", "index", "idx", "key", "row", "nr", "no"}
+SPLIT_FLAG = r"(?:is|in|for)[\W_]?(?:train|test|val|valid|validation|holdout|dev)(?:ing)?(?:[\W_]?set)?"
 MOSTLY = 0.95  # of the values of a column of ids: so many must be codes, one word with a digit
 MAX_ID = 64  # characters of an id
 MIN_ROWS = 20  # in a smaller table the values of a column tell too little about it
@@ -82,9 +83,14 @@ def _tells_nothing(name: str, column: pa.ChunkedArray) -> str:
         return ""
     if _numbers_rows(column):
         return "numbers the rows"
+    whole = pa.types.is_integer(column.type)
     distinct = pc.count_distinct(column, mode="all").as_py()
     if distinct == 1 and len(column) > 1:
         return "has only one value"
+    if whole and distinct == len(column) and re.fullmatch(r"Unnamed: \d+(\.\d+)?", name):
+        return "has the row numbers of pandas"
+    if distinct == 2 and re.fullmatch(SPLIT_FLAG, name.casefold()):
+        return "names splits or folds"
     if distinct <= MAX_FOLDS and ({*words_of(name)} & FOLD_NAMES or _names_splits(column)):
         return "names splits or folds"
     if distinct == len(column) and _are_ids(name, column):
@@ -108,27 +114,6 @@ def _are_ids(name: str, column: pa.ChunkedArray) -> bool:
     values = [value for value in first_values(column) if isinstance(value, str)]
     codes = [v for v in values if re.fullmatch(r"[\w#:.-]*\d[\w#:.-]*", v.strip()) and len(v) <= MAX_ID]
     return len(codes) >= MOSTLY * len(values) and date_format(column) is None and not unreadable(values)
-
-
-def copies_of(labels: pa.Array, table: pa.Table, columns: Iterable[str]) -> list[str]:
-    """Return the columns that have one value for each label, and one label for each value.
-
-    Example:
-        >>> table = pa.table({"target": [3, 5] * 10, "acc": [0.1, 0.2, 0.4, 0.5] * 5})
-        >>> copies_of(pa.array(["cat", "cow"] * 10), table, table.column_names)
-        ['target']
-    """
-    classes, found = pc.count_distinct(labels, mode="only_valid").as_py(), []
-    for name in columns if len(table) >= MIN_ROWS else ():
-        column = table[name]
-        if classes < 2 or column.null_count or not _is_plain(column):
-            continue
-        if pc.count_distinct(column).as_py() != classes:
-            continue
-        pairs = pa.table({"label": labels, "value": column}).drop_null()
-        if pairs.group_by(["label", "value"]).aggregate([]).num_rows == classes:
-            found.append(name)
-    return found
 
 
 def account(
@@ -179,7 +164,7 @@ def described(columns: Sequence[Column]) -> list[str]:
     """
 
     def names(some: Iterable[Column]) -> str:
-        shown = [c.column for c in some]
+        shown = [c.column if c.column.strip() else "a column without a name" for c in some]
         more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
         return ", ".join(shown[:SHOWN]) + more
 
@@ -227,15 +212,13 @@ def to_csv(columns: Sequence[Column]) -> str:
     return text.getvalue()
 
 
-def _is_plain(column: pa.ChunkedArray) -> bool:
-    return is_number(column.type) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-
-
 def _numbers_rows(column: pa.ChunkedArray) -> bool:
     """Return whether the values are 0 to n - 1, or 1 to n, in any order, or any consecutive ones in order."""
-    if not pa.types.is_integer(column.type) or column.null_count or len(column) < 2:
+    if not is_number(column.type) or pa.types.is_boolean(column.type) or column.null_count or len(column) < 2:
         return False
     values = column.to_numpy()
+    if not (pa.types.is_integer(column.type) or (values == np.floor(values)).all()):  # 1.0, 2.0, ...
+        return False
     if abs(int(values[-1]) - int(values[0])) == len(values) - 1 and len({*np.diff(values).tolist()}) == 1:
         return True
     low, count = int(values.min()), len(values)

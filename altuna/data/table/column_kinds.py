@@ -115,7 +115,8 @@ class ColumnKinds:
         is_text = not TEXT_NAMES.isdisjoint(words_of(name))
         if not is_text and is_category(column):
             return "category"
-        if self._is_of_texts(name) and (remark := doubtful(first_values(column))):
+        if self._is_of_texts(name) and (path := absent_path(first_values(column))):
+            remark = f"read as text: its cells look like paths, but there is no file {path!r}"
             self.notes.append(f"{self.path}, column {name!r}: {remark}")
         return "text"
 
@@ -171,27 +172,17 @@ def is_code(name: str, column: pa.ChunkedArray) -> bool:
     return bool(len(cells) >= MIN_ROWS and whole and few)
 
 
-def doubtful(values: Sequence[str | bytes]) -> str:
-    """Return a remark on values that are read as texts, but look like numbers or paths; "" if they do not.
+def absent_path(values: Sequence[str | bytes]) -> str:
+    """Return the first of some values if nearly all look like paths without an ending; "" if they do not.
 
     Example:
-        >>> doubtful(["3.5 +- 0.1", "4.25 +- 0.1"])
-        "read as text: '3.5 +- 0.1' is no number, list or date that altuna knows"
-        >>> doubtful(["clips/owl/1", "clips/owl/2"])
-        "read as text: its cells look like paths, but there is no file 'clips/owl/1'"
-        >>> doubtful(["an owl", "2 owls"])
-        ''
+        >>> absent_path(["clips/owl/1", "clips/owl/2"]), absent_path(["an owl", "owls and/or cats"])
+        ('clips/owl/1', '')
     """
     texts = [value.strip() for value in values if isinstance(value, str)]
-    if not texts:
-        return ""
-    counts = [(len(re.findall(r"[\d.,]", text)), len("".join(text.split()))) for text in texts]
-    if sum(digits >= size / 2 for digits, size in counts) >= MOSTLY * len(texts):
-        return f"read as text: {texts[0][:40]!r} is no number, list or date that altuna knows"
-    paths = sum(bool(PATH.fullmatch(text)) for text in texts)
-    if paths >= MOSTLY * len(texts) and len({*texts}) > len(texts) / 2:
-        return f"read as text: its cells look like paths, but there is no file {texts[0][:80]!r}"
-    return ""
+    paths = [text for text in texts if PATH.fullmatch(text)]
+    many = len(paths) >= MOSTLY * len(texts) and len({*texts}) > len(texts) / 2
+    return paths[0][:80] if paths and many else ""
 
 
 def is_category(column: pa.ChunkedArray) -> bool:

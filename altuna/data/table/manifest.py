@@ -191,7 +191,7 @@ def read_manifest(
     names = _present(path, table, names, lenient)
     if table.num_rows == 0:
         raise UserError(f"{path}: the manifest has no rows")
-    labels = _strings(path, table, names["label"])
+    labels, groups = (_strings(path, table, names[key]) for key in ("label", "group"))
     left_out = _left_out(path, source, names, ignore, types or {}, lenient=lenient)
     found, notes = find_modalities(
         path, table, modalities, [*names.values()], left_out, source.types, types, named, lenient=lenient
@@ -205,12 +205,12 @@ def read_manifest(
         _ids(path, table, names["id"]),
         labels,
         split_names(_strings(path, table, names["split"])),
-        _strings(path, table, names["group"]),
+        groups,
         roles,
         source.types,
         source.notes
         if lenient
-        else (*source.notes, *notes, *remarks_on(table, names["label"], labels, judged)),
+        else (*source.notes, *notes, *remarks_on(table, names["label"], labels, groups, judged)),
         account(table, roles, found, left_out, {} if lenient else doubts_of(table, judged, types or {})),
         formats=source.formats,
     )

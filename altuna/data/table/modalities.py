@@ -182,8 +182,9 @@ def _vectors(kinds: Mapping[str, str]) -> dict[str, list[str]]:
     """Return the columns of numbers that are a vector of their own, by the prefix that they share.
 
     Several columns with one prefix are one; two of them, such as ``room_count`` and ``room_size``, only if
-    the table has nothing else for a tabular modality, not even columns with another prefix. A column that ends like ``acc_0`` or ``acc.x`` is one
-    even alone. So is the only column that would be left for a tabular modality, if it has numbers.
+    the table has nothing else for a tabular modality, such as two columns with another prefix. A column that
+    ends like ``acc_0`` or ``acc.x`` is one even alone. So is the only column that would be left for a tabular
+    modality, if it has numbers.
     """
     vectors: dict[str, list[str]] = {}
     for name, kind in kinds.items():

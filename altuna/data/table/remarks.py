@@ -3,45 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from shlex import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from altuna.data.formats.spelling import alike
-from altuna.data.table.account import copies_of
+from altuna.data.table.leaks import leak_remarks
 from altuna.data.table.modalities import Modality
 
 MAX_ALIKE = 3  # labels that are alike and are named in a remark
+MAX_COMPARED = 10_000  # labels or groups
 
 
-def remarks_on(table: pa.Table, label: str, labels: pa.Array, found: Mapping[str, Modality]) -> list[str]:
-    """Return remarks on rows without a label, classes in two spellings, and copies of the label.
+def remarks_on(
+    table: pa.Table, label: str, labels: pa.Array, groups: pa.Array, found: Mapping[str, Modality]
+) -> list[str]:
+    """Return remarks on rows without a label, labels or groups in two spellings, and leaks of the label.
 
     Args:
         table: The table.
         label: Name of its column of labels.
         labels: The labels as texts, null where a row has none.
+        groups: The groups in the same form.
         found: Modalities that were inferred; those that are stated are not judged.
 
     Example:
-        >>> remarks_on(pa.table({"label": ["Owl", "owl"]}), "label", pa.array(["Owl", "owl"]), {})
-        ["labels that differ only in case or Unicode form are different classes: 'Owl' and 'owl'"]
+        >>> labels, groups = pa.array(["Owl", "owl"]), pa.nulls(2, pa.string())
+        >>> remarks_on(pa.table({"label": labels}), "label", labels, groups, {})
+        ["these labels are different, but look alike: 'Owl' and 'owl'"]
     """
     remarks = []
     if empty := labels.null_count % len(labels):
         row = pc.index(labels.is_null(), True).as_py() + 1
         more = f" (and in {empty - 1:,} more rows)" if empty > 1 else ""
         remarks.append(f"row {row}, column {label!r}: empty{more}: left out")
-    if pairs := alike(labels.unique().drop_null().to_pylist()):
-        shown = "; ".join(" and ".join(map(repr, same)) for same in pairs[:MAX_ALIKE])
-        more = f" and {len(pairs) - MAX_ALIKE} more" if len(pairs) > MAX_ALIKE else ""
-        start = "labels that differ only in case or Unicode form are different classes"
-        remarks.append(f"{start}: {shown}{more}")
+    for kind, of_rows in {"label": labels, "group": groups}.items():
+        values = of_rows.unique().drop_null()
+        if pairs := alike(values.to_pylist() if len(values) <= MAX_COMPARED else ()):
+            shown = "; ".join(" and ".join(map(repr, same)) for same in pairs[:MAX_ALIKE])
+            more = f" and {len(pairs) - MAX_ALIKE} more" if len(pairs) > MAX_ALIKE else ""
+            remarks.append(f"these {kind}s are different, but look alike: {shown}{more}")
     used = [column for modality in found.values() for column in modality.columns]
-    for name in copies_of(labels, table, used):
-        remarks.append(
-            f"column {name!r} has one value for each label: if it is a copy of the label, leave it out with "
-            f"--ignore {quote(name)}"
-        )
-    return remarks
+    return remarks + leak_remarks(labels, table, used)

@@ -66,6 +66,12 @@ def _check_labels(manifest: Manifest) -> None:
     if manifest.labels.null_count == len(manifest):
         raise UserError(f"{manifest.path}, column {manifest.columns['label']!r}: empty in all rows")
     counts = manifest.labels.drop_null().value_counts()
+    fractions = pc.match_substring_regex(manifest.labels.unique().drop_null(), r"^[+-]?\d*\.\d+$")
+    if len(counts) > len(manifest) / 2 and pc.all(fractions).as_py():
+        raise UserError(
+            f"{manifest.path}, column {manifest.columns['label']!r}: has {len(counts):,} different numbers "
+            f"in {len(manifest):,} rows; a label is the name of a class: cut the numbers into ranges first"
+        )
     for entry in counts:
         if entry["counts"].as_py() == 1:
             label = entry["values"]

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from altuna.data.formats.spelling import alike, spelled
 from altuna.data.table.manifest import read_manifest
 from altuna.data.table.splits import split_rows
 from altuna.errors import UserError
@@ -48,7 +49,7 @@ def test_rows_with_an_empty_label_are_left_out_and_named(tmp_path):
 def test_labels_that_are_alike_are_remarked_on(tmp_path):
     (tmp_path / "t.csv").write_text("label,x\nTrue,1\ntrue,2\ncafe\u0301,3\ncaf\u00e9,4\ndog,5\n")
     (note,) = read_manifest(tmp_path / "t.csv").notes
-    assert note.startswith("labels that differ only in case or Unicode form are different classes: ")
+    assert note.startswith("these labels are different, but look alike: ")
     assert "'True' and 'true'" in note
     assert "dog" not in note
 
@@ -65,3 +66,15 @@ def test_splits_by_other_words(tmp_path):
     (tmp_path / "t.csv").write_text("\n".join(["label,split,x", *lines]) + "\n")
     splits = read_manifest(tmp_path / "t.csv").splits.to_pylist()
     assert splits == ["train", "train", "val", "val", "test", "test"]
+
+
+def test_invisible_characters_around_a_value_are_cut_off():
+    cells = pa.chunked_array([["\u200bcat", "cat\ufeff ", "\u200d dog"]])
+    assert spelled(cells).to_pylist() == ["cat", "cat", "dog"]
+
+
+def test_values_that_look_alike():
+    assert alike(["big cat", "big  cat", "big_cat"]) == [("big  cat", "big cat", "big_cat")]
+    assert alike(["01", "1", "10"]) == [("01", "1")]
+    assert alike(["cat.", "cat"]) == [("cat", "cat.")]
+    assert not alike(["c", "c++", "c#", "1.5", "15", "-1", "1"])

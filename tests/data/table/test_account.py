@@ -96,7 +96,7 @@ def test_a_copy_of_the_label_is_remarked_on(copy, tmp_path):
     (note,) = manifest(tmp_path, {"my target": copy}).notes
     assert note.startswith("column 'my target' has one value for each label")
     assert note.endswith("--ignore 'my target'")
-    almost = [*copy[:-1], copy[0]]
+    almost = [*copy[:-6], *copy[-5:], copy[0]]
     assert not manifest(tmp_path, {"my target": almost}).notes
 
 
@@ -131,3 +131,27 @@ def test_names_of_roles_are_understood_in_any_case(tmp_path):
 def test_mistakes_in_ignore(ignore, words, tmp_path):
     with pytest.raises(UserError, match=words):
         manifest(tmp_path, {}, ignore=[ignore])
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "reason"),
+    [
+        ("row", [float(i) for i in range(ROWS)], "numbers the rows"),
+        ("Unnamed: 0", [3 * i + i % 2 for i in range(ROWS)], "has the row numbers of pandas"),
+        ("is_train", [i % 3 > 0 for i in range(ROWS)], "names splits or folds"),
+        (
+            "Usage",
+            [("Training", "PublicTest", "PrivateTest")[i % 3] for i in range(ROWS)],
+            "names splits or folds",
+        ),
+    ],
+)
+def test_more_columns_of_bookkeeping(name, values, reason, tmp_path):
+    account = {c.column: c.reason for c in manifest(tmp_path, {name: values}).account}
+    assert account[name] == reason
+
+
+def test_an_account_names_a_column_without_a_name():
+    from altuna.data.table.account import Column
+
+    assert described([Column("", "", "is empty")])[-1] == "left out: a column without a name (is empty)"

@@ -100,7 +100,7 @@ def test_any_mistake_is_named_by_its_row(tmp_path_factory, data, kind, n):
             "split": ("train", "test")[i % 2],
             "group": f"g{i}",
             "label": "ab"[i % 2],
-            "t": f"x{i}",
+            "t": f"owl {i}",
         }
         for i in range(n)
     ]
