@@ -76,7 +76,7 @@ def _day(seconds: pa.Scalar) -> str:
 
 
 def calendar(column: pa.ChunkedArray, format: str) -> NDArray[np.float64]:
-    """Return days since 1970, year, month, day of month, weekday (0 is Monday) and hour, [rows, 6].
+    """Return days since 1970, year, month, day of month, weekday (0 is Monday), hours, [rows, 6].
 
     They are NaN where a cell is empty, or no date: of the format, with or without its time, or as ISO 8601
     writes dates.
@@ -103,7 +103,7 @@ def calendar(column: pa.ChunkedArray, format: str) -> NDArray[np.float64]:
             (months - years).astype(float) + 1,
             (days - months).astype(float) + 1,
             (days.astype(int) + 3) % 7,
-            (times - days).astype("timedelta64[h]").astype(float),
+            (times - days).astype(float) / 3600,
         ],
         axis=1,
     )

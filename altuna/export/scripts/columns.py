@@ -134,4 +134,5 @@ def date(value: str, form: str) -> list[float]:
     except ValueError:
         time = datetime.strptime(value, form.replace("%b", "%B"))  # the whole name of a month
     days = (time - datetime(1970, 1, 1)).total_seconds() / 86_400
-    return [days, time.year, time.month, time.day, time.weekday(), time.hour]
+    hours = time.hour + time.minute / 60 + time.second / 3600
+    return [days, time.year, time.month, time.day, time.weekday(), hours]
