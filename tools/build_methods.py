@@ -14,12 +14,16 @@ from altuna import methods
 ROOT = Path(__file__).parent.parent
 TERMS = (
     "- A *row* is one sample of a batch, and a *cell* is the input of one modality in one row.",
+    "- A *head* maps features to logits.",
     "- A *turn* is one forward pass, backward pass and optimizer step.",
     "- *Unimodal logits* come from the features of one modality. *Joint logits* come from the features of\n"
     "  all modalities, through a *joint head*.",
-    "- A *joint expert* is a small network on the features of all modalities, beside the unimodal heads.",
+    "- A *joint expert* is a small network on the features of all modalities. A model with a\n"
+    "  joint expert also has a head for unimodal logits.",
     "- *Joint training* trains all encoders in one turn, with the cross-entropy of the joint logits.",
-    "- A *deviation* is a difference between altuna and the paper or the authors' code.",
+    "- A modality is *ahead* of other modalities if it currently predicts the true\n"
+    "  classes better than the other modalities do.",
+    "- A *deviation* is a difference between altuna and the paper or the code that the authors released.",
     "- In equations, $h_m$ are the features of modality m, and $z_m$ are its unimodal logits. $z$ are the\n"
     "  joint logits, $y$ are the labels, and $CE$ is the cross-entropy. $W$ are weights and $b$ are biases.",
 )
@@ -55,8 +59,10 @@ def page() -> str:
         "These terms occur in several sections:",
         "\n".join(TERMS),
         "Every method with a joint head, except `cra` and `mmin`, also has the option `impute`. This option\n"
-        "sets the features of a missing modality. `zero` (the default) means zeros. `mean` means the\n"
-        "running mean of the training features of the modality.",
+        "sets the features of a missing modality. With `zero` (the default), these features are zeros. With\n"
+        "`mean`, these features are the running mean of the training features of the modality.",
+        "The column *head* in the table is the name of the head in\n"
+        "[altuna/core/heads](../altuna/core/heads/__init__.py).",
         table(),
     ]
     for name in methods.list():

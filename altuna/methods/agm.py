@@ -30,7 +30,7 @@ def lead(losses: Tensor) -> Tensor:
 
 
 class AGM(JointMethod):
-    r"""Train jointly; slow down a modality that is further ahead than usual, and speed up the others.
+    r"""Train jointly, with smaller gradients for modalities that are further ahead than usual.
 
     AGM splits the joint logits into one contribution :math:`\phi_m` per modality. The contribution of a
     modality is its Shapley value, and the contributions add up to the joint logits. To compute Shapley
@@ -43,7 +43,7 @@ class AGM(JointMethod):
 
     - :math:`c_m` is the cross-entropy of the contribution of modality m, and :math:`\bar c` is its mean over
       the modalities.
-    - :math:`r_m` is above 1 if modality m is ahead of the others in this batch.
+    - :math:`r_m` is above 1 if modality m is ahead of the other modalities in this batch.
     - :math:`\tau_m` is the usual lead of modality m. The formula is the same as for :math:`r_m`, but with the
       mean of each :math:`c_m` over all earlier batches.
     - M is the number of modalities in the batch.
@@ -54,15 +54,15 @@ class AGM(JointMethod):
 
     - altuna sets the features of a missing modality to zero. The authors' code encodes an input of zeros.
     - altuna starts the running mean of :math:`c_m` with its first value. The authors' code starts with 0.
-    - altuna does not clip gradients, and modulates gradients in all epochs.
+    - altuna does not clip gradients, and multiplies gradients by :math:`\kappa_m` in all epochs.
     - altuna computes :math:`c_m` over the rows that have modality m.
 
-    As in the authors' code, the loss of a sample in :math:`c_m` is at most ``-log 1e-8``. The authors' cap
-    depends on the data set: 7, 10 or no cap.
+    As in the authors' code, the loss of a sample in :math:`c_m` is at most ``-log 1e-8``. The authors set
+    ``cap`` for each data set: to 7, to 10, or to no limit.
 
     Args:
         model: A classifier with a joint head.
-        alpha: Strength :math:`\alpha` of the modulation. With 0 all factors :math:`\kappa_m` are 1.
+        alpha: Strength :math:`\alpha` of the method. With 0 all factors :math:`\kappa_m` are 1.
         cap: Upper limit of :math:`\tau_m - r_m`.
     """
 

@@ -14,7 +14,7 @@ from altuna.methods.base import JointMethod, Turn
 
 
 class AMCo(JointMethod):
-    r"""Train jointly; if the model depends too much on a modality, mask some of the modality's features.
+    r"""Train jointly; if the model depends too much on a modality, set some of its features to zero.
 
     .. math:: L = CE(z(\ldots, \mu_m * h_m, \ldots), y) + \sum_m CE(z_m, y)
 
@@ -47,8 +47,8 @@ class AMCo(JointMethod):
     Args:
         model: A classifier with a joint head.
         epsilon: Fraction of the training after which p is 1, so that the mask has only zeros.
-        sigma: Dependence above which a modality is masked. 0.5 means equal dependence on the modality and on
-            the others. With 1 nothing is masked.
+        sigma: Dependence above which a modality is masked. With 0.5, a modality is masked as soon as the
+            model depends more on it than on the mean of the other modalities. With 1, nothing is masked.
     """
 
     def __init__(self, model: MultimodalClassifier, *, epsilon: float = 0.3, sigma: float = 0.5) -> None:

@@ -7,7 +7,7 @@ from altuna.methods.parts.imagination import Imagining
 
 
 class CRA(Imagining):
-    r"""Reconstruct the features of missing modalities from the others, and classify all features.
+    r"""Reconstruct features of missing modalities from available modalities, and classify all features.
 
     The input :math:`x_1` of the method is the concatenation of all features, with zeros for missing
     modalities. A cascade of three residual autoencoders reconstructs the missing features. Autoencoder k has
@@ -24,7 +24,7 @@ class CRA(Imagining):
     - :math:`H_i` is the set of hidden modalities of sample i.
     - :math:`\hat h_m` are the completed features: :math:`h_m` if modality m is visible, and otherwise the
       part of :math:`x_4` that belongs to m.
-    - sg stops the gradient.
+    - sg means that no gradient is computed (stop-gradient).
 
     At test time, CRA reconstructs the features of all missing modalities. Any subset of the modalities can be
     missing.

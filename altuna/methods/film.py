@@ -6,15 +6,15 @@ from altuna.methods.base import JointMethod
 
 
 class FiLM(JointMethod):
-    r"""Train all encoders jointly with FiLM: each modality scales and shifts the features of the others.
+    r"""Train jointly with FiLM: each modality scales and shifts the features of all other modalities.
 
     Source: Perez et al., AAAI 2018, arXiv 1709.07871. FiLM means feature-wise linear modulation.
 
     :math:`\gamma` and :math:`\beta` are linear layers, ``*`` multiplies element by element, and M is the
     number of modalities.
 
-    Deviation: in the paper, one network modulates one other network. In altuna, every modality modulates the
-    sum of the other modalities' features.
+    Deviation: in the paper, one network scales and shifts the features of a second network. In altuna, every
+    modality scales and shifts the sum of the features of all other modalities.
 
     .. math:: z = W \, \tfrac1M \sum_m (\gamma(h_m) * \sum_{v \ne m} h_v + \beta(h_m)) + b, \quad L = CE(z, y)
     """

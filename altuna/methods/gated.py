@@ -6,15 +6,15 @@ from altuna.methods.base import JointMethod
 
 
 class Gated(JointMethod):
-    r"""Train all encoders jointly with gates: each modality scales the features of the others.
+    r"""Train jointly with gates: each modality scales the features of all other modalities.
 
     Source: Kiela et al., AAAI 2018, arXiv 1802.02892.
 
     :math:`U_m` and :math:`V_m` are linear layers, :math:`\sigma` is the sigmoid function, and ``*``
     multiplies element by element. M is the number of modalities.
 
-    Deviation: the paper has two modalities. In altuna, every modality gates the sum of the other modalities'
-    features.
+    Deviation: the paper has two modalities. In altuna, every modality scales the sum of the features of
+    all other modalities.
 
     If a sample has only one modality, the gate has nothing to scale. Therefore the accuracy of one modality
     alone means little for this method.

@@ -30,7 +30,8 @@ class MBSD(JointMethod):
       :math:`z_w` are their logits.
     - ``w_i = p_s[y] - p_w[y]`` is the weight of row i. The weight is 0 if neither modality predicts the true
       class.
-    - sg stops the gradient, M is the number of modalities in the batch, and C is the number of classes.
+    - sg means that no gradient is computed (stop-gradient), M is the number of modalities in the batch, and
+      C is the number of classes.
 
     Deviations: the paper distils during the pre-training of a vision-and-language transformer. altuna follows
     the version for classification in GeWu-Lab's BalanceBenchmark, with three changes:

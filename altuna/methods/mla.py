@@ -25,9 +25,10 @@ class MLA(Method):
     .. math:: L_m = CE(W h_m + b, y), \qquad \nabla W \leftarrow \nabla W\, P
 
     W and b are the weight and the bias of the shared head, and P is a projection matrix. The projection
-    removes from the gradient of W the directions in which earlier turns had their mean features. Therefore a
-    turn hardly changes what the head computes for these features. After each turn, the method updates P with
-    the mean of ``h_m``, by recursive least squares. The gradients of b and of the encoder are not projected.
+    removes some directions from the gradient of W: the directions of the mean features of earlier turns.
+    Therefore a turn hardly changes what the head computes for these mean features. After each turn, the
+    method updates P with the mean of ``h_m``, by recursive least squares. The gradients of b and of the
+    encoder are not projected.
 
     Source: Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707.
 
@@ -35,15 +36,15 @@ class MLA(Method):
 
     - altuna resets P at the start of every batch. Without the reset, P shrinks with every turn, until the
       head can no longer learn.
-    - In altuna, every other batch takes its turns in reverse order. Otherwise the first turn of a batch would
-      always belong to the same modality, and its gradient would never be projected.
+    - In altuna, every second batch takes its turns in reverse order. Otherwise the first turn of a batch
+      would always belong to the same modality, and its gradient would never be projected.
 
-    Set ``order = "given"`` and ``reset = "never"`` for the version of the paper.
+    To train as in the paper, set ``order = "given"`` and ``reset = "never"``.
 
     In three points altuna follows the paper, but the authors' code does not:
 
-    - altuna projects the gradient of W. The authors' code looks for a parameter that does not exist, so it
-      never projects.
+    - altuna projects the gradient of W. The authors' code looks for a parameter that does not exist.
+      Therefore the authors' code never projects.
     - altuna's update of P divides by the scalar ``alpha + r' P r``, where r is the mean of ``h_m``. The
       authors' code divides by a matrix.
     - altuna's ``alpha`` is constant by default. In the authors' code ``alpha`` decreases within each epoch,
@@ -55,7 +56,7 @@ class MLA(Method):
 
     Args:
         model: A classifier with a shared head.
-        order: Order of the turns of a batch: ``alternating`` (reversed in every other batch), ``given``,
+        order: Order of the turns of a batch: ``alternating`` (reversed in every second batch), ``given``,
             ``random``, or ``weakest`` (the modality with the highest running loss first).
         alpha: Regulariser of the projector, a number above 0. ``schedule`` is the authors' schedule:
             ``10 ** -(1 + i / N)`` in batch i of the N batches of an epoch.

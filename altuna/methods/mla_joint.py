@@ -8,7 +8,7 @@ from altuna.methods.parts.joint_turn import JointTurn
 
 
 class MLAJoint(JointTurn, MLA):
-    r"""Train as MLA; one more turn per batch trains all encoders through a joint expert.
+    r"""Train as ``mla``, with one more turn per batch that trains all encoders and a joint expert.
 
     The joint expert is a small network on the concatenated features of all modalities. For samples that have
     all modalities, the fusion combines the logits of the joint expert with the unimodal logits. The joint
@@ -19,16 +19,16 @@ class MLAJoint(JointTurn, MLA):
         \quad \text{for each } m, \text{ then} \qquad
         L = CE(V_2\, \mathrm{relu}(V_1 [h_1, \ldots, h_M] + v_1) + v_2, y)
 
-    P is the projector of ``mla``. W and b are the weights of the shared head. V and v are the weights of the
-    joint expert.
+    P is the projection matrix of ``mla``. W and b are the weights of the shared head. V and v are the
+    weights of the joint expert.
 
     Source: altuna's own extension of MLA (Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707).
 
     This method differs from altuna's ``mla`` with ``joint_expert = "turn"`` in two points. The turns are in
-    the given order, and the projector is never reset.
+    the order of the modalities in the data, and P is never reset.
 
     The joint turn uses the rows that have all modalities, and a batch without such rows has no joint turn.
-    The joint turn changes neither the shared head nor the projector.
+    The joint turn changes neither the shared head nor P.
 
     Args:
         model: A classifier with a shared head and a joint expert.

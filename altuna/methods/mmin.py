@@ -29,7 +29,7 @@ class MMIN(Imagining):
     - S are the visible cells of a sample, and :math:`\bar S` are all other cells of the sample.
     - H are the hidden cells. The means run over the features of the cells in H or S.
     - :math:`\hat h` are the features that F imagines, and c are the latent vectors of F.
-    - sg stops the gradient.
+    - sg means that no gradient is computed (stop-gradient).
 
     F and G have five residual autoencoders each. The term with :math:`\lambda_1` is the imagination loss, and
     the term with :math:`\lambda_2` is the cycle loss. A sample without hidden or missing cells has no cycle

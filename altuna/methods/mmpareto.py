@@ -35,9 +35,10 @@ def pareto_gradient(joint: Tensor, unimodal: Tensor, gamma: float) -> Tensor:
 class MMPareto(JointMethod):
     r"""Train on joint and unimodal losses; if their gradients conflict, step in a direction that lowers both.
 
-    Each modality has its own classifier beside the joint classifier. For encoder m, ``g`` is the gradient of
-    the joint loss, and ``u`` is the gradient of the unimodal loss of m. The method computes a weighted sum h
-    of the two gradients. It then replaces the gradient of encoder m by the expression on the right:
+    In addition to the joint classifier, each modality has its own classifier. For encoder m, ``g`` is the
+    gradient of the joint loss, and ``u`` is the gradient of the unimodal loss of m. The method computes a
+    weighted sum h of the two gradients. The method then replaces the gradient of encoder m by the second
+    expression:
 
     .. math:: h = 2 (w_0 g + w_1 u), \qquad \gamma \max(1, \lVert g + u \rVert / \lVert h \rVert)\, h
 

@@ -10,26 +10,26 @@ from altuna.methods.base import JointMethod, Turn
 
 
 class ModalityDropout(JointMethod):
-    r"""Train jointly, and drop modalities from samples at random.
+    r"""Train jointly, and remove modalities from samples at random.
 
     .. math:: L = \tfrac1B \sum_i CE(z(S_i), y_i)
 
-    :math:`S_i` are the modalities of sample i that are kept, and B is the batch size. The method drops each
-    modality of a sample with probability p. If all modalities of a sample would be dropped, the method keeps
-    one of them, chosen at random. Dropped cells are not encoded. As a result, the model does not depend on
-    one modality alone.
+    :math:`S_i` are the modalities of sample i that remain, and B is the batch size. The method removes each
+    modality of a sample with probability p. If all modalities of a sample would be removed, one of them,
+    chosen at random, remains. Removed cells are not encoded. As a result, the model does not depend on one
+    modality alone.
 
     Source: ModDrop, Neverova, Wolf, Taylor, Nebout, TPAMI 2016, arXiv 1501.00102.
 
     Deviations:
 
     - altuna trains all weights together from the start. The paper first trains each modality alone.
-    - In altuna, all modalities have the same drop rate p.
+    - In altuna, the probability p is the same for all modalities.
     - In altuna, no sample loses all its modalities.
 
     Args:
         model: A classifier with a joint head.
-        p: Probability of dropping a modality of a sample.
+        p: Probability of removing a modality of a sample.
     """
 
     def __init__(self, model: MultimodalClassifier, *, p: float = 0.5) -> None:

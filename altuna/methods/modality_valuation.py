@@ -26,8 +26,8 @@ class ModalityValuation(JointMethod):
     S is a set of modalities, and |S| is their number. ``z(S)`` are the joint logits when the features of all
     modalities outside S are zeros. The square bracket is 1 if the prediction is correct, and 0 otherwise.
 
-    In the next epoch the method uses the sample ``s_m`` more times, each time with modality m alone. In the
-    loss, i numbers the samples of a batch, r is the option ``rate``, and B is the batch size:
+    In the next epoch, the method uses the sample ``s_m`` additional times, each time with modality m alone.
+    In the loss, i numbers the samples of a batch, r is the option ``rate``, and B is the batch size:
 
     .. math:: s_m = \max(0, r (1 - \phi_m)), \qquad
         L = \frac{\sum_i CE(z_i, y_i) + \sum_m \sum_i s_{im} CE(z_i(\{m\}), y_i)}{B + \sum_{im} s_{im}}

@@ -11,7 +11,7 @@ from altuna.methods.parts.scores import modulated_parameters, ogm_coefficients
 
 
 class OGM(JointMethod):
-    r"""Train jointly, and scale down the encoder gradients of a modality that is ahead of the others.
+    r"""Train jointly, and scale down the encoder gradients of a modality that is ahead.
 
     The score :math:`s_m` of modality m is the probability that the logits of m give to the true class. It is
     averaged over the rows of the batch that have m. The ratio :math:`\rho_m` compares the score with the mean
@@ -30,14 +30,14 @@ class OGM(JointMethod):
     - altuna's score is a mean over the rows that have the modality. The authors' score is a sum.
     - altuna does not change the gradients in a batch with only one modality.
 
-    The authors use SGD. AdamW and other optimizers normalise the size of gradients, and cancel most of the
-    effect of :math:`\kappa_m` if it changes slowly.
+    The authors use SGD. Optimizers such as AdamW normalise the size of gradients. If :math:`\kappa_m` changes
+    slowly, these optimizers cancel most of its effect.
 
     Args:
         model: A classifier with a joint head.
-        alpha: Strength of the modulation. The authors use 0.8 for CREMA-D and 0.1 for VGGSound.
-        modulation_starts: First epoch with modulation, counted from 0.
-        modulation_ends: Last epoch with modulation.
+        alpha: Strength :math:`\alpha` of the scaling. The authors use 0.8 for CREMA-D and 0.1 for VGGSound.
+        modulation_starts: First epoch in which gradients are scaled, counted from 0.
+        modulation_ends: Last epoch in which gradients are scaled.
     """
 
     def __init__(

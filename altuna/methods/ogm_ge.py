@@ -23,8 +23,8 @@ def enhanced(gradient: Tensor, factor: Tensor) -> Tensor:
 class OGMGE(OGM):
     r"""Train as OGM does, and add Gaussian noise to the gradients.
 
-    The coefficient :math:`\kappa_m` is the coefficient of ``ogm``. The method replaces every modulated
-    gradient g by
+    The method ``ogm`` multiplies a gradient g by a coefficient :math:`\kappa_m`. The method ``ogm_ge``
+    instead replaces g by
 
     .. math:: \kappa_m g + \epsilon, \qquad \epsilon \sim N(0, \mathrm{std}(g)^2)
 
@@ -38,9 +38,9 @@ class OGMGE(OGM):
 
     Args:
         model: A classifier with a joint head.
-        alpha: Strength of the modulation. The authors use 0.8 for CREMA-D and 0.1 for VGGSound.
-        modulation_starts: First epoch with modulation, counted from 0.
-        modulation_ends: Last epoch with modulation.
+        alpha: Strength :math:`\alpha` of the scaling. The authors use 0.8 for CREMA-D and 0.1 for VGGSound.
+        modulation_starts: First epoch in which gradients are changed, counted from 0.
+        modulation_ends: Last epoch in which gradients are changed.
     """
 
     def _modulated(self, gradient: Tensor, factor: Tensor) -> Tensor:

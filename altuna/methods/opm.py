@@ -28,12 +28,12 @@ def drop_rates(score: Mapping[str, Tensor], q_base: float, lam: float) -> dict[s
 
 
 class OPM(JointMethod):
-    r"""Train jointly; if a modality is ahead of the others, set its features to zero at random.
+    r"""Train jointly; if a modality is ahead, set its features to zero for randomly chosen samples.
 
-    The score :math:`s_m` of modality m is the probability that the logits of m give to the true class. It is
-    averaged over the rows of the batch that have m. The ratio :math:`\rho_m` compares the score with the mean
-    score of the other modalities. The drop rate :math:`q_m` is 0 if m is not ahead, and otherwise grows with
-    the lead:
+    The score :math:`s_m` of modality m is the probability that the logits of m give to the true class. It
+    is averaged over the rows of the batch that have m. The ratio :math:`\rho_m` compares the score with the
+    mean score of the other modalities. The drop rate :math:`q_m` is 0 if m is not ahead. Otherwise it grows
+    with the lead :math:`\rho_m - 1`:
 
     .. math:: q_m = q_{base} (1 + \lambda \tanh(\rho_m - 1)) \text{ if } \rho_m > 1 \text{ else } 0, \qquad
         \rho_m = \frac{s_m}{\mathrm{mean}_{v \ne m} s_v}
@@ -48,7 +48,7 @@ class OPM(JointMethod):
 
     - altuna divides the features of modality m by :math:`1 - q_m`. The authors' code multiplies the features
       of all modalities by one common factor.
-    - altuna drops features only from samples that also have a modality which is not ahead. Therefore no
+    - altuna sets features to zero only in samples that also have a modality which is not ahead. Therefore no
       sample loses all its features.
     - With more than two modalities, altuna compares each modality with the mean of the other modalities.
 
@@ -57,8 +57,8 @@ class OPM(JointMethod):
         q_base: Drop rate of a modality that is only slightly ahead.
         lam: Factor :math:`\lambda` by which the drop rate grows with the lead. ``q_base * (1 + lam)`` must
             be below 1.
-        execute: Fraction of the batches in which features are dropped.
-        modulation_starts: First epoch with dropping, counted from 0.
+        execute: Fraction of the batches in which features are set to zero.
+        modulation_starts: First epoch in which features are set to zero, counted from 0.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from altuna.methods.parts.scores import dominance, scores
 
 
 class PMR(JointMethod):
-    r"""Train jointly; additional losses help modalities that are behind and restrain those that are ahead.
+    r"""Train jointly; extra losses support modalities that are behind and slow down those that are ahead.
 
     A prototype of a class is a running mean of the features of this class, for one modality. PMR classifies
     features by their distance to the prototypes.
@@ -32,7 +32,7 @@ class PMR(JointMethod):
       gives to the true class. ``rho_m`` is this value for m, divided by the mean of this value over the other
       modalities.
     - The values in square brackets are clipped to the range from 0 to 1.
-    - ``H(s_m)`` is the entropy of the softmax of ``s_m``. This term is used only in the first epochs.
+    - ``H(s_m)`` is the entropy of the softmax of ``s_m``. The entropy term is used only in the first epochs.
     - After each epoch, ``c <- momentum * c + (1 - momentum) * mean``, where ``mean`` is the mean of the
       features of the class in this epoch.
 

@@ -16,8 +16,8 @@ class QMF(JointMethod):
     r"""Sum the logits of the modalities, weighted by the confidence of each modality.
 
     The confidence of modality m is :math:`c_m`, computed from the logits of m. A ranking loss :math:`R_m`
-    trains the confidences. Among two samples, the sample with the lower losses until now should get the
-    higher confidence.
+    trains the confidences. Of two samples, the sample with the lower sum of losses so far should get
+    the higher confidence.
 
     Source: Zhang et al., ICML 2023, arXiv 2306.02050.
 
@@ -28,10 +28,10 @@ class QMF(JointMethod):
     .. math::
         R_m = \tfrac1n \sum_i \max(0, sign(l_{mi} - l_{mj}) (c_{mi} - c_{mj}) + |l_{mi} - l_{mj}|)
 
-    sg stops the gradient, and n is the number of rows that have modality m. In :math:`R_m`, j is the sample
-    that follows sample i in the batch. For the last sample, j is the first sample. :math:`l_{mi}` is the sum
-    of all losses of modality m on sample i, in this and earlier batches. altuna scales these sums to the
-    range from 0 to 1.
+    sg means that no gradient is computed (stop-gradient), and n is the number of rows that have modality m.
+    In :math:`R_m`, j is the sample that follows sample i in the batch. For the last sample, j is the first
+    sample. :math:`l_{mi}` is the sum of all losses of modality m on sample i, in this and earlier batches.
+    altuna scales these sums to the range from 0 to 1.
 
     Deviations:
 

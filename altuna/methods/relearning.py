@@ -15,7 +15,7 @@ from altuna.methods.parts.memory import Collected
 
 
 class Relearning(JointMethod):
-    r"""Move each encoder back towards its initial weights a few times; the more it overfits, the further.
+    r"""Move the weights of each encoder back towards their initial values; overfitted encoders move further.
 
     The overfitting of encoder m decides how far its weights move. To measure overfitting, the method clusters
     the features of encoder m. It compares the purity of the clusters on training rows with the purity on

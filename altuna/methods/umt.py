@@ -25,9 +25,9 @@ class UMT(Taught):
 
     Source: Du, Teng, Li, Liu, Yuan, Wang, Yuan, Zhao, ICML 2023, arXiv 2305.01233.
 
-    Deviations: altuna trains the teachers in the first epochs of the same training. Therefore teachers and
-    student together have the budget of one training. Teachers and student start from the same initial
-    weights. The method needs at least two epochs.
+    Deviations: altuna trains the teachers in the first epochs of the same training. Therefore the teachers
+    and the joint model together have the budget of one training. The teachers and the joint model start
+    from the same initial weights. The method needs at least two epochs.
 
     Args:
         model: A classifier with a joint head.

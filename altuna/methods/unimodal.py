@@ -10,7 +10,7 @@ from altuna.methods.base import Method
 
 
 class Unimodal(Method):
-    """Train one modality alone and ignore the others.
+    """Train one modality alone and ignore all other modalities.
 
     Samples that lack the modality are left out, in training and in evaluation.
 
