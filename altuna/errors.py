@@ -2,7 +2,7 @@
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave: one clear line, shown without a stack trace, exit code 2.
+    """A mistake in the data or the options. Commands print it as one line without stack trace; exit code 2.
 
     Example:
         >>> raise UserError("samples.csv, row 7, column 'label': unknown class 'stool'")

@@ -16,12 +16,12 @@ from altuna.core.collectives import Input
 class Batch:
     """B samples, with the inputs of each modality only for the rows that have it.
 
-    So an absent cell costs no memory, no copy and no computation. A modality that no sample
+    Therefore a missing cell costs no memory, no copy and no computation. A modality that no sample
     of the batch has is not in ``inputs``.
 
     Args:
-        inputs: Modality name to its input [n_m, ...], n_m <= B, or to the share that this process encodes.
-        rows: Modality name to the batch rows [n_m] (int64, ascending) that its input belongs to.
+        inputs: For each modality name, the inputs [n_m, ...], n_m <= B, that this process encodes.
+        rows: For each modality name, the row numbers [n_m] (int64, ascending) of the samples that have it.
         labels: Class numbers [B] (int64); -1 where unknown.
         indices: Positions [B] (int64) of the samples in their data set, for methods with memory.
 

@@ -62,14 +62,14 @@ def fuse(
     joint_weight: Tensor | None = None,
     biases: Tensor | None = None,
 ) -> Fusion:
-    r"""Fuse unimodal logits per sample; no weight depends on another sample of the batch.
+    r"""Combine the unimodal logits of each sample; samples do not depend on each other.
 
     The rules are those of this module. Entropies are computed in float64 where the device has it, the result
     has the dtype of ``logits`` (at least float32).
 
     Args:
-        logits: [M, B, C]. Entries of absent modalities are ignored, even NaN.
-        present: [M, B] bool, which modalities each sample has; all when None.
+        logits: [M, B, C]: M modalities, B samples, C classes. Entries of missing modalities are ignored.
+        present: [M, B] bool: whether a sample has a modality. None: all samples have all modalities.
         rule: One of ``RULES``.
         temperatures: [M] positive; if given, every rule fuses calibrated logits.
         fixed_weights: [M] non-negative weights of the rule ``fixed`` (equal when None).

@@ -28,19 +28,20 @@ class MultimodalClassifier(nn.Module):
     """Encoders, a head and fusion, for any non-empty subset of the modalities.
 
     Args:
-        encoders: Modality name to a module from its input [n, ...] to features [n, d_m].
+        encoders: For each modality name, a module that maps an input [n, ...] to features [n, d_m].
         num_classes: Number of classes C.
         head: ``shared`` (MLA), ``separate``, ``concat`` or another of ``altuna.core.heads``.
         fusion: The fusion rule, one of ``altuna.core.fusion.RULES`` that the head supports. None: ``joint``
-            for a head whose joint logits are the prediction, ``evidence`` for the others.
-        fixed_weights: Modality name to its weight, for the rule ``fixed``.
-        feature_sizes: Modality name to d_m, for encoders that have no ``out_features``.
+            for a head whose joint logits are the prediction, ``evidence`` for every other head.
+        fixed_weights: For each modality name, its weight in the rule ``fixed``.
+        feature_sizes: d_m for each modality whose encoder has no attribute ``out_features``.
         impute: The input of a joint head for absent features: ``zero``, or their running training ``mean``.
             The mean is exact for the first ``MEAN_ROWS`` rows and then exponential, because a mean over all
             rows would include the features of untrained encoders. Its result does not depend on batches.
-        expert: If given, the model has a joint expert, whose logits are fused with the unimodal logits for
-            samples that have all modalities. Modality name to an encoder that the expert has for itself; it
-            sees the model's own features of the other modalities.
+        expert: If given, the model has a joint expert: a small network on the features of all modalities. For
+            samples that have all modalities, its logits are fused with the unimodal logits. The mapping
+            contains the encoders that belong to the joint expert alone. For every other modality, the joint
+            expert takes the features of the model's encoder.
 
     With ``micro_batch`` set, at most this many rows are encoded at once. The gradients are those of the full
     batch, and the memory is that of a micro-batch, at the cost of a second forward pass. Batch normalisation
@@ -369,8 +370,8 @@ class MultimodalClassifier(nn.Module):
         """Predict B samples from any non-empty subset of the modalities.
 
         Args:
-            inputs: Modality name to its input [n_m, ...].
-            rows: Modality name to the samples [n_m] that its input belongs to; all of them when None.
+            inputs: For each modality name, its input [n_m, ...].
+            rows: For each modality name, the numbers [n_m] of the samples that have it. None: all samples.
             size: B; needed only with ``rows``.
 
         Raises:

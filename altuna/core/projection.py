@@ -12,7 +12,7 @@ MANY = 16  # updates that may be pending
 
 
 class OrthogonalProjector(nn.Module):
-    r"""Project gradients onto the directions that earlier features do not use.
+    r"""Remove the directions of earlier mean features from gradients.
 
     With the projected gradient ``grad @ P``, a step hardly changes the head's outputs for the mean
     features of earlier turns. Every turn removes the direction of its own mean feature :math:`r` from
@@ -73,7 +73,7 @@ class OrthogonalProjector(nn.Module):
 
     @torch.no_grad()
     def project(self, grad: Tensor) -> Tensor:
-        """Return ``grad @ P`` [C, dim] in the gradient's dtype; right after a reset ``grad`` itself.
+        """Return ``grad @ P`` [C, dim] in the dtype of ``grad``. After a reset P is the identity.
 
         Raises:
             ValueError: ``grad`` is not [C, dim].
@@ -96,7 +96,7 @@ class OrthogonalProjector(nn.Module):
 
     @torch.no_grad()
     def update(self, features: Tensor) -> None:
-        """Take one step of recursive least squares on the mean of ``features`` [N, dim]; none if N = 0.
+        """Update P by one step of recursive least squares with the mean of ``features`` [N, dim], if N > 0.
 
         Raises:
             ValueError: ``features`` is not [N, dim].

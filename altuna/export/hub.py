@@ -28,9 +28,9 @@ def push_to_hub(run: str | Path, repo: str, *, private: bool = False, token: str
 
     Args:
         run: The run directory.
-        repo: ``ORG/NAME`` on the hub; created if it does not exist.
+        repo: ``ORG/NAME`` on the hub. If this repository does not exist, it is created.
         private: Whether a new repository is private.
-        token: Access token of the hub; None: that of your login.
+        token: Access token of the hub. None: the token of your login.
 
     Raises:
         UserError: ``run`` is not a run directory, or the upload fails.

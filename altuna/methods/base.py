@@ -36,15 +36,16 @@ class Turn:
     """One optimizer step of a batch.
 
     Args:
-        modalities: The modalities whose encoders the turn trains; it may be none.
+        modalities: The modalities whose encoders the turn trains. This can be empty.
         kind: Distinguishes turns of the same modalities, such as ``teacher``; empty for ordinary turns.
-        features: Features [n_m, d] of the turn's forward pass, kept by ``Method.loss`` for the later hooks.
-        logits: Unimodal logits [n_m, C], kept in the same way.
-        joint: Joint logits [B, C], kept in the same way, if the head has them.
+        features: Features [n_m, d] of the turn's forward pass, stored by ``Method.loss`` for hooks that run
+            later.
+        logits: Unimodal logits [n_m, C], stored in the same way.
+        joint: Joint logits [B, C], stored in the same way, if the head computes joint logits.
         gradients: If ``Method.loss`` returned several losses: the name of each loss to its gradients. The
             loop sets them before ``modify_gradients``, where every parameter's ``grad`` is their sum.
         log: Metrics to log beside the loss.
-        wants_log: Whether the loop logs them; it does so only for some batches.
+        wants_log: Whether the loop logs these metrics. The loop logs only some batches.
 
     Example:
         >>> Turn(("audio", "image"), kind="joint").name
@@ -71,7 +72,7 @@ class Method(nn.Module):
 
     1. ``turns``: the ordered turns of a batch;
     2. ``loss``: the loss of a turn;
-    3. ``modify_gradients``: what is done to gradients between backward and step;
+    3. ``modify_gradients``: how gradients are changed between backward and step;
     4. ``after_step``, ``after_epoch``: what happens after a step, and after an epoch.
 
     The defaults are unimodal turns: one per modality in the batch, with the cross-entropy of its logits.
@@ -132,9 +133,10 @@ class Method(nn.Module):
                 yield Turn((modality,))
 
     def loss(self, turn: Turn, batch: Batch) -> Tensor | dict[str, Tensor]:
-        """Run the turn's forward pass and return its loss (a scalar), or several by name.
+        """Run the turn's forward pass and return its loss (a scalar), or a dict of several losses.
 
-        The step uses the gradient of their sum. Return several losses to get their gradients separately.
+        The optimizer step uses the gradient of the sum of these losses. Return several losses to get the
+        gradient of each loss separately.
         """
         self._forward(turn, batch)
         (modality,) = turn.modalities

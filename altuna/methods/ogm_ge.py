@@ -21,7 +21,7 @@ def enhanced(gradient: Tensor, factor: Tensor) -> Tensor:
 
 
 class OGMGE(OGM):
-    r"""Train as OGM does, and add Gaussian noise to the gradients.
+    r"""Train as ``ogm``, and add Gaussian noise to the gradients.
 
     The method ``ogm`` multiplies a gradient g by a coefficient :math:`\kappa_m`. The method ``ogm_ge``
     instead replaces g by

@@ -38,7 +38,7 @@ class Predictor:
 
     Args:
         run: The run directory, or ``hf:ORG/NAME``, a model on the Hugging Face hub.
-        device: Where to compute; None: a GPU if there is one.
+        device: Device for the computations. None: a GPU if there is one, otherwise the CPU.
 
     Example:
         >>> import altuna
@@ -93,10 +93,10 @@ class Predictor:
                 dict maps a modality to a path, bytes, an array (an image [H, W, 3] of uint8, a series [T, C],
                 or a vector), a list of pictures, nested lists for a series, a pair (waveform, rate) for
                 sound, or a string for text; or a column of training to its value, as the rows of a frame do.
-                What is left out, None, NaN or blank is missing.
+                A value counts as missing if it is absent, None, NaN or blank.
             batch_size: Number of samples per batch, see ``outputs_in_batches``. It does not change the
                 predictions.
-            reporter: Where to report what is absent, imputed or unreadable (default: the logger ``altuna``).
+            reporter: Receives notes on missing, imputed, unreadable values (default: the logger ``altuna``).
 
         Returns:
             A table with ``id``, ``prediction``, ``confidence``, ``p_<class>``, ``weight_<modality>`` and
@@ -293,10 +293,10 @@ def features_of(model: MultimodalClassifier, dataset: MultimodalDataset, batch_s
 
 
 def load(run: str | Path, device: str | None = None) -> Predictor:
-    """Load the model of a run directory, or of the hub (``hf:ORG/NAME``); nothing is unpickled.
+    """Load the model of a run directory, or of the Hugging Face hub (``hf:ORG/NAME``), without unpickling.
 
     Raises:
-        UserError: Not a finished run directory, of another version, or damaged.
+        UserError: The run is not finished, is damaged, or was written by a different version.
 
     Example:
         >>> import altuna

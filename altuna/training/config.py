@@ -80,9 +80,9 @@ class FitConfig(Strict):
     )
     stream: str | None = option(
         None,
-        "Stream the training rows from these Parquet files (a glob pattern or URL). With this option, `data` "
-        "must be a small table with the same columns. altuna takes the column types, the validation rows and "
-        "the test rows from this table.",
+        "Stream the training rows from these Parquet files (a glob pattern or URL). With this option, "
+        "`data` must be a small table with the columns of these files. altuna takes the column types, the "
+        "validation rows and the test rows from this table.",
         DATA,
         single=True,
     )

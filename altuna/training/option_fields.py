@@ -16,7 +16,7 @@ MISSING, HARDWARE, OUTPUT = "Missing modalities", "Hardware", "Output"
 MISSING_RATE_HELP = (
     "A cell is one modality of one sample. Mask this fraction of the non-empty cells: treat them as if they "
     "were missing (default: mask no cells). With random masks, at least one modality of each sample stays. "
-    "Therefore the maximum is 0.5 for two modalities."
+    "Therefore the maximum fraction is 0.5 for two modalities."
 )
 MISSING_PATTERN_HELP = (
     "Which cells to mask. A cell is one modality of one sample. random: randomly chosen cells. group: one "
@@ -24,8 +24,8 @@ MISSING_PATTERN_HELP = (
     "class of the sample. only:NAME: all modalities except NAME. never:NAME: the modality NAME."
 )
 MISSING_MASK_HELP = (
-    "Parquet file that states which cells to mask. It has a boolean column for each modality, with false for "
-    "masked cells. Each run with masked cells writes such a file: present.parquet."
+    "Parquet file that states which cells to mask. The file has a boolean column for each modality, "
+    "with false for masked cells. Each run with masked cells writes such a file: present.parquet."
 )
 FUSION_HELP = (
     "Rule that combines the predictions of the modalities into one prediction. evidence: naive Bayes with a "
