@@ -60,8 +60,9 @@ class G2D(Taught):
       separate trainings.
     - In altuna, teachers and student start from the same initial weights.
     - altuna needs at least two epochs.
-    - altuna supports any number M of modalities. It divides the prioritised epochs into M - 1 equal parts. In
-      part k it trains the encoders of the k weakest modalities. The authors' code supports two modalities.
+    - altuna supports any number M of modalities. altuna divides the prioritised epochs into M - 1 equal
+      parts. In part k it trains the encoders of the k weakest modalities. The authors' code supports two
+      modalities.
     - In altuna, a frozen encoder has no gradient, so momentum and weight decay do not change its weights. The
       authors set the gradients of convolutions to zero and leave other gradients unchanged.
     - altuna computes the loss terms of a modality over the rows that have this modality.

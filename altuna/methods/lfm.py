@@ -19,7 +19,8 @@ class LFM(JointMethod):
     r"""Train jointly, and penalise disagreement between the modalities, with a weight that decreases.
 
     The weight :math:`\alpha` of the disagreement is high at the start of training. At first, the method
-    mainly aligns the predictions of the modalities. Later it mainly fits the labels.
+    mainly aligns the predictions of the modalities. Later, the method
+    mainly fits the labels.
 
     Source: Yang, Wan, Jiang, Xu, "Facilitating Multimodal Classification via Dynamically Learning Modality
     Gap", NeurIPS 2024, https://openreview.net/forum?id=QbsPz0SnyV (not on arXiv).

@@ -45,7 +45,7 @@ class MMIN(Imagining):
     - altuna sets the features of missing and hidden cells to zero. The authors' code encodes an input of
       zeros for these cells.
     - altuna computes the imagination loss over hidden cells. The authors' code computes this loss over all
-      cells. Its target for a visible cell is the features of a zero input.
+      cells. For a visible cell, the target of the authors' code is the features of a zero input.
     - altuna's second cascade takes only the imagined features. The authors' second cascade takes the whole
       output of the first cascade.
     - altuna hides each cell independently. The authors' code draws one incomplete combination of modalities,

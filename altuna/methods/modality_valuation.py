@@ -18,8 +18,8 @@ from altuna.methods.parts.memory import SampleMemory
 class ModalityValuation(JointMethod):
     r"""Train jointly; if a modality contributes little to a sample, train on this modality alone more often.
 
-    The contribution of modality m to a sample is a Shapley value :math:`\phi_m`. It measures how much m helps
-    to predict the true class:
+    The contribution of modality m to a sample is a Shapley value :math:`\phi_m`. This value measures how
+    much m helps to predict the true class:
 
     .. math:: v(S) = |S| \, [\arg\max z(S) = y], \qquad \phi_m = \mathrm{Shapley}_m(v)
 

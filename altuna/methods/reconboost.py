@@ -48,12 +48,13 @@ class ReconBoost(Method):
     with confidence, as in boosting.
 
     In the last epochs of a stage, all learners that have already had a stage are trained together. This part
-    is called global rectification. Its loss is :math:`L = CE(\sum_m z_m, y)`.
+    is called global rectification. The loss of this part is :math:`L = CE(\sum_m z_m, y)`.
 
     Source: Hua, Xu, Bao, Yang, Huang, ICML 2024, arXiv 2405.09321.
 
-    The second term of the loss is called reconcilement. It is the summand of the true class in KL(q || p), as
-    in the authors' code. With the KL divergence over all classes, the loss would have no lower bound.
+    The second term of the loss is called reconcilement. Reconcilement is the summand of the true class in
+    KL(q || p), as in the authors' code. With the KL divergence over all classes, the loss would have no
+    lower bound.
 
     Deviations from the authors' code:
 

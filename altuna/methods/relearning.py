@@ -17,9 +17,9 @@ from altuna.methods.parts.memory import Collected
 class Relearning(JointMethod):
     r"""Move the weights of each encoder back towards their initial values; overfitted encoders move further.
 
-    The overfitting of encoder m decides how far its weights move. To measure overfitting, the method clusters
-    the features of encoder m. It compares the purity of the clusters on training rows with the purity on
-    held-out rows:
+    The overfitting of encoder m decides how far its weights move. To measure overfitting, the method
+    clusters the features of encoder m. The method then compares the purity of the clusters on training rows
+    with the purity on held-out rows:
 
     .. math:: a_m = \tanh(\lambda |P_m^{train} - P_m^{held}|), \qquad
         \theta_m \leftarrow a_m \theta_m^0 + (1 - a_m) \theta_m

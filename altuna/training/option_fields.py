@@ -33,14 +33,15 @@ FUSION_HELP = (
     "entropy get a high weight. product: the product of the class probabilities. mean: the mean of the "
     "logits. fixed: a weighted sum of logits with the weights in `fixed_weights`. calibrated_entropy, "
     "calibrated_product, calibrated_mean, calibrated_fixed: the same rules on calibrated predictions. "
-    "joint: the prediction of the method's joint head or of the joint expert (--joint-expert). experts: as "
-    "calibrated_product, but the class probabilities of the joint expert are one more factor of the "
-    "product. Default: joint for methods with a joint head, evidence for all other methods."
+    "joint: the prediction of the joint head (one head on the features of all modalities) or of the joint "
+    "expert (--joint-expert). experts: as calibrated_product, but the class probabilities of the joint "
+    "expert are one more factor of the product. Default: joint for methods with a joint head, evidence for "
+    "all other methods."
 )
 ESTIMATORS_HELP = (
-    "Fit more classifiers to each modality of number vectors, in addition to its network. extra_trees: "
-    "extremely randomised decision trees. logistic: logistic regression. extra_trees,logistic: both. none: "
-    "no more classifiers."
+    "Fit classifiers to each modality of number vectors, in addition to the network of the modality. "
+    "extra_trees: extremely randomised decision trees. logistic: logistic regression. extra_trees,logistic: "
+    "both. none: only the network."
 )
 FOLDS_HELP = (
     "Divide the train and val rows into this number of folds (default: no folds). For each fold, altuna "
