@@ -140,9 +140,7 @@ class FitConfig(Strict):
     )
     missing_rate: float | None = option(None, MISSING_RATE_HELP, MISSING)
     missing_pattern: str = option(
-        "random",
-        MISSING_PATTERN_HELP + " For only:NAME and never:NAME, the missing rate is optional.",
-        MISSING,
+        "random", MISSING_PATTERN_HELP + " For only: and never:, the missing rate is optional.", MISSING
     )
     test_missing_rate: float | None = option(
         None,
