@@ -109,8 +109,8 @@ class FitConfig(Strict):
     )
     preset: Literal["fast", "default", "best"] = option(
         "default",
-        "Set of default values. fast: 5 epochs. best: slower, with --folds, --joint-expert, --estimators and "
-        "pretrained encoders.",
+        "Set of default values. fast: 5 epochs. best: takes longer; sets --folds, --joint-expert, "
+        "--estimators and pretrained encoders.",
         COMMON,
     )
     columns: Names | None = option(
