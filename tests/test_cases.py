@@ -11,6 +11,7 @@ import pytest
 from command import run
 
 from altuna.data.table.manifest import read_manifest
+from altuna.data.table.splits import split_rows
 from altuna.errors import UserError
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
@@ -103,4 +104,9 @@ def test_delimiters(table, case):
 @pytest.mark.slow
 @pytest.mark.parametrize("table", ["two_each.csv", "three_in_train.csv"])
 def test_few_samples_of_each_class(table, case):
-    accuracy(case("few-shot"), table, epochs=1)
+    folder = case("few-shot")
+    accuracy(folder, table, epochs=1)
+    manifest = read_manifest(folder / table)
+    rows = split_rows(manifest)
+    assert len(manifest.labels.take(rows["train"]).unique()) == len(manifest.labels.unique())
+    assert len(rows["val"])
