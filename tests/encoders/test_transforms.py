@@ -19,6 +19,7 @@ from altuna.encoders.transforms import (
 CELLS = {
     "image": torch.randint(0, 256, (6, 20, 24, 3), dtype=torch.uint8),
     "video": torch.randint(0, 256, (6, 2, 20, 24, 3), dtype=torch.uint8),
+    "image_list": torch.randint(0, 256, (6, 2, 20, 24, 3), dtype=torch.uint8),
     "audio": torch.randint(-30000, 30000, (6, 400), dtype=torch.int16),
     "text": torch.randint(1, 99, (6, 30), dtype=torch.int32),
     "series": torch.randn(6, 20, 3),
@@ -28,6 +29,7 @@ CELLS = {
 INPUTS = {
     "image": torch.randn(6, 3, 20, 24),
     "video": torch.randn(6, 2, 3, 20, 24),
+    "image_list": torch.randn(6, 2, 3, 20, 24),
     "audio": torch.randn(6, 1, 16, 30),
     "series": torch.cat([torch.randn(6, 3, 20), torch.ones(6, 1, 20)], 1),
     "vector": torch.randn(6, 5),
