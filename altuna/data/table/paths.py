@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from altuna.data.formats.columns import HEAD
+from altuna.data.formats.file_lists import split_files
 
 SUFFIXES = {
     "image": {
@@ -190,13 +191,19 @@ def unreadable(texts: Sequence[str | bytes]) -> str:
     starts = [text[:1000] for text in texts if isinstance(text, str)]
     if sum(re.match(r"b['\"].*\\x", start, re.DOTALL) is not None for start in starts) > len(texts) / 2:
         return "its cells are bytes that were printed; write them to files, to Parquet or as base64"
-    within = [found[1] for start in starts if (found := WITHIN.match(start.strip()))]
+    within = [found[1] for start in starts if (found := WITHIN.match(start.strip())) and not _pictures(start)]
     if sum(text_type(path) != "text" for path in within) > len(texts) / 2:
         return f"its cells have more than a path; write only the path {within[0]!r}"
     one = len({*endings}) == 1 and ENDING.fullmatch(endings[0]) and endings[0] != ".txt"
     if len(texts) >= LOOKED_AT and len(paths) == len(endings) == len(texts) and one:
         return f"its cells look like paths, but no reader accepts {endings[0]} files"
     return ""
+
+
+def _pictures(text: str) -> bool:
+    """Return whether a text is a list of paths of pictures."""
+    parts = split_files(text)
+    return text.lstrip()[:1] == "[" and all(isinstance(p, str) and text_type(p) == "image" for p in parts)
 
 
 def type_on_disk(texts: Sequence[str], folder: Path) -> str | None:
