@@ -29,10 +29,7 @@ def reproduce(
         ),
     ],
     data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,...", help="Use only these data sets (default: all data sets in --data-root)."
-        ),
+        str | None, typer.Option(metavar="A,B,...", help="Use only these data sets (default: all of them).")
     ] = None,
     methods: Annotated[
         str | None,

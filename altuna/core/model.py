@@ -96,8 +96,7 @@ class MultimodalClassifier(nn.Module):
         if head not in HEADS:
             raise ValueError(f"unknown head {head!r}; the heads are {', '.join(HEADS)}")
         self.modalities = tuple(encoders)
-        # By number, not by name: a name may hold a dot or be an attribute of nn.ModuleDict.
-        self.encoders = nn.ModuleList(encoders.values())
+        self.encoders = nn.ModuleList(encoders.values())  # by number: a name may hold a dot
         sizes = [(feature_sizes or {}).get(m) or feature_size(m, e) for m, e in encoders.items()]
         common = max(sizes) if HEADS[head].needs_equal_sizes else None
         self.adapters = nn.ModuleList(
