@@ -140,6 +140,11 @@ def test_words_for_a_missing_number_are_counted(cell, tmp_path):
         ([97, 98, 99, 99], set()),
         ([1, 2, 3, 10], set()),
         ([0, 1, -1, -1], set()),
+        ([98, 99] * 8, set()),
+        ([99, 100] * 8, set()),
+        ([0, -99] * 8, set()),
+        ([99, 100, 100.1, 100.2, 99], set()),  # near, for numbers of this size
+        ([0.5, -3.4028234663852886e38, 1.5, 2.5], {-3.4028234663852886e38}),
     ],
 )
 def test_sentinels_are_missing_where_they_are_unmistakable(values, missing, tmp_path):
