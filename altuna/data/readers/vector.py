@@ -27,6 +27,7 @@ from altuna.data.readers.base import (
 
 MAX_SIZE = 1 << 24  # numbers of a vector
 MANY = 10_000  # rows from which the origin is chosen
+MIDDLE = (0.1, 0.9)  # quantiles between which numbers have their spread
 FAR = 2**10  # times their spread: of the 24 bits of float32, at least 13 are left for the spread
 
 
@@ -125,6 +126,8 @@ def _stacked(table: pa.Table) -> NDArray[np.float64]:
 def origin_of(vectors: NDArray[np.float64]) -> tuple[float, ...]:
     """Return the medians of numbers that are far from 0 for their spread, 0 for others; () if all are 0.
 
+    The spread is that of the middle 80 %, so that a few zeros among Unix times do not count.
+
     Example:
         >>> origin_of(np.array([[1.7e9, 1.0], [1.7e9 + 1, 2.0]]))
         (1700000000.5, 0.0)
@@ -133,7 +136,8 @@ def origin_of(vectors: NDArray[np.float64]) -> tuple[float, ...]:
     for column in vectors.T if vectors.ndim == 2 else ():
         known = column[np.isfinite(column)]
         middle = float(np.median(known)) if len(known) else 0.0
-        spread = float(np.ptp(known)) if len(known) else 0.0
+        low, high = np.quantile(known, MIDDLE, method="nearest") if len(known) else (0.0, 0.0)
+        spread = float(high - low) or (float(np.ptp(known)) if len(known) else 0.0)
         origin.append(middle if 0 < spread < abs(middle) / FAR else 0.0)
     return tuple(origin) if any(origin) else ()
 

@@ -40,6 +40,14 @@ def test_only_numbers_that_need_it_are_moved():
     assert VectorReader.fit([[i, 5.0] for i in range(50)]).origin == ()
 
 
+@pytest.mark.parametrize("count", [10, 300])
+def test_a_zero_among_unix_times_does_not_move_the_origin(count):
+    cells = [[0.0], *([1.7e9 + i] for i in range(count - 1))]
+    reader = VectorReader.fit(cells)
+    moved = np.array([reader.read(cell)[0] for cell in cells[1:]])
+    assert np.array_equal(np.diff(moved), np.ones(count - 2))
+
+
 def test_numbers_beyond_the_range_of_float32_are_refused_as_before():
     with pytest.raises(NotFiniteError, match="too large or infinite"):
         VectorReader(1).read([1e39])
