@@ -27,6 +27,8 @@ FEW = 10  # different numbers, which may be categories as well
 REPEATED = 3  # cells of each code on average
 BOUND = r"^\s*[<>≤≥]\s?=?\s?"  # before a number beyond what can be measured, as <0.5
 MANY = 0.5  # so many numbers are worth a remark on the cells that are none
+MULTIPLE = r"\d\s?[kKMB]\+?\s*$"  # thousands, millions, billions
+OFTEN = 0.1  # of the cells: a unit of so many is that of the column
 SAMPLE = 1000  # cells from which the format is found
 MAX_LENGTH = 60  # characters of a number
 CODES = "USD|EUR|GBP|JPY|CNY|INR|CHF|CAD|AUD|NZD|SEK|NOK|DKK|PLN|BRL|MXN|KRW|RUB|TRY|ZAR"
@@ -162,7 +164,8 @@ def read_numbers(
     if known != best and _are_padded(column, numbers):
         return Numbers(column, None)
     if len(some) < filled and not best.style:  # the whole column may tell more than some of its cells
-        for other in () if known == best else _formats(best.prefix, best.suffix, decimal, best.bounds):
+        others = [*_formats(best.prefix, best.suffix, decimal, best.bounds), NumberFormat(style="multiples")]
+        for other in () if known == best else others:
             if len(numbers) - numbers.null_count == filled:
                 break
             parsed = other.parse(column)
@@ -185,7 +188,22 @@ def read_numbers(
         problem = f"{first}; it is read as text, though {good:,} of {filled:,} cells are numbers"
         return Numbers(column, None, problem=problem * telling)
     problem = f"{first}, no number{_more(mistakes)}: missing; the other {good:,} cells are numbers"
-    return Numbers(numbers, best, _example(column, numbers), words, problem * bool(mistakes))
+    problems = [*[problem] * bool(mistakes), *_without_unit(column, numbers, best.suffix)]
+    return Numbers(numbers, best, _example(column, numbers), words, "; ".join(problems))
+
+
+def _without_unit(column: pa.ChunkedArray, numbers: pa.ChunkedArray, unit: str) -> list[str]:
+    """Return a remark on numbers other than 0 that lack the unit of others, if there are any."""
+    lack = pc.and_(pc.invert(pc.match_substring(column, unit)), pc.not_equal(numbers, 0)).fill_null(False)
+    count = pc.sum(lack).as_py() or 0
+    others = len(numbers) - numbers.null_count - count
+    if not unit or not count or not others:
+        return []
+    row = pc.index(lack, True).as_py()
+    start = (
+        f"row {row + 1} is {column[row].as_py()!r}: {count:,} numbers have no {unit!r}, {others:,} have it"
+    )
+    return [f"{start}; all are read as of one scale"]
 
 
 def _more(mistakes: int) -> str:
@@ -211,6 +229,8 @@ def _best(
     best, share = None, 0.0
     bounds = pc.sum(pc.match_substring_regex(some, rf"{BOUND}[\d.]")).as_py() > 1
     formats = [*_formats(*_around(some), decimal, bounds)]
+    if pc.any(pc.match_substring_regex(some, MULTIPLE)).as_py():  # 5M beside 131000 is no unit
+        formats.insert(0, NumberFormat(style="multiples"))
     for format in [*([known] if known else []), *formats, *(NumberFormat(style=style) for style in STYLES)]:
         if format.style and format != known and share >= MOSTLY:
             break
@@ -230,13 +250,14 @@ def _formats(prefix: str, suffix: str, decimal: str | None, bounds: bool = False
 
 
 def _around(some: pa.ChunkedArray) -> tuple[str, str]:
-    """Return what most cells have before and after their number."""
+    """Return what most cells with a sign or unit have before and after their number, if these are not few."""
     pairs: Counter[tuple[str, str]] = Counter()
     for text in some.to_pylist():
         bare = re.sub(ASIDE, "", re.sub(BOUND, "", text)) if len(text) < MAX_LENGTH else ""
         if bare and (found := AROUND.fullmatch(bare.strip())):
             pairs[(found[1] or "").strip(), (found[3] or "").strip()] += 1
-    return max(pairs, key=lambda pair: (pairs[pair], pair), default=("", ""))
+    often = [pair for pair in pairs if any(pair) and pairs[pair] > OFTEN * len(some)]
+    return max(often or pairs, key=lambda pair: (pairs[pair], pair), default=("", ""))
 
 
 def _some(texts: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _N = r"\d+(?:\.\d+)?"
+_GROUPED = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
 _TIME = {
     "d": r"d|days?",
     "h": r"h|hrs?|hours?|Std\.?",
@@ -19,9 +20,9 @@ def _units(units: dict[str, str]) -> str:
     return r"\s?".join(rf"(?:(?P<{name}>{_N})\s?(?:{unit}))?" for name, unit in units.items())
 
 
-def _one_of(units: dict[str, str]) -> str:
+def _one_of(units: dict[str, str], number: str = _N) -> str:
     """Return a pattern of a number with one of some units."""
-    return "|".join(rf"(?P<{name}>[+-]?{_N})\s?(?:{unit})" for name, unit in units.items())
+    return "|".join(rf"(?P<{name}>[+-]?{number})\s?(?:{unit})" for name, unit in units.items())
 
 
 SECONDS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -35,7 +36,7 @@ STYLES: dict[str, tuple[str, dict[str, float]]] = {
         {"f": 12.0, "i": 1.0},
     ),
     "multiples": (
-        rf"[$€£]?\s?(?:{_one_of({'n': '', 'k': '[kK]', 'm': 'M', 'b': 'B'})})\+?",
+        rf"[$€£]?\s?(?:{_one_of({'n': '', 'k': '[kK]', 'm': 'M', 'b': 'B'}, _GROUPED)})\+?",
         {"n": 1.0, "k": 1e3, "m": 1e6, "b": 1e9},
     ),
     "bytes": (_one_of(BYTES), {"b": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}),
@@ -57,7 +58,7 @@ def parse_style(cells: pa.Array, style: str) -> pa.Array:
     total = None
     for name, factor in factors.items():
         if name in {field.name for field in parts.type}:
-            text = pc.struct_field(parts, name)
+            text = pc.replace_substring(pc.struct_field(parts, name), ",", "")
             part = pc.if_else(pc.equal(text, ""), "0", text).cast(pa.float64())
             total = pc.multiply(part, factor) if total is None else pc.add(total, pc.multiply(part, factor))
     return total

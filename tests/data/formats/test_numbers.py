@@ -163,6 +163,27 @@ def test_a_stated_number_that_is_none_is_an_error(tmp_path):
         read_manifest(path, types={"x": "number"})
 
 
+def test_multiples_beside_plain_numbers():
+    assert read_numbers(column("5.1M", "131000", "2.5M", "131,000")).column.to_pylist() == [
+        5_100_000,
+        131_000,
+        2_500_000,
+        131_000,
+    ]
+    cells = [*[f"{i}.5M" for i in range(92)], *["157K"] * 8]
+    assert read_numbers(column(*cells)).column.to_pylist()[-9:] == [91_500_000, *[157_000] * 8]
+
+
+@pytest.mark.parametrize(("with_unit", "unit"), [("31%", "%"), ("51 kg", "kg")])
+@pytest.mark.parametrize("lacking", [3, 7])
+def test_units_on_a_part_of_the_cells_have_a_remark(with_unit, unit, lacking):
+    read = read_numbers(column("0", *["0.47"] * lacking, *[with_unit] * (10 - lacking)))
+    assert read.column.to_pylist()[:2] == [0, 0.47]
+    assert read.column.null_count == 0
+    assert f"row 2 is '0.47': {lacking} numbers have no {unit!r}" in read.problem
+    assert not read_numbers(column("0", *[with_unit] * 10)).problem
+
+
 def test_against_numbers_that_python_formats():
     rng = np.random.default_rng(0)
     numbers = np.round(rng.normal(0, 10**4, 500), 2)
