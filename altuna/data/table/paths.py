@@ -85,7 +85,9 @@ FRAGMENT = re.compile(r"#(?:t|xywh)=[^#/\\]*$")  # a W3C media fragment, such as
 URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://\S+")
 DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,")
 BASE64 = re.compile(r"[A-Za-z0-9+/\s]{40,}={0,2}\s*")
-ENDING = re.compile(r"\.[a-z]\w{0,5}")
+ENDING = re.compile(r"\.(?=\w*[a-z])\w{1,5}")  # is no number
+DOMAINS = {".com", ".org", ".net", ".edu", ".gov", ".io", ".de", ".uk", ".eu", ".fr"}  # of hosts and mails
+MOSTLY, MIN_PATHS = 0.9, 3  # of the texts: so many must look like paths; one text more may be none
 MAX_LENGTH, MANY_WORDS = 256, 8  # characters of a path in a cell, blanks in it
 QUOTED = re.compile(r"([\"'])(?P<path>[^\"'<>{}]+)\1")
 WITHIN = re.compile(
@@ -186,17 +188,14 @@ def unreadable(texts: Sequence[str | bytes]) -> str:
     known = [ending for ending in endings if ending in UNREADABLE]
     if len(known) > len(texts) / 2:
         return f"no reader accepts {known[0]} files; {UNREADABLE[known[0]]}"
-    paths = [text for text in named if len(text.split()) == 1 and re.search(r"[/\\]", text)]
-    paths = [path for path in paths if text_type(path) == "text"]
     starts = [text[:1000] for text in texts if isinstance(text, str)]
     if sum(re.match(r"b['\"].*\\x", start, re.DOTALL) is not None for start in starts) > len(texts) / 2:
         return "its cells are bytes that were printed; write them to files, to Parquet or as base64"
     within = [found[1] for start in starts if (found := WITHIN.match(start.strip())) and not _pictures(start)]
     if sum(text_type(path) != "text" for path in within) > len(texts) / 2:
         return f"its cells have more than a path; write only the path {within[0]!r}"
-    one = len({*endings}) == 1 and ENDING.fullmatch(endings[0]) and endings[0] != ".txt"
-    if len(texts) >= LOOKED_AT and len(paths) == len(endings) == len(texts) and one:
-        return f"its cells look like paths, but no reader accepts {endings[0]} files"
+    if unknown := _unknown_endings(named, len(texts)):
+        return f"its cells look like paths, but no reader accepts {' and '.join(unknown[:3])} files"
     return ""
 
 
@@ -204,6 +203,25 @@ def _pictures(text: str) -> bool:
     """Return whether a text is a list of paths of pictures."""
     parts = split_files(text)
     return text.lstrip()[:1] == "[" and all(isinstance(p, str) and text_type(p) == "image" for p in parts)
+
+
+def _unknown_endings(texts: Sequence[str], count: int) -> list[str]:
+    """Return the endings of texts if nearly all of ``count`` look like paths of files that nothing reads.
+
+    A path has a folder; a bare name is one if most texts are different names with the same ending.
+    """
+    words = [
+        text for text in texts if len(text.split()) == 1 and not text.lower().startswith(("http", "www."))
+    ]
+    found = {text: suffix(text) for text in words if text_type(text) == "text"}
+    found = {text: end for text, end in found.items() if ENDING.fullmatch(end) and end != ".txt"}
+    within = [text for text in words if text in found and re.search(r"[/\\]", text)]
+    if len(within) >= max(MOSTLY * count - 1, MIN_PATHS):
+        return sorted({found[text] for text in within})
+    ends = {*found.values()}
+    bare = [text for text in words if text in found and "@" not in text]
+    many = len(bare) >= max(MOSTLY * count - 1, MIN_PATHS) and len({*bare}) > count / 2
+    return [*ends] if many and len(ends) == 1 and not ends & DOMAINS else []
 
 
 def type_on_disk(texts: Sequence[str], folder: Path) -> str | None:

@@ -109,6 +109,26 @@ def test_texts_stay_texts(cell, tmp_path):
     assert manifest.modalities["file"].type == "text"
 
 
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [f"scans/p{i}.xyz" for i in range(8)],
+        [f"scans/p{i}.{('xyz', 'qqq')[i % 2]}" for i in range(12)],
+        ["see note", *(f"scans/p{i}.xyz" for i in range(7))],
+        [f"scan{i}.xyz" for i in range(12)],
+    ],
+)
+def test_paths_are_never_words(cells, tmp_path):
+    with pytest.raises(UserError, match=r"column 'file': .*look like paths, but no reader accepts \.\w+"):
+        read_manifest(table(tmp_path, cells))
+
+
+@pytest.mark.parametrize("cell", ["owl{}@host.com", "owl{}.com", "either/or", "1/{}.5", "{}.5x{}"])
+def test_mails_hosts_and_words_are_no_paths(cell, tmp_path):
+    cells = [cell.format(i, i) for i in range(12)]
+    assert "file" in read_manifest(table(tmp_path, cells)).modalities
+
+
 def test_a_url_in_a_column_of_files_is_named(tmp_path):
     cells = ["https://host/0.png", *(f"{i}.png" for i in range(1, 12))]
     for cell in cells[1:]:
