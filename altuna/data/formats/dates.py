@@ -18,6 +18,7 @@ DAYS = (  # %b is the name of a month, cut short or whole
 )
 TIMES = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", "T%H:%M", " %I:%M %p", " %I:%M:%S %p")
 WHOLE = ("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S +0000 %Y")  # as of ctime and of Twitter
+FORMATS = (*(day + time for day in DAYS for time in TIMES), *WHOLE)
 PARTS = ("day", "year", "month", "day of month", "weekday", "hour")
 # Beyond these formats: fractions of seconds and time zones, which are cut off.
 ZONE = r"(\d:\d\d)([.,]\d+)?\s*(Z|UTC|GMT|[+-]\d\d:?\d\d)?$"
@@ -44,8 +45,7 @@ def date_format(column: pa.ChunkedArray) -> tuple[str, str] | None:
     looks = [bool(DATE.fullmatch(text)) for text in some.slice(0, 9).to_pylist()]
     if sum(looks) <= len(looks) / 2:
         return None
-    formats = (*(day + time for day in DAYS for time in TIMES), *WHOLE)
-    found = {format: len(some) - _parsed(some, format).null_count for format in formats}
+    found = {format: len(some) - _parsed(some, format).null_count for format in FORMATS}
     best = max(found.values())
     if best <= len(some) / 2:
         return None
@@ -56,6 +56,8 @@ def date_format(column: pa.ChunkedArray) -> tuple[str, str] | None:
     if short is not None and pc.mean(short.cast(pa.float64())).as_py() > 0.5:
         return None
     wrong = good[format].null_count
+    if format.startswith("%d.%m.%y") and not _are_no_versions(cells):
+        return None
     if len(cells) - wrong < MOSTLY * len(cells) and not _are_one_word(cells.filter(pc.is_null(good[format]))):
         return None
     if wrong:
@@ -69,6 +71,35 @@ def date_format(column: pa.ChunkedArray) -> tuple[str, str] | None:
     if also and format.startswith("%m"):
         return format, f"{cells[0].as_py()!r} is read as {_day(good[format][0])}"
     return format, ""
+
+
+def mixed_dates(column: pa.ChunkedArray) -> str:
+    """Return a remark on a column of dates that are not of one format; "" if it is none.
+
+    Example:
+        >>> mixed_dates(pa.chunked_array([["2024-01-31", "2024-02-01", "31.03.2024", "2024-04-01"]]))
+        "row 3 is '31.03.2024', though 3 of 4 cells are dates like '2024-01-31'"
+    """
+    cells = _cut(column)
+    some = cells.drop_null().slice(0, SAMPLE)
+    if (
+        sum(DATE.fullmatch(text) is not None for text in some.slice(0, 9).to_pylist())
+        <= min(len(some), 9) / 2
+    ):
+        return ""
+    some = some.filter(pc.match_substring_regex(some, r"\d\D+\d.*\d{2}|[A-Za-z]{3}"))
+    read = {format: pc.is_valid(_parsed(some, format)) for format in FORMATS}
+    some_date = np.any([np.asarray(valid) for valid in read.values()], axis=0)
+    if not len(some) or some_date.mean() < MOSTLY:
+        return ""
+    best = max(FORMATS, key=lambda format: pc.sum(read[format]).as_py())
+    good = pc.is_valid(_parsed(cells, best))
+    other = pc.index(pc.and_(pc.invert(good), pc.is_valid(cells)), True).as_py()
+    if other < 0:
+        return ""
+    first, count = column[pc.index(good, True).as_py()].as_py(), pc.sum(good).as_py()
+    numbers = f"{count:,} of {len(cells) - cells.null_count:,}"
+    return f"row {other + 1} is {column[other].as_py()!r}, though {numbers} cells are dates like {first!r}"
 
 
 def _day(seconds: pa.Scalar) -> str:
@@ -121,6 +152,12 @@ def _cut(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.is_in(pc.utf8_lower(cells), pa.array(["", *MISSING])), None, cells)
 
 
+def _are_no_versions(cells: pa.ChunkedArray) -> bool:
+    """Return whether texts such as 31.1.20 are dates for sure: all have six digits, or one is such a day."""
+    six = pc.all(pc.match_substring_regex(cells, r"^\d\d\.\d\d\.\d\d(?:\D|$)")).as_py()
+    return bool(six or pc.any(pc.match_substring_regex(cells, r"^(?:1[3-9]|[23]\d)\.")).as_py())
+
+
 def _are_one_word(others: pa.ChunkedArray) -> bool:
     """Return whether all cells that are no dates are the same: it stands for a missing date."""
     return len(others.unique()) == 1 and not pc.match_substring_regex(others[0], r"\d").as_py()
@@ -135,7 +172,9 @@ def _parsed(cells: pa.ChunkedArray, format: str) -> pa.ChunkedArray:
         cells = pc.replace_substring_regex(cells, r"^(\d{4})$", r"\1-01")
         cells = pc.replace_substring_regex(cells, r"^(\d{4}-\d\d)$", r"\1-01")
     parsed = pc.strptime(cells, format=format, unit="s", error_is_null=True).cast(pa.int64())
-    if "%y" in format or "%Y" not in format:
+    if "%y" in format:  # strptime takes a year of one digit, as in the version 2.2.1
+        return pc.if_else(pc.match_substring_regex(cells, r"[./-]\d\d(?:[ T]|$)"), parsed, None)
+    if "%Y" not in format:
         return parsed
     # strptime takes years of two digits for %Y, too
     return pc.if_else(pc.match_substring_regex(cells, r"\d{4}"), parsed, None)

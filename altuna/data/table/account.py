@@ -10,24 +10,14 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from altuna.data.formats.columns import first_values, is_number
-from altuna.data.formats.dates import date_format
-from altuna.data.formats.spelling import SPLITS, split_names, words_of
 from altuna.data.table.column_types import column_type
+from altuna.data.table.ids import are_ids, counts_rows, names_splits
 from altuna.data.table.modalities import Modality
-from altuna.data.table.paths import unreadable
 
-FOLD_NAMES = {"split", "splits", "fold", "folds", "subset", "partition"}
-ID_NAMES = {"id", "ids", "uid", "uuid", "guid", "index", "idx", "key", "row", "nr", "no"}
-SPLIT_FLAG = r"(?:is|in|for)[\W_]?(?:train|test|val|valid|validation|holdout|dev)(?:ing)?(?:[\W_]?set)?"
-MOSTLY = 0.95  # of the values of a column of ids: so many must be codes, one word with a digit
-MAX_ID = 64  # characters of an id
 MIN_ROWS = 20  # in a smaller table the values of a column tell too little about it
-MAX_FOLDS = 30  # values of a column that names splits or folds
 DOUBTFUL = "doubtful: "
 SHOWN = 8  # names of columns in a line
 
@@ -81,7 +71,7 @@ def _of_no_use(name: str, column: pa.ChunkedArray) -> str:
 def _tells_nothing(name: str, column: pa.ChunkedArray) -> str:
     if column_type(column) not in ("number", "text"):  # of files, the same one in all rows is a mistake
         return ""
-    if _numbers_rows(column):
+    if counts_rows(name, column):
         return "numbers the rows"
     whole = pa.types.is_integer(column.type)
     distinct = pc.count_distinct(column, mode="all").as_py()
@@ -89,31 +79,11 @@ def _tells_nothing(name: str, column: pa.ChunkedArray) -> str:
         return "has only one value"
     if whole and distinct == len(column) and re.fullmatch(r"Unnamed: \d+(\.\d+)?", name):
         return "has the row numbers of pandas"
-    if distinct == 2 and re.fullmatch(SPLIT_FLAG, name.casefold()):
+    if names_splits(name, column, distinct):
         return "names splits or folds"
-    if distinct <= MAX_FOLDS and ({*words_of(name)} & FOLD_NAMES or _names_splits(column)):
-        return "names splits or folds"
-    if distinct == len(column) and _are_ids(name, column):
+    if distinct == len(column) and are_ids(name, column):
         return "has another id in each row"
     return ""
-
-
-def _names_splits(column: pa.ChunkedArray) -> bool:
-    if not pa.types.is_string(column.type):
-        return False
-    names = split_names(pc.utf8_trim_whitespace(column).combine_chunks().drop_null()).unique().to_pylist()
-    return len(names) > 1 and {*names} <= {*SPLITS}
-
-
-def _are_ids(name: str, column: pa.ChunkedArray) -> bool:
-    """Return whether values that differ in all rows are ids: whole numbers by their name, texts as codes."""
-    if pa.types.is_integer(column.type):
-        return bool({*words_of(name)} & ID_NAMES)
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return False
-    values = [value for value in first_values(column) if isinstance(value, str)]
-    codes = [v for v in values if re.fullmatch(r"[\w#:.-]*\d[\w#:.-]*", v.strip()) and len(v) <= MAX_ID]
-    return len(codes) >= MOSTLY * len(values) and date_format(column) is None and not unreadable(values)
 
 
 def account(
@@ -210,18 +180,3 @@ def to_csv(columns: Sequence[Column]) -> str:
     writer.writerow(Column._fields)
     writer.writerows(columns)
     return text.getvalue()
-
-
-def _numbers_rows(column: pa.ChunkedArray) -> bool:
-    """Return whether the values are 0 to n - 1, or 1 to n, in any order, or any consecutive ones in order."""
-    if not is_number(column.type) or pa.types.is_boolean(column.type) or column.null_count or len(column) < 2:
-        return False
-    values = column.to_numpy()
-    if not (pa.types.is_integer(column.type) or (values == np.floor(values)).all()):  # 1.0, 2.0, ...
-        return False
-    if abs(int(values[-1]) - int(values[0])) == len(values) - 1 and len({*np.diff(values).tolist()}) == 1:
-        return True
-    low, count = int(values.min()), len(values)
-    if low not in (0, 1) or int(values.max()) != low + count - 1:
-        return False
-    return len(np.unique(values)) == count

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from altuna.data.formats.columns import filled, first_values, is_list, is_number
-from altuna.data.formats.dates import date_format
+from altuna.data.formats.dates import date_format, mixed_dates
 from altuna.data.formats.numbers import NumberFormat
 from altuna.data.formats.spelling import words_of
 from altuna.data.table.column_types import TYPES, column_type
@@ -44,10 +44,29 @@ CODE_NAMES = {
         "type",
         "kind",
         "category",
-        "group",
     ),
     *("cluster", "gender", "sex", "color", "colour", "breed", "brand", "shop", "store", "station", "sector"),
     *("country", "state", "region", "county", "district", "location", "site", "ward", "department", "status"),
+}
+# Words in the names of columns whose whole numbers are counts or steps, whatever the last word is.
+COUNT_NAMES = {
+    *(
+        "at",
+        "in",
+        "of",
+        "per",
+        "to",
+        "from",
+        "since",
+        "by",
+        "year",
+        "years",
+        "months",
+        "weeks",
+        "days",
+        "hours",
+    ),
+    *("age", "num", "number", "count", "distance", "rank"),
 }
 MIN_ROWS = 20  # in a smaller column, values tell too little about it
 OFTEN = 10  # cells of each category, on average
@@ -113,8 +132,11 @@ class ColumnKinds:
         if format := self._date(name):
             return format
         is_text = not TEXT_NAMES.isdisjoint(words_of(name))
-        if not is_text and is_category(column):
-            return "category"
+        kind = "category" if not is_text and is_category(column) else "text"
+        if self._is_of_texts(name) and (remark := mixed_dates(column)):
+            self.notes.append(f"{self.path}, column {name!r}: is read as {kind}: {remark}")
+        if kind == "category":
+            return kind
         if self._is_of_texts(name) and (path := absent_path(first_values(column))):
             remark = f"read as text: its cells look like paths, but there is no file {path!r}"
             self.notes.append(f"{self.path}, column {name!r}: {remark}")
@@ -163,7 +185,12 @@ def is_code(name: str, column: pa.ChunkedArray) -> bool:
         >>> is_code("zip", numbers), is_code("price", numbers)
         (True, False)
     """
-    if CODE_NAMES.isdisjoint(words_of(name)[-1:]) or pa.types.is_boolean(column.type):
+    words = words_of(name)
+    if (
+        CODE_NAMES.isdisjoint(words[-1:])
+        or not COUNT_NAMES.isdisjoint(words)
+        or pa.types.is_boolean(column.type)
+    ):
         return False
     cells = column.drop_null()
     distinct = pc.count_distinct(cells).as_py()

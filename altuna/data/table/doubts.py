@@ -10,10 +10,12 @@ import pyarrow.compute as pc
 from altuna.data.formats.columns import filled, is_number
 from altuna.data.formats.dates import date_format
 from altuna.data.table.column_kinds import MIN_ROWS, OFTEN
+from altuna.data.table.ids import permutes_rows
 from altuna.data.table.modalities import Modality
 
 FIRST = 10_000  # rows that are looked at
 MAX_CODES = 12  # different whole numbers that may be codes
+SHUFFLED = "has each number once, as if it numbers the rows in another order"
 DIGIT = r"^\W{0,3}\d"
 
 
@@ -23,14 +25,18 @@ def doubts_of(
     """Return why the use of some columns is doubtful, by column; those of stated type are not.
 
     Example:
-        >>> table = pa.table({"grade": [1, 2, 3] * 20, "age": [*range(60)]})
+        >>> table = pa.table({"grade": [1, 2, 3] * 20, "age": [*range(7, 67)]})
         >>> doubts_of(table, {"tabular": Modality("tabular", ("grade", "age"), kinds=("number", "number"))})
         {'grade': '3 different whole numbers; a category if they are codes'}
     """
     uses = {c: modality.use_of(c) for modality in modalities.values() for c in modality.columns}
     if len(table) < MIN_ROWS:
         return {}
-    found = {c: doubt(use, table[c].slice(0, FIRST)) for c, use in uses.items() if c not in stated}
+    found = {
+        c: SHUFFLED if permutes_rows(table[c]) else doubt(use, table[c].slice(0, FIRST))
+        for c, use in uses.items()
+        if c not in stated
+    }
     return {column: reason for column, reason in found.items() if reason}
 
 
@@ -63,7 +69,9 @@ def _number(cells: pa.ChunkedArray, distinct: int) -> str:
 
 
 def _category(cells: pa.ChunkedArray, distinct: int) -> str:
-    several = not is_number(cells.type) and pc.any(pc.match_substring_regex(cells, r"\S\s+\S")).as_py()
+    if is_number(cells.type):
+        return f"{distinct} different whole numbers, read as codes; a number if their order tells something"
+    several = pc.any(pc.match_substring_regex(cells, r"\S\s+\S")).as_py()
     if several and len(cells) < 2 * OFTEN * distinct:
         return f"{distinct} different values in {len(cells):,} cells; maybe a text"
     return ""

@@ -18,8 +18,8 @@ GOOD = {
 LEFT_OUT = {
     "Unnamed: 0": ([*range(ROWS)], "numbers the rows"),
     "row_id": ([*range(1, ROWS + 1)], "numbers the rows"),
-    "shuffled": ([i * 7 % ROWS for i in range(ROWS)], "numbers the rows"),
-    "sliced": ([1000 + i for i in range(ROWS)], "numbers the rows"),
+    "shuffled_id": ([i * 7 % ROWS for i in range(ROWS)], "numbers the rows"),
+    "sliced_index": ([1000 + i for i in range(ROWS)], "numbers the rows"),
     "customer_id": ([i * 7919 % 100_003 for i in range(ROWS)], "has another id in each row"),
     "sampleId": ([i * 7919 % 100_003 for i in range(ROWS)], "has another id in each row"),
     "uuid": (
@@ -43,6 +43,16 @@ KEPT = {
     "code": [f"X{i // 2}" for i in range(ROWS)],  # two rows each
     "day": [f"{2000 + i}-01-01" for i in range(ROWS)],
     "name": [f"owl number {i}" for i in range(ROWS)],
+    "air_quality_index": [i * 7919 % 100_003 for i in range(ROWS)],
+    "no_of_visitors": [i * 7919 % 100_003 for i in range(ROWS)],
+    "rank": [1 + i * 7 % ROWS for i in range(ROWS)],  # in an order of its own
+    "year": [1960 + i for i in range(ROWS)],
+    "fold_change": [i % 5 / 4 for i in range(ROWS)],
+    "protein_fold": [i % 5 for i in range(ROWS)],
+    "weight": [f"{i / 10}kg" if i % 2 else f"{i * 100}g" for i in range(ROWS)],
+    "range": [f"{i}-{i + 10}" for i in range(ROWS)],
+    "cabin": [f"{'AB'[i % 2]}{i + 10}" for i in range(ROWS)],
+    "hint": [f"#{('good', 'bad')[i % 2]}{i}" for i in range(ROWS)],
     "count": [i // 2 for i in range(ROWS)],  # is no row's alone
     "presence": [1.0 if i % 3 else None for i in range(ROWS)],  # a gap may tell something
 }
@@ -69,7 +79,13 @@ def test_a_column_that_tells_nothing_is_left_out(name, tmp_path):
 
 @pytest.mark.parametrize("name", KEPT)
 def test_others_are_used(name, tmp_path):
-    assert name in manifest(tmp_path, {name: KEPT[name]}).modalities
+    found = manifest(tmp_path, {name: KEPT[name]})
+    assert any(name in modality.columns for modality in found.modalities.values())
+
+
+def test_numbers_in_another_order_are_used_with_a_doubt(tmp_path):
+    account = manifest(tmp_path, {"rank": KEPT["rank"]}).account
+    assert next(c.reason for c in account if c.column == "rank").startswith("doubtful: has each number once")
 
 
 def test_every_column_is_in_the_account_once(tmp_path):

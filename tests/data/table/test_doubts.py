@@ -27,6 +27,8 @@ def column(*cells):
         ("shopId", [0.5, 1.5, 2.5] * 10, False),
         ("shopId", [3, 17, 5], False),
         ("ids_seen", [3, 17, 5] * 10, False),
+        ("years_at_site", [3, 17, 5] * 10, False),  # their order tells something
+        ("age_group", [3, 17, 5] * 10, False),
         ("humidity", [3, 17, 5] * 10, False),
     ],
 )
@@ -49,6 +51,7 @@ def test_single_words_are_categories_more_readily_than_phrases():
         ("number", [*range(60)], ""),
         ("number", [True, False] * 20, ""),
         ("category", ["a", "b"] * 30, ""),
+        ("category", [3, 17, 5] * 20, "a number if their order"),
         ("category", ["a b", "b c", "c d", "d e"] * 12, "maybe a text"),
         ("text", ["a b", "c d e"] * 20, "maybe a category"),
         ("text", [f"{i} to {i + 9}" for i in range(40)], "start with a digit"),
