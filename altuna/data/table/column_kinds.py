@@ -207,7 +207,7 @@ def absent_path(values: Sequence[str | bytes]) -> str:
         ('clips/owl/1', '')
     """
     texts = [value.strip() for value in values if isinstance(value, str)]
-    paths = [text for text in texts if PATH.fullmatch(text)]
+    paths = [text for text in texts if PATH.fullmatch(text) and re.search(r"[^\W\d]", text)]  # not 1/2
     many = len(paths) >= MOSTLY * len(texts) and len({*texts}) > len(texts) / 2
     return paths[0][:80] if paths and many else ""
 

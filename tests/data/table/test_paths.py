@@ -176,6 +176,7 @@ def test_texts_that_look_like_paths_have_a_remark(tmp_path):
         "label": ["a", "b"] * 15,
         "clip": [f"frames/owl/part{i}/" for i in range(30)],
         "said": [f"an owl and/or {i} cats" for i in range(30)],
+        "part": [f"{i}/5000" for i in range(30)],
     }
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
     notes = read_manifest(tmp_path / "t.parquet").notes
