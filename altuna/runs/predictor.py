@@ -111,7 +111,11 @@ class Predictor:
         table = table_of(samples) if is_frame(samples) else None
         if table is None and not isinstance(samples, str | Path):
             fields = Fields(
-                self.description.readers, self.description.columns, self._others, strict=not is_frame(samples)
+                self.description.readers,
+                self.description.columns,
+                self._others,
+                not is_frame(samples),
+                self.description.formats,
             )
             return self._predict_records(records_of(samples), fields, batch_size, reporter)
         path = samples if table is None else type(samples).__name__

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 
-from altuna.data.formats.numbers import MISSING
+from altuna.data.formats.numbers import MISSING, NumberFormat, read_numbers
 from altuna.data.readers import Reader
 from altuna.errors import UserError
 from altuna.options import nearest
@@ -41,6 +43,7 @@ class Fields:
         columns: The columns of each modality in training; a column of its own name if there are none.
         others: Other keys, which are passed over: further columns of the table of training.
         strict: Raise UserError for keys that are none of these; otherwise they are passed over with a note.
+        formats: How the numbers of some columns are written in the training data.
 
     Example:
         >>> from altuna.data.readers import READERS
@@ -58,13 +61,20 @@ class Fields:
         columns: Mapping[str, Sequence[str]],
         others: Collection[str] = (),
         strict: bool = True,
+        formats: Mapping[str, NumberFormat] | None = None,
     ) -> None:
-        self.readers, self.strict = readers, strict
+        self.readers, self.strict, self._formats = readers, strict, formats or {}
         self.columns = {name: tuple(columns.get(name) or (name,)) for name in readers}
         known: dict[str, list[Use]] = {name: [] for name in others}
         for name, own in self.columns.items():
             for column in own:
                 known[column] = [*known.get(column, []), Use(name, column)]
+        self._numeric = {
+            column
+            for name, own in self.columns.items()
+            for column, kind in zip_longest(own, readers[name].kinds(own))
+            if kind == "number" or (kind is None and readers[name].type == "vector" and len(own) > 1)
+        }
         self._known = known | {name: [Use(name)] for name in readers}
         self._uses: dict[tuple[Any, ...], dict[Any, list[Use]]] = {}
         self._notes: dict[str, None] = {}
@@ -99,10 +109,25 @@ class Fields:
             if None in values and len(values) > 1:
                 twice = next(column for column in values if column is not None)
                 raise UserError(f"{where}: {name!r} is given twice, as a whole and by its column {twice!r}")
+            values = {column: self._as_written(column, value) for column, value in values.items()}
             cell = values[None] if None in values else cell_of(self.readers[name], self.columns[name], values)
             if (clean := plain(self.readers[name], cell, f"{where}, {name!r}")) is not None:
                 found[name] = clean
         return found
+
+    def _as_written(self, column: str | None, value: Any) -> Any:
+        """Return a value of a column of numbers as in a table; others, and no numbers, as they are."""
+        if isinstance(value, Mapping):
+            return {name: self._as_written(name, part) for name, part in value.items()}
+        if column is None or column not in self._numeric:
+            return value
+        if isinstance(value, str) and value.strip().lower() in MISSING:
+            return None
+        format = self._formats.get(column, NumberFormat())
+        if isinstance(value, str) and value.strip():
+            (found,) = read_numbers(pa.chunked_array([[value]], pa.string()), format).column.to_pylist()
+            return value if isinstance(found, str) else found
+        return None if isinstance(value, int | float) and value in format.missing else value
 
     def _find(self, keys: Sequence[Any], where: str) -> dict[Any, list[Use]]:
         """Return the uses of each key; raise UserError for an unknown one."""

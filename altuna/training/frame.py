@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
@@ -47,7 +50,11 @@ def path_of(data: Any) -> str | Path:
 
 
 def _from_records(data: Any) -> pa.Table:
-    """Return records as a table; a column of several types becomes text."""
+    """Return records as a table: arrays become lists, and a column of texts and numbers becomes text.
+
+    Raises:
+        UserError: A value is neither; the message names row and column.
+    """
     records = records_of(data)
     names = [*dict.fromkeys(str(name) for record in records for name in record)]
     columns = {}
@@ -56,8 +63,20 @@ def _from_records(data: Any) -> pa.Table:
         try:
             columns[name] = pa.array(values)
         except (pa.ArrowException, TypeError, ValueError):
-            columns[name] = pa.array([None if value is None else str(value) for value in values])
+            columns[name] = _mixed(name, values)
     return pa.table(columns)
+
+
+def _mixed(name: str, values: list[Any]) -> pa.Array:
+    """Return values that Arrow cannot hold as they are: arrays as lists, texts and numbers as texts."""
+    if all(value is None or hasattr(value, "tolist") or isinstance(value, list | tuple) for value in values):
+        with suppress(pa.ArrowException, TypeError, ValueError):
+            return pa.array([value.tolist() if hasattr(value, "tolist") else value for value in values])
+    for row, value in enumerate(values):
+        if value is not None and not isinstance(value, str | bool | int | float | np.generic | date):
+            kind = type(value).__name__
+            raise UserError(f"data, row {row + 1}, column {name!r}: {kind} cannot be kept in a table")
+    return pa.array([None if value is None else str(value) for value in values])
 
 
 def _with_whole_paths(table: pa.Table) -> pa.Table:

@@ -75,6 +75,15 @@ def test_what_new_data_lack_is_named(run, tmp_path, capsys):
     assert table["present_tabular"].to_pylist() == [True] * 3
 
 
+def test_numbers_of_records_are_read_as_in_tables(run):
+    model = altuna.load(run)
+    given = [{"age": 60, "income": value} for value in (50_000, "$50,000", "50000")]
+    assert np.ptp(model.predict(given)["p_yes"].to_pylist()) < 1e-5
+    missing = model.predict([{"age": 60, "income": value} for value in (None, "NA", float("nan"))])
+    assert np.ptp(missing["p_yes"].to_pylist()) < 1e-5
+    assert abs(missing["p_yes"][0].as_py() - model.predict(given)["p_yes"][0].as_py()) > 1e-5
+
+
 def test_mistakes_in_records(run):
     model = altuna.load(run)
     with pytest.raises(UserError, match="unknown modality or column 'citty'; did you mean 'city'"):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -60,3 +61,10 @@ def test_paths_are_relative_to_the_working_folder(tmp_path, monkeypatch):
 def test_other_data_are_refused():
     with pytest.raises(UserError, match="data must be a path, a frame or a list of dicts, not int"):
         altuna.fit(7)
+
+
+def test_arrays_are_lists_and_other_objects_are_refused():
+    table = pa.parquet.read_table(path_of([{"label": "a", "x": np.ones((3, 2))}, {"label": "b", "x": None}]))
+    assert table["x"].to_pylist() == [[[1, 1]] * 3, None]
+    with pytest.raises(UserError, match="data, row 2, column 'x': Image cannot be kept in a table"):
+        path_of([{"label": "a", "x": "text"}, {"label": "b", "x": Image.new("RGB", (2, 2))}])

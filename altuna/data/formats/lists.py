@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, NamedTuple
 
@@ -118,7 +119,7 @@ def _parsed(text: str, nested: bool) -> list[Any] | None:
     text = re.sub(r",\s*(?=\])", "", text)
     try:
         numbers = json.loads(text if text.startswith("[") else f"[{text}]")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     inner = [isinstance(part, list) for part in numbers]
     if any(inner) != nested or (any(inner) and not all(inner)):
@@ -129,4 +130,7 @@ def _parsed(text: str, nested: bool) -> list[Any] | None:
 
 
 def _float(number: float | None) -> float | None:
-    return None if number is None else float(number)
+    try:
+        return None if number is None else float(number)
+    except OverflowError:
+        return math.inf

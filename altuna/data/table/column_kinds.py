@@ -114,6 +114,7 @@ class ColumnKinds:
             UnreadableColumnError: Its cells are not of the stated kind, or are paths of unreadable files.
         """
         stated = stated or self.types.get(name)
+        stated = None if stated == "tabular" else stated  # whose kind is inferred
         if stated == "date":
             return self._date(name) or self._refuse(name, 0, "is no date, or the other cells are none")
         if stated == "number":

@@ -170,3 +170,8 @@ def test_lists_as_other_programs_print_them(text):
 
 def test_sets_of_words_are_texts():
     assert not read_lists(pa.chunked_array([['{"Wifi","TV"}', "{a, b}"] * 5])).found
+
+
+@pytest.mark.parametrize("cell", ["[" * 100_000 + "1" + "]" * 100_000, "[1" + "0" * 5000 + ", 2]"])
+def test_lists_that_nothing_can_hold_are_none(cell):
+    assert read_lists(column("[1, 2]", "[3, 4]", cell)).column[2].as_py() in (None, cell)
