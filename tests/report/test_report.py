@@ -112,7 +112,7 @@ def test_figures_that_do_not_fit_are_told(mixed, tmp_path, monkeypatch):
 def test_a_number_that_no_shown_sample_has(tmp_path, recwarn):
     rows = rows_of("ab", {"train": 8, "val": 8, "test": 8})
     values = {
-        f"v_{j}": [None if j == 3 and s == "test" else float(i) for i, (s, _) in enumerate(rows)]
+        f"v_{j}": [None if j == 3 and s == "test" else i * 0.5 for i, (s, _) in enumerate(rows)]
         for j in range(12)
     }
     run = altuna.fit(write_manifest(tmp_path, rows, **values), epochs=1, out=tmp_path / "run", quiet=True)
