@@ -196,7 +196,9 @@ def test_the_command_line_from_start_to_end(manifest, tmp_path):
     }
     (one, one_err), (two, two_err) = printed
     assert two.count("results in") == one.count("results in") == 1
-    assert two_err.splitlines() == [line.replace("one", "two") for line in one_err.splitlines()]
+    # The C++ runtime may print a line when a process ends under load while threads of a library still run.
+    told = [line for line in two_err.splitlines() if not line.startswith("terminate called without")]
+    assert told == [line.replace("one", "two") for line in one_err.splitlines()]
 
 
 def test_interrupted_by_a_signal_to_the_command_alone(manifest, tmp_path):
