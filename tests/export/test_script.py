@@ -75,6 +75,21 @@ def test_the_script_reads_as_the_readers_do(tmp_path):
             read(tmp_path / "f.wav", 8000, 0.25)
 
 
+@pytest.mark.parametrize("cell", ["1", 1, 1.0, True, "TRUE", " 1.0", "2.5", 2.5, "red", "pink", None])
+def test_the_script_takes_categories_as_the_reader_does(cell):
+    reader = READERS["tabular"]((("age", 0.0),), (), (("code", ("1", "2.5", "red")),))
+    given = {"age": 3, "code": cell}
+    found = example_of(reader)(json.dumps(given), **reader.settings())
+    assert np.array_equal(found, reader.read(given), equal_nan=True)
+
+
+@pytest.mark.parametrize("cell", [["red"], {"a": 1}])
+def test_the_script_takes_no_lists_in_a_table(cell):
+    reader = READERS["tabular"]((("age", 0.0),), (), (("code", ("1", "2.5", "red")),))
+    with pytest.raises(ValueError, match=r"column 'code': .* is not a single value"):
+        example_of(reader)(json.dumps({"code": cell}), **reader.settings())
+
+
 @pytest.mark.parametrize(
     "typed",
     [

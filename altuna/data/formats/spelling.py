@@ -17,6 +17,7 @@ ASIDE = (
     r"|(?<=[^\W\d])[.,;:!-]+(?=$|[^\W\d])"
 )
 WHOLE = r"^([+-]?\d+)\.0+$"
+WHOLE_SECOND = r"(:\d\d)\.0+$"
 SPLITS = ("train", "val", "test")
 # Other words for the splits, in lower case.
 SPLIT_WORDS = {
@@ -58,14 +59,51 @@ def spelled(column: pa.ChunkedArray) -> pa.ChunkedArray:
             return column.cast(pa.int64()).cast(pa.string())
     if is_number(column.type):
         return column.cast(pa.string())
-    column = pc.utf8_trim(pc.utf8_trim_whitespace(column.cast(pa.string())), INVISIBLE)
-    column = pc.utf8_trim_whitespace(column)
-    column = pc.if_else(pc.equal(column, ""), None, column)
+    column = _trimmed(column)
     values = column.drop_null()
     fractions = pc.any(pc.match_substring_regex(values, WHOLE)).as_py()
     if fractions and pc.all(pc.match_substring_regex(values, r"^[+-]?\d+(\.0+)?$")).as_py():
         return pc.replace_substring_regex(column, WHOLE, r"\1")
     return column
+
+
+def category_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return numbers, texts or times as the texts of categories: one value, whichever others are beside it.
+
+    As in Python and in databases, 1, 1.0, True and their texts are one value. Cells that can be no category,
+    such as lists, have no text.
+
+    Example:
+        >>> [category_texts(pa.chunked_array([[value]])).to_pylist() for value in (1.0, "1.0 ", True, "TRUE")]
+        [['1'], ['1'], ['1'], ['1']]
+        >>> category_texts(pa.chunked_array([["1.0", "1.50", "red", ""]])).to_pylist()
+        ['1', '1.50', 'red', None]
+    """
+    kind = column.type
+    if pa.types.is_decimal(kind):
+        column = column.cast(pa.float64())
+    if pa.types.is_boolean(kind):
+        column = column.cast(pa.int8())
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
+        whole = pc.and_(pc.equal(column, pc.round(column)), pc.less(pc.abs(column), 2.0**53))
+        numbers = pc.if_else(whole, column, None).cast(pa.int64()).cast(pa.string())
+        return pc.coalesce(numbers, column.cast(pa.string()))
+    if is_number(column.type):
+        return column.cast(pa.string())
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_temporal(kind)):
+        return pa.chunked_array([pa.nulls(len(column), pa.string())])
+    column = _trimmed(column)
+    for pattern, text in ((WHOLE, r"\1"), (WHOLE_SECOND, r"\1"), ("^(?i:true)$", "1"), ("^(?i:false)$", "0")):
+        column = pc.replace_substring_regex(column, pattern, text)
+    return column
+
+
+def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return texts without what is invisible at their ends; empty ones have no value."""
+    column = pc.utf8_trim(pc.utf8_trim_whitespace(column.cast(pa.string())), INVISIBLE)
+    column = pc.utf8_trim_whitespace(column)
+    return pc.if_else(pc.equal(column, ""), None, column)
 
 
 def words_of(name: str) -> list[str]:

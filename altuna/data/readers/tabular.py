@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from altuna.data.formats.columns import filled, is_number
+from altuna.data.formats.columns import filled, is_bytes, is_number
 from altuna.data.formats.dates import PARTS, calendar
 from altuna.data.formats.numbers import NumberFormat
-from altuna.data.formats.spelling import spelled
+from altuna.data.formats.spelling import category_texts
 from altuna.data.readers.base import BadCellError, Reader, check_positive, silent
 from altuna.data.readers.vector import origin_of
+from altuna.options import shown
 
 SHOWN = 3  # categories in a note
 
@@ -100,7 +101,7 @@ class TabularReader(Reader):
             tuple(zip(numbers, origin, strict=True)),
             tuple((name, kind) for name, kind in kinds.items() if kind not in ("number", "category")),
             tuple(
-                (name, _frequent(table[name], max_categories, min_count))
+                (name, _frequent(table, name, max_categories, min_count))
                 for name, kind in kinds.items()
                 if kind == "category"
             ),
@@ -113,18 +114,19 @@ class TabularReader(Reader):
             raise BadCellError(f"unknown column {strange[0]!r}; the columns are {', '.join(self.columns)}")
         known: dict[str, Any] = {}
         for name in self.columns:
-            value = cell.get(name)
+            value, is_text = cell.get(name), name in self.text_columns()
             try:
-                known[name] = pa.array([_plain(value, name in self.text_columns())])
+                known[name] = _column_of(value, is_text)
             except (pa.ArrowException, ValueError, TypeError, OverflowError):
-                raise BadCellError(f"column {name!r}: {value!r} is not a number") from None
+                wanted = "a category or a date" if is_text else "a number"
+                raise BadCellError(f"column {name!r}: {shown(value)} is not {wanted}") from None
         values, notes = self.encode(pa.table(known))
         for line in notes:
             note(line)
         if np.isinf(values).any():
             raise BadCellError("has numbers too large or infinite")
         if np.isnan(values).all():
-            raise BadCellError("all its values are empty")
+            raise BadCellError("; ".join(notes) or "all its values are empty")
         return np.asarray(values[0])
 
     def encode(self, table: pa.Table) -> tuple[NDArray[np.float32], list[str]]:
@@ -138,16 +140,17 @@ class TabularReader(Reader):
         with np.errstate(over="ignore"):
             parts = [numbers - [origin for _, origin in self.numbers]]
         for name, format in self.dates:
-            column = _texts(table, name)
-            parts.append(calendar(column, format))
-            if wrong := int(np.isnan(parts[-1][:, 0]).sum()) - column.null_count:
+            parts.append(calendar(_texts(table, name), format))
+            if wrong := int(np.isnan(parts[-1][:, 0]).sum()) - _empty(table, name):
                 notes.append(f"{name}: missing, as they are no dates like {format}: {wrong:,} cells")
         for name, listed in self.categories:
             column = _texts(table, name)
             codes = pc.index_in(column, pa.array(listed, pa.string()))
             unseen = pc.and_(pc.is_null(codes), pc.is_valid(column))
             if count := pc.sum(unseen).as_py():
-                notes.append(_unseen(name, column.filter(unseen), count))
+                notes.append(_unseen(name, table[name].filter(unseen), count))
+            if wrong := column.null_count - _empty(table, name):
+                notes.append(f"{name}: missing, as they are no categories: {wrong:,} cells")
             codes = pc.if_else(unseen, len(listed), codes).cast(pa.float64())
             parts.append(np.asarray(pc.fill_null(codes, np.nan))[:, None])
         with np.errstate(over="ignore"):
@@ -156,8 +159,8 @@ class TabularReader(Reader):
 
 def _unseen(name: str, cells: pa.ChunkedArray, count: int) -> str:
     values = cells.unique().to_pylist()
-    shown = ", ".join(repr(value) for value in values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
-    return f"{name}: cells with a rare or new category: {count:,} ({shown})"
+    some = ", ".join(map(shown, values[:SHOWN])) + (", ..." if len(values) > SHOWN else "")
+    return f"{name}: cells with a rare or new category: {count:,} ({some})"
 
 
 def _numbers(table: pa.Table, names: Sequence[str]) -> NDArray[np.float64]:
@@ -183,25 +186,33 @@ def _empty(table: pa.Table, name: str) -> int:
 
 
 def _texts(table: pa.Table, name: str) -> pa.ChunkedArray:
-    """Return a column in one spelling; one that the table lacks is empty."""
-    if name not in table.column_names or pa.types.is_null(table[name].type):
-        return pa.chunked_array([pa.nulls(len(table), pa.string())])
-    return spelled(table[name])
+    """Return a column of dates or categories as texts; one that the table lacks is empty."""
+    column = table[name] if name in table.column_names else pa.chunked_array([pa.nulls(len(table))])
+    return category_texts(column)
 
 
-def _frequent(column: pa.ChunkedArray, most: int, least: int) -> tuple[str, ...]:
-    """Return the most frequent values, in alphabetical order."""
-    counts = pc.value_counts(spelled(column).drop_null().combine_chunks()).to_pylist()
+def _frequent(table: pa.Table, name: str, most: int, least: int) -> tuple[str, ...]:
+    """Return the most frequent categories, in alphabetical order."""
+    counts = pc.value_counts(_texts(table, name).drop_null().combine_chunks()).to_pylist()
     often = sorted((-pair["counts"], pair["values"]) for pair in counts if pair["counts"] >= least)
     return tuple(sorted(value for _, value in often[:most]))
 
 
-def _plain(value: Any, text: bool) -> str | float | None:
-    """Return a value as a text or a number; None if it is missing, as NaN and blank texts are."""
-    if value is None or (isinstance(value, str) and not value.strip()) or value != value:
-        return None
-    if not text:
-        return float(value)
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
+def _column_of(value: Any, is_text: bool) -> pa.Array:
+    """Return a value as a column; it is null if it is missing, as NaN and blank texts are.
+
+    Raises:
+        ValueError, TypeError, OverflowError, ArrowException: It is no number, or no category and no date.
+    """
+    if isinstance(value, np.ndarray | np.generic) and not value.shape:
+        value = value.item()
+    is_blank = isinstance(value, str) and not value.strip()
+    is_nan = isinstance(value, float) and value != value
+    if value is None or is_blank or is_nan:
+        return pa.nulls(1)
+    if not is_text:
+        return pa.array([float(value)])
+    column = pa.array([str(value) if type(value) is int else value])  # an int of any size
+    if pa.types.is_nested(column.type) or is_bytes(column.type):
+        raise TypeError("has several values, or bytes")
+    return column

@@ -115,15 +115,25 @@ def tabular(
     if not isinstance(given, dict) or {*given} - {*names}:
         raise ValueError(f"give a JSON object with some of {', '.join(names)}")
     given = {column: cell for column, cell in given.items() if cell is not None and str(cell).strip()}
+    for column, cell in given.items():
+        if isinstance(cell, list | dict):
+            raise ValueError(f"column {column!r}: {str(cell)[:80]} is not a single value")
     values = [float(given[column]) - origin if column in given else np.nan for column, origin in numbers]
     for column, form in dates:
         values += date(str(given[column]), form) if column in given else [np.nan] * 6
     for column, listed in categories:
-        cell = str(given.get(column, "")).strip()
+        cell = category(given.get(column, ""))
         values.append(np.nan if not cell else listed.index(cell) if cell in listed else len(listed))
     if not given:
         raise ValueError("all its values are empty")
     return np.array(values, np.float32)
+
+
+def category(cell: object) -> str:
+    """Return the text of a category: 1, 1.0, true and their texts are the same one."""
+    text = str(cell).strip()
+    known = {"true": "1", "false": "0"}.get(text.lower(), text)
+    return re.sub(r"^([+-]?\d+)\.0+$", r"\1", known)
 
 
 def date(value: str, form: str) -> list[float]:
