@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from altuna.data.formats.numbers import NumberFormat
+from altuna.data.formats.numbers import MARKS, NumberFormat
+from altuna.data.formats.styles import STYLES
 from altuna.errors import UserError
-from altuna.options import mistake, nearest
+from altuna.options import MAX_SHOWN, mistake, nearest, shown
 from altuna.runs.settings import MAX_SETTING, check_encoder, make_reader, wrong
 
 FORMAT = 3  # of config.json
@@ -71,11 +72,19 @@ class FormatFile(_Closed):
 
     prefix: Annotated[str, Field(max_length=MAX_NAME)] = ""
     suffix: Annotated[str, Field(max_length=MAX_NAME)] = ""
-    decimal: Literal[".", ","] = "."
-    groups: Literal["", ",", ".", " ", "'"] = ""
+    decimal: str = "."
+    groups: str = ""
     missing: list[Finite] = []
-    style: Literal["", "clock", "duration", "feet", "multiples", "bytes"] = ""
+    style: str = ""
     bounds: bool = False
+
+    @model_validator(mode="after")
+    def _check_marks(self) -> Self:
+        if (self.decimal, self.groups) not in MARKS:
+            raise wrong("decimal", f"no number has {shown(self.decimal)} and groups by {shown(self.groups)}")
+        if self.style and self.style not in STYLES:
+            raise wrong("style", f"no {shown(self.style)}{nearest(self.style[:MAX_SHOWN], STYLES)}")
+        return self
 
     def format(self) -> NumberFormat:
         """Return it as the reading of a table takes it."""

@@ -30,6 +30,7 @@ def make_reader(settings: Mapping[str, Any]) -> Reader:
         VectorReader(size=3, origin=())
     """
     name = settings.get("name")
+    _check_numbers(settings, "reader")
     own = {key: _as_tuples(value) for key, value in settings.items() if key != "name"}
     if not isinstance(name, str) or name not in READERS:
         raise wrong("reader.name", f"must be one of {', '.join(READERS)}, got {shown(name)}")

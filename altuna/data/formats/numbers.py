@@ -30,6 +30,8 @@ MANY = 0.5  # so many numbers are worth a remark on the cells that are none
 MULTIPLE = r"\d\s?[kKMB]\+?\s*$"  # thousands, millions, billions
 OFTEN = 0.1  # of the cells: a unit of so many is that of the column
 SAMPLE = 1000  # cells from which the format is found
+# Of decimals, and between groups of three digits: the more usual ones first.
+MARKS = ((".", ""), (".", ","), (",", "."), (".", " "), (",", " "), (".", "'"), (",", "'"))
 MAX_LENGTH = 60  # characters of a number
 CODES = "USD|EUR|GBP|JPY|CNY|INR|CHF|CAD|AUD|NZD|SEK|NOK|DKK|PLN|BRL|MXN|KRW|RUB|TRY|ZAR"
 PREFIX = rf"(?:US|A|C|R|HK|NZ)?[$€£¥₹₩₽₺₫฿₴₪]|(?:{CODES}|Rs\.?|#|~|≈)\s?"
@@ -244,8 +246,7 @@ def _best(
 
 def _formats(prefix: str, suffix: str, decimal: str | None, bounds: bool = False) -> Iterator[NumberFormat]:
     """Yield the formats to try, the more usual ones first."""
-    usual = [(".", ""), (".", ","), (",", "."), (".", " "), (",", " "), (".", "'"), (",", "'")]
-    for mark, groups in sorted(usual, key=lambda marks: (marks[1] != "", marks[0] != decimal)):
+    for mark, groups in sorted(MARKS, key=lambda marks: (marks[1] != "", marks[0] != decimal)):
         yield NumberFormat(prefix, suffix, mark, groups, bounds=bounds)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from altuna.data.readers.base import BadCellError
 from altuna.errors import UserError
+from altuna.options import shown
 
 BITS = (8, 10, 12, 14, 16, 24, 32)  # that cameras and scanners have
 TAIL = 0.1  # percent of the values that may be beyond the levels of a column, at each end
@@ -31,7 +32,7 @@ def check_levels(levels: Sequence[float]) -> None:
     numbers = [*levels]
     fit = len(numbers) == 2 and all(isinstance(n, int | float) for n in numbers)
     if numbers and not (fit and -np.inf < numbers[0] < numbers[1] < np.inf):
-        raise UserError(f"levels must be two increasing numbers, got {numbers}")
+        raise UserError(f"levels must be two increasing numbers, got {shown(numbers)}")
 
 
 def column_levels(pictures: Sequence[NDArray[Any]]) -> Levels:

@@ -20,7 +20,7 @@ from altuna.data.readers.base import (
     silent,
 )
 from altuna.data.readers.steps import Steps, load_steps
-from altuna.data.readers.vector import origin_of
+from altuna.data.readers.vector import check_origin, origin_of
 from altuna.errors import UserError
 
 MARGIN = 1.25  # times the 95th percentile of the lengths: more is not worth its padding
@@ -62,6 +62,9 @@ class SeriesReader(Reader):
     name = "series"
     type = "series"
     dtype = np.float32
+
+    def __post_init__(self) -> None:
+        check_origin(self.origin, self.channels)
 
     def text_columns(self, columns: Sequence[str]) -> tuple[str, ...]:
         return ()

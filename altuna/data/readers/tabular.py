@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,11 +13,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from altuna.data.formats.columns import filled, is_bytes, is_number
-from altuna.data.formats.dates import PARTS, calendar
+from altuna.data.formats.dates import FORMATS, PARTS, calendar
 from altuna.data.formats.numbers import NumberFormat
 from altuna.data.formats.spelling import category_texts
 from altuna.data.readers.base import BadCellError, Reader, check_positive, silent
 from altuna.data.readers.vector import origin_of
+from altuna.errors import UserError
 from altuna.options import shown
 
 SHOWN = 3  # categories in a note
@@ -48,6 +50,21 @@ class TabularReader(Reader):
     name = "tabular"
     type = "tabular"
     dtype = np.float32
+
+    def __post_init__(self) -> None:
+        place: dict[str, str] = {}
+        for key in ("numbers", "dates", "categories"):
+            for name, value in getattr(self, key):
+                if name in place:
+                    raise UserError(f"{key}: has the column {shown(name)}, which {place[name]} has too")
+                place[name] = key
+                if key == "numbers" and not np.isfinite(value):
+                    raise UserError(f"{key}: the origin of {shown(name)} must be finite, got {value}")
+                if key == "dates" and value not in FORMATS:
+                    raise UserError(f"{key}: {shown(name)} has dates of an unknown format, {shown(value)}")
+                if key == "categories" and len({*value}) < len(value):
+                    (twice, _), *_ = Counter(value).most_common(1)
+                    raise UserError(f"{key}: {shown(name)} has the category {shown(twice)} twice")
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -24,6 +24,8 @@ from altuna.data.readers.base import (
     sample,
     silent,
 )
+from altuna.errors import UserError
+from altuna.options import shown
 
 MAX_SIZE = 1 << 24  # numbers of a vector
 MANY = 10_000  # rows from which the origin is chosen
@@ -56,6 +58,9 @@ class VectorReader(Reader):
     name = "vector"
     type = "vector"
     dtype = np.float32
+
+    def __post_init__(self) -> None:
+        check_origin(self.origin, self.size)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -140,6 +145,20 @@ def origin_of(vectors: NDArray[np.float64]) -> tuple[float, ...]:
         spread = float(high - low) or (float(np.ptp(known)) if len(known) else 0.0)
         origin.append(middle if 0 < spread < abs(middle) / FAR else 0.0)
     return tuple(origin) if any(origin) else ()
+
+
+def check_origin(origin: Sequence[float], size: int) -> None:
+    """Raise UserError for an origin that is not empty, and not of as many finite numbers as a vector has.
+
+    Example:
+        >>> check_origin((1.7e9, 0.0), 2)
+        >>> check_origin((1.7e9,), 2)
+        Traceback (most recent call last):
+        ...
+        altuna.errors.UserError: origin must be 2 finite numbers, got (1700000000.0,)
+    """
+    if origin and (len(origin) != size or not np.isfinite(origin).all()):
+        raise UserError(f"origin must be {size} finite numbers, got {shown(origin)}")
 
 
 def _load(cell: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
