@@ -61,6 +61,7 @@ def rows_of(run):
     return [json.loads(line) for line in (run.parent / "data.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_it_learns_what_only_the_second_picture_tells(run):
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["n"] == 24

@@ -24,6 +24,7 @@ def test_every_check_runs_at_a_tiny_size(tmp_path):
     assert found["feed"]["samples_per_second"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so_and_ends_well(tmp_path):
     out = tmp_path / "gpu.json"

@@ -190,6 +190,7 @@ def test_fewer_modalities_than_the_table_has(table, tmp_path):
     assert (stores["remark"].position >= 0).sum() == 40
 
 
+@pytest.mark.slow
 def test_clips_and_their_sound_from_end_to_end(tmp_path):
     """Clips give frames and sound; a broken one and one without sound do no harm to the others."""
     from media import write_clip

@@ -135,6 +135,7 @@ def runs(tmp_path_factory):
     ]
 
 
+@pytest.mark.slow
 def test_a_training_with_missing_cells(runs, capsys):
     mask = pyarrow.parquet.read_table(runs[3] / "present.parquet")
     assert mask.column_names == ["id", "label", "a", "b", "c"]

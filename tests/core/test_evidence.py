@@ -102,6 +102,7 @@ def test_independent_experts_give_the_exact_posterior():
     torch.testing.assert_close(got.probabilities, posterior / posterior.sum(1, keepdim=True))
 
 
+@pytest.mark.slow
 def test_many_junk_experts_change_little():
     """Ten overfitted experts that know nothing: calibration sends each to the prior, not to uniform."""
     g = torch.Generator().manual_seed(5)

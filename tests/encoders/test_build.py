@@ -54,6 +54,7 @@ def test_eval_mode_is_deterministic(kind):
     assert not torch.equal(encoder(cells), encoder(cells))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["audio", "text"])
 def test_compiled_it_computes_the_same_way(kind):
     # Graphs that leave PyTorch have spectra and bags of embeddings in other words.

@@ -139,6 +139,7 @@ def test_files_that_its_own_script_lacks_are_named(exported, tmp_path, example):
     assert example(folder, "title=red", "acc=1 2")[0] == 0
 
 
+@pytest.mark.slow
 def test_what_a_killed_export_left_goes_and_what_a_living_one_fills_stays(run, tmp_path):
     left, living, other = (
         tmp_path / f".{name}.unfinished" for name in ("out-0123abcd", "out-89abcdef", "out2-01234567")

@@ -152,6 +152,7 @@ def test_needs_a_head_that_imagines():
         type(method_of("mmin"))(method_of("concat").model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modalities", [2, 3])
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_learns_what_modalities_tell(name, modalities):

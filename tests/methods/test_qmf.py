@@ -45,6 +45,7 @@ def disorder_after(ranking):
     return sum(disorder(confidence(z), losses[:, i]).item() for i, z in enumerate(turn.logits.values()))
 
 
+@pytest.mark.slow
 def test_ranking_acts():
     assert disorder_after(30.0) < 0.5 * disorder_after(0.0)
 

@@ -265,6 +265,7 @@ def test_a_failed_download_names_the_address(homes: Path, tmp_path: Path) -> Non
         prepare(tmp_path / "out", download=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not RELEASE.exists(), reason="needs the raw release beside the repository")
 def test_the_release(tmp_path: Path) -> None:
     for name in (IMAGES, LABELS):

@@ -139,6 +139,7 @@ def test_features_that_are_gone_are_told(damage, mixed, tmp_path):
     assert "modality gap" in page
 
 
+@pytest.mark.slow
 def test_of_many_modalities_all_are_among_the_subsets(modalities):
     (run,) = read_runs([modalities])
     labels = {
@@ -177,6 +178,7 @@ def test_of_many_classes_the_most_confused_are_shown(classes):
     assert any(isinstance(s, Text) and s.text == most for s in drawing.shapes)
 
 
+@pytest.mark.slow
 def test_figures_for_papers(alone, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
         sys,

@@ -255,6 +255,7 @@ def test_a_header_that_promises_more_than_there_is(run):
     refused(lambda: altuna.load(run, "cpu"), "model.safetensors")
 
 
+@pytest.mark.slow
 def test_the_command_line_ends_with_code_2(run):
     """One line on stderr, no stack trace."""
     fifo(run / "config.json")

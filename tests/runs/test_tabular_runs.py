@@ -35,6 +35,7 @@ def run(tmp_path_factory):
     return altuna.fit(folder / "t.csv", out=folder / "run", epochs=30, quiet=True)
 
 
+@pytest.mark.slow
 def test_what_columns_tell_together_is_learnt(run):
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["modalities"]["tabular"]["accuracy"] > 0.9

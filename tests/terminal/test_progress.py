@@ -52,6 +52,7 @@ def fit(manifest, out, method="mla", **options):
     return altuna.fit(manifest, method=method, out=out, reporter=TerminalReporter(), **options)
 
 
+@pytest.mark.slow
 def test_a_budget_that_half_the_updates_a_batch_spend_late(manifest, tmp_path, said, monkeypatch):
     one = lambda self, batch: [Turn(("ab"[self.clock.batch % 2],))]  # noqa: E731
     monkeypatch.setattr(altuna.methods.get("late_fusion"), "turns", one, raising=False)
@@ -60,6 +61,7 @@ def test_a_budget_that_half_the_updates_a_batch_spend_late(manifest, tmp_path, s
     assert said == [("epoch 1/2", 2 * BATCHES), *learnt]
 
 
+@pytest.mark.slow
 def test_resumed_within_an_epoch(manifest, tmp_path, bars, said, monkeypatch):
     batch, calls = Loop.train_batch, []
 

@@ -139,6 +139,7 @@ def test_exports(run, format, tmp_path):
         assert fusion < large
 
 
+@pytest.mark.slow
 def test_a_resumed_training_ends_alike(run, table, tmp_path):
     options = {**SHORT, "method": "late_fusion", "estimators": BOTH, "lr": 1e-4, "out": tmp_path / "run"}
     altuna.fit(table, **options)
@@ -151,6 +152,7 @@ def test_a_resumed_training_ends_alike(run, table, tmp_path):
         altuna.fit(table, **{**options, "estimators": "none"}, resume=True)
 
 
+@pytest.mark.slow
 def test_folds_have_estimators_each_and_weights_together(table, tmp_path):
     options = {**SHORT, "method": "late_fusion", "lr": 1e-4, "folds": 3}
     run = altuna.fit(table, estimators=BOTH, out=tmp_path / "run", **options)

@@ -141,6 +141,7 @@ def test_about_twenty_batches_of_an_epoch_are_logged(manifest, tmp_path, monkeyp
     assert logged(usual)[0]["train/interference/a"] == logged(third)[0]["train/interference/a"]
 
 
+@pytest.mark.slow
 def test_compiled_encoders_learn_the_same(manifest, tmp_path, monkeypatch):
     graphs = []
 

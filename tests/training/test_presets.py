@@ -123,6 +123,7 @@ def test_a_near_limit_ends_the_training_and_its_schedule():
     assert extent.is_over(progress)
 
 
+@pytest.mark.slow
 def test_a_time_limit_ends_the_training_early(table, tmp_path, monkeypatch):
     train_batch, notes = Loop.train_batch, Notes()
 
@@ -170,6 +171,7 @@ def test_best_of_a_method_of_one_modality(table, tmp_path, no_hub):
     assert any("joint_expert (there is only one modality)" in text for text in notes.texts)
 
 
+@pytest.mark.slow
 def test_best_resumes_with_what_was_chosen_at_first(table, tmp_path, monkeypatch, no_hub):
     run = altuna.fit(table, preset="best", out=tmp_path / "run", **SHORT)
     monkeypatch.setattr(presets, "check_source", lambda name: None)  # now there would be an encoder

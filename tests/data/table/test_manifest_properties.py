@@ -91,6 +91,7 @@ def test_any_table_comes_back(tmp_path_factory, rows, kind):
     assert numbers.tolist() == [row["x_1"] is not None or row["x_2"] is not None for row in rows]
 
 
+@pytest.mark.slow
 @quick
 @given(st.data(), st.sampled_from(FORMATS), st.integers(2, 30))
 def test_any_mistake_is_named_by_its_row(tmp_path_factory, data, kind, n):
@@ -188,6 +189,7 @@ def test_a_damaged_table_is_a_table_or_an_error(tmp_path_factory, data, kind):
     read_or_refuse(path)
 
 
+@pytest.mark.slow
 def test_no_python_objects_for_every_row(tmp_path):
     """A million texts as Python objects would be 60 bytes and more each, for every column."""
     import tracemalloc
