@@ -18,7 +18,7 @@ from altuna import __version__
 from altuna import hardware as processor
 from altuna.comparison import tables
 from altuna.comparison.pool import Run
-from altuna.evaluation.significance import critical_difference, friedman, holm, paired_bootstrap, ranks
+from altuna.evaluation.significance import compare_means, critical_difference, friedman, holm, ranks
 from altuna.files import write_csv, write_json, write_text
 from altuna.runs.directory import read_metrics, read_predictions
 
@@ -152,6 +152,7 @@ def summary(some: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float | 
 def _test(results: list[dict[str, Any]], runs: Sequence[Run], reference: str) -> None:
     """Add to each result its difference in accuracy from the reference's, on the seeds that both have."""
     right = {(run.label, run.seed): _right(run.folder) for run in runs}
+    group_of = {i: group for run in runs for i, group in _groups(run.folder).items()}
     tested = []
     for result in results:
         seeds = [s for s in result["seeds"] if (reference, s) in right]
@@ -161,9 +162,12 @@ def _test(results: list[dict[str, Any]], runs: Sequence[Run], reference: str) ->
         ids = sorted({i for mine, other in both for i in mine.keys() & other.keys()})
         if not ids:
             continue
-        difference = paired_bootstrap(*(_cells([pair[k] for pair in both], ids) for k in (0, 1)))
-        result["versus"] = {"reference": reference, "samples": len(ids), **difference._asdict()}
-        tested.append(result["versus"])
+        groups = [group_of[i] for i in ids]
+        found = compare_means(*(_cells([pair[k] for pair in both], ids) for k in (0, 1)), groups=groups)
+        known = {name: value for name, value in found._asdict().items() if np.isfinite(value)}
+        numbers = {"samples": len(ids), "groups": len({*groups})}
+        result["versus"] = {"reference": reference, **numbers, **known}
+        tested += [result["versus"]] if "p" in known else []
     for versus, p in zip(tested, holm([versus["p"] for versus in tested]), strict=True):
         versus["p_holm"] = float(p)
 
@@ -173,6 +177,14 @@ def _right(folder: Path) -> dict[str, bool]:
     table = read_predictions(folder, ["id", "label", "prediction"])
     ids, labels, predictions = (column.to_pylist() for column in table.columns)
     return {i: label == predicted for i, label, predicted in zip(ids, labels, predictions, strict=True)}
+
+
+def _groups(folder: Path) -> dict[str, tuple[str, bool]]:
+    """Return the group of each test sample; one without a group is a group of its own."""
+    table = read_predictions(folder)
+    ids = table["id"].to_pylist()
+    groups = table["group"].to_pylist() if "group" in table.column_names else [None] * len(ids)
+    return {i: (i, False) if group is None else (group, True) for i, group in zip(ids, groups, strict=True)}
 
 
 def _cells(right: Sequence[Mapping[str, bool]], ids: Sequence[str]) -> NDArray[np.float64]:

@@ -7,6 +7,8 @@ from typing import Any
 
 from altuna.text import grouped, markdown_table, markdown_text
 
+FEW_GROUPS = 10  # fewer tell little about other groups
+
 Cell = Callable[[Mapping[str, Any]], str]
 
 BUDGETS = {
@@ -20,7 +22,7 @@ def rows(comparison: Mapping[str, Any]) -> list[list[Any]]:
     """Return the rows of ``compare.csv``: one for each method and data set, two columns a metric."""
     results = comparison["results"]
     names = [*dict.fromkeys(name for result in results for name in result["metrics"])]
-    versus = ("reference", "samples", "mean", "low", "high", "p", "p_holm")
+    versus = ("reference", "samples", "groups", "mean", "low", "high", "p", "p_holm", "detectable")
     header = ["data", "method", "seeds", "failed", *(f"{n} {part}" for n in names for part in ("mean", "sd"))]
     found: list[list[Any]] = [header + [f"versus {name}" for name in versus]]
     for result in results:
@@ -93,9 +95,11 @@ def legend(comparison: Mapping[str, Any]) -> str:
         + "Without a test split the metrics are optimistic, because the same samples select checkpoints and "
         "temperatures. "
         * bool(splits)
-        + f"vs {comparison['reference']}: difference in percentage points; p: paired bootstrap over samples"
-        + (" and seeds" if several else " (one seed: it compares two trained networks, not two methods)")
-        + ", Holm-corrected for the number of methods."
+        + f"vs {comparison['reference']}: difference in percentage points; p: test by groups of samples"
+        + (" and by seeds" if several else " (one seed: it compares two trained networks, not two methods)")
+        + ", Holm-corrected for the number of methods; detectable: the smallest true difference, in "
+        "percentage points, that this test would have found with a probability of 80 % (before the "
+        "correction)."
     )
 
 
@@ -109,9 +113,16 @@ def rank_legend(ranking: Mapping[str, Any]) -> str:
 
 
 def notes(comparison: Mapping[str, Any]) -> list[str]:
-    """Return a line for each run that failed or was killed, and for what was left out."""
+    """Return a line for each run that failed or was killed, for what was left out and for few groups."""
     runs = comparison["runs"]
-    found = [f"failed: {run['folder']}: {run['reason']}" for run in runs if run["reason"]]
+    groups = {r["data"]: r["versus"]["groups"] for r in comparison["results"] if r["versus"]}
+    found = [
+        f"{data}: the test samples are in {number} group{'s' * (number > 1)}; with fewer than {FEW_GROUPS}, "
+        "take the differences as a description of these groups only"
+        for data, number in groups.items()
+        if number < FEW_GROUPS
+    ]
+    found += [f"failed: {run['folder']}: {run['reason']}" for run in runs if run["reason"]]
     found += [f"killed once and resumed: {run['folder']}" for run in runs if run["killed_once"]]
     reasons: dict[tuple[str, str], list[str]] = {}
     for one in comparison["left_out"]:
@@ -156,15 +167,20 @@ def _cost() -> dict[str, Cell]:
 
 
 def _versus(comparison: Mapping[str, Any]) -> dict[str, Cell]:
-    """Return columns of the difference in accuracy from the reference and of its p-value."""
+    """Return columns of the difference in accuracy from the reference, of its p-value and of the power."""
 
-    def difference(result: Mapping[str, Any]) -> str:
-        return f"{100 * result['versus']['mean']:+.1f}" if result["versus"] else ""
+    def cell(name: str, times: float, form: str) -> Cell:
+        def text(result: Mapping[str, Any]) -> str:
+            value = (result["versus"] or {}).get(name)
+            return "" if value is None else format(times * value, form)
 
-    def p(result: Mapping[str, Any]) -> str:
-        return f"{result['versus']['p_holm']:.3f}" if result["versus"] else ""
+        return text
 
-    return {f"vs {comparison['reference']}": difference, "p": p}
+    return {
+        f"vs {comparison['reference']}": cell("mean", 100, "+.1f"),
+        "p": cell("p_holm", 1, ".3f"),
+        "detectable": cell("detectable", 100, ".1f"),
+    }
 
 
 def _metric(name: str, times: float, digits: int, *, sd: bool = True, plus: int = 0) -> Cell:

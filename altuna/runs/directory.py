@@ -210,6 +210,8 @@ def _check_columns(path: Path, schema: pa.Schema, model: ModelFile) -> None:
         **{f"says_{m}": ("text", _is_text) for m in model.modalities},
         **{f"confidence_{m}": ("numbers", pa.types.is_floating) for m in model.modalities},
     }
+    if "group" in schema.names:
+        wanted["group"] = ("text", _is_text)
     for name, (what, fits) in wanted.items():
         found = schema.get_all_field_indices(name)
         if not found:
@@ -229,10 +231,10 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _check_values(path: Path, table: pa.Table, classes: Sequence[str]) -> None:
-    """Check classes, numbers, and that only what an absent modality predicts is empty."""
+    """Check classes, numbers, and that only groups and what an absent modality predicts are empty."""
     for name in table.column_names:
         column = table[name]
-        beside = name.startswith(("says_", "confidence_"))
+        beside = name.startswith(("says_", "confidence_")) or name == "group"
         if column.null_count and not beside:
             raise UserError(f"{path}: {name}: must not be empty")
         if pa.types.is_floating(column.type):

@@ -107,6 +107,9 @@ def finish(
     metrics["cost"] = _cost(model, trained, history, memory)
     rows = pyarrow.array(samples.rows)
     table = predictor.table(fusion, prepared.manifest.ids.take(rows), prepared.manifest.labels.take(rows))
+    groups = prepared.manifest.groups.take(rows)
+    if groups.null_count < len(groups):
+        table = table.add_column(2, "group", groups)
     with atomic_write(run / "predictions.parquet") as unfinished:
         pyarrow.parquet.write_table(table, unfinished)
     write_features(run, own)

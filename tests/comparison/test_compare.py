@@ -191,6 +191,7 @@ def test_other_budgets(budget, manifest, tmp_path, here):
     assert times(tmp_path / "o") == before
 
 
+@pytest.mark.slow
 def test_methods_with_options(manifest, tmp_path, here):
     some = ["mla", {"name": "mla", "project": "off"}, {"name": "concat", "impute": "mean"}]
     compare(manifest, methods=some, seeds=1, out=tmp_path / "out", quiet=True, **FAST)
@@ -253,6 +254,7 @@ def test_mistakes_are_raised_before_anything_runs(options, words, manifest, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["one.csv"]
 
 
+@pytest.mark.slow
 def test_data_of_one_name_keep_their_folders(tmp_path, here, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in ("a", "b"):
@@ -265,3 +267,22 @@ def test_data_of_one_name_keep_their_folders(tmp_path, here, monkeypatch):
     compare("b/d.csv,a/d.csv", seeds=2, **given)
     assert len(times(tmp_path / "out")) == 4
     assert first.items() <= times(tmp_path / "out").items()
+
+
+def test_samples_of_a_group_are_compared_together(tmp_path):
+    """Groups of the table are those of the test, and few of them have a remark."""
+    toy = write(tmp_path / "toy.csv")
+    plain = [*csv.DictReader(toy.open())]
+    grouped = tmp_path / "grouped.csv"
+    with grouped.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*plain[0], "group"])
+        writer.writeheader()
+        writer.writerows({**row, "group": f"g{i // 3}"} for i, row in enumerate(plain))
+    for table, groups in ((toy, 18), (grouped, 6)):
+        out = tmp_path / table.stem
+        compare(table, out=out, methods=["mla", "concat"], seeds=1, jobs=1, **FAST)
+        versus = read(out)["results"][1]["versus"]
+        assert (versus["samples"], versus["groups"]) == (18, groups)
+        assert (f"{table.name}: the test samples are in 6 groups" in (out / "compare.md").read_text()) == (
+            groups == 6
+        )

@@ -50,7 +50,7 @@ def result_of(method, accuracy=0.8, samples=100.0, data="d.csv", split="test"):
     for name in ("a_long_modality", "another_modality", "one_more_modality"):
         metrics[f"{name}/accuracy"] = {"mean": 0.5, "sd": 0.1}
     metrics |= {"accuracy": {"mean": accuracy, "sd": 0.1}, "samples": {"mean": samples, "sd": 0.0}}
-    versus = {"mean": -0.1, "p_holm": 0.012}
+    versus = {"groups": 20, "mean": -0.1, "p_holm": 0.012, "detectable": 0.034}
     return {"data": data, "method": method, "split": split, "metrics": metrics, "versus": versus}
 
 
@@ -69,7 +69,7 @@ def test_a_narrow_terminal_folds_columns_and_loses_none(width):
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
     assert text.count("50.0") == 3 * 3  # three methods, three modalities
-    for number in ("0.012", "-10.0", "80.0", "0.500"):
+    for number in ("0.012", "-10.0", "3.4", "80.0", "0.500"):
         assert text.count(number) == 3
     if width >= 200:
         for name in ("mla", "modality_valuation", "unimodal:a_long_modality"):

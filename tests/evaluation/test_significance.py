@@ -1,12 +1,10 @@
 """Against SciPy, by hand, and by how often the tests are wrong where nothing differs."""
 
-from itertools import product
-
 import numpy as np
 import pytest
 from scipy import stats
 
-from altuna.evaluation.significance import critical_difference, friedman, holm, paired_bootstrap, ranks
+from altuna.evaluation.significance import compare_means, critical_difference, friedman, holm, ranks
 
 
 def right(rng, seeds, samples, accuracy=0.8, hardness=1.0):
@@ -15,59 +13,96 @@ def right(rng, seeds, samples, accuracy=0.8, hardness=1.0):
     return lambda shift=0.0: (rng.normal(size=(seeds, samples)) < level + shift).astype(float)
 
 
-def test_interval_is_scipys():
-    rng = np.random.default_rng(0)
-    draw = right(rng, 1, 300)
+def test_one_seed_is_a_t_test():
+    """Samples without groups: SciPy's paired t-test."""
+    draw = right(np.random.default_rng(0), 1, 300)
     first, second = draw(0.2), draw()
-    mine = paired_bootstrap(first, second)
-    theirs = stats.bootstrap(
-        ((first - second)[0],), np.mean, n_resamples=9999, method="percentile", rng=np.random.default_rng(1)
-    ).confidence_interval
-    assert mine.mean == pytest.approx((first - second).mean())
-    assert (mine.low, mine.high) == pytest.approx(tuple(theirs), abs=0.004)
+    found = compare_means(first, second)
+    theirs = stats.ttest_rel(first[0], second[0])
+    assert found.mean == pytest.approx((first - second).mean())
+    assert found.p == pytest.approx(theirs.pvalue)
+    assert (found.low, found.high) == pytest.approx(tuple(theirs.confidence_interval()))
 
 
-def test_the_distribution_by_enumeration():
-    """Two seeds, three samples: all 4 x 27 draws, each as likely."""
-    first, second = np.array([[1, 1, 0], [1, np.nan, 1]]), np.array([[0, 1, 0], [1, 1, 0]])
+def test_the_variance_by_hand():
+    """Three seeds, four samples in two groups, one pair absent: each sum of the formula written out."""
+    first = np.array([[1, 1, 0, 1], [1, np.nan, 1, 0], [1, 1, 1, 1]])
+    second = np.array([[0, 1, 0, 0], [1, 1, 0, 0], [0, 1, 0, 1]])
     d = first - second
-    observed = np.nanmean(d)
-    drawn = []
-    for rows in product(range(2), repeat=2):
-        for columns in product(range(3), repeat=3):
-            cells = d[np.ix_(rows, columns)]
-            drawn.append(np.nanmean(cells) if (~np.isnan(cells)).any() else observed)
-    p = np.mean(np.abs(np.array(drawn) - observed) >= abs(observed) - 1e-12)
-    assert paired_bootstrap(first, second, draws=20000).p == pytest.approx(p, abs=0.015)
+    mean = (1 + 0 + 0 + 1 + 0 + 1 + 0 + 1 + 0 + 1 + 0) / 11
+    rest = np.nan_to_num(d - mean)
+    cells = np.array([[row[[0, 2]].sum(), row[[1, 3]].sum()] for row in rest])
+    by_group = 2 / 1 * sum(c**2 for c in cells.sum(0)) / 11**2
+    by_seed = 3 / 2 * sum(c**2 for c in cells.sum(1)) / 11**2
+    by_both = 6 / 5 * sum(c**2 for c in cells.ravel()) / 11**2
+    variance = max(by_group + by_seed - by_both, by_both)
+    freedom = max(1, variance**2 / (by_group**2 / 1 + by_seed**2 / 2 + by_both**2 / 5))
+    found = compare_means(first, second, groups=["x", "y", "x", "y"])
+    assert found.mean == pytest.approx(mean)
+    assert found.p == pytest.approx(2 * stats.t.sf(mean / variance**0.5, freedom))
+    half = stats.t.ppf(0.975, freedom) * variance**0.5
+    assert (found.low, found.high) == pytest.approx((mean - half, mean + half))
+    assert found.detectable == pytest.approx(half + stats.t.ppf(0.8, freedom) * variance**0.5)
 
 
-def test_p_is_close_to_the_permutation_tests():
-    rng = np.random.default_rng(3)
-    draw = right(rng, 1, 200)
-    first, second = draw(0.3), draw()
-    theirs = stats.permutation_test(
-        (first[0], second[0]), lambda a, b, axis: (a - b).mean(axis), permutation_type="samples",
-        vectorized=True, rng=np.random.default_rng(0),
-    ).pvalue  # fmt: skip
-    assert 0.001 < theirs < 0.5
-    assert paired_bootstrap(first, second).p == pytest.approx(theirs, abs=0.03)
+def trial(rng, seeds, groups, size, shift=0.0, by_group=0.3, by_seed=0.1, tested=None):
+    """Two methods whose difference varies by group and by seed, and is ``shift`` in the mean (probits)."""
+    level = rng.normal(1.4, 0.8, size=(groups, size))
+    differs = shift + rng.normal(0, by_group, (1, groups, 1)) + rng.normal(0, by_seed, (seeds, 1, 1))
+    first, second = (
+        (rng.normal(size=(seeds, groups, size)) < level + sign * differs / 2).astype(float)
+        for sign in (1, -1)
+    )
+    for one in first if tested else ():
+        one[rng.permutation(groups)[tested:]] = np.nan
+    codes = np.repeat(np.arange(groups), size)
+    return first.reshape(seeds, -1), second.reshape(seeds, -1), codes
 
 
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_it_is_seldom_wrong_and_often_right(seeds):
-    """With seeds that differ in accuracy, as trainings do."""
-    rng = np.random.default_rng(seeds)
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"seeds": 10, "groups": 20, "size": 20},
+        {"seeds": 10, "groups": 20, "size": 20, "tested": 4},  # every seed tests other groups
+        {"seeds": 10, "groups": 20, "size": 20, "by_seed": 0.0},
+        {"seeds": 10, "groups": 400, "size": 1, "by_group": 0.0},
+        {"seeds": 5, "groups": 441, "size": 1, "by_group": 0.0, "by_seed": 0.2},
+    ],
+    ids=["both", "in part", "groups", "samples", "seeds"],
+)
+def test_of_equal_methods_about_one_in_twenty_differs(case):
+    rng = np.random.default_rng(0)
 
-    def share(shift):
+    def share(shift, number):
         found = 0
-        for trial in range(150):
-            draw = right(rng, seeds, 150)
-            a, b = draw(shift), draw()
-            found += paired_bootstrap(a, b, draws=299, seed=trial).p < 0.05
-        return found / 150
+        for _ in range(number):
+            first, second, groups = trial(rng, shift=shift, **case)
+            found += compare_means(first, second, groups=groups).p < 0.05
+        return found / number
 
-    assert share(0.0) < 0.1
-    assert share(1.0) > 0.8
+    assert 0.02 <= share(0.0, 800) <= 0.07
+    assert share(0.6, 50) > 0.8
+
+
+def test_groups_widen_the_interval_where_they_differ():
+    first, second, groups = trial(np.random.default_rng(1), 5, 20, 40, by_group=0.6)
+    by_group, by_sample = compare_means(first, second, groups=groups), compare_means(first, second)
+    assert by_group.high - by_group.low > 1.5 * (by_sample.high - by_sample.low)
+    # Names of groups and the order of samples do not matter.
+    order = np.random.default_rng(2).permutation(len(groups))
+    named = compare_means(first[:, order], second[:, order], groups=[f"person {groups[i]}" for i in order])
+    assert named == pytest.approx(by_group)
+
+
+def test_the_power_at_the_detectable_difference_is_near_four_of_five():
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(300):
+        first, second, groups = trial(rng, 10, 20, 20, shift=0.25)
+        found.append(compare_means(first, second, groups=groups))
+    truth, detectable = np.mean([(d.mean, d.detectable) for d in found], axis=0)
+    assert truth == pytest.approx(detectable, rel=0.3)
+    assert np.mean([d.p < 0.05 for d in found]) == pytest.approx(0.8, abs=0.15)
 
 
 def test_a_lucky_seed_is_not_a_better_method():
@@ -76,24 +111,24 @@ def test_a_lucky_seed_is_not_a_better_method():
     second = right(rng, 3, 400)()
     first = second.copy()
     first[0] = np.maximum(first[0], rng.random(400) < 0.9)
-    assert paired_bootstrap(first[:1], second[:1]).p < 0.001
-    assert paired_bootstrap(first, second).p > 0.05
+    assert compare_means(first[:1], second[:1]).p < 0.001
+    assert compare_means(first, second).p > 0.05
 
 
 def test_the_same_is_not_different():
     x = right(np.random.default_rng(0), 2, 50)()
-    assert paired_bootstrap(x, x) == (0, 0, 0, 1)
+    assert compare_means(x, x) == (0, 0, 0, 1, 0)
     with pytest.raises(ValueError, match="both methods have"):
-        paired_bootstrap([[np.nan]], [[1.0]])
+        compare_means([[np.nan]], [[1.0]])
+    with pytest.raises(ValueError, match="groups"):
+        compare_means(x, x, groups=[1, 2])
 
 
-def test_many_samples_are_drawn_in_parts(monkeypatch):
+def test_one_group_tells_a_mean_only():
     x, y = (right(np.random.default_rng(s), 2, 50)() for s in (0, 1))
-    whole = paired_bootstrap(x, y, draws=5000)
-    monkeypatch.setattr("altuna.evaluation.significance.CHUNK", 50 * 64)
-    parts = paired_bootstrap(x, y, draws=5000)
-    assert parts.p == pytest.approx(whole.p, abs=0.03)
-    assert parts[:3] == pytest.approx(whole[:3], abs=0.03)
+    mean, *rest = compare_means(x, y, groups=["a"] * 50)
+    assert mean == pytest.approx((x - y).mean())
+    assert np.isnan(rest).all()
 
 
 def test_holm():
