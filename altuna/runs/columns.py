@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import zip_longest
+
+from altuna.data.readers import Reader
 
 MAX_NAMED = 3  # columns in a message
 
@@ -54,3 +57,22 @@ def lacked(columns: Sequence[str], there: Iterable[str]) -> str:
     near = dict.fromkeys(close for c in columns for close in get_close_matches(c, there, n=1))
     hint = f" (near: {', '.join(map(repr, [*near][:MAX_NAMED]))})" if near else ""
     return f"column{'s' * (len(columns) > 1)} {named}{more}{hint}"
+
+
+def number_columns(readers: Mapping[str, Reader], columns: Mapping[str, Sequence[str]]) -> dict[str, None]:
+    """Return the columns of which each cell is one number, in the order of the modalities.
+
+    Example:
+        >>> from altuna.data.readers import READERS
+        >>> readers = {"note": READERS["text"]((), 1), "len": READERS["vector"](2)}
+        >>> [*number_columns(readers, {"note": ["note"], "len": ["len_cm", "len_mm"]})]
+        ['len_cm', 'len_mm']
+    """
+    found: dict[str, None] = {}
+    for name, reader in readers.items():
+        own = columns.get(name) or (name,)
+        single = reader.type == "vector" and reader.shape == (len(own),)
+        for column, kind in zip_longest(own, reader.kinds(own)):
+            if kind == "number" or (kind is None and single):
+                found[column] = None
+    return found

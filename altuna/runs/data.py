@@ -23,7 +23,7 @@ from altuna.files import cache_folder
 from altuna.options import nearest
 from altuna.recipes.built_in import find_manifest
 from altuna.reporting import SILENT, Reporter
-from altuna.runs.columns import lacked, matched
+from altuna.runs.columns import lacked, matched, number_columns
 from altuna.runs.description import Description
 from altuna.text import clipped
 
@@ -72,7 +72,10 @@ def open_manifest(
         ignore=ignore,
         allow_shared_groups=True,
         lenient=lenient,
-        formats={c: description.formats.get(c, NumberFormat()) for own in trained.values() for c in own},
+        formats={
+            c: description.formats.get(c, NumberFormat())
+            for c in number_columns(description.readers, description.columns)
+        },
         table=table,
     )
     text = [c for n, reader in description.readers.items() for c in reader.text_columns(trained[n])]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import zip_longest
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from altuna.data.formats.numbers import MISSING, NumberFormat, read_numbers
+from altuna.data.formats.numbers import MISSING, NumberFormat
 from altuna.data.readers import Reader
 from altuna.errors import UserError
 from altuna.options import nearest
-from altuna.runs.columns import lacked, matched
+from altuna.runs.columns import lacked, matched, number_columns
 from altuna.text import clipped
 
 WHOLE = (list, tuple, np.ndarray, torch.Tensor)  # what all numbers of a vector come in
@@ -69,12 +69,7 @@ class Fields:
         for name, own in self.columns.items():
             for column in own:
                 known[column] = [*known.get(column, []), Use(name, column)]
-        self._numeric = {
-            column
-            for name, own in self.columns.items()
-            for column, kind in zip_longest(own, readers[name].kinds(own))
-            if kind == "number" or (kind is None and readers[name].type == "vector" and len(own) > 1)
-        }
+        self._numeric = number_columns(readers, self.columns)
         self._known = known | {name: [Use(name)] for name in readers}
         self._uses: dict[tuple[Any, ...], dict[Any, list[Use]]] = {}
         self._notes: dict[str, None] = {}
@@ -109,25 +104,35 @@ class Fields:
             if None in values and len(values) > 1:
                 twice = next(column for column in values if column is not None)
                 raise UserError(f"{where}: {name!r} is given twice, as a whole and by its column {twice!r}")
-            values = {column: self._as_written(column, value) for column, value in values.items()}
+            values = {
+                column: self._as_written(name, column, value, where) for column, value in values.items()
+            }
             cell = values[None] if None in values else cell_of(self.readers[name], self.columns[name], values)
             if (clean := plain(self.readers[name], cell, f"{where}, {name!r}")) is not None:
                 found[name] = clean
         return found
 
-    def _as_written(self, column: str | None, value: Any) -> Any:
+    def _as_written(self, name: str, column: str | None, value: Any, where: str) -> Any:
         """Return a value of a column of numbers as in a table; others, and no numbers, as they are."""
+        own = self.columns[name]
         if isinstance(value, Mapping):
-            return {name: self._as_written(name, part) for name, part in value.items()}
-        if column is None or column not in self._numeric:
+            return {key: self._as_written(name, key, part, where) for key, part in value.items()}
+        if column is None and isinstance(value, list | tuple) and len(value) == len(own):
+            return [self._as_written(name, *pair, where) for pair in zip(own, value, strict=True)]
+        column = own[0] if column is None and len(own) == 1 else column
+        if column not in self._numeric:
             return value
-        if isinstance(value, str) and value.strip().lower() in MISSING:
-            return None
         format = self._formats.get(column, NumberFormat())
-        if isinstance(value, str) and value.strip():
-            (found,) = read_numbers(pa.chunked_array([[value]], pa.string()), format).column.to_pylist()
-            return value if isinstance(found, str) else found
-        return None if isinstance(value, int | float) and value in format.missing else value
+        if not isinstance(value, str) or not value.strip():
+            return None if isinstance(value, int | float) and value in format.missing else value
+        if value.strip().lower() in MISSING:
+            return None
+        text = pa.chunked_array([[value]], pa.string())
+        (found,) = replace(format, missing=()).parse(text).to_pylist()
+        if found is None and not format.is_plain:
+            cell = f"{value[:50]!r} is no number like {format.sample!r}, as in training"
+            raise UserError(f"{where}, column {column!r}: {cell}")
+        return value if found is None else None if found in format.missing else found
 
     def _find(self, keys: Sequence[Any], where: str) -> dict[Any, list[Use]]:
         """Return the uses of each key; raise UserError for an unknown one."""

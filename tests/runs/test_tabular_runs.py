@@ -72,7 +72,7 @@ def test_what_new_data_lack_is_named(run, tmp_path, capsys):
     assert "the column 'City' is read as 'city'" in notes
     assert "'tabular' lacks columns 'signup', 'income'" in notes
     assert "cells with a rare or new category: 1 ('Tokyo')" in notes
-    assert "row 3 is 'old', no number: missing" in notes
+    assert "row 3 is 'old', no number like '1234.5', as in training: missing" in notes
     assert table["present_tabular"].to_pylist() == [True] * 3
 
 
@@ -91,6 +91,8 @@ def test_mistakes_in_records(run):
         model.predict([{"citty": "Rome"}])
     with pytest.raises(UserError, match="column 'age': 'old' is not a number"):
         model.predict([{"age": "old"}])
+    with pytest.raises(UserError, match=r"sample 1, column 'income': '5 €' is no number like '\$1,234\.5'"):
+        model.predict([{"age": 3}, {"tabular": {"income": "5 €"}}])
 
 
 @pytest.mark.slow

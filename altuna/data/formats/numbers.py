@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from altuna.data.formats.styles import STYLES, parse_style
+from altuna.data.formats.styles import SAMPLES, STYLES, parse_style
 
 # Words for a missing number, in lower case.
 MISSING = (
@@ -56,7 +56,8 @@ class NumberFormat:
         decimal: The decimal mark, ``.`` or ``,``.
         groups: The mark between groups of three digits, if there is any.
         missing: Numbers that stand for a missing one, such as -999.
-        style: How numbers of several parts are written, a key of ``STYLES``; the rest has no effect then.
+        style: How numbers of several parts are written, a key of ``STYLES``; besides it, only ``prefix`` and
+            ``missing`` have an effect.
         bounds: Read a bound such as ``<0.5`` as its number.
 
     Example:
@@ -72,14 +73,28 @@ class NumberFormat:
     style: str = ""
     bounds: bool = False
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether numbers are written as Arrow and Python read them."""
+        return replace(self, missing=()) == NumberFormat()
+
+    @property
+    def sample(self) -> str:
+        """A number that is written so, for messages."""
+        if self.style:
+            return self.prefix + SAMPLES[self.style]
+        unit = " " * self.suffix[:1].isalnum() + self.suffix
+        return f"{self.prefix}1{self.groups}234{self.decimal}5{unit}"
+
     def parse(self, cells: pa.ChunkedArray) -> pa.ChunkedArray:
         """Return texts as float64 numbers, null where a text is not a number of this format."""
         chunks = [self._parse(chunk) for chunk in cells.chunks]
         return without(pa.chunked_array(chunks, pa.float64()), self.missing)
 
     def _parse(self, cells: pa.Array) -> pa.Array:
+        prefix, suffix = (rf"(?:{re.escape(text.strip())})?" for text in (self.prefix, self.suffix))
         if self.style:
-            return parse_style(cells, self.style)
+            return parse_style(pc.replace_substring_regex(cells, rf"^\s*{prefix}\s?", ""), self.style)
         if self.bounds:
             cells = pc.replace_substring_regex(cells, BOUND, "")
         if self.suffix:
@@ -92,7 +107,6 @@ class NumberFormat:
         whole = rf"(?:\d+|[1-9]\d{{0,2}}(?:{groups}\d{{3}})+)" if groups else r"\d+"
         fraction = r"\d+" if self.suffix else r"\d*"  # 1.npy has no unit
         number = rf"(?:(?:{whole}(?:{decimal}{fraction})?|{decimal}\d+)(?:[eE][+-]?\d+)?|[iI]nf(?:inity)?)"
-        prefix, suffix = (rf"(?:{re.escape(text.strip())})?" for text in (self.prefix, self.suffix))
         written = rf"([+-]?)\s?{prefix}\s?({number})\s?{suffix}"
         signed = rf"{prefix}\s?([+-])({number})\s?{suffix}"
         cells = pc.replace_substring_regex(cells, rf"^{signed}$", r"\1\2")  # $-5
@@ -136,17 +150,63 @@ class Numbers(NamedTuple):
     problem: str = ""
 
 
-def read_numbers(
-    column: pa.ChunkedArray, known: NumberFormat | None = None, decimal: str | None = None
-) -> Numbers:
+def read_known(column: pa.ChunkedArray, known: NumberFormat) -> Numbers:
+    """Return a column of texts as numbers of the format of the training data.
+
+    Other cells become empty, and ``problem`` names the first of them: a number of another unit, currency or
+    style must not be taken for one of the column. A number without the unit is read as with it. Another
+    decimal mark or other groups count only if all cells of the column have them, and can be read in no other
+    way. The column stays as it is if the format is plain and reads no cell.
+
+    Example:
+        >>> read = read_known(pa.chunked_array([["72 kg", "20000 g", "65"]]), NumberFormat(suffix="kg"))
+        >>> read.column.to_pylist()
+        [72.0, None, 65.0]
+        >>> german = NumberFormat(decimal=",", groups=".")
+        >>> read_known(pa.chunked_array([["1.234"]]), german).column.to_pylist()
+        [1234.0]
+    """
+    empty, plain = _empty(column), replace(known, missing=())
+    numbers, problems = plain.parse(column), []
+    if (other := _other_marks(column, numbers, empty, plain)) is not None:
+        differ = pc.not_equal(other, numbers)  # null where the format reads no number
+        differ = differ if pc.any(differ).as_py() else pc.and_(pc.is_valid(other), pc.is_null(numbers))
+        row = pc.index(differ, True).as_py()
+        read = f"row {row + 1} is {column[row].as_py()!r}, read as {other[row].as_py():.15g}"
+        problems.append(f"{read}: the column is not written as in training ({plain.sample!r})")
+        numbers = other
+    wrong = pc.and_(pc.is_null(numbers), pc.invert(empty))
+    if mistakes := pc.sum(wrong).as_py() or 0:
+        row = pc.index(wrong, True).as_py()
+        first = f"row {row + 1} is {column[row].as_py()!r}, no number like {plain.sample!r}, as in training"
+        problems.append(f"{first}{_more(mistakes)}: missing")
+    if numbers.null_count == len(numbers) and known.is_plain:
+        return Numbers(column, None, problem="; ".join(problems))
+    problems += _without_unit(column, numbers, known.suffix, of_training=True)
+    numbers = without(numbers, known.missing)
+    return Numbers(numbers, known, _example(column, numbers), _words(column, empty), "; ".join(problems))
+
+
+def _other_marks(
+    column: pa.ChunkedArray, numbers: pa.ChunkedArray, empty: pa.ChunkedArray, known: NumberFormat
+) -> pa.ChunkedArray | None:
+    """Return the numbers of a column in which all are written with other marks, and can mean nothing else."""
+    absent = pc.sum(empty).as_py() or 0
+    if known.style or numbers.null_count == absent:
+        return None
+    formats = _formats(known.prefix, known.suffix, None, known.bounds)
+    whole = [read for other in formats if (read := other.parse(column)).null_count == absent]
+    return whole[0] if whole and all(read.equals(whole[0]) for read in whole) else None
+
+
+def read_numbers(column: pa.ChunkedArray, decimal: str | None = None) -> Numbers:
     """Return a column of texts as numbers if nearly all of its cells are numbers of one format.
 
     The other cells become empty: words for a missing number, and mistakes, which ``problem`` names. At most
-    a tenth of the cells may be mistakes; more if the format is known.
+    a tenth of the cells may be mistakes.
 
     Args:
         column: The texts.
-        known: The format to try first, as that of the training data.
         decimal: The decimal mark of other columns: it decides whether 1,234 has thousands.
 
     Example:
@@ -159,33 +219,31 @@ def read_numbers(
     some = _some(column.filter(pc.invert(empty)))
     if not filled or not len(some):
         return Numbers(column, None)
-    best, share = _best(some, known, decimal)
-    if best is None or (share < MANY and best != known):
+    best, share = _best(some, decimal)
+    if best is None or share < MANY:
         return Numbers(column, None)
     numbers = best.parse(column)
-    if known != best and _are_padded(column, numbers):
+    if _are_padded(column, numbers):
         return Numbers(column, None)
     if len(some) < filled and not best.style:  # the whole column may tell more than some of its cells
-        others = [*_formats(best.prefix, best.suffix, decimal, best.bounds), NumberFormat(style="multiples")]
-        for other in () if known == best else others:
+        multiples = NumberFormat(best.prefix, style="multiples")
+        for other in (*_formats(best.prefix, best.suffix, decimal, best.bounds), multiples):
             if len(numbers) - numbers.null_count == filled:
                 break
             parsed = other.parse(column)
             if parsed.null_count < numbers.null_count:
                 best, numbers = other, parsed
     wrong = pc.and_(pc.is_null(numbers), pc.invert(empty))
-    if best.missing:  # they became empty, and are no mistakes
-        wrong = pc.and_(wrong, pc.is_null(replace(best, missing=()).parse(column)))
     mistakes = pc.sum(wrong).as_py() or 0
     good = filled - mistakes
     if not good:
         return Numbers(column, None)
     words = _words(column, empty)
-    if good < MOSTLY * filled and best != known and (word := _only_word(column.filter(wrong), numbers)):
+    if good < MOSTLY * filled and (word := _only_word(column.filter(wrong), numbers)):
         words, mistakes, good = {**words, word: mistakes}, 0, filled
     row = pc.index(wrong, True).as_py()
     first = f"row {row + 1} is {column[row].as_py()!r}" if mistakes else ""
-    if good < MOSTLY * filled and best != known:
+    if good < MOSTLY * filled:
         telling = good >= MANY * filled and not best.prefix + best.suffix
         problem = f"{first}; it is read as text, though {good:,} of {filled:,} cells are numbers"
         return Numbers(column, None, problem=problem * telling)
@@ -194,17 +252,18 @@ def read_numbers(
     return Numbers(numbers, best, _example(column, numbers), words, "; ".join(problems))
 
 
-def _without_unit(column: pa.ChunkedArray, numbers: pa.ChunkedArray, unit: str) -> list[str]:
-    """Return a remark on numbers other than 0 that lack the unit of others, if there are any."""
+def _without_unit(
+    column: pa.ChunkedArray, numbers: pa.ChunkedArray, unit: str, of_training: bool = False
+) -> list[str]:
+    """Return a remark on numbers other than 0 that lack the unit of others, or of training, if any do."""
     lack = pc.and_(pc.invert(pc.match_substring(column, unit)), pc.not_equal(numbers, 0)).fill_null(False)
     count = pc.sum(lack).as_py() or 0
     others = len(numbers) - numbers.null_count - count
-    if not unit or not count or not others:
+    if not unit or not count or not (others or of_training):
         return []
     row = pc.index(lack, True).as_py()
-    start = (
-        f"row {row + 1} is {column[row].as_py()!r}: {count:,} numbers have no {unit!r}, {others:,} have it"
-    )
+    have = f"{others:,} have it" if others else "which those of training have"
+    start = f"row {row + 1} is {column[row].as_py()!r}: {count:,} numbers have no {unit!r}, {have}"
     return [f"{start}; all are read as of one scale"]
 
 
@@ -224,20 +283,18 @@ def without(numbers: pa.ChunkedArray, missing: Iterable[float]) -> pa.ChunkedArr
     return numbers
 
 
-def _best(
-    some: pa.ChunkedArray, known: NumberFormat | None, decimal: str | None
-) -> tuple[NumberFormat | None, float]:
+def _best(some: pa.ChunkedArray, decimal: str | None) -> tuple[NumberFormat | None, float]:
     """Return the format that reads the most cells, the earlier one of equals, and its share of them."""
     best, share = None, 0.0
     bounds = pc.sum(pc.match_substring_regex(some, rf"{BOUND}[\d.]")).as_py() > 1
-    formats = [*_formats(*_around(some), decimal, bounds)]
+    prefix, suffix = _around(some)
+    formats = [*_formats(prefix, suffix, decimal, bounds)]
     if pc.any(pc.match_substring_regex(some, MULTIPLE)).as_py():  # 5M beside 131000 is no unit
-        formats.insert(0, NumberFormat(style="multiples"))
-    for format in [*([known] if known else []), *formats, *(NumberFormat(style=style) for style in STYLES)]:
-        if format.style and format != known and share >= MOSTLY:
+        formats.insert(0, NumberFormat(prefix, style="multiples"))
+    for format in [*formats, *(NumberFormat(style=style) for style in STYLES)]:
+        if format.style and share >= MOSTLY:
             break
-        parsed = replace(format, missing=()).parse(some)
-        if (found := 1 - parsed.null_count / len(some)) > share:
+        if (found := 1 - format.parse(some).null_count / len(some)) > share:
             best, share = format, found
         if share == 1:
             break

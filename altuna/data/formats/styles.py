@@ -36,10 +36,17 @@ STYLES: dict[str, tuple[str, dict[str, float]]] = {
         {"f": 12.0, "i": 1.0},
     ),
     "multiples": (
-        rf"[$€£]?\s?(?:{_one_of({'n': '', 'k': '[kK]', 'm': 'M', 'b': 'B'}, _GROUPED)})\+?",
+        rf"(?:{_one_of({'n': '', 'k': '[kK]', 'm': 'M', 'b': 'B'}, _GROUPED)})\+?",
         {"n": 1.0, "k": 1e3, "m": 1e6, "b": 1e9},
     ),
     "bytes": (_one_of(BYTES), {"b": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}),
+}
+SAMPLES = {
+    "clock": "1:02:03",
+    "duration": "2h 15min",
+    "feet": "5'11\"",
+    "multiples": "1.2M",
+    "bytes": "3 MB",
 }
 
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from altuna.data.formats.columns import is_number
 from altuna.data.formats.lists import read_lists
-from altuna.data.formats.numbers import NumberFormat, Numbers, read_numbers, without
+from altuna.data.formats.numbers import NumberFormat, Numbers, read_known, read_numbers, without
 from altuna.data.formats.sentinels import find_sentinels
 
 SHOWN = 4  # columns in a remark
@@ -100,12 +100,15 @@ def _numbers(
     texts: Mapping[str, pa.ChunkedArray], known: Mapping[str, NumberFormat], decimal: str | None
 ) -> dict[str, Numbers]:
     """Read columns of texts; where 1,234 has thousands or decimals is told by the other columns."""
-    numbers = {name: read_numbers(column, known.get(name), decimal) for name, column in texts.items()}
+    numbers = {
+        name: read_known(column, known[name]) if name in known else read_numbers(column, decimal)
+        for name, column in texts.items()
+    }
     formats = [read.format for read in numbers.values() if read.format]
     if decimal is None and any(format.decimal == "," for format in formats):
         for name, read in numbers.items():
             if read.format and read.format.groups == "," and name not in known:
-                numbers[name] = read_numbers(texts[name], None, ",")
+                numbers[name] = read_numbers(texts[name], ",")
     return numbers
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from altuna.data.formats.numbers import NumberFormat, read_numbers
+from altuna.data.formats.numbers import NumberFormat, read_known, read_numbers
 from altuna.data.formats.styles import STYLES, parse_style
 from altuna.data.table.manifest import read_manifest
 from altuna.errors import UserError
@@ -110,7 +110,49 @@ def test_many_mistakes_make_a_text_that_is_remarked_on():
 def test_the_format_of_training_decides():
     """One row alone cannot tell whether 4,215 has decimals."""
     assert read_numbers(column("4,215")).column.to_pylist() == [4215]
-    assert read_numbers(column("4,215"), NumberFormat(decimal=",", groups=".")).column.to_pylist() == [4.215]
+    assert read_known(column("4,215"), NumberFormat(decimal=",", groups=".")).column.to_pylist() == [4.215]
+
+
+@pytest.mark.parametrize(
+    ("known", "cells", "numbers"),
+    [
+        ({"suffix": "kg"}, ("72 kg", "20000 g", "0.1 t", "65"), (72, None, None, 65)),
+        ({"suffix": "kg"}, ("20000 g", "3000 g"), (None, None)),
+        ({}, ("45", "45 lb"), (45, None)),
+        ({"prefix": "$", "groups": ","}, ("$1,200", "€1,200", "1,200 CHF"), (1200, None, None)),
+        ({"suffix": "%"}, ("5 %", "5 ‰"), (5, None)),
+        ({"style": "clock"}, ("3:45", "2h 15min", "40"), (225, None, None)),
+        ({"style": "duration"}, ("2h", "3:45"), (7200, None)),
+        ({"style": "multiples"}, ("1.2M", "1.2 MB", "7"), (1.2e6, None, 7)),
+        ({"prefix": "$", "style": "multiples"}, ("$1.2M", "€1.2M", "3k"), (1.2e6, None, 3e3)),
+        ({}, ("12", "<5"), (12, None)),
+        ({}, ("12", "5K"), (12, None)),
+        ({"decimal": ",", "groups": "."}, ("1.234", "2,5"), (1234, 2.5)),
+        ({"decimal": ",", "groups": "."}, ("1.234", "2.5"), (1.234, 2.5)),  # no cell is as in training
+        ({"decimal": ",", "groups": "."}, ("1.234", "2.5", "3,5"), (1234, None, 3.5)),
+        ({}, ("1,234",), (None,)),  # 1234 or 1.234
+        ({}, ("1,234", "900.50"), (1234, 900.5)),
+        ({}, ("1.234", "2,5"), (1234, 2.5)),
+        ({"missing": (-999.0,), "suffix": "kg"}, ("-999", "-999 kg", "3 kg"), (None, None, 3)),
+    ],
+)
+def test_with_a_known_format_no_cell_is_read_on_another_scale(known, cells, numbers):
+    format = NumberFormat(**known)
+    read = read_known(column(*cells), format)
+    column_read = read.column if read.format else format.parse(read.column)
+    assert column_read.to_pylist() == [*numbers]
+    sentinel = any(cell.startswith("-999") for cell in cells)
+    if None in numbers and not sentinel:
+        place = numbers.index(None)
+        assert f"row {place + 1} is {cells[place]!r}, no number like {format.sample!r}" in read.problem
+    assert NumberFormat(**known).parse(column(format.sample)).null_count == 0
+
+
+def test_numbers_without_the_unit_of_training_have_a_remark():
+    problem = read_known(column("0.5", "0.7"), NumberFormat(suffix="%")).problem
+    assert problem.startswith("row 1 is '0.5': 2 numbers have no '%', which those of training have")
+    problem = read_known(column("1.234", "2.5"), NumberFormat(decimal=",", groups=".")).problem
+    assert problem.startswith("row 1 is '1.234', read as 1.234: the column is not written as in training")
 
 
 def test_other_columns_tell_what_a_comma_is(tmp_path):
