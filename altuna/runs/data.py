@@ -64,6 +64,11 @@ def open_manifest(
         (['image', 'text'], ())
     """
     trained = {name: description.columns.get(name) or (name,) for name in description.readers}
+    text = [c for n, reader in description.readers.items() for c in reader.text_columns(trained[n])]
+    formats = {
+        column: description.formats.get(column, NumberFormat())
+        for column in number_columns(description.readers, trained)
+    }
     read = partial(
         read_manifest,
         path,
@@ -72,17 +77,15 @@ def open_manifest(
         ignore=ignore,
         allow_shared_groups=True,
         lenient=lenient,
-        formats={
-            c: description.formats.get(c, NumberFormat())
-            for c in number_columns(description.readers, description.columns)
-        },
         table=table,
     )
-    text = [c for n, reader in description.readers.items() for c in reader.text_columns(trained[n])]
-    manifest = read(text=text)
+    manifest = read(text=text, formats=formats)
     names = _names(trained, manifest)
-    if renamed := [names[column] for column in text if names.get(column, column) != column]:
-        manifest = read(text=[*text, *renamed])
+    if any(names.get(column, column) != column for column in (*text, *formats)):
+        manifest = read(
+            text=[*text, *(names.get(column, column) for column in text)],
+            formats={names.get(column, column): format for column, format in formats.items()},
+        )
     manifest, notes = _with_names(manifest, names)
     taken = {*(c for some in trained.values() for c in some), *manifest.columns.values()}
     known = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,13 +118,18 @@ class Fields:
         own = self.columns[name]
         if isinstance(value, Mapping):
             return {key: self._as_written(name, key, part, where) for key, part in value.items()}
-        if column is None and isinstance(value, list | tuple) and len(value) == len(own):
+        several = isinstance(value, list | tuple) and self._numeric.keys() >= {*own}
+        if column is None and several and len(value) == len(own):
             return [self._as_written(name, *pair, where) for pair in zip(own, value, strict=True)]
         column = own[0] if column is None and len(own) == 1 else column
         if column not in self._numeric:
             return value
         format = self._formats.get(column, NumberFormat())
+        if isinstance(value, timedelta):
+            return value.total_seconds()
         if not isinstance(value, str) or not value.strip():
+            if isinstance(value, int | float) and not is_missing(value) and format.unit:
+                self._notes[f"numbers of {column!r} are read in {format.unit!r}, as in training"] = None
             return None if isinstance(value, int | float) and value in format.missing else value
         if value.strip().lower() in MISSING:
             return None

@@ -82,9 +82,14 @@ class NumberFormat:
     def sample(self) -> str:
         """A number that is written so, for messages."""
         if self.style:
-            return self.prefix + SAMPLES[self.style]
+            return self.prefix + SAMPLES[self.style][0]
         unit = " " * self.suffix[:1].isalnum() + self.suffix
         return f"{self.prefix}1{self.groups}234{self.decimal}5{unit}"
+
+    @property
+    def unit(self) -> str:
+        """The unit that its numbers have; "" if it has none."""
+        return SAMPLES[self.style][1] if self.style else self.suffix
 
     def parse(self, cells: pa.ChunkedArray) -> pa.ChunkedArray:
         """Return texts as float64 numbers, null where a text is not a number of this format."""

@@ -41,12 +41,12 @@ STYLES: dict[str, tuple[str, dict[str, float]]] = {
     ),
     "bytes": (_one_of(BYTES), {"b": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}),
 }
-SAMPLES = {
-    "clock": "1:02:03",
-    "duration": "2h 15min",
-    "feet": "5'11\"",
-    "multiples": "1.2M",
-    "bytes": "3 MB",
+SAMPLES = {  # of each style a cell, and the unit of its number
+    "clock": ("1:02:03", "seconds"),
+    "duration": ("2h 15min", "seconds"),
+    "feet": ("5'11\"", "inches"),
+    "multiples": ("1.2M", ""),
+    "bytes": ("3 MB", "bytes"),
 }
 
 

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
@@ -85,10 +85,11 @@ def swallowed_rows(table: pa.Table, separator: str) -> list[str]:
     return remarks
 
 
-def read_jsonl(path: Path, text: Sequence[str]) -> pa.Table:
+def read_jsonl(path: Path, text: Sequence[str], decimals: Mapping[str, str] | None = None) -> pa.Table:
     r"""Read a JSONL file; columns in ``text`` are read as text even if their cells are numbers.
 
-    So is a column that has both texts and numbers. A ``.json`` file holds a list of all rows instead.
+    So is a column that has both texts and numbers; ``decimals`` are the decimal marks to write its numbers
+    with. A ``.json`` file holds a list of all rows instead.
 
     Raises:
         UserError: A line that is not a JSON object, or a cell of another type than those before; the message
@@ -116,7 +117,7 @@ def read_jsonl(path: Path, text: Sequence[str]) -> pa.Table:
     while True:
         rewritten = io.BytesIO()
         try:
-            for row in _checked_rows(path, _whole_rows(path) if whole else _rows(path), text):
+            for row in _checked_rows(path, _whole_rows(path) if whole else _rows(path), text, decimals or {}):
                 rewritten.write(json.dumps(row).encode() + b"\n")
             break
         except _MixedError as mixed:
@@ -283,7 +284,9 @@ def _parsed(where: str, text: str) -> Any:
         raise UserError(f"{where}: not JSON: {' '.join(str(error).split())}") from None
 
 
-def _checked_rows(path: Path, rows: Iterable[Any], text: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _checked_rows(
+    path: Path, rows: Iterable[Any], text: Sequence[str], decimals: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
     """Yield rows, checked, with the cells in the columns ``text`` as text.
 
     Raises:
@@ -296,7 +299,7 @@ def _checked_rows(path: Path, rows: Iterable[Any], text: Sequence[str]) -> Itera
             raise UserError(f"{where}: not a JSON object")
         for name, cell in cells.items():
             if name in text and cell is not None and not isinstance(cell, str):
-                cells[name] = cell = json.dumps(cell)
+                cells[name] = cell = json.dumps(cell).replace(".", decimals.get(name, "."))
             for place, kind, value in _kinds(name, cell):
                 if kind != kinds.setdefault(place, kind):
                     if place == name and {kind, kinds[place]} == {"text", "number"}:

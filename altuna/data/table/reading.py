@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.feather
 import pyarrow.parquet
 
@@ -96,7 +97,9 @@ def read_table(
     """
     try:
         given = table is not None
-        source = Source(*hf.typed(table)) if given else _read(path, text, label, keep_unlabelled)
+        source = (
+            Source(*hf.typed(table)) if given else _read(path, text, label, keep_unlabelled, formats or {})
+        )
         names = [name.strip() for name in source.table.column_names]
         source = replace(source, table=source.table.rename_columns(names))
         repeated = [name for name, n in Counter(source.table.column_names).items() if n > 1]
@@ -112,7 +115,13 @@ def read_table(
         raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
 
 
-def _read(path: Path, text: Sequence[str], label: str, keep_unlabelled: bool) -> Source:
+def _read(
+    path: Path,
+    text: Sequence[str],
+    label: str,
+    keep_unlabelled: bool,
+    formats: Mapping[str, NumberFormat],
+) -> Source:
     if hf.is_dataset(path):
         return Source(*hf.read_dataset(path, label, keep_unlabelled=keep_unlabelled))
     if not path.exists():
@@ -126,12 +135,14 @@ def _read(path: Path, text: Sequence[str], label: str, keep_unlabelled: bool) ->
     if suffix in {".feather", ".arrow"}:
         return Source(*hf.typed(pyarrow.feather.read_table(path)))
     if suffix in {".jsonl", ".ndjson", ".json"}:
-        return Source(read_jsonl(path, text))
+        return Source(read_jsonl(path, text, {name: format.decimal for name, format in formats.items()}))
     if suffix in {".csv", ".tsv"}:
         _check_is_text(path)
         dialect = dialect_of(path)
         decimal = "," if dialect.separator == ";" else None
-        table = read_csv(path, text, dialect)
+        # Arrow would take 1.234 for a number even where training had thousands so.
+        written = [name for name, format in formats.items() if not format.is_plain]
+        table = read_csv(path, [*text, *written], dialect)
         remarks = [*dialect.notes, *swallowed_rows(table, dialect.separator)]
         return Source(table, notes=tuple(f"{path}: {remark}" for remark in remarks), decimal=decimal)
     hint = HINTS.get(suffix, "a manifest must be .csv, .tsv, .parquet, .feather, .jsonl or .json")
@@ -192,6 +203,11 @@ def plain(path: Path, table: pa.Table, text: Sequence[str]) -> pa.Table:
             column = pa.chunked_array([chunk.storage for chunk in column.chunks], kind)
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
+        if pa.types.is_duration(kind):  # seconds, as where it is written as text
+            column = pc.divide(
+                column.cast(pa.duration("ns"), safe=False).cast(pa.int64()).cast(pa.float64()), 1e9
+            )
+            kind = pa.float64()
         if pa.types.is_decimal(kind):
             kind = pa.float64()
         elif pa.types.is_float16(kind):

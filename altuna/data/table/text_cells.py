@@ -31,6 +31,7 @@ class _Remarks:
     """Remarks on columns, of which those of one kind become one line."""
 
     written: list[str] = field(default_factory=list)
+    units: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     doubtful: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -38,6 +39,7 @@ class _Remarks:
     def lines(self, path: Path) -> tuple[str, ...]:
         starts = {
             "read as numbers: ": self.written,
+            "numbers without a unit, read in that of training: ": self.units,
             "read as missing: ": self.missing,
             "empty these cells if they stand for a missing number: ": self.doubtful,
         }
@@ -82,6 +84,8 @@ def understand(
         column, format = table[name], known.get(name, NumberFormat())
         if name in numbers:
             column, format = _remark(name, numbers[name], format, remarks)
+        elif is_number(column.type) and format.unit:
+            remarks.units.append(f"{name} ({format.unit})")
         if is_number(column.type):
             column, format = _without_sentinels(name, column, format, name in known, remarks)
             if format != NumberFormat():
