@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from altuna.data.formats.numbers import NumberFormat
 from altuna.data.samples import Samples, class_numbers, prepare_stores, samples_at
 from altuna.data.store.arrays import Store
-from altuna.data.table.manifest import SPLITS, Manifest, check_numbers, modality_of, read_manifest
+from altuna.data.table.column_types import check_cells
+from altuna.data.table.manifest import SPLITS, Manifest, modality_of, read_manifest
 from altuna.data.table.splits import split_rows
 from altuna.errors import UserError
 from altuna.files import cache_folder
@@ -95,7 +96,8 @@ def open_manifest(
         manifest, note = _completed(manifest, name, own, taken)
         notes += note
         if {*own} <= {*manifest.table.column_names}:
-            check_numbers(manifest.path, manifest.table, own, reader.type)
+            if len(own) > 1:
+                check_cells(manifest.path, manifest.table, own, reader.type)
             known[name] = modality_of(manifest.table, reader.type, own, reader.kinds(own))
     if not known:
         needed = [f"{n} ({', '.join(own)})" for n, own in trained.items()]

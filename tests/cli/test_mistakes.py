@@ -109,6 +109,11 @@ CONFIGURATIONS = {
     [
         (["--set=modalities.image.column=imag"], ["fruit.csv", "no column 'imag'; did you mean 'image'?"]),
         (["--set=modalities.image.type=picture"], ["unknown type 'picture'"]),
+        (["--set=types.text=number"], ["fruit.csv, row 2, column 'text'", "is not a number"]),
+        (
+            ["--set=types.acc_x=series"],
+            ["fruit.csv, row 1, column 'acc_x'", "the cells are numbers; 'series' takes"],
+        ),
         (["--set=readers.image.sise=8"], ["unknown option 'sise'; did you mean 'size'?"]),
         (["--set=readers.imag.size=8"], ["no modality 'imag'; did you mean 'image'?"]),
         (["--set=encoders.image.width=wide"], ["width must be a whole number or empty, got 'wide'"]),
@@ -258,7 +263,7 @@ def test_evaluate_with_a_mistake(arguments, words, run, rows, command):
         ("absent.csv", "p.csv", "absent.csv: no such file"),
         ("other.csv", "p.csv", "other.csv: has none of the model's modalities"),
         ("lost.csv", "p.csv", "lost.csv: no row has anything that could be read"),
-        ("words.csv", "p.csv", "words.csv, column 'acc_y': has cells that are not numbers"),
+        ("words.csv", "p.csv", "words.csv, row 1, column 'acc_y': 'x': the cells are texts, not numbers"),
     ],
 )
 def test_predict_with_a_mistake(data, out, words, run, manifest, command):

@@ -68,6 +68,16 @@ def filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return valid
 
 
+def is_empty(column: pa.ChunkedArray) -> bool:
+    """Return whether no cell of a column has a value.
+
+    Example:
+        >>> is_empty(pa.chunked_array([[" ", None]])), is_empty(pa.chunked_array([[0.0, None]]))
+        (True, False)
+    """
+    return not pc.any(filled(column)).as_py()
+
+
 def filled_cells(table: pa.Table, columns: Sequence[str]) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Return whether any of the columns has a value in each row, [rows] bool.
 

@@ -27,11 +27,12 @@ DATE = re.compile(r"(?=.*\d).{0,3}[\w.,/: +-]{4,40}")
 SAMPLE = 200
 
 
-def date_format(column: pa.ChunkedArray) -> tuple[str, str] | None:
+def date_format(column: pa.ChunkedArray, *, stated: bool = False) -> tuple[str, str] | None:
     """Return the format of a column of dates, and a remark on it or ""; None if it has other texts.
 
     The formats are those of ``strptime``. Days that may be months too, as 03/04/2020, are months first; the
-    remark says so. At most a tenth of the cells may be no dates; the remark names the first one.
+    remark says so. At most a tenth of the cells may be no dates; the remark names the first one. Years alone
+    and versions such as 1.2.20 may be dates only if it is stated that the column has dates.
 
     Example:
         >>> date_format(pa.chunked_array([["2024-01-02", "2024-03-04", None]]))
@@ -53,10 +54,10 @@ def date_format(column: pa.ChunkedArray) -> tuple[str, str] | None:
     months = best == found["%Y-%m"]  # then 2024-01 is no shortened day
     format = "%Y-%m" if months else min(good, key=lambda f: good[f].null_count)
     short = pc.match_substring_regex(cells, r"^\d{4}(?:-\d\d)?$") if format == "%Y-%m-%d" else None
-    if short is not None and pc.mean(short.cast(pa.float64())).as_py() > 0.5:
+    if short is not None and not stated and pc.mean(short.cast(pa.float64())).as_py() > 0.5:
         return None
     wrong = good[format].null_count
-    if format.startswith("%d.%m.%y") and not _are_no_versions(cells):
+    if format.startswith("%d.%m.%y") and not stated and not _are_no_versions(cells):
         return None
     if len(cells) - wrong < MOSTLY * len(cells) and not _are_one_word(cells.filter(pc.is_null(good[format]))):
         return None
@@ -71,6 +72,20 @@ def date_format(column: pa.ChunkedArray) -> tuple[str, str] | None:
     if also and format.startswith("%m"):
         return format, f"{cells[0].as_py()!r} is read as {_day(good[format][0])}"
     return format, ""
+
+
+def first_no_date(column: pa.ChunkedArray) -> int:
+    """Return the first filled row that is no date of the format of most cells.
+
+    Example:
+        >>> first_no_date(pa.chunked_array([["2024-01-31", None, "red", "2024-02-01"]]))
+        2
+    """
+    cells = _cut(column)
+    parsed = max(
+        (_parsed(cells, format) for format in FORMATS), key=lambda dates: len(dates) - dates.null_count
+    )
+    return int(pc.index(pc.and_(pc.is_null(parsed), pc.is_valid(cells)), True).as_py())
 
 
 def mixed_dates(column: pa.ChunkedArray) -> str:

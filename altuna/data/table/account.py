@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from altuna.data.formats.columns import is_empty
 from altuna.data.table.column_types import column_type
 from altuna.data.table.ids import are_ids, counts_rows, names_splits
 from altuna.data.table.modalities import Modality
@@ -64,7 +65,7 @@ def _of_no_use(name: str, column: pa.ChunkedArray) -> str:
     if not name.strip() or name.startswith("__index_level_"):
         return "has the row numbers of pandas"
     if column_type(column) is None:
-        return "is empty" if column.null_count == len(column) else f"has cells of the type {column.type}"
+        return "is empty" if is_empty(column) else f"has cells of the type {column.type}"
     return ""
 
 

@@ -14,16 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from altuna.data.formats.columns import filled, first_values, is_list, is_number
-from altuna.data.formats.dates import date_format, mixed_dates
+from altuna.data.formats.dates import FORMATS, date_format, first_no_date, mixed_dates
 from altuna.data.formats.numbers import NumberFormat
-from altuna.data.formats.spelling import words_of
-from altuna.data.table.column_types import TYPES, column_type
+from altuna.data.formats.spelling import category_texts, words_of
+from altuna.data.table.column_types import TYPES, check_cells, column_type
 from altuna.data.table.paths import unreadable
 from altuna.data.table.sequences import array_type
 from altuna.errors import UnreadableColumnError
+from altuna.options import shown
 
-TABULAR = ("number", "category", "date")  # kinds of columns that form one modality together
-STATED = (*TYPES, *TABULAR)  # what can be stated for a column
 # Words in the names of columns that are texts, even if they have few values.
 TEXT_NAMES = {
     *("text", "texts", "title", "titles", "caption", "captions", "description", "descriptions", "note"),
@@ -108,19 +107,23 @@ class ColumnKinds:
 
         Args:
             name: The column.
-            stated: Its kind where it is stated in ``modalities``.
+            stated: Its kind where it is stated in ``modalities``; of ``tabular`` the kind is inferred.
 
         Raises:
-            UnreadableColumnError: Its cells are not of the stated kind, or are paths of unreadable files.
+            UserError: Its cells are not of the stated kind, or are paths of unreadable files.
         """
-        stated = stated or self.types.get(name)
-        stated = None if stated == "tabular" else stated  # whose kind is inferred
+        if stated := stated or self.types.get(name):
+            check_cells(self.path, self.table, [name], stated)
         if stated == "date":
-            return self._date(name) or self._refuse(name, 0, "is no date, or the other cells are none")
+            return self._stated_date(name)
         if stated == "number":
             return self._number(name)
-        if stated:
-            return stated
+        if stated == "tabular":
+            kind = self._inferred(name)
+            return "category" if kind in TYPES or kind == "class" else kind
+        return stated or self._inferred(name)
+
+    def _inferred(self, name: str) -> str | None:
         column = self.table[name]
         self._check_readable(name)
         found = column_type(column, self.declared.get(name), self.path.parent)
@@ -147,10 +150,17 @@ class ColumnKinds:
         kind = self.table[name].type
         return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
-    def _date(self, name: str) -> str | None:
-        format, remark = date_format(self.table[name]) or (None, "")
+    def _date(self, name: str, *, stated: bool = False) -> str | None:
+        format, remark = date_format(category_texts(self.table[name]), stated=stated) or (None, "")
         self.notes += [f"{self.path}, column {name!r}: {remark}"] * bool(remark)
         return format
+
+    def _stated_date(self, name: str) -> str:
+        column = category_texts(self.table[name])
+        format = self._date(name, stated=True)
+        if format is None and column.null_count < len(column):
+            self._refuse(name, first_no_date(column), "is no date, or not one like the others")
+        return format or FORMATS[0]  # of an empty column
 
     def _number(self, name: str) -> str:
         column = self.table[name]
@@ -172,7 +182,7 @@ class ColumnKinds:
         column = self.table[name]
         row += max(0, pc.index(filled(column.slice(row)), True).as_py())
         raise UnreadableColumnError(
-            f"{self.path}, row {row + 1}, column {name!r}: {str(column[row].as_py())[:80]!r}: {reason}", name
+            f"{self.path}, row {row + 1}, column {name!r}: {shown(column[row].as_py())}: {reason}", name
         )
 
 

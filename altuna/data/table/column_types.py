@@ -3,26 +3,92 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from altuna.data.formats.columns import (
+    filled,
     first_files,
     first_values,
     holds_files,
     is_bytes,
+    is_empty,
     is_list,
     is_number,
     is_of_no_use,
 )
 from altuna.data.formats.file_lists import SEVERAL, split_files
+from altuna.data.formats.numbers import NumberFormat
 from altuna.data.table.paths import content_type, suffix, text_type, type_on_disk
 from altuna.data.table.sequences import list_type
+from altuna.errors import UserError
+from altuna.options import shown
 
 TYPES = ("image", "image_list", "audio", "video", "text", "series", "vector", "tabular")
 NUMERIC = ("series", "vector", "tabular")  # types whose cells may be numbers, or lists of them
+
+TABULAR = ("number", "category", "date")  # kinds of columns that form one modality together
+STATED = (*TYPES, *TABULAR)  # what can be stated for a column
+# What cells may be that are stated to be of a type, in the words of ``content_of``.
+PLAIN = ("numbers", "texts")
+FILES = ("texts", "bytes", "files")
+NUMBERS, SERIES = "lists of numbers", "lists of lists of numbers"
+TAKEN = {
+    **dict.fromkeys(("tabular", *TABULAR), PLAIN),
+    **dict.fromkeys(("image", "audio", "video"), FILES),
+    "image_list": (*FILES, *(f"lists of {files}" for files in FILES)),
+    "text": ("numbers", *FILES),
+    "series": (NUMBERS, SERIES, *FILES),
+    "vector": ("numbers", NUMBERS, SERIES, f"lists of {SERIES}", *FILES),
+}
+TAKEN_AMONG_OTHERS = {"vector": ("numbers",), "series": (NUMBERS,)}  # if a modality has several columns
+
+
+def content_of(kind: pa.DataType) -> str:
+    """Return what the cells of an Arrow type are, in words.
+
+    Example:
+        >>> content_of(pa.list_(pa.string())), content_of(pa.struct({"bytes": pa.binary()}))
+        ('lists of texts', 'files')
+    """
+    if is_list(kind):
+        inner = kind.value_type
+        return f"lists of {'numbers' if pa.types.is_null(inner) else content_of(inner)}"
+    if is_number(kind):
+        return "numbers"
+    if is_bytes(kind):
+        return "bytes"
+    if pa.types.is_struct(kind):
+        return "mappings" if is_of_no_use(kind) else "files"
+    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return "texts" if texts else f"of the type {kind}"
+
+
+def check_cells(path: Path, table: pa.Table, columns: Sequence[str], type: str) -> None:
+    """Raise UserError if the cells of a column cannot be of the type of its modality, or of its own.
+
+    Example:
+        >>> check_cells(Path("owls.csv"), pa.table({"x": [1.0], "y": ["high"]}), ["x", "y"], "vector")
+        Traceback (most recent call last):
+        ...
+        altuna.errors.UserError: owls.csv, row 1, column 'y': 'high': the cells are texts, not numbers
+    """
+    taken = TAKEN[type] if len(columns) == 1 else TAKEN_AMONG_OTHERS.get(type, TAKEN[type])
+    for column in columns:
+        found = content_of(table[column].type)
+        if found in taken or is_empty(table[column]):
+            continue
+        there = filled(table[column])
+        row = pc.index(there, True).as_py()
+        if found == "texts" and taken == ("numbers",):  # some of them may be numbers
+            no_number = pc.is_null(NumberFormat().parse(table[column]))
+            row = max(row, pc.index(pc.and_(no_number, there), True).as_py())
+        wanted = f", not {taken[0]}" if len(taken) == 1 else f"; {type!r} takes only {', '.join(taken)}"
+        cell = shown(table[column][row].as_py())
+        raise UserError(f"{path}, row {row + 1}, column {column!r}: {cell}: the cells are {found}{wanted}")
 
 
 def column_type(

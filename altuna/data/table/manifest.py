@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from altuna.data.formats.columns import filled_cells
+from altuna.data.formats.columns import filled_cells, is_empty
 from altuna.data.formats.numbers import NumberFormat
 from altuna.data.formats.spelling import SPLITS, spelled, split_names
 from altuna.data.table.account import Column, account, reasons
@@ -22,7 +22,6 @@ from altuna.data.table.column_types import TYPES
 from altuna.data.table.doubts import doubts_of
 from altuna.data.table.modalities import (
     Modality,
-    check_numbers,
     find_modalities,
     modality_of,
     stated_texts,
@@ -38,7 +37,6 @@ __all__ = [
     "TYPES",
     "Manifest",
     "Modality",
-    "check_numbers",
     "filled_cells",
     "modality_of",
     "read_manifest",
@@ -239,8 +237,13 @@ def _left_out(
     left_out = {name: f"the {name} is in another column" for name in RESERVED if name in table.column_names}
     left_out |= {name: "has class labels" for name, kind in source.types.items() if kind == "class"}
     left_out |= dict.fromkeys(ignore, "is to be ignored")
-    others = [name for name in table.column_names if name not in {*names.values(), *left_out, *types}]
+    used = {*names.values(), *left_out, *(name for name in types if not _is_empty(table, name))}
+    others = [name for name in table.column_names if name not in used]
     return left_out | reasons(table, others, by_value=not lenient)
+
+
+def _is_empty(table: pa.Table, name: str) -> bool:
+    return name in table.column_names and is_empty(table[name])
 
 
 def _reserved(columns: Mapping[str, str]) -> dict[str, str]:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from altuna.data.formats.columns import holds_files, is_list, is_of_no_use
-from altuna.data.table.column_kinds import STATED, TABULAR, ColumnKinds
-from altuna.data.table.column_types import NUMERIC, TYPES, are_files, column_type
+from altuna.data.formats.columns import is_list
+from altuna.data.table.column_kinds import ColumnKinds
+from altuna.data.table.column_types import NUMERIC, STATED, TYPES, are_files, check_cells
 from altuna.data.table.sequences import channel_groups
 from altuna.errors import UserError
 from altuna.options import check_options, nearest
@@ -224,41 +224,19 @@ def _state(typing: ColumnKinds, columns: list[str], name: str, spec: Mapping[str
     for column in names:
         if column not in columns:
             raise UserError(f"{path}: modality {name!r}: no column {column!r}{nearest(str(column), columns)}")
-        files = holds_files(table[column].type) and (spec.get("type") or typing.of(column)) == "image_list"
-        if is_of_no_use(table[column].type) and not files:
-            raise UserError(f"{path}, column {column!r}: {table[column].type} cannot be a modality")
-    kind = spec.get("type") or typing.of(names[0]) or "text"
-    if len(names) > 1 and is_list(table[names[0]].type):
-        kind = spec.get("type") or "series"  # whose channels may be of one length in all rows
-    kind = {"number": "vector", "class": "text"}.get(kind, kind)
-    if spec.get("type", kind) not in STATED and "type" in spec:
-        raise UserError(f"{path}: modality {name!r}: unknown type {kind!r}{nearest(kind, STATED)}")
-    if spec.get("type") in TABULAR or kind not in TYPES:
-        kinds = [typing.of(column, spec.get("type")) or "number" for column in names]
-        return Modality("tabular", (*names,), kinds=(*kinds,))
-    if kind == "tabular":
-        inferred = {column: typing.of(column) or "number" for column in names}
-        kinds = ["category" if known in TYPES else known for known in inferred.values()]
+    stated = spec.get("type")
+    if stated is not None and stated not in STATED:
+        raise UserError(f"{path}: modality {name!r}: unknown type {stated!r}{nearest(stated, STATED)}")
+    kind = stated or typing.of(names[0]) or "text"
+    if not stated and len(names) > 1 and is_list(table[names[0]].type):
+        kind = "series"  # whose channels may be of one length in all rows
+    if not stated:
+        kind = {"number": "vector", "class": "text"}.get(kind, kind)
+    if kind == "tabular" or kind not in TYPES:
+        kinds = (typing.of(column, stated or "tabular") or "number" for column in names)
         return Modality("tabular", (*names,), kinds=(*kinds,))
     if len(names) > 1 and kind not in NUMERIC:
         types = "vector, series or tabular"
         raise UserError(f"{path}: modality {name!r}: several columns must be of type {types}, not {kind}")
-    check_numbers(path, table, names, kind)
+    check_cells(path, table, names, kind)
     return modality_of(table, kind, names)
-
-
-def check_numbers(path: Path, table: pa.Table, columns: Sequence[str], type: str = "vector") -> None:
-    """Raise UserError if one of several columns has no numbers for a vector, no lists for a series.
-
-    Example:
-        >>> check_numbers(Path("owls.csv"), pa.table({"x": [1.0], "y": ["high"]}), ["x", "y"])
-        Traceback (most recent call last):
-        ...
-        altuna.errors.UserError: owls.csv, column 'y': has cells that are not numbers
-    """
-    for column in columns if len(columns) > 1 and type != "tabular" else ():
-        kind = column_type(table[column])
-        if type == "series" and not (kind is None or is_list(table[column].type)):
-            raise UserError(f"{path}, column {column!r}: has cells that are not lists of numbers")
-        if type != "series" and kind not in ("number", None):
-            raise UserError(f"{path}, column {column!r}: has cells that are not numbers")

@@ -126,7 +126,7 @@ def test_stated_modalities(tmp_path):
             {"m": {"columns": ["title", "v_x"], "type": "text"}},
             "several columns must be of type vector, series or tabular, not text",
         ),
-        ({"m": {"prefix": "v_"}}, "column 'v_note': has cells that are not numbers"),
+        ({"m": {"prefix": "v_"}}, "column 'v_note': 'x': the cells are texts, not numbers"),
         ({"m": {"colum": "title"}}, "unknown option 'colum'; did you mean 'column'?"),
         ({"m": {"column": 3}}, "modalities.m: column must be a text, got 3"),
         ({"m": {"column": "label"}}, "no column 'label'"),
@@ -181,7 +181,7 @@ def test_what_no_reader_takes_is_no_modality(tmp_path):
         __index_level_0__=[0, 1],
     )
     assert types(read_manifest(path)) == {"nested": "vector", "t": "text"}
-    with pytest.raises(UserError, match=r"column 'tags': list<element: string> cannot be a modality"):
+    with pytest.raises(UserError, match=r"row 1, column 'tags': \['a'\]: the cells are lists of texts"):
         read_manifest(path, {"tags": {"type": "text"}})
 
 
