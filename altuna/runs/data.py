@@ -96,7 +96,7 @@ def open_manifest(
         manifest, note = _completed(manifest, name, own, taken)
         notes += note
         if {*own} <= {*manifest.table.column_names}:
-            if len(own) > 1:
+            if len(own) > 1 and not reader.kinds(own):  # a tabular reader takes others as missing
                 check_cells(manifest.path, manifest.table, own, reader.type)
             known[name] = modality_of(manifest.table, reader.type, own, reader.kinds(own))
     if not known:
