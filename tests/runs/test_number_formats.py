@@ -1,12 +1,14 @@
 """How numbers are written in training holds for new data, in whatever form these come."""
 
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from described import described, numbers_of, written
 
 from altuna.errors import UserError
+from altuna.runs.data import open_manifest
 from altuna.runs.records import Fields
 
 
@@ -65,3 +67,52 @@ def test_durations_are_seconds_in_whatever_form(tmp_path):
         assert numbers_of(description, tmp_path / "f", table=frame)[0] == [7200, 2400, None]
     fields = Fields(description.readers, description.columns, formats=description.formats)
     assert fields.cells({"x": hours[1]}, "sample 0") == {"t": {"x": 2400}}
+
+
+TIMES = [datetime(2000 + i, 1 + i % 12, 1 + 3 * i % 28, i % 24, 5, 7) for i in range(24)]
+WRITTEN = ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d %b %Y", "%m/%d/%Y %I:%M %p", "%d.%m.%Y %H:%M:%S")
+TYPES = [pa.date32(), pa.timestamp("s"), pa.timestamp("ns"), pa.timestamp("us", tz="UTC")]
+LABELS = ["a", "b"] * 12
+
+
+def days_of(description, path, table=None):
+    manifest = open_manifest(description, path, table=table)
+    values, notes = description.readers["t"].encode(manifest.table)
+    return [*values[:, 0]], notes
+
+
+def days(times):
+    return [float((time.date() - date(1970, 1, 1)).days) for time in times]
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_dates_are_the_same_as_texts_and_as_times(form, tmp_path):
+    texts = [time.strftime(form) for time in TIMES]
+    as_text = described(written(tmp_path / "train.csv", {"label": LABELS, "x": texts}))
+    for kind in TYPES:
+        frame = pa.table({"label": LABELS, "x": pa.array(TIMES, pa.timestamp("us")).cast(kind)})
+        found, notes = days_of(as_text, tmp_path / "frame", frame)
+        assert np.floor(found).tolist() == days(TIMES)
+        assert notes == []
+        as_times = described(tmp_path / "frame", frame)
+        new = written(tmp_path / "new.csv", {"x": texts, "y": LABELS})
+        assert np.floor(days_of(as_times, new)[0]).tolist() == days(TIMES)
+    for value in (TIMES[5], TIMES[5].date(), np.datetime64(TIMES[5])):
+        cell = Fields(as_text.readers, as_text.columns).cells({"x": value}, "sample 0")["t"]
+        assert np.floor(as_text.readers["t"].read(cell)[0]) == days(TIMES)[5]
+
+
+def test_dates_that_may_mean_two_days_are_missing_and_named(tmp_path):
+    description = described(written(tmp_path / "train.csv", {"label": LABELS, "x": TIMES}))
+    found, notes = days_of(description, written(tmp_path / "new.csv", {"x": ["1/2/2024", "3/4/2024"]}))
+    assert np.isnan(found).all()
+    assert notes == [
+        "x: missing, as they are no dates like %Y-%m-%d %H:%M:%S: 2 cells, the first is '1/2/2024'"
+    ]
+    found, notes = days_of(description, written(tmp_path / "new.csv", {"x": ["1/2/2024", "3/14/2024"]}))
+    assert found == days([datetime(2024, 1, 2), datetime(2024, 3, 14)])
+    assert notes == ["x: dates such as '1/2/2024' are read as %m/%d/%Y, unlike in training"]
+    found, notes = days_of(
+        description, written(tmp_path / "new.csv", {"x": ["2024-01-02", "NA", "3/14/2024"]})
+    )
+    assert np.isnan(found).tolist() == [False, True, True]

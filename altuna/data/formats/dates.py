@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ ZONE = r"(\d:\d\d)([.,]\d+)?\s*(Z|UTC|GMT|[+-]\d\d:?\d\d)?$"
 MOSTLY = 0.9  # of the filled cells: so many must be dates of one format
 DATE = re.compile(r"(?=.*\d).{0,3}[\w.,/: +-]{4,40}")
 SAMPLE = 200
+YEAR_1000 = -30_610_224_000  # in seconds since 1970
 
 
 def date_format(column: pa.ChunkedArray, *, stated: bool = False) -> tuple[str, str] | None:
@@ -133,7 +135,7 @@ def calendar(column: pa.ChunkedArray, format: str) -> NDArray[np.float64]:
     """
     cells = _cut(column)
     parsed = _parsed(cells, format)
-    day = re.split("[ T]%H", format)[0]
+    day = re.split("[ T]%[HI]", format)[0]
     for other in (first + time for first in (day, DAYS[0]) for time in TIMES):
         if parsed.null_count > cells.null_count:  # new data may have times, or none
             parsed = pc.coalesce(parsed, _parsed(cells, other))
@@ -155,6 +157,22 @@ def calendar(column: pa.ChunkedArray, format: str) -> NDArray[np.float64]:
     )
     parts[~known] = np.nan
     return parts
+
+
+def other_format(column: pa.ChunkedArray) -> str | None:
+    """Return a format in which all cells of a column are dates; None if formats differ in which ones.
+
+    Example:
+        >>> other_format(pa.chunked_array([["1/2/2024", "8/15/2024"]]))
+        '%m/%d/%Y'
+        >>> other_format(pa.chunked_array([["1/2/2024"]])) is None  # in January, or in February
+        True
+    """
+    cells = _cut(column).drop_null()
+    likely = [f for f in FORMATS if len(cells) and not _parsed(cells.slice(0, SAMPLE), f).null_count]
+    read = {f: parsed for f in likely if not (parsed := _parsed(cells, f)).null_count}
+    same = all(one.equals(other) for one, other in pairwise(read.values()))
+    return next(iter(read), None) if same else None
 
 
 def _cut(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -191,5 +209,5 @@ def _parsed(cells: pa.ChunkedArray, format: str) -> pa.ChunkedArray:
         return pc.if_else(pc.match_substring_regex(cells, r"[./-]\d\d(?:[ T]|$)"), parsed, None)
     if "%Y" not in format:
         return parsed
-    # strptime takes years of two digits for %Y, too
-    return pc.if_else(pc.match_substring_regex(cells, r"\d{4}"), parsed, None)
+    # strptime takes years of two digits for %Y, too: 2017 would be the 20th of a month of the year 17.
+    return pc.if_else(pc.greater_equal(parsed, YEAR_1000), parsed, None)

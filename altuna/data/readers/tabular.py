@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from altuna.data.formats.columns import filled, is_bytes, is_number
-from altuna.data.formats.dates import FORMATS, PARTS, calendar
+from altuna.data.formats.dates import FORMATS, PARTS, calendar, other_format
 from altuna.data.formats.numbers import NumberFormat
 from altuna.data.formats.spelling import category_texts
 from altuna.data.readers.base import BadCellError, Reader, check_positive, silent
@@ -157,9 +157,9 @@ class TabularReader(Reader):
         with np.errstate(over="ignore"):
             parts = [numbers - [origin for _, origin in self.numbers]]
         for name, format in self.dates:
-            parts.append(calendar(_texts(table, name), format))
-            if wrong := int(np.isnan(parts[-1][:, 0]).sum()) - _empty(table, name):
-                notes.append(f"{name}: missing, as they are no dates like {format}: {wrong:,} cells")
+            values, more = _dates(_texts(table, name), format, _empty(table, name))
+            parts.append(values)
+            notes += [f"{name}: {note}" for note in more]
         for name, listed in self.categories:
             column = _texts(table, name)
             codes = pc.index_in(column, pa.array(listed, pa.string()))
@@ -195,6 +195,19 @@ def _numbers(table: pa.Table, names: Sequence[str]) -> NDArray[np.float64]:
         )
         columns.append(pc.fill_null(column, np.nan).to_numpy())
     return np.stack(columns, axis=1) if columns else np.empty((len(table), 0))
+
+
+def _dates(column: pa.ChunkedArray, format: str, empty: int) -> tuple[NDArray[np.float64], list[str]]:
+    """Return the parts of dates [rows, 6], and notes on those that are not written as in training."""
+    parts = calendar(column, format)
+    unread = np.isnan(parts[:, 0])
+    if (wrong := int(unread.sum()) - empty) <= 0:
+        return parts, []
+    first = next((cell.as_py() for cell in column.filter(pa.array(unread)) if cell.is_valid), "")
+    other = other_format(column)
+    if other and np.isnan(read := calendar(column, other)).sum() < np.isnan(parts).sum():
+        return read, [f"dates such as {first!r} are read as {other}, unlike in training"]
+    return parts, [f"missing, as they are no dates like {format}: {wrong:,} cells, the first is {first!r}"]
 
 
 def _empty(table: pa.Table, name: str) -> int:

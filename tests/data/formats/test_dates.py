@@ -1,9 +1,10 @@
 """Texts that only resemble dates are none, and dates of several formats have a remark."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from altuna.data.formats.dates import date_format, mixed_dates
+from altuna.data.formats.dates import calendar, date_format, mixed_dates
 from altuna.data.table.manifest import read_manifest
 
 
@@ -44,3 +45,10 @@ def test_dates_of_two_formats_have_a_remark(repeats, tmp_path):
 )
 def test_other_texts_have_none(cells):
     assert mixed_dates(column(*cells)) == ""
+
+
+@pytest.mark.parametrize(("text", "day"), [("Aug 2017", "2017-08-01"), ("Aug 20, 2017", "2017-08-20")])
+def test_a_year_is_no_day_of_a_month(text, day):
+    column = pa.chunked_array([[text, text.replace("2017", "2016")]])
+    format, _ = date_format(column)
+    assert calendar(column, format)[0, 0] == np.datetime64(day).astype(int)
