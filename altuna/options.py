@@ -243,12 +243,15 @@ _REASONS = {
 
 
 def shown(value: object) -> str:
-    """Return a value as a message shows it: the beginning of a long one.
+    """Return a value as a message shows it: the beginning of a long one, the type of one without a text.
 
     Example:
-        >>> shown(0.5), len(shown("x" * 1000))
-        ('0.5', 80)
+        >>> shown(0.5), len(shown("x" * 1000)), shown(object())
+        ('0.5', 80, 'an object')
     """
+    if type(value).__repr__ is object.__repr__:  # which shows an address
+        name = type(value).__name__
+        return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
     try:
         text = "nothing" if value is None else repr(value)
     except ValueError:  # a number of more than 4300 digits

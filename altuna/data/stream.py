@@ -31,7 +31,7 @@ from altuna.data.table.cells import Cells
 from altuna.data.table.manifest import Manifest, not_finite
 from altuna.data.table.reading import plain
 from altuna.errors import UserError
-from altuna.options import nearest
+from altuna.options import nearest, shown
 
 READ_ROWS = 512  # read from a shard at once
 MAX_PROBLEMS = 1000  # that are kept
@@ -279,7 +279,7 @@ class Stream:
         if (numbers < 0).any():
             row = int((numbers < 0).argmax())
             label = labels[row].as_py()
-            unknown = f"label {label!r} is in no train row of {self.manifest.path}" if label else "empty"
+            unknown = f"label {shown(label)} is in no train row of {self.manifest.path}" if label else "empty"
             raise UserError(f"{self._where(indices[row], self.label)}: {unknown}")
         for column in self.numeric:
             if (wrong := not_finite(table[column])) is not None:

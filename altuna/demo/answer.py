@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from altuna.data.readers.tabular import TabularReader
 from altuna.errors import UserError
-from altuna.options import nearest
+from altuna.options import nearest, shown
 from altuna.reporting import SILENT
 from altuna.runs.predictor import Predictor
 from altuna.text import clipped
@@ -87,7 +87,7 @@ def values(name: str, text: str, columns: Sequence[str]) -> dict[str, Any]:
         try:
             found: dict[str, Any] = json.loads(text)
         except (ValueError, RecursionError):
-            raise UserError(f"{name!r}: not JSON: {text[:50]}") from None
+            raise UserError(f"{name!r}: not JSON: {shown(text)}") from None
     else:
         pairs = [part.partition("=") for part in re.split(r"[,;\n]", text) if part.strip()]
         found = {column.strip(): value.strip() for column, _, value in pairs}
@@ -121,7 +121,7 @@ def numbers(name: str, text: str, columns: tuple[str, ...] = ()) -> list[float |
         try:
             found = json.loads(text)
         except (ValueError, RecursionError):  # or too many brackets
-            raise UserError(f"{name!r}: not JSON: {text[:50]}") from None
+            raise UserError(f"{name!r}: not JSON: {shown(text)}") from None
         if isinstance(found, dict):
             if unknown := [*found.keys() - set(columns)]:
                 raise UserError(
@@ -136,7 +136,7 @@ def numbers(name: str, text: str, columns: tuple[str, ...] = ()) -> list[float |
         try:
             row.append(None if part is None else float(part))
         except (TypeError, ValueError, OverflowError):
-            raise UserError(f"{name!r}: not a number: {str(part)[:50]}") from None
+            raise UserError(f"{name!r}: not a number: {shown(part)}") from None
     return row
 
 

@@ -21,7 +21,7 @@ from altuna.data.table.manifest import SPLITS, Manifest, modality_of, read_manif
 from altuna.data.table.splits import split_rows
 from altuna.errors import UserError
 from altuna.files import cache_folder
-from altuna.options import nearest
+from altuna.options import nearest, shown
 from altuna.recipes.built_in import find_manifest
 from altuna.reporting import SILENT, Reporter
 from altuna.runs.columns import lacked, matched, number_columns
@@ -223,5 +223,5 @@ def _check_known(manifest: Manifest, unknown: NDArray[np.int64]) -> None:
         return
     row = int(unknown[0])
     label = manifest.labels[row].as_py()
-    reason = f"label {label!r} is unknown to this run" if label else "empty"
+    reason = f"label {shown(label)} is unknown to this run" if label else "empty"
     raise UserError(f"{manifest.where(row, 'label')}: {reason}")

@@ -16,6 +16,7 @@ from pydantic_core import from_json
 from altuna.data.table.account import Column, from_csv
 from altuna.errors import UserError
 from altuna.files import check_regular, read_text, read_yaml
+from altuna.options import shown
 from altuna.runs.schema import FORMAT, MetricsFile, ModelFile, OptionsFile, check
 from altuna.text import one_line
 
@@ -169,7 +170,7 @@ def _number(cell: str, where: str) -> float:
     try:
         return float(cell)
     except ValueError:
-        raise UserError(f"{where}: must be a number, got {cell[:80]!r}") from None
+        raise UserError(f"{where}: must be a number, got {shown(cell)}") from None
 
 
 def read_predictions(run: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -244,4 +245,4 @@ def _check_values(path: Path, table: pa.Table, classes: Sequence[str]) -> None:
         elif name in ("label", "prediction") or name.startswith("says_"):
             unknown = pc.filter(column, pc.invert(pc.is_in(column, pa.array([*classes, None], pa.string()))))
             if len(unknown):
-                raise UserError(f"{path}: {name}: config.json has no class {unknown[0].as_py()[:80]!r}")
+                raise UserError(f"{path}: {name}: config.json has no class {shown(unknown[0].as_py())}")

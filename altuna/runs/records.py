@@ -14,7 +14,7 @@ import torch
 from altuna.data.formats.numbers import MISSING, NumberFormat
 from altuna.data.readers import Reader
 from altuna.errors import UserError
-from altuna.options import nearest
+from altuna.options import nearest, shown
 from altuna.runs.columns import lacked, matched, number_columns
 from altuna.text import clipped
 
@@ -136,7 +136,7 @@ class Fields:
         text = pa.chunked_array([[value]], pa.string())
         (found,) = replace(format, missing=()).parse(text).to_pylist()
         if found is None and not format.is_plain:
-            cell = f"{value[:50]!r} is no number like {format.sample!r}, as in training"
+            cell = f"{shown(value)} is no number like {format.sample!r}, as in training"
             raise UserError(f"{where}, column {column!r}: {cell}")
         return value if found is None else None if found in format.missing else found
 
@@ -251,7 +251,7 @@ def number(value: Any, where: str) -> Any:
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
-        raise UserError(f"{where}: not a number: {value[:50]!r}") from None
+        raise UserError(f"{where}: not a number: {shown(value)}") from None
 
 
 def is_missing(value: object) -> bool:

@@ -134,7 +134,7 @@ class ModelFile(_Closed):
     def _check_names(self) -> Self:
         name, times = Counter(self.classes).most_common(1)[0]
         if times > 1:
-            raise wrong("classes", f"has {name!r} twice")
+            raise wrong("classes", f"has {shown(name)} twice")
         for name in self.fixed_weights:
             if name not in self.modalities:
                 raise wrong(f"fixed_weights.{name}", f"no such modality{nearest(name, self.modalities)}")

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from altuna import methods
-from altuna.options import nearest
+from altuna.options import nearest, shown
 
 MAX_INT = 2**63 - 1
 
@@ -40,7 +40,7 @@ def _name_or_options(value: object) -> object:
         return value
     if isinstance(value, Mapping):
         return dict(value)
-    raise ValueError(f"must be a name, or a mapping of options to values, got {value!r}")
+    raise ValueError(f"must be a name, or a mapping of options to values, got {shown(value)}")
 
 
 def _method(value: object) -> object:
@@ -51,7 +51,7 @@ def _method(value: object) -> object:
         return dict(value)
     if isinstance(value, Mapping):
         raise ValueError("needs a name, one of " + ", ".join(methods.list()))
-    raise ValueError(f"must be a name, or a mapping of options to values, got {value!r}")
+    raise ValueError(f"must be a name, or a mapping of options to values, got {shown(value)}")
 
 
 def _unscaled(value: object) -> object:

@@ -66,7 +66,7 @@ def test_rows_of_numbers(text, found):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1, two, 3", "'acc': not a number: two"),
+        ("1, two, 3", "'acc': not a number: 'two'"),
         ("[1, 2", "'acc': not JSON"),
         ("[" * 100_000, "'acc': not JSON"),
         ("[[1], 2]", "not a number"),

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from altuna.data.formats.numbers import MISSING
+from altuna.options import shown
 
 DAYS = (  # %b is the name of a month, cut short or whole
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y"),
@@ -67,12 +68,15 @@ def date_format(column: pa.ChunkedArray, *, stated: bool = False) -> tuple[str, 
         numbers = _parsed(_cut(column), format)
         row = pc.index(pc.and_(pc.is_null(numbers), pc.is_valid(_cut(column))), True).as_py()
         more = f" ({wrong - 1:,} more such cells)" if wrong > 1 else ""
-        return format, f"row {row + 1} is {column[row].as_py()!r}, no date like the others{more}: missing"
+        return (
+            format,
+            f"row {row + 1} is {shown(column[row].as_py())}, no date like the others{more}: missing",
+        )
     if short is not None and (row := pc.index(short, True).as_py()) >= 0:
-        return format, f"{cells[row].as_py()!r} is read as {_day(good[format][row])}"
+        return format, f"{shown(cells[row].as_py())} is read as {_day(good[format][row])}"
     also = [f for f in good if not good[f].null_count and f != format]
     if also and format.startswith("%m"):
-        return format, f"{cells[0].as_py()!r} is read as {_day(good[format][0])}"
+        return format, f"{shown(cells[0].as_py())} is read as {_day(good[format][0])}"
     return format, ""
 
 
@@ -116,7 +120,8 @@ def mixed_dates(column: pa.ChunkedArray) -> str:
         return ""
     first, count = column[pc.index(good, True).as_py()].as_py(), pc.sum(good).as_py()
     numbers = f"{count:,} of {len(cells) - cells.null_count:,}"
-    return f"row {other + 1} is {column[other].as_py()!r}, though {numbers} cells are dates like {first!r}"
+    start = f"row {other + 1} is {shown(column[other].as_py())}"
+    return f"{start}, though {numbers} cells are dates like {shown(first)}"
 
 
 def _day(seconds: pa.Scalar) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from altuna.data.formats.columns import first_values
+from altuna.options import shown
 
 # No pattern can backtrack far: texts may be very long.
 NUMBER = r"(?:[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|nan|NaN|null|None)"
@@ -55,7 +56,7 @@ def read_lists(column: pa.ChunkedArray) -> Lists:
     some = [_bare(text) for text in first_values(column) if isinstance(text, str)]
     if not some or sum(map(_is_list, some)) < MOSTLY * len(some):
         cut = next((text for text in some if text.lstrip()[:1] == "[" and CUT.search(text[:1000])), None)
-        problem = f"{cut[:40]!r} was cut when it was printed: write whole arrays" if cut else ""
+        problem = f"{shown(cut)} was cut when it was printed: write whole arrays" if cut else ""
         return Lists(column, problem=problem)
     nested = pa.list_(pa.list_(pa.float64())) if _depth(some[0]) > 1 else pa.list_(pa.float64())
     wrong: list[int] = []
@@ -71,7 +72,7 @@ def read_lists(column: pa.ChunkedArray) -> Lists:
             cells.append(cell)
             row += 1
         chunks.append(pa.array(cells, nested))
-    first = f"row {wrong[0] + 1} is {column[wrong[0]].as_py()[:40]!r}" if wrong else ""
+    first = f"row {wrong[0] + 1} is {shown(column[wrong[0]].as_py())}" if wrong else ""
     if len(wrong) > (1 - MOSTLY) * filled:
         problem = f"{first}; it is read as text, though {filled - len(wrong):,} of {filled:,} cells are lists"
         return Lists(column, problem=problem)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from altuna.data.formats.styles import SAMPLES, STYLES, parse_style
+from altuna.options import shown
 
 # Words for a missing number, in lower case.
 MISSING = (
@@ -177,13 +178,15 @@ def read_known(column: pa.ChunkedArray, known: NumberFormat) -> Numbers:
         differ = pc.not_equal(other, numbers)  # null where the format reads no number
         differ = differ if pc.any(differ).as_py() else pc.and_(pc.is_valid(other), pc.is_null(numbers))
         row = pc.index(differ, True).as_py()
-        read = f"row {row + 1} is {column[row].as_py()!r}, read as {other[row].as_py():.15g}"
+        read = f"row {row + 1} is {shown(column[row].as_py())}, read as {other[row].as_py():.15g}"
         problems.append(f"{read}: the column is not written as in training ({plain.sample!r})")
         numbers = other
     wrong = pc.and_(pc.is_null(numbers), pc.invert(empty))
     if mistakes := pc.sum(wrong).as_py() or 0:
         row = pc.index(wrong, True).as_py()
-        first = f"row {row + 1} is {column[row].as_py()!r}, no number like {plain.sample!r}, as in training"
+        first = (
+            f"row {row + 1} is {shown(column[row].as_py())}, no number like {plain.sample!r}, as in training"
+        )
         problems.append(f"{first}{_more(mistakes)}: missing")
     if numbers.null_count == len(numbers) and known.is_plain:
         return Numbers(column, None, problem="; ".join(problems))
@@ -247,7 +250,7 @@ def read_numbers(column: pa.ChunkedArray, decimal: str | None = None) -> Numbers
     if good < MOSTLY * filled and (word := _only_word(column.filter(wrong), numbers)):
         words, mistakes, good = {**words, word: mistakes}, 0, filled
     row = pc.index(wrong, True).as_py()
-    first = f"row {row + 1} is {column[row].as_py()!r}" if mistakes else ""
+    first = f"row {row + 1} is {shown(column[row].as_py())}" if mistakes else ""
     if good < MOSTLY * filled:
         telling = good >= MANY * filled and not best.prefix + best.suffix
         problem = f"{first}; it is read as text, though {good:,} of {filled:,} cells are numbers"
@@ -268,7 +271,7 @@ def _without_unit(
         return []
     row = pc.index(lack, True).as_py()
     have = f"{others:,} have it" if others else "which those of training have"
-    start = f"row {row + 1} is {column[row].as_py()!r}: {count:,} numbers have no {unit!r}, {have}"
+    start = f"row {row + 1} is {shown(column[row].as_py())}: {count:,} numbers have no {unit!r}, {have}"
     return [f"{start}; all are read as of one scale"]
 
 
@@ -368,4 +371,4 @@ def _example(column: pa.ChunkedArray, numbers: pa.ChunkedArray) -> str:
     odd = pc.invert(pc.match_substring_regex(first, r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"))
     if (row := pc.index(odd, True).as_py()) < 0:
         return ""
-    return f"{first[row].as_py().strip()!r} is {numbers.drop_null()[row].as_py():.15g}"
+    return f"{shown(first[row].as_py().strip())} is {numbers.drop_null()[row].as_py():.15g}"

@@ -24,6 +24,7 @@ from altuna.data.readers.base import (
 )
 from altuna.data.readers.image import ImageReader
 from altuna.data.readers.levels import Levels, check_levels
+from altuna.options import shown
 
 MAX_PICTURES = 8  # of a row, unless more are asked for
 COUNTED = 1000  # cells whose pictures are counted
@@ -154,5 +155,5 @@ def _checked(cell: Any) -> list[Any]:
     for i, part in enumerate(parts, 1):
         if not isinstance(part, str | bytes | Path | np.ndarray | Image.Image):
             kind = type(part).__name__
-            raise InconsistentError(f"part {i} of its list is no picture but {kind}: {str(part)[:40]}")
+            raise InconsistentError(f"part {i} of its list is no picture but {kind}: {shown(part)}")
     return parts

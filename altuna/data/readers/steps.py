@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from altuna.data.formats.dialect import dialect_of, format_of
 from altuna.data.readers.base import BadCellError, InconsistentError, check_file
 from altuna.data.readers.vector import MAX_SIZE, read_npy
+from altuna.options import shown
 
 TIMES = ("time", "t", "timestamp", "seconds")  # names of a column that is no channel, in lower case
 RATE = "rate"  # an entry of an .npz
@@ -93,7 +94,7 @@ def _of_list(cell: Any) -> Steps:
     if not any(nested):
         steps = [[step] for step in steps]
     elif (odd := next((i for i, step in enumerate(steps) if known[i] and not nested[i]), None)) is not None:
-        raise BadCellError(f"not a series: step {odd + 1} is {steps[odd]!r:.20}, others are lists")
+        raise BadCellError(f"not a series: step {odd + 1} is {shown(steps[odd])}, others are lists")
     widths = [len(step) for step in steps if step is not None]
     channels = widths[0] if widths else 1
     rows: list[list[Any]] = []
@@ -103,15 +104,11 @@ def _of_list(cell: Any) -> Steps:
             raise BadCellError(f"not a series: step {i + 1} has {len(row)} numbers, the first has {channels}")
         for number in row:
             if not isinstance(number, int | float | np.number | np.bool_ | None):
-                raise BadCellError(f"not a series: step {i + 1} has {_shown(number)} in place of a number")
+                raise BadCellError(f"not a series: step {i + 1} has {shown(number)} in place of a number")
         rows.append(row)
     missing = np.array([[number is None for number in row] for row in rows], dtype=bool)
     values = np.array([[np.nan if n is None else n for n in row] for row in rows], dtype=np.float64)
     return Steps(values.reshape(len(rows), channels), missing.reshape(len(rows), channels))
-
-
-def _shown(thing: Any) -> str:
-    return repr(thing)[:20] if isinstance(thing, str | list | tuple) else f"a {type(thing).__name__}"
 
 
 def _of_channels(cell: Mapping[str, Any]) -> Steps:

@@ -29,7 +29,7 @@ from altuna.data.table.modalities import (
 from altuna.data.table.reading import Source, read_table
 from altuna.data.table.remarks import remarks_on
 from altuna.errors import UserError
-from altuna.options import nearest
+from altuna.options import nearest, shown
 
 __all__ = [
     "RESERVED",
@@ -97,7 +97,7 @@ class Manifest:
     def where(self, row: int, column: str = "") -> str:
         """Return a place for an error message: file, row (the first is 1), id and column."""
         column = f", column {self.columns.get(column, column)!r}" if column else ""
-        return f"{self.path}, row {row + 1} (id {self.ids[row].as_py()!r}){column}"
+        return f"{self.path}, row {row + 1} (id {shown(self.ids[row].as_py())}){column}"
 
     @property
     def likely_label(self) -> str | None:
@@ -252,7 +252,7 @@ def _reserved(columns: Mapping[str, str]) -> dict[str, str]:
         if key not in RESERVED:
             raise UserError(f"columns: unknown key {key!r}{nearest(str(key), RESERVED)}")
         if not isinstance(name, str):
-            raise UserError(f"columns.{key}: must be the name of a column, got {name!r}")
+            raise UserError(f"columns.{key}: must be the name of a column, got {shown(name)}")
     return {key: columns.get(key, key) for key in RESERVED}
 
 
@@ -329,7 +329,7 @@ def _check_splits(manifest: Manifest, allow_shared_groups: bool) -> None:
         given = manifest.splits[row].as_py()
         raise UserError(
             f"{manifest.where(row, 'split')}: "
-            + (f"unknown split {given!r}" if given else "empty")
+            + (f"unknown split {shown(given)}" if given else "empty")
             + f"; the splits are {', '.join(SPLITS)}"
         )
     if not allow_shared_groups and manifest.groups.null_count < len(manifest):
@@ -341,7 +341,7 @@ def _check_splits(manifest: Manifest, allow_shared_groups: bool) -> None:
             rows = np.flatnonzero(pc.equal(manifest.groups, group).fill_null(False))
             splits = manifest.splits.take(pa.array(rows)).unique().to_pylist()
             raise UserError(
-                f"{manifest.where(int(rows[0]), 'group')}: group {group!r} is in "
+                f"{manifest.where(int(rows[0]), 'group')}: group {shown(group)} is in "
                 f"{' and '.join(map(str, splits))} ({shared.num_rows} such groups); "
                 "--allow-shared-groups allows this"
             )

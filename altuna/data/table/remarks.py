@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from altuna.data.formats.spelling import alike
 from altuna.data.table.leaks import leak_remarks
 from altuna.data.table.modalities import Modality
+from altuna.options import shown
 
 MAX_ALIKE = 3  # labels that are alike and are named in a remark
 MAX_COMPARED = 10_000  # labels or groups
@@ -40,8 +41,8 @@ def remarks_on(
     for kind, of_rows in {"label": labels, "group": groups}.items():
         values = of_rows.unique().drop_null()
         if pairs := alike(values.to_pylist() if len(values) <= MAX_COMPARED else ()):
-            shown = "; ".join(" and ".join(map(repr, same)) for same in pairs[:MAX_ALIKE])
+            some = "; ".join(" and ".join(map(shown, same)) for same in pairs[:MAX_ALIKE])
             more = f" and {len(pairs) - MAX_ALIKE} more" if len(pairs) > MAX_ALIKE else ""
-            remarks.append(f"these {kind}s are different, but look alike: {shown}{more}")
+            remarks.append(f"these {kind}s are different, but look alike: {some}{more}")
     used = [column for modality in found.values() for column in modality.columns]
     return remarks + leak_remarks(labels, table, used)

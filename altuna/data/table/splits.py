@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from altuna.data.table.manifest import SPLITS, Manifest
 from altuna.errors import UserError
+from altuna.options import shown
 
 VAL_SHARE, TEST_SHARE = 0.15, 0.25
 
@@ -55,7 +56,7 @@ def split_rows(manifest: Manifest, seed: int = 0) -> dict[str, Rows]:
         if len(unseen):
             row = int(unseen[0])
             raise UserError(
-                f"{manifest.where(row, 'label')}: label {manifest.labels[row].as_py()!r} is in {name} "
+                f"{manifest.where(row, 'label')}: label {shown(manifest.labels[row].as_py())} is in {name} "
                 "but never in train"
             )
     return {"train": train, "val": val, "test": test}
@@ -77,7 +78,7 @@ def _check_labels(manifest: Manifest) -> None:
             label = entry["values"]
             row = manifest.labels.index(label).as_py()
             raise UserError(
-                f"{manifest.where(row, 'label')}: label {label.as_py()!r} has only this one sample; "
+                f"{manifest.where(row, 'label')}: label {shown(label.as_py())} has only this one sample; "
                 "a class needs at least two"
             )
     if len(counts) < 2:

@@ -14,6 +14,7 @@ from altuna.data.formats.columns import is_number
 from altuna.data.formats.lists import read_lists
 from altuna.data.formats.numbers import NumberFormat, Numbers, read_known, read_numbers, without
 from altuna.data.formats.sentinels import find_sentinels
+from altuna.options import shown
 
 SHOWN = 4  # columns in a remark
 
@@ -122,7 +123,7 @@ def _remark(
     if read.example:
         remarks.written.append(f"{name} ({read.example})")
     remarks.missing += [
-        f"{word!r} in {name} ({count:,})" for word, count in read.words.items() if read.format
+        f"{shown(word)} in {name} ({count:,})" for word, count in read.words.items() if read.format
     ]
     if read.problem:
         remarks.problems.append(f"column {name!r}: {read.problem}")
