@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from importlib.resources import files
 from importlib.util import find_spec
 from itertools import chain, count
@@ -14,6 +15,8 @@ import numpy as np
 
 from altuna import __version__
 from altuna.data.dataset import MultimodalDataset
+from altuna.data.formats.numbers import NumberFormat
+from altuna.data.formats.styles import STYLES
 from altuna.data.samples import unread
 from altuna.data.table.cells import Cells
 from altuna.errors import UserError
@@ -23,7 +26,9 @@ from altuna.export.hub import write_loadable
 from altuna.files import atomic_folder, write_json, write_text
 from altuna.options import nearest
 from altuna.reporting import SILENT, Reporter
+from altuna.runs.columns import number_columns
 from altuna.runs.data import open_split
+from altuna.runs.description import Description
 from altuna.runs.directory import read_config, read_metrics
 from altuna.runs.predictor import Predictor
 
@@ -173,9 +178,29 @@ def _write_branch(
         "file": name + suffix,
         "features": size,
         "cells": {"dtype": np.dtype(reader.dtype).name, "shape": [*reader.shape]},
-        "reader": {"name": reader.name, **settings},
+        "reader": {"name": reader.name, **settings, **_formats(description, m)},
         **_text_example(m, samples),
     }
+
+
+def _formats(description: Description, m: str) -> dict[str, Any]:
+    """Return how the numbers of a modality are written in the training data, for the scripts."""
+    columns = [*number_columns({m: description.readers[m]}, description.columns)]
+    forms = {c: script_format(description.formats[c]) for c in columns if c in description.formats}
+    if not forms:
+        return {}
+    is_vector = description.readers[m].type == "vector"
+    return {"formats": [forms.get(c, {}) for c in columns] if is_vector else forms}
+
+
+def script_format(format: NumberFormat) -> dict[str, Any]:
+    """Return the arguments of the function ``number`` of the scripts that are not its defaults."""
+    found = {k: v for k, v in asdict(format).items() if v != getattr(NumberFormat(), k)}
+    if style := found.pop("style", None):
+        pattern, factors = STYLES[style]
+        groups = re.compile(pattern).groupindex
+        found |= {"pattern": pattern, "factors": {k: by for k, by in factors.items() if k in groups}}
+    return found
 
 
 def _write(program: Any, path: Path, inputs: list[str], outputs: list[str], what: str) -> None:

@@ -27,6 +27,14 @@ ZONE = r"(\d:\d\d)([.,]\d+)?\s*(Z|UTC|GMT|[+-]\d\d:?\d\d)?$"
 MOSTLY = 0.9  # of the filled cells: so many must be dates of one format
 DATE = re.compile(r"(?=.*\d).{0,3}[\w.,/: +-]{4,40}")
 SAMPLE = 200
+PATTERNS = {  # of what is no number of one or two digits
+    "%d": r"(?P<d>\d\d?)",
+    "%Y": r"\d{4}",
+    **dict.fromkeys(("%a", "%b", "%p"), r"\pL+"),
+    " ": r"\s*",
+    ".": r"\.",
+    "+": r"\+",
+}
 YEAR_1000 = -30_610_224_000  # in seconds since 1970
 
 
@@ -209,10 +217,21 @@ def _parsed(cells: pa.ChunkedArray, format: str) -> pa.ChunkedArray:
     if format == "%Y-%m-%d":
         cells = pc.replace_substring_regex(cells, r"^(\d{4})$", r"\1-01")
         cells = pc.replace_substring_regex(cells, r"^(\d{4}-\d\d)$", r"\1-01")
-    parsed = pc.strptime(cells, format=format, unit="s", error_is_null=True).cast(pa.int64())
+    times = pc.strptime(cells, format=format, unit="s", error_is_null=True)
+    parsed = pc.if_else(_days_are_kept(cells, times, format), times, None).cast(pa.int64())
     if "%y" in format:  # strptime takes a year of one digit, as in the version 2.2.1
         return pc.if_else(pc.match_substring_regex(cells, r"[./-]\d\d(?:[ T]|$)"), parsed, None)
     if "%Y" not in format:
         return parsed
     # strptime takes years of two digits for %Y, too: 2017 would be the 20th of a month of the year 17.
     return pc.if_else(pc.greater_equal(parsed, YEAR_1000), parsed, None)
+
+
+def _days_are_kept(cells: pa.ChunkedArray, times: pa.ChunkedArray, format: str) -> pa.ChunkedArray:
+    """Return where a time has the day of its text: strptime reads 31.02. as a day in March."""
+    kept = pc.invert(pc.and_(pc.less_equal(pc.day(times), 3), pc.match_substring_regex(cells, "29|30|31")))
+    if "%d" not in format or pc.all(kept).as_py() is not False:
+        return kept
+    pattern = re.sub(r"%.|[.+ ]", lambda part: PATTERNS.get(part[0], r"\d\d?"), format)
+    days = pc.struct_field(pc.extract_regex(cells, f"^{pattern}$"), "d").cast(pa.int64())
+    return pc.or_(kept, pc.equal(days, pc.day(times)).fill_null(True))

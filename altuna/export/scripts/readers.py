@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from columns import series, tabular
+from columns import number, series, tabular
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -175,14 +175,25 @@ def tokens(value: str, tokenizer: str, length: int) -> Array:
     return np.array(numbers, np.int32) + 1
 
 
-def vector(value: str, size: int, origin: Sequence[float] = ()) -> Array:
-    """Return numbers [size], separated by commas or blanks; between two commas one may be missing (NaN)."""
-    parts = [part.strip() for part in value.split(",")] if "," in value else value.split()
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinite
+def vector(
+    value: str, size: int, origin: Sequence[float] = (), formats: Sequence[dict[str, Any]] = ()
+) -> Array:
+    """Return numbers [size], separated by commas or blanks; between two commas one may be missing (NaN).
+
+    Semicolons may separate them, too, as numbers may be written with commas (``formats``, see ``number``).
+    """
+    mark = ";" if formats and ";" in value else "," if "," in value else None
+    parts = [value] if formats and size == 1 else [part.strip() for part in value.split(mark)]
+    if formats and len(parts) == size:
+        exact = np.array([number(part, **form) for part, form in zip(parts, formats, strict=True)])
+        parts = ["" if np.isnan(one) else part for one, part in zip(exact, parts, strict=True)]
+    else:
         exact = np.array([part or "nan" for part in parts], np.float64)
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite
         numbers = (exact - origin if len(origin) == len(exact) else exact).astype(np.float32)
     if len(parts) != size or np.isfinite(numbers).sum() != sum(map(bool, parts)):
-        raise ValueError(f"give {size} finite number{'s, with commas or blanks between' * (size > 1)}")
+        marks = "semicolons" if formats else "commas or blanks"
+        raise ValueError(f"give {size} finite number{f's, with {marks} between' * (size > 1)}")
     if not any(parts):
         raise ValueError("all its numbers are empty")
     return numbers

@@ -1,10 +1,12 @@
 """Texts that only resemble dates are none, and dates of several formats have a remark."""
 
+from datetime import datetime
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from altuna.data.formats.dates import calendar, date_format, mixed_dates
+from altuna.data.formats.dates import DAYS, calendar, date_format, mixed_dates
 from altuna.data.table.manifest import read_manifest
 
 
@@ -52,3 +54,13 @@ def test_a_year_is_no_day_of_a_month(text, day):
     column = pa.chunked_array([[text, text.replace("2017", "2016")]])
     format, _ = date_format(column)
     assert calendar(column, format)[0, 0] == np.datetime64(day).astype(int)
+
+
+@pytest.mark.parametrize("format", [f"{day} %H:%M" for day in DAYS if "%d" in day])
+def test_a_day_that_a_month_has_not_is_none(format):
+    for there in ("2023-01-31", "2023-03-02", "2024-02-29"):
+        text = datetime.fromisoformat(there).strftime(format)
+        assert np.isfinite(calendar(column(text), format)[0, 0]), text
+    for there, absent in (("2023-03-03", "31"), ("2024-06-15", "31"), ("2023-02-15", "29")):
+        text = datetime.fromisoformat(there).replace(month=2).strftime(format.replace("%d", absent))
+        assert np.isnan(calendar(column(text), format)[0, 0]), text
