@@ -31,7 +31,7 @@ from altuna.comparison.summary import environment
 from altuna.data.dataset import loader
 from altuna.data.fit_readers import fit_readers
 from altuna.data.samples import prepare_stores, samples_at
-from altuna.data.stream import Stream
+from altuna.data.stream.batches import Stream
 from altuna.data.table.manifest import read_manifest
 from altuna.hardware import reset_peak_memory
 

@@ -30,7 +30,7 @@ from altuna.data.missing.masks import Missing, masked
 from altuna.data.samples import Samples, class_numbers, prepare_stores, problems_of, samples_at
 from altuna.data.store.arrays import Store
 from altuna.data.store.problems import Problem, write_problems
-from altuna.data.stream import Stream
+from altuna.data.stream.batches import Stream
 from altuna.data.table.manifest import Manifest
 from altuna.data.table.modalities import Modality
 from altuna.data.table.splits import Rows, split_rows
@@ -80,8 +80,9 @@ class Prepared:
     stream: Stream | None = None
 
     def all_problems(self) -> list[Problem]:
-        """Return the problems with cells, those of a stream's training cells too."""
-        return [*self.problems, *(self.stream.all_problems() if self.stream else [])]
+        """Return the problems with columns and with cells, those of a stream's training cells too."""
+        problems = [*self.problems, *(self.stream.all_problems() if self.stream else [])]
+        return sorted(problems, key=lambda problem: problem.row > 0)
 
     def digest(self, member: Member) -> str:
         """Return what identifies a model's samples, classes and modalities; resuming needs the same."""

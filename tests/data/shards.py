@@ -7,7 +7,7 @@ import pyarrow as pa
 from PIL import Image
 
 from altuna.data.fit_readers import fit_readers
-from altuna.data.stream import Stream
+from altuna.data.stream.batches import Stream
 from altuna.data.table.manifest import read_manifest
 
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from shards import stream, table
 
 import altuna
-from altuna.data.stream import Stream
+from altuna.data.stream.batches import Stream
 from altuna.errors import UserError
 
 
@@ -155,8 +155,11 @@ def test_a_row_of_which_nothing_can_be_read_is_left_out(folder, broken):
         ),
         ({"label": ["class 0", None, "class 0", "class 1"]}, r"row 2, column 'label': empty"),
         ({"x_1": [0.0, 1.0, 2.0, float("inf")]}, r"row 4, column 'x_1': is inf; leave the cell empty"),
-        ({"x_2": [0.0, float("nan"), 2.0, 3.0]}, r"row 2, column 'x_2': is nan; leave the cell empty"),
-        ({"x_1": ["0", "1", "2", "3"]}, r"column 'x_1': has string, not numbers"),
+        ({"x_1": [[0.0], [1.0], None, None]}, r"column 'x_1': has list<element: double>, not numbers"),
+        ({"words": [[0.0], [1.0], None, None]}, r"column 'words': has list<element: double>, not texts"),
+        ({"picture": [0, 1, 2, 3]}, r"column 'picture': has int64, not files"),
+        ({"x_1": ["0", "1", "2", "$3,000"]}, r"row 4, column 'x_1': '\$3,000' is not written as in"),
+        ({"x_1": ["0", "hoot", "tu-whit", "3"]}, r"row 2.*x_1|2 of 4 cells are not numbers"),
     ],
 )
 def test_mistakes_are_named(folder, broken, columns, words):
@@ -212,7 +215,7 @@ def test_processes_share_what_can_be_read(folder, broken, monkeypatch, size):
         shards[rank].processes = 2
         return [*shards[rank]]
 
-    monkeypatch.setattr("altuna.data.stream.all_gather_object", all_gather_object)
+    monkeypatch.setattr("altuna.data.stream.batches.all_gather_object", all_gather_object)
     with ThreadPoolExecutor(2) as pool:
         parts = [*zip(*pool.map(batches, range(2)), strict=True)]
     assert len(parts) == len(whole)

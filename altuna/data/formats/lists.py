@@ -7,9 +7,12 @@ import math
 import re
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from altuna.data.formats.columns import first_values
+from altuna.data.formats.columns import filled, first_values
 from altuna.options import shown
 
 # No pattern can backtrack far: texts may be very long.
@@ -58,28 +61,35 @@ def read_lists(column: pa.ChunkedArray) -> Lists:
         cut = next((text for text in some if text.lstrip()[:1] == "[" and CUT.search(text[:1000])), None)
         problem = f"{shown(cut)} was cut when it was printed: write whole arrays" if cut else ""
         return Lists(column, problem=problem)
-    nested = pa.list_(pa.list_(pa.float64())) if _depth(some[0]) > 1 else pa.list_(pa.float64())
-    wrong: list[int] = []
-    chunks, row, filled = [], 0, 0
-    for chunk in column.chunks:
-        cells: list[Any] = []
-        for text in chunk.to_pylist():
-            known = text is not None and text.strip() != ""
-            cell = _parsed(text, pa.types.is_nested(nested.value_type)) if known else None
-            filled += known
-            if known and cell is None:
-                wrong.append(row)
-            cells.append(cell)
-            row += 1
-        chunks.append(pa.array(cells, nested))
-    first = f"row {wrong[0] + 1} is {shown(column[wrong[0]].as_py())}" if wrong else ""
-    if len(wrong) > (1 - MOSTLY) * filled:
-        problem = f"{first}; it is read as text, though {filled - len(wrong):,} of {filled:,} cells are lists"
+    lists, wrong = parse_lists(column, min(_depth(some[0]), 2))
+    number = pc.sum(filled(column)).as_py()
+    first = f"row {wrong[0] + 1} is {shown(column[int(wrong[0])].as_py())}" if len(wrong) else ""
+    if len(wrong) > (1 - MOSTLY) * number:
+        problem = f"{first}; it is read as text, though {number - len(wrong):,} of {number:,} cells are lists"
         return Lists(column, problem=problem)
     problem = (
         f"{first}, no list of numbers{f' ({len(wrong) - 1:,} more such cells)' * (len(wrong) > 1)}: missing"
     )
-    return Lists(pa.chunked_array(chunks, nested), True, problem * bool(wrong))
+    return Lists(lists, True, problem * bool(len(wrong)))
+
+
+def parse_lists(column: pa.ChunkedArray, depth: int) -> tuple[pa.ChunkedArray, NDArray[np.int64]]:
+    """Return texts as lists of float64, or lists of such lists at a depth of 2, and the other cells.
+
+    Example:
+        >>> lists, wrong = parse_lists(pa.chunked_array([["1;2", "hoot", " "]]), depth=1)
+        >>> lists.to_pylist(), wrong.tolist()
+        ([[1.0, 2.0], None, None], [1])
+    """
+    nested = depth > 1
+    kind = pa.list_(pa.list_(pa.float64())) if nested else pa.list_(pa.float64())
+    chunks = [
+        pa.array([None if text is None else _parsed(text, nested) for text in chunk.to_pylist()], kind)
+        for chunk in column.chunks
+    ]
+    lists = pa.chunked_array(chunks, kind)
+    wrong = np.asarray(pc.and_(lists.is_null(), filled(column)))
+    return lists, np.flatnonzero(wrong)
 
 
 def _bare(text: str) -> str:

@@ -172,7 +172,7 @@ def read_known(column: pa.ChunkedArray, known: NumberFormat) -> Numbers:
         >>> read_known(pa.chunked_array([["1.234"]]), german).column.to_pylist()
         [1234.0]
     """
-    empty, plain = _empty(column), replace(known, missing=())
+    empty, plain = means_missing(column), replace(known, missing=())
     numbers, problems = plain.parse(column), []
     if (other := _other_marks(column, numbers, empty, plain)) is not None:
         differ = pc.not_equal(other, numbers)  # null where the format reads no number
@@ -192,7 +192,7 @@ def read_known(column: pa.ChunkedArray, known: NumberFormat) -> Numbers:
         return Numbers(column, None, problem="; ".join(problems))
     problems += _without_unit(column, numbers, known.suffix, of_training=True)
     numbers = without(numbers, known.missing)
-    return Numbers(numbers, known, _example(column, numbers), _words(column, empty), "; ".join(problems))
+    return Numbers(numbers, known, _example(column, numbers), count_words(column, empty), "; ".join(problems))
 
 
 def _other_marks(
@@ -222,7 +222,7 @@ def read_numbers(column: pa.ChunkedArray, decimal: str | None = None) -> Numbers
         >>> numbers.column.to_pylist(), numbers.format.decimal, numbers.words
         ([3.5, 1204.2, None], ',', {'NA': 1})
     """
-    empty = _empty(column)
+    empty = means_missing(column)
     filled = len(column) - (pc.sum(empty).as_py() or 0)
     some = _some(column.filter(pc.invert(empty)))
     if not filled or not len(some):
@@ -246,7 +246,7 @@ def read_numbers(column: pa.ChunkedArray, decimal: str | None = None) -> Numbers
     good = filled - mistakes
     if not good:
         return Numbers(column, None)
-    words = _words(column, empty)
+    words = count_words(column, empty)
     if good < MOSTLY * filled and (word := _only_word(column.filter(wrong), numbers)):
         words, mistakes, good = {**words, word: mistakes}, 0, filled
     row = pc.index(wrong, True).as_py()
@@ -354,12 +354,25 @@ def _only_word(others: pa.ChunkedArray, numbers: pa.ChunkedArray) -> str:
     return str(words[0]) if len(words) == 1 and not few else ""
 
 
-def _empty(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def means_missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return which texts stand for a missing value: empty ones and words such as NA (bool).
+
+    Example:
+        >>> means_missing(pa.chunked_array([["NA", " ", None, "3"]])).to_pylist()
+        [True, True, True, False]
+    """
     words = pc.utf8_lower(pc.utf8_trim_whitespace(column))
     return pc.or_(pc.is_null(column), pc.is_in(words, pa.array(["", *MISSING])).fill_null(True))
 
 
-def _words(column: pa.ChunkedArray, empty: pa.ChunkedArray) -> dict[str, int]:
+def count_words(column: pa.ChunkedArray, empty: pa.ChunkedArray) -> dict[str, int]:
+    """Return how often each word is in the cells that stand for a missing value, ``means_missing``.
+
+    Example:
+        >>> column = pa.chunked_array([["NA", " ", "3", "NA"]])
+        >>> count_words(column, means_missing(column))
+        {'NA': 2}
+    """
     cells = pc.utf8_trim_whitespace(column.filter(empty).drop_null())
     counts = pc.value_counts(cells.combine_chunks()).to_pylist()
     return {pair["values"]: pair["counts"] for pair in counts if pair["values"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -65,6 +65,20 @@ def spelled(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if fractions and pc.all(pc.match_substring_regex(values, r"^[+-]?\d+(\.0+)?$")).as_py():
         return pc.replace_substring_regex(column, WHOLE, r"\1")
     return column
+
+
+def spelled_as(column: pa.ChunkedArray, known: Sequence[str]) -> pa.ChunkedArray:
+    """Return texts in the spelling that ``spelled`` gave the values of another column, where they are known.
+
+    Example:
+        >>> spelled_as(pa.chunked_array([["1.0 ", "2"]]), ["1", "2"]).to_pylist()
+        ['1', '2']
+        >>> spelled_as(pa.chunked_array([["1.0 ", "2"]]), ["1.0", "2.5"]).to_pylist()
+        ['1.0', '2']
+    """
+    texts = _trimmed(column)
+    whole = pc.replace_substring_regex(texts, WHOLE, r"\1")
+    return pc.if_else(pc.is_in(whole, pa.array(known, pa.string())), whole, texts)
 
 
 def category_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:

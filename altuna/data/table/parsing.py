@@ -127,8 +127,10 @@ def read_jsonl(path: Path, text: Sequence[str], decimals: Mapping[str, str] | No
     return _with_large_blocks(lambda block: _parse_jsonl(io.BytesIO(rewritten.getbuffer()), block))
 
 
-def name_bad_text(path: Path, name: str, column: pa.ChunkedArray) -> None:
+def name_bad_text(path: Path | str, name: str, column: pa.ChunkedArray, first: int = 0) -> None:
     r"""Raise UserError for the first cell of a column of text that is not UTF-8.
+
+    ``first`` is the number of rows of the file before these.
 
     Example:
         >>> name_bad_text(Path("owls.csv"), "note", pa.chunked_array([[b"hoot", b"\xff"]]))
@@ -136,7 +138,7 @@ def name_bad_text(path: Path, name: str, column: pa.ChunkedArray) -> None:
         ...
         altuna.errors.UserError: owls.csv, row 2, column 'note': the text is not in UTF-8: convert the table
     """
-    for row, cell in enumerate(column):
+    for row, cell in enumerate(column, first):
         try:
             if cell.is_valid:
                 str(cell.as_buffer(), "utf-8")

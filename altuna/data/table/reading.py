@@ -187,8 +187,17 @@ def _read_parquet(path: Path) -> pa.Table:
     return pa.ipc.open_stream(pa.memory_map(str(mapped))).read_all()
 
 
-def plain(path: Path, table: pa.Table, text: Sequence[str]) -> pa.Table:
+def plain(path: Path | str, table: pa.Table, text: Sequence[str], first: int = 0) -> pa.Table:
     """Return the table with fewer types: categories, decimals, dates and the like become texts or numbers.
+
+    Args:
+        path: The file, for messages.
+        table: Its rows.
+        text: Columns whose numbers become texts.
+        first: Number of rows of the file before these.
+
+    Raises:
+        UserError: A text is not UTF-8.
 
     Example:
         >>> from datetime import date
@@ -225,6 +234,6 @@ def plain(path: Path, table: pa.Table, text: Sequence[str]) -> pa.Table:
             try:
                 column.validate(full=True)
             except pa.ArrowInvalid:
-                name_bad_text(path, field_.name, column)
+                name_bad_text(path, field_.name, column, first)
                 raise
     return table

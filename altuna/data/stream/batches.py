@@ -1,133 +1,36 @@
-"""Stream training rows from Parquet shards, on the disk or in object storage, without a store."""
+"""Shuffle the rows of Parquet shards and decode them, batch by batch, without a store."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import accumulate, islice
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
-import fsspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 import torch
 from numpy.typing import NDArray
 
 from altuna.core.batch import Batch
 from altuna.core.collectives import Input, Share, all_gather_object, processes, rank
-from altuna.data.formats.columns import is_number
-from altuna.data.formats.spelling import spelled
+from altuna.data.formats.spelling import spelled_as
 from altuna.data.readers import Reader
 from altuna.data.samples import class_numbers
 from altuna.data.store.build import read_cell
 from altuna.data.store.problems import Problem
-from altuna.data.table import hf
+from altuna.data.stream.parts import PartReader
+from altuna.data.stream.shards import Shard, find_shards
 from altuna.data.table.cells import Cells
 from altuna.data.table.manifest import Manifest, not_finite
-from altuna.data.table.reading import plain
 from altuna.errors import UserError
-from altuna.options import nearest, shown
+from altuna.options import shown
 
-READ_ROWS = 512  # read from a shard at once
 MAX_PROBLEMS = 1000  # that are kept
-OPENERS = 16  # threads that read footers
 _ROW = "altuna_row"
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A Parquet file of training rows; ``first`` is the number of its first row among those of all shards.
-
-    Example:
-        >>> import tempfile
-        >>> folder = tempfile.mkdtemp()
-        >>> pyarrow.parquet.write_table(pa.table({"label": ["a", "b"]}), f"{folder}/0.parquet")
-        >>> (shard,) = find_shards(folder, {"label": False})
-        >>> [batch.num_rows for batch in shard.batches(["label"])]
-        [2]
-    """
-
-    system: fsspec.AbstractFileSystem
-    path: str
-    first: int = 0
-    rows: int = 0
-
-    @property
-    def url(self) -> str:
-        """Return its URL, or the path of a local file."""
-        return str(self.system.unstrip_protocol(self.path)).removeprefix("file://")
-
-    @contextmanager
-    def opened(self) -> Iterator[pyarrow.parquet.ParquetFile]:
-        """Open the file.
-
-        Raises:
-            UserError: It cannot be read, for whatever reason: each file system has its own exceptions.
-        """
-        try:
-            with self.system.open(self.path, "rb") as source:
-                yield pyarrow.parquet.ParquetFile(source, pre_buffer=False)
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise UserError(f"stream: {self.url}: cannot be read: {_reason(error)}") from error
-
-    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """Read the file from start to end, ``READ_ROWS`` rows at a time; raises as ``opened``."""
-        with self.opened() as file:
-            yield from file.iter_batches(READ_ROWS, columns=columns)
-
-
-def find_shards(pattern: str, columns: Mapping[str, bool]) -> list[Shard]:
-    """Return the shards that match a pattern, in the order of their names, after reading their footers.
-
-    Args:
-        pattern: A path or URL for ``fsspec``, which may have wildcards, or a folder.
-        columns: The columns that all shards must have, and whether they must be numeric.
-
-    Raises:
-        UserError: No shard matches, one cannot be read or lacks a column, or a package is missing.
-
-    Example:
-        >>> import tempfile
-        >>> folder = tempfile.mkdtemp()
-        >>> for name in "01":
-        ...     pyarrow.parquet.write_table(pa.table({"acc": [1.0, 2.0]}), f"{folder}/{name}.parquet")
-        >>> [(shard.first, shard.rows) for shard in find_shards(folder, {"acc": True})]
-        [(0, 2), (2, 2)]
-    """
-    try:
-        system, path = fsspec.core.url_to_fs(pattern)
-        found = sorted(system.glob(f"{path}/*.parquet" if system.isdir(path) else path))
-    except Exception as error:  # no such protocol, a missing package, no access: each raises its own
-        raise UserError(f"stream: {pattern}: {_reason(error)}") from None
-    if not found:
-        raise UserError(f"stream: {pattern}: no shard matches")
-
-    def checked(path: str) -> Shard:
-        # Each thread opens its own file system: not all of them can be shared between threads.
-        shard = Shard(fsspec.core.url_to_fs(pattern)[0], path)
-        with shard.opened() as file:
-            schema, rows = file.schema_arrow, int(file.metadata.num_rows)
-        for column, numeric in columns.items():
-            if column not in schema.names:
-                near = nearest(column, schema.names)
-                raise UserError(f"stream: {shard.url}: no column {column!r}{near}")
-            kind = schema.field(column).type
-            known = is_number(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
-            if numeric and not known:
-                raise UserError(f"stream: {shard.url}, column {column!r}: has {kind}, not numbers")
-        return Shard(system, path, rows=rows)
-
-    with ThreadPoolExecutor(OPENERS) as pool:
-        shards = [*pool.map(checked, found)]
-    first = accumulate((shard.rows for shard in shards), initial=0)
-    return [replace(shard, first=start) for shard, start in zip(shards, first, strict=False)]
 
 
 class Decoded(NamedTuple):
@@ -169,6 +72,7 @@ class Stream:
 
     Example:
         >>> import tempfile
+        >>> import pyarrow.parquet
         >>> from altuna.data.readers import READERS
         >>> from altuna.data.table.manifest import read_manifest
         >>> path = f"{tempfile.mkdtemp()}/0.parquet"
@@ -193,13 +97,8 @@ class Stream:
     ) -> None:
         self.manifest = replace(manifest, kept={})
         self.label = manifest.columns["label"]
-        modal = [column for m in manifest.modalities.values() for column in m.columns]
-        kinds = {c: manifest.table.schema.field(c).type for c in dict.fromkeys([self.label, *modal])}
-        self.columns = [*kinds]
-        # Columns that are text in the manifest are read as text.
-        self.text = [c for c, kind in kinds.items() if not is_number(kind)]
-        self.numeric = [c for c, kind in kinds.items() if is_number(kind) and c != self.label]
-        self.shards = find_shards(pattern, {c: c in self.numeric for c in kinds})
+        self.reader = PartReader(manifest)
+        self.shards = find_shards(pattern, self.reader.columns)
         self.rows = sum(shard.rows for shard in self.shards)
         if not self.rows:
             raise UserError(f"stream: {pattern}: the shards have no rows")
@@ -258,15 +157,15 @@ class Stream:
                     held -= leaving
                     yield from _split(going, self.batch_size)
                     del going  # or all of it would stay in memory while the buffer is filled again
+        self.reader.finish()
         if held:
             (going,) = _drawn(pool, random, held)
             yield from _split(going, self.batch_size)
 
     def _parts(self, shard: Shard) -> Iterator[pa.Table]:
         first = shard.first
-        for batch in shard.batches(self.columns):
-            table = hf.typed(pa.Table.from_batches([batch]).select(self.columns))[0]
-            table = _large(plain(Path(shard.url), table, self.text))
+        for part in shard.parts([*self.reader.columns]):
+            table = _large(self.reader.read(part, partial(self._where, first)))
             rows = pa.array(np.arange(first, first + len(table)))
             yield table.append_column(_ROW, rows)
             first += len(table)
@@ -274,16 +173,16 @@ class Stream:
     def _decoded(self, table: pa.Table) -> tuple[Batch, dict[str, Decoded]]:
         """Return a batch without cells, and the cells that this process decoded."""
         indices = table[_ROW].to_numpy()
-        labels = spelled(table[self.label]).combine_chunks()
+        labels = spelled_as(table[self.label], self.classes).combine_chunks()
         numbers = class_numbers(labels, self.classes)
         if (numbers < 0).any():
             row = int((numbers < 0).argmax())
             label = labels[row].as_py()
             unknown = f"label {shown(label)} is in no train row of {self.manifest.path}" if label else "empty"
-            raise UserError(f"{self._where(indices[row], self.label)}: {unknown}")
-        for column in self.numeric:
+            raise UserError(f"{self._where(0, int(indices[row]), self.label)}: {unknown}")
+        for column in self.reader.numeric:
             if (wrong := not_finite(table[column])) is not None:
-                where = self._where(indices[wrong], column)
+                where = self._where(0, int(indices[wrong]), column)
                 raise UserError(
                     f"{where}: is {table[column][wrong].as_py()}; "
                     "leave the cell empty if the value is missing"
@@ -307,7 +206,7 @@ class Stream:
             if array is None:
                 assert remark is not None
                 if self.strict or remark.kind == "fatal":
-                    raise UserError(f"{self._where(indices[place], cells.column)}: {remark.reason}")
+                    raise UserError(f"{self._where(0, int(indices[place]), cells.column)}: {remark.reason}")
                 self._note(int(indices[place]), cells.column, remark.reason)
                 read[i] = False
             else:
@@ -321,10 +220,10 @@ class Stream:
             self.problems[index, column] = Problem(row, "", column, shard.url, reason)
 
     def all_problems(self) -> list[Problem]:
-        """Return the cells that could not be read in any process, in the order of the rows."""
+        """Return remarks on columns, and the cells that could not be read in any process, by their rows."""
         everyones = all_gather_object(self.problems)
         found = {place: problem for mine in everyones for place, problem in mine.items()}
-        return [found[place] for place in sorted(found)]
+        return [*self.reader.problems(), *(found[place] for place in sorted(found))]
 
     def _place(self, index: int) -> tuple[Shard, int]:
         """Return the shard of a row, and the number of the row in it, from 1."""
@@ -332,14 +231,10 @@ class Stream:
         shard = self.shards[int(np.searchsorted(starts, index, side="right")) - 1]
         return shard, index - shard.first + 1
 
-    def _where(self, index: int, column: str) -> str:
-        shard, row = self._place(int(index))
-        return f"stream: {shard.url}, row {row}, column {column!r}"
-
-
-def _reason(error: Exception) -> str:
-    """Return the message of an error on one line, or its type if it has none (as some timeouts)."""
-    return " ".join(str(error).split()) or type(error).__name__
+    def _where(self, first: int, row: int, column: str) -> str:
+        """Return the place of a cell, in a row of those that begin with the row ``first`` of all."""
+        shard, row = self._place(first + row)
+        return f"stream: {shard.url}, row {row}" + (f", column {column!r}" if column else "")
 
 
 def _complete(empty: Batch, cells: Mapping[str, Decoded]) -> Batch:
