@@ -142,7 +142,7 @@ class Fields:
 
     def _find(self, keys: Sequence[Any], where: str) -> dict[Any, list[Use]]:
         """Return the uses of each key; raise UserError for an unknown one."""
-        named = matched([*self._known], [key for key in keys if isinstance(key, str)])
+        named = matched([*self._known], keys)
         known = {there: name for name, there in named.items()}
         for key in keys:
             hint = clipped(nearest(str(key), self._known)) if key not in known else ""

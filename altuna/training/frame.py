@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
+from altuna.data.readers.base import BadCellError
+from altuna.data.readers.image import encoded, is_picture
 from altuna.data.table.column_types import are_files, column_type
 from altuna.errors import UserError
 from altuna.files import atomic_write, cache_folder
@@ -50,21 +52,44 @@ def path_of(data: Any) -> str | Path:
 
 
 def _from_records(data: Any) -> pa.Table:
-    """Return records as a table: arrays become lists, and a column of texts and numbers becomes text.
+    """Return records as a table: pictures become files, arrays lists, a column of texts and numbers text.
 
     Raises:
-        UserError: A value is neither; the message names row and column.
+        UserError: A value is none of these; the message names row and column.
     """
     records = records_of(data)
-    names = [*dict.fromkeys(str(name) for record in records for name in record)]
+    names = [*dict.fromkeys(name for record in records for name in record)]
     columns = {}
     for name in names:
-        values = [None if is_missing(value := record.get(name)) else value for record in records]
+        values = [_value(record.get(name), name, row) for row, record in enumerate(records)]
+        if {str, bytes} <= {*map(type, values)}:  # paths beside pictures
+            values = [_file(value) for value in values]
         try:
             columns[name] = pa.array(values)
         except (pa.ArrowException, TypeError, ValueError):
             columns[name] = _mixed(name, values)
     return pa.table(columns)
+
+
+def _value(value: Any, name: str, row: int) -> Any:
+    """Return a value for a table: None if it is missing, the content of a file if it is a picture."""
+    if is_missing(value):
+        return None
+    try:
+        if is_picture(value):
+            return encoded(value)
+        if isinstance(value, list | tuple) and any(map(is_picture, value)):
+            return [_value(part, name, row) for part in value]
+    except BadCellError as error:
+        raise UserError(f"data, row {row + 1}, column {name!r}: {error}") from None
+    return value
+
+
+def _file(value: Any) -> Any:
+    """Return a path or a content as a cell that has both, as in Hugging Face data sets."""
+    if isinstance(value, str):
+        return {"bytes": None, "path": _whole(value)}
+    return {"bytes": value, "path": None} if isinstance(value, bytes) else value
 
 
 def _mixed(name: str, values: list[Any]) -> pa.Array:

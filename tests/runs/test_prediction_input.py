@@ -180,7 +180,7 @@ def test_what_is_missing_in_python(value, model):
     [
         ([{"nte": "a"}], "sample 0: unknown modality or column 'nte'; did you mean 'note'?"),
         ([{"note": "a"}, {"len_xx": 1}], "sample 1: unknown modality or column 'len_xx'"),
-        ([{3: "a"}], "unknown modality or column 3"),
+        ([{3: "a"}], "unknown modality or column '3'"),
         ([{"len": [1, 2], "len_mm": 3}], "'len' is given twice, as a whole and by its column 'len_mm'"),
         ([{"len_mm": "high"}], "sample 0, 'len': not a number: 'high'"),
         ([{"len": [1, 2, 3]}], "sample 0, 'len': a vector of 3 numbers, the others have 2"),

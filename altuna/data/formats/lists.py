@@ -107,8 +107,12 @@ def _bare(text: str) -> str:
 def _is_list(text: str) -> bool:
     if "..." in text[:1000]:
         return False
-    if text.lstrip()[:1] in ("[", "("):
-        return bool(text.rstrip()[-1] in "])" and re.search(r"\d", text) and BRACKETS.fullmatch(text))
+    if text.lstrip()[:1] in ("[", "("):  # (0, 3] is an interval
+        return bool(
+            text.lstrip()[0] + text.rstrip()[-1] in ("[]", "()")
+            and re.search(r"\d", text)
+            and BRACKETS.fullmatch(text)
+        )
     return bool(BARE.fullmatch(text) or PAIR.fullmatch(text))
 
 

@@ -28,6 +28,8 @@ _JPEG_END = b"\xff\xd9"  # occurs elsewhere only in a preview, near the start
 
 DEEP = ("I", "F")  # modes of more than 8 bits begin with these
 DARK = 64  # of 256: the upper 2 of 16 bits are empty
+MIN_SIDE = 8  # of an array that is taken for a grey picture
+PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
 SIZES = (32, 48, 64, 96, 128, 160, 224)
 
 
@@ -115,6 +117,42 @@ class ImageReader(Reader):
             return pixels
         except Exception as error:
             raise _broken(error) from None
+
+
+def is_picture(value: object) -> bool:
+    """Return whether a value in Python is a picture: of Pillow, or an array of uint8 as pictures are.
+
+    Example:
+        >>> [is_picture(np.zeros(shape, np.uint8)) for shape in ((8, 8), (8, 8, 3), (8, 2), (8, 8, 5))]
+        [True, True, False, False]
+    """
+    if not isinstance(value, np.ndarray):
+        return isinstance(value, Image.Image)
+    channels = value.shape[2:] in ((3,), (4,)) or (value.ndim == 2 and min(value.shape) >= MIN_SIDE)
+    return value.dtype == np.uint8 and channels
+
+
+def encoded(picture: Image.Image | NDArray[Any]) -> bytes:
+    """Return a picture as the content of a file without loss: PNG, or TIFF if PNG has no such pixels.
+
+    Raises:
+        BadCellError: It cannot be read.
+
+    Example:
+        >>> encoded(np.zeros((8, 8, 3), np.uint8))[1:4]
+        b'PNG'
+    """
+    content = io.BytesIO()
+    try:
+        image = ImageOps.exif_transpose(_open(picture))
+        image = image.convert("RGB") if image.mode == "HSV" else image
+        if image.mode in PNG_MODES:
+            image.save(content, "PNG", compress_level=1)
+        else:
+            image.save(content, "TIFF")
+    except Exception as error:
+        raise _broken(error) from None
+    return content.getvalue()
 
 
 def note_blank(pixels: NDArray[Any], note: Callable[[str], None]) -> None:
