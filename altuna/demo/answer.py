@@ -62,8 +62,21 @@ def _cell(predictor: Predictor, name: str, raw: Any) -> Any:
     if isinstance(reader, TabularReader):
         return values(name, raw, reader.columns)
     if reader.type == "vector":
-        return numbers(name, raw, predictor.description.columns.get(name, ()))
+        columns = predictor.description.columns.get(name, ())
+        return numbers(name, raw, columns, has_formats(predictor, name))
     return raw
+
+
+def has_formats(predictor: Predictor, name: str) -> bool:
+    """Return whether some numbers of a modality were not plainly written in training, such as 1,5 or 3 kg.
+
+    Example:
+        >>> has_formats(Predictor("runs/first"), "text")
+        False
+    """
+    description = predictor.description
+    own = description.columns.get(name, ())
+    return any(not description.formats[column].is_plain for column in own if column in description.formats)
 
 
 def values(name: str, text: str, columns: Sequence[str]) -> dict[str, Any]:
@@ -99,13 +112,14 @@ def values(name: str, text: str, columns: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def numbers(name: str, text: str, columns: tuple[str, ...] = ()) -> list[float | None]:
+def numbers(name: str, text: str, columns: tuple[str, ...] = (), as_written: bool = False) -> list[Any]:
     """Return the numbers of a text: separated by commas (an empty place is missing) or blanks, or as JSON.
 
     Args:
         name: Name of the modality, for errors.
         text: The text.
         columns: Names of the numbers, for JSON objects.
+        as_written: Return texts, for numbers in a format of their own; semicolons may separate these.
 
     Raises:
         UserError: The text is not a row of numbers.
@@ -115,6 +129,8 @@ def numbers(name: str, text: str, columns: tuple[str, ...] = ()) -> list[float |
         [1.0, None, 0.5]
         >>> numbers("acc", '{"y": 2}', ("x", "y"))
         [None, 2.0]
+        >>> numbers("size", "1,5 m; 72 kg", ("x", "y"), as_written=True)
+        ['1,5 m', '72 kg']
     """
     text = text.strip()
     if text[:1] in "[{":
@@ -129,10 +145,16 @@ def numbers(name: str, text: str, columns: tuple[str, ...] = ()) -> list[float |
                 )
             found = [found.get(column) for column in columns]
         parts = found
+    elif as_written and len(columns) == 1:
+        parts = [text]
     else:
-        parts = [part.strip() or None for part in text.split(",")] if "," in text else text.split()
-    row: list[float | None] = []
+        mark = ";" if as_written and ";" in text else ","
+        parts = [part.strip() or None for part in text.split(mark)] if mark in text else text.split()
+    row: list[Any] = []
     for part in parts:
+        if as_written and isinstance(part, str):
+            row.append(part)
+            continue
         try:
             row.append(None if part is None else float(part))
         except (TypeError, ValueError, OverflowError):

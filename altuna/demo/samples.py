@@ -19,6 +19,7 @@ from altuna.data.readers.steps import load_steps
 from altuna.data.readers.text import text_of
 from altuna.data.table.cells import Cells
 from altuna.data.table.splits import split_rows
+from altuna.demo.answer import has_formats
 from altuna.errors import UserError
 from altuna.recipes.built_in import find_manifest
 from altuna.runs.directory import read_config
@@ -71,6 +72,8 @@ def sampler(predictor: Predictor, run: str, folder: str) -> Sampler | None:
                 read = predictor.description.readers[name].read(cell)
                 if modality.type == "tabular":
                     given[name] = json.dumps({c: v for c, v in cell.items() if v is not None})
+                elif modality.type == "vector" and has_formats(predictor, name):
+                    given[name] = json.dumps([None if x != x else float(f"{x:g}") for x in read])
                 elif modality.type == "vector":
                     given[name] = ", ".join("" if x != x else f"{x:g}" for x in read)
                 elif modality.type == "text":

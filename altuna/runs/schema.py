@@ -113,6 +113,9 @@ class ModalityFile(_Closed):
             raise wrong("reader", f"reads {reader.type!r}, not the type {self.type!r}")
         if self.columns and not reader.fits(self.columns):
             raise wrong("columns", f"are {len(self.columns)}, not those of the reader: {[*reader.shape]}")
+        for name in self.formats:
+            if name not in self.columns:
+                raise wrong("formats", f"no column {shown(name)}{nearest(name[:MAX_SHOWN], self.columns)}")
         return self
 
 

@@ -79,6 +79,29 @@ def test_no_rows_of_numbers(text, message):
         numbers("acc", text, ("a", "b"))
 
 
+def test_numbers_are_read_as_in_training_and_examples_too(tmp_path):
+    lines = ["label;v_a;v_b"]
+    for i in range(40):
+        lines.append(f"{'ab'[i % 2]};1.{100 + i},5;{i % 7},5 kg")
+    (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
+    run = altuna.fit(tmp_path / "data.csv", out=tmp_path / "run", epochs=1, quiet=True, report=False)
+    predictor = altuna.load(run, "cpu")
+    (wanted,) = predictor.predict([{"v": [1134.0, 2.5]}])["p_a"].to_pylist()
+    for text in (
+        "1.134; 2,5 kg",
+        "1134 2,5",
+        '["1.134", 2.5]',
+        "[1134, 2.5]",
+        '{"v_a": "1.134", "v_b": "2,5"}',
+    ):
+        found = answer(predictor, {"v": text})
+        assert found.message == ""
+        assert abs(found.probabilities["a"] - wanted) < 1e-6
+    assert "2,5 lb" in answer(predictor, {"v": "1.134; 2,5 lb"}).message
+    _, given, _ = sampler(predictor, str(run), str(tmp_path))()
+    assert 1100 <= numbers("v", given["v"], ("v_a", "v_b"), as_written=True)[0] < 1200
+
+
 def test_examples_predict_as_their_samples(predictor, run, tmp_path):
     draw = sampler(predictor, str(run), str(tmp_path))
     label, given, unread = draw()

@@ -78,6 +78,7 @@ EDITS = {
     "style": ("modalities.tabular.formats.price.style", "clok", "price.style", "did you mean 'clock'"),
     "style of 10,000 characters": ("modalities.tabular.formats.price.style", "x" * 10_000, "price.style"),
     "missing NaN": ("modalities.tabular.formats.price.missing", [NAN], "price.missing.0"),
+    "format of no column": ("modalities.tabular.formats.prise", {}, "formats", "'prise'", "mean 'price'"),
     "name": (f"{READER}.name", MISSING, "reader.name"),
 }
 
