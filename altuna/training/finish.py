@@ -28,6 +28,7 @@ from altuna.runs.description import Description
 from altuna.runs.predictor import Predictor, features_of
 from altuna.runs.weights import save_model
 from altuna.training.checkpoints import best_epoch, mean_history, write_log
+from altuna.training.combinations import combination_warning
 from altuna.training.config import FitConfig
 from altuna.training.estimators import fit_estimators
 from altuna.training.members import Member
@@ -102,8 +103,12 @@ def finish(
         **geometry(own),
     }
     metrics["training"] = facts
-    warning = fusion_warning({name: test.gains() for name, test in tested.items()})
-    metrics["warnings"] = [warning] if warning else []
+    accuracy = tested["val"].metrics["fused"]["accuracy"]
+    warnings = (
+        fusion_warning({name: test.gains() for name, test in tested.items()}),
+        combination_warning(model, trained[0].member.train.dataset, trained[0].member.val.dataset, accuracy),
+    )
+    metrics["warnings"] = [*filter(None, warnings)]
     metrics["cost"] = _cost(model, trained, history, memory)
     rows = pyarrow.array(samples.rows)
     table = predictor.table(fusion, prepared.manifest.ids.take(rows), prepared.manifest.labels.take(rows))
