@@ -43,7 +43,8 @@ def evaluate(
         bool,
         typer.Option(
             "--one-rule",
-            help="Compute the metrics of one fusion rule instead of all rules. This is 2-3 times faster.",
+            help="Compute the metrics of only one fusion rule. By default, altuna computes the metrics of "
+            "all fusion rules, which takes 2-3 times as long.",
         ),
     ] = False,
     root: Root = None,

@@ -41,7 +41,8 @@ def with_flags(fields: Mapping[str, FieldInfo], **more: Any) -> Callable[[Comman
     common = [_flag(name, field) for name, field in fields.items() if marker(field, "group") == COMMON]
     others = [_flag(name, field) for name, field in fields.items() if marker(field, "group") != COMMON]
     file = typer.Option(
-        help="YAML file with options. The keys of the file are the names of options.", rich_help_panel=COMMON
+        help="YAML file with options. The keys of the file are names of options, such as epochs.",
+        rich_help_panel=COMMON,
     )
     either = [
         _parameter("config", Annotated[Path | None, file]),

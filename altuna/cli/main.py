@@ -35,8 +35,8 @@ COMMANDS = {
     "the modalities.",
     "report": "Write an HTML report on one run, or a report that compares several runs.",
     "predict": "Predict the class of every sample of a table.",
-    "export": "Export a model, for example to ONNX files that run without altuna. Check the predictions of "
-    "these files.",
+    "export": "Export a model, for example to ONNX files that run without altuna. Compare the predictions of "
+    "the exported files with the predictions of the model.",
     "push": 'Upload a model to the Hugging Face Hub. Load the model with `altuna.load("hf:ORG/NAME")`.',
     "demo": "Start a local web page on which you can try a model on your own files.",
 }

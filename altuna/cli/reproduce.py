@@ -16,9 +16,9 @@ def reproduce(
         str,
         typer.Argument(
             help="Table of the MLA paper to reproduce. complete: MLA and eight more methods on five data "
-            "sets. missing: the data sets CREMA-D and IEMOCAP, of which 0, 20 or 50 % of the inputs are "
-            "missing. ablation: MLA with and without its projection of the head's gradient, and with "
-            "the fusion rules entropy and mean. clip: the data set Food-101 with CLIP encoders."
+            "sets. missing: the data sets CREMA-D and IEMOCAP with 0, 20 and 50 % missing inputs. "
+            "ablation: MLA with and without gradient projection, and with the fusion rules entropy and mean. "
+            "clip: the data set Food-101 with CLIP encoders."
         ),
     ],
     data_root: Annotated[

@@ -19,15 +19,16 @@ def robustness(
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="Fractions of the cells to mask (default: 0,0.1,...,0.7). The default leaves out fractions "
-            "at which a sample would lose all its modalities.",
+            help="Fractions of the cells to mask (default: 0,0.1,...,0.7). A cell is one modality of one "
+            "sample. By default, altuna leaves out fractions at which a sample would lose all modalities.",
         ),
     ] = None,
     pattern: Pattern = "random",
     masks: Annotated[
         int,
         typer.Option(
-            help="Number of random masks per fraction. altuna averages the metrics over these masks."
+            help="Number of random masks for each fraction in --rates. altuna averages the metrics "
+            "over all masks."
         ),
     ] = 5,
     out: Annotated[

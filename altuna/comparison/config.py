@@ -54,7 +54,7 @@ class CompareConfig(Strict):
     )
     budget: Literal["updates", "epochs", "time"] = option(
         "updates",
-        "The quantity that is equal for all methods. updates: the number of encoder updates. epochs: the "
+        "Quantity that is equal for all methods. updates: the number of encoder updates. epochs: the "
         "number of epochs. time: the training time.",
         COMMON,
     )
@@ -75,7 +75,7 @@ class CompareConfig(Strict):
     )
     threads: int | None = option(
         None,
-        "Number of CPU threads per training (default: number of CPU cores divided by `jobs`).",
+        "Number of CPU threads per training (default: number of CPU cores divided by the value of `jobs`).",
         HARDWARE,
         place=True,
         ge=1,

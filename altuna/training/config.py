@@ -87,11 +87,16 @@ class FitConfig(Strict):
         single=True,
     )
     buffer: int = option(
-        BUFFER, "Number of rows in the shuffle buffer of `stream`.", DATA, ge=1, le=MAX_BUFFER, single=True
+        BUFFER,
+        "Number of rows in the shuffle buffer of the option `stream`.",
+        DATA,
+        ge=1,
+        le=MAX_BUFFER,
+        single=True,
     )
     root: Anywhere | None = option(
         None,
-        "Folder with the raw files of av-digits (default: in the user's cache).",
+        "Folder with the raw files of the data set av-digits (default: altuna's folder in the user's cache).",
         DATA,
         place=True,
         saved=True,
@@ -109,8 +114,8 @@ class FitConfig(Strict):
     )
     preset: Literal["fast", "default", "best"] = option(
         "default",
-        "Set of default values. fast: 5 epochs. best: takes longer; sets --folds, --joint-expert, "
-        "--estimators and pretrained encoders.",
+        "Set of default values. fast: 5 epochs. best: --folds, --joint-expert, --estimators and pretrained "
+        "encoders, which takes longer.",
         COMMON,
     )
     columns: Names | None = option(
@@ -122,7 +127,7 @@ class FitConfig(Strict):
         [], "Column that altuna ignores. To ignore several columns, repeat the flag.", DATA
     )
     types: Names | None = option(
-        None, "Types of columns for which altuna infers a wrong type: {zip: category}.", DATA
+        None, "Types of columns, such as {zip: category}. By default, altuna infers the types.", DATA
     )
     modalities: Mappings | None = option(
         None,
@@ -140,16 +145,16 @@ class FitConfig(Strict):
     )
     missing_rate: float | None = option(None, MISSING_RATE_HELP, MISSING)
     missing_pattern: str = option(
-        "random", MISSING_PATTERN_HELP + " For only: and never:, the missing rate is optional.", MISSING
+        "random", MISSING_PATTERN_HELP + " For only and never, the missing rate is optional.", MISSING
     )
     test_missing_rate: float | None = option(
         None,
-        "The missing rate of the test split (default: the rate of `missing_rate`).",
+        "Fraction of the cells to mask in the test split (default: the value of `missing_rate`).",
         MISSING,
     )
     test_missing_pattern: str | None = option(
         None,
-        "Which cells to mask in the test split (default: the pattern of `missing_pattern`).",
+        "Rule that selects the cells to mask in the test split (default: the value of `missing_pattern`).",
         MISSING,
     )
     missing_mask: Anywhere | None = option(None, MISSING_MASK_HELP, MISSING)
@@ -157,43 +162,30 @@ class FitConfig(Strict):
     fixed_weights: Weights | None = option(
         None, "Weight of each modality in the fusion rule 'fixed' (default: equal weights).", MODEL
     )
-    joint_expert: Literal["off", "detached", "turn", "apart"] = option(
-        "off",
-        JOINT_EXPERT_HELP,
-        MODEL,
-    )
-    folds: int | None = option(
-        None,
-        FOLDS_HELP,
-        MODEL,
-        ge=2,
-        le=MAX_FOLDS,
-    )
-    estimators: Estimators = option(
-        "none",
-        ESTIMATORS_HELP,
-        MODEL,
-    )
+    joint_expert: Literal["off", "detached", "turn", "apart"] = option("off", JOINT_EXPERT_HELP, MODEL)
+    folds: int | None = option(None, FOLDS_HELP, MODEL, ge=2, le=MAX_FOLDS)
+    estimators: Estimators = option("none", ESTIMATORS_HELP, MODEL)
     epochs: int = option(25, "Number of epochs.", COMMON, ge=1, le=MAX_INT)
     budget: Budget | None = option(
         None,
-        "End the training after {updates: N} encoder updates or {seconds: N} instead of after `epochs`.",
+        "Length of the training, instead of `epochs`. {updates: N}: N encoder updates. {seconds: N}: N "
+        "seconds.",
         TRAINING,
         single=True,
     )
     time_limit: float | None = option(
         None,
-        "Time limit of the whole command, in minutes. If necessary, altuna trains for fewer epochs.",
+        "Time limit of the whole command, in minutes. If the time is short, altuna trains for fewer epochs.",
         COMMON,
         place=True,
         gt=0,
         single=True,
     )
-    batch_size: int = option(64, "Samples per batch.", TRAINING, ge=1, le=MAX_INT)
+    batch_size: int = option(64, "Number of samples per batch.", TRAINING, ge=1, le=MAX_INT)
     micro_batch: int | None = option(
         None,
         "Encode at most this many samples at a time, to save memory (default: the whole batch). The "
-        "gradients equal those of the whole batch. The cost is one more forward pass.",
+        "gradients equal the gradients of the whole batch. Each batch needs one more forward pass.",
         TRAINING,
         ge=1,
         le=MAX_INT,
@@ -207,7 +199,8 @@ class FitConfig(Strict):
     lr: float = option(1e-3, "Peak learning rate.", TRAINING, ge=0)
     schedule: Schedule | None = option(
         None,
-        "Multiply the learning rate by `gamma` every `step` epochs (default: rise, then cosine decay).",
+        "Multiply the learning rate by X every N epochs: {step: N, gamma: X} (default: rise, then cosine "
+        "decay).",
         TRAINING,
     )
     weight_decay: float = option(0.01, "Weight decay of the optimizer.", TRAINING, ge=0)
@@ -237,8 +230,8 @@ class FitConfig(Strict):
     )
     precision: Precision = option(
         "auto",
-        "Precision. 32-true: float32. bf16-mixed: bfloat16 autocast. auto: bf16-mixed on hardware with "
-        "native bfloat16, otherwise 32-true.",
+        "Float precision. 32-true: float32. bf16-mixed: bfloat16 autocast. auto: bf16-mixed on "
+        "hardware with native bfloat16, else 32-true.",
         HARDWARE,
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = option(
@@ -246,8 +239,8 @@ class FitConfig(Strict):
     )
     devices: int | None = option(
         None,
-        "Number of GPUs per machine, or number of CPU processes (default: 1, or the value of torchrun or "
-        "Slurm).",
+        "Number of GPUs per machine, or number of CPU processes (default: 1, or the number set by "
+        "torchrun or Slurm).",
         HARDWARE,
         place=True,
         ge=1,
@@ -266,8 +259,8 @@ class FitConfig(Strict):
     )
     threads: int | None = option(
         None,
-        "Number of CPU threads for training (default: depends on the size of the networks). This number "
-        "changes results only by rounding errors.",
+        "Number of CPU threads for training (default: depends on the size of the networks). The number "
+        "of threads changes results only by rounding errors.",
         HARDWARE,
         place=True,
         ge=1,
@@ -275,30 +268,25 @@ class FitConfig(Strict):
     )
     compile: bool = option(
         False,
-        "Compile the encoders with torch.compile. The first steps become slower and later steps faster.",
+        "Compile the encoders with torch.compile. The first steps become slower. Later steps become faster.",
         HARDWARE,
         place=True,
     )
     workers: int = option(
         0,
-        "Number of processes that load batches. With 0, the main process loads the batches. With `stream`, "
-        "this option is the number of threads that decode the data.",
+        "Number of processes that load batches. With 0, the main process loads the batches. If you "
+        "set `stream`, altuna decodes the data with this number of threads.",
         HARDWARE,
         place=True,
         ge=0,
     )
-    store: Anywhere | None = option(
-        None,
-        STORE_HELP,
-        DATA,
-        place=True,
-    )
+    store: Anywhere | None = option(None, STORE_HELP, DATA, place=True)
     allow_shared_groups: bool = option(
         False, "Allow rows of different splits to have the same value in the group column.", DATA
     )
     strict: bool = option(
         False,
-        "Stop with an error if a table cell cannot be read. By default, such a cell counts as missing.",
+        "Stop with an error if a table cell cannot be read. By default, the cell counts as missing.",
         DATA,
     )
     out: Anywhere | None = option(

@@ -14,49 +14,54 @@ MISSING, HARDWARE, OUTPUT = "Missing modalities", "Hardware", "Output"
 
 # Help of options that several commands have.
 MISSING_RATE_HELP = (
-    "A cell is one modality of one sample. Mask this fraction of the non-empty cells: treat them as if they "
-    "were missing (default: mask no cells). With random masks, at least one modality of each sample stays. "
-    "Therefore the maximum fraction is 0.5 for two modalities."
+    "Fraction of the non-empty cells to mask (default: no cells are masked). A cell is one modality of one "
+    "sample. altuna treats a masked cell as a missing modality. With random masks, each sample keeps at "
+    "least one modality. Therefore the fraction can be at most 0.5 for two modalities."
 )
 MISSING_PATTERN_HELP = (
-    "Which cells to mask. A cell is one modality of one sample. random: randomly chosen cells. group: one "
-    "modality in all samples with the same value in the group column. label: a modality that depends on the "
-    "class of the sample. only:NAME: all modalities except NAME. never:NAME: the modality NAME."
+    "Rule that selects the cells to mask. A cell is one modality of one sample. random: randomly chosen "
+    "cells. group: as random, but a modality is masked in all samples with the same value in the group "
+    "column. label: as random, but the class of the sample decides which of its modalities is masked first."
+    " only:NAME: mask all modalities except NAME. never:NAME: mask the modality NAME."
 )
 MISSING_MASK_HELP = (
-    "Parquet file that states which cells to mask. The file has a boolean column for each modality, "
-    "with false for masked cells. Each run with masked cells writes such a file: present.parquet."
+    "Parquet file that states which cells to mask. A cell is one modality of one sample. The file has one "
+    "boolean column per modality. The value false means that the cell is masked. Each run with masked cells"
+    " writes such a file, present.parquet, to its run directory."
 )
 FUSION_HELP = (
-    "Rule that combines the predictions of the modalities into one prediction. evidence: naive Bayes with a "
-    "fitted weight for each modality. entropy: a weighted sum of logits, in which predictions with low "
+    "Rule that combines the predictions of the modalities into one prediction. evidence: naive Bayes with a"
+    " fitted weight for each modality. entropy: a weighted sum of logits, in which predictions with low "
     "entropy get a high weight. product: the product of the class probabilities. mean: the mean of the "
-    "logits. fixed: a weighted sum of logits with the weights in `fixed_weights`. calibrated_entropy, "
-    "calibrated_product, calibrated_mean, calibrated_fixed: the same rules on calibrated predictions. "
-    "joint: the prediction of the joint head (one head on the features of all modalities) or of the joint "
-    "expert (--joint-expert). experts: as calibrated_product, but the class probabilities of the joint "
-    "expert are one more factor of the product. Default: joint for methods with a joint head, evidence for "
-    "all other methods."
+    "logits. fixed: a weighted sum of logits. Set the weights with --set fixed_weights.NAME=NUMBER "
+    "(default: equal weights). calibrated_entropy, calibrated_product, calibrated_mean, calibrated_fixed: "
+    "the rules entropy, product, mean and fixed, applied to calibrated predictions. joint: the prediction "
+    "of the joint head (one head on the features of all modalities). If the method has no joint head: the "
+    "prediction of the joint expert (--joint-expert). experts: as calibrated_product, with the class "
+    "probabilities of the joint expert as one more factor of the product. Default: joint for methods with a"
+    " joint head, evidence for all other methods."
 )
 ESTIMATORS_HELP = (
-    "Fit classifiers to each modality of number vectors, in addition to the network of the modality. "
-    "extra_trees: extremely randomised decision trees. logistic: logistic regression. extra_trees,logistic: "
-    "both. none: only the network."
+    "After the training, fit more classifiers to each modality of number vectors. altuna combines their "
+    "predictions with the prediction of the modality's network, and fusion uses the combined prediction. "
+    "extra_trees: extremely randomised decision trees. logistic: logistic regression. extra_trees,logistic:"
+    " both classifiers. none: only the network."
 )
 FOLDS_HELP = (
-    "Divide the train and val rows into this number of folds (default: no folds). For each fold, altuna "
-    "trains one model on the remaining folds. altuna averages the predictions of these models. Rows with the "
-    "same value in the group column are in the same fold."
+    "Divide the train and val rows into this number of folds (default: no folds). altuna trains one model "
+    "for each fold, on the rows of all other folds. To predict, altuna averages the predictions of all "
+    "models. Rows with the same value in the group column are in the same fold."
 )
 JOINT_EXPERT_HELP = (
-    "Train a joint expert: a small network on the concatenated features of all modalities. For samples that "
-    "have all modalities, altuna combines its prediction with the predictions of the modalities. off: no "
-    "joint expert. detached: the joint expert does not change the encoders. turn: the loss of the joint "
-    "expert also trains the encoders. apart: the joint expert has its own encoders."
+    "Train a joint expert: a small network on the concatenated features of all modalities. For samples that"
+    " have all modalities, altuna combines the prediction of the joint expert with the predictions of the "
+    "modalities. off: no joint expert. detached: the loss of the joint expert does not train the encoders. "
+    "turn: the loss of the joint expert also trains the encoders. apart: the joint expert has its own "
+    "encoders."
 )
 STORE_HELP = (
-    "Folder in which altuna stores the decoded data for this run and later runs (default: a folder in the "
-    "user's cache)."
+    "Folder in which altuna stores the decoded data for this run and later runs (default: altuna's folder "
+    "in the user's cache)."
 )
 
 

@@ -39,7 +39,7 @@ def test_flags_stand_in_the_groups_of_their_options():
 
 
 def test_a_flag_shows_its_help_and_default():
-    assert FLAGS["batch_size"].help == "Samples per batch. [dim]\\[default: 64][/dim]"
+    assert FLAGS["batch_size"].help == "Number of samples per batch. [dim]\\[default: 64][/dim]"
     assert "[default: mla]" in FLAGS["method"].help
     assert "default" not in FLAGS["quiet"].help
     flag = FLAGS["report"]
