@@ -9,16 +9,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from altuna.data.formats.dates import PARTS
 from altuna.data.readers.tabular import TabularReader
 from altuna.encoders.piecewise import PiecewiseLinear
+
+CYCLES = {"month": (1, 1, 12), "weekday": (0, 1, 7), "hour": (0, 4, 6)}  # of dates: first, width, number
 
 
 class TabularCodes(nn.Module):
     """Encode numbers piecewise-linearly and categories one-hot: [n, size] to [n, out].
 
     Numbers and parts of dates are encoded by ``PiecewiseLinear``. Beside them, an input of 1 marks a missing
-    number. Of a category column, each listed category has an input, as have all others together, and a
-    missing value. An input that is 0 in all training cells stays 0: its weights have learnt nothing.
+    number, and each month, weekday and block of four hours of a date has an input, as categories have. Of a
+    category column, each listed category has an input, as have all others together, and a missing value. An
+    input that is 0 in all training cells stays 0: its weights have learnt nothing.
 
     Args:
         reader: The reader of the cells, which has the columns.
@@ -43,7 +47,9 @@ class TabularCodes(nn.Module):
         self.sizes = [len(listed) + 2 for _, listed in reader.categories]
         numbers = PiecewiseLinear(reader, (self.n_numbers,), bins=bins) if self.n_numbers else None
         self.numbers = numbers
-        n_marks = self.n_numbers + sum(self.sizes)
+        dates = range(len(reader.numbers), self.n_numbers, len(PARTS))
+        self.cycles = [(date + PARTS.index(part), *of) for date in dates for part, of in CYCLES.items()]
+        n_marks = self.n_numbers + sum(size for *_, size in self.cycles) + sum(self.sizes)
         self.shape = ((numbers.shape[0] if numbers else 0) + n_marks,)
         self.register_buffer("seen", torch.ones(n_marks))
 
@@ -62,11 +68,24 @@ class TabularCodes(nn.Module):
         return marks if self.numbers is None else torch.cat([self.numbers(x[:, : self.n_numbers]), marks], 1)
 
     def _marks(self, x: Tensor) -> Tensor:
-        """Return which numbers are missing, and the categories one-hot [n, marks]."""
+        """Return which numbers are missing, and parts of dates and categories one-hot [n, marks]."""
         x = x.to(self.seen.dtype)
         marks = [x[:, : self.n_numbers].isnan().to(x.dtype)]
+        marks += [
+            one_hot(((x[:, place] - first) / width).floor(), size)
+            for place, first, width, size in self.cycles
+        ]
         for i, size in enumerate(self.sizes):
-            code = x[:, self.n_numbers + i].nan_to_num(size - 1)
-            places = torch.arange(size, device=x.device, dtype=x.dtype)
-            marks.append((code[:, None] == places).to(x.dtype))
+            marks.append(one_hot(x[:, self.n_numbers + i].nan_to_num(size - 1), size))
         return torch.cat(marks, 1) * self.seen
+
+
+def one_hot(codes: Tensor, size: int) -> Tensor:
+    """Return numbers [n] one-hot [n, size]; a row is 0 where a number is none of 0 .. size - 1.
+
+    Example:
+        >>> one_hot(torch.tensor([1.0, float("nan")]), 2).tolist()
+        [[0.0, 1.0], [0.0, 0.0]]
+    """
+    places = torch.arange(size, device=codes.device, dtype=codes.dtype)
+    return (codes[:, None] == places).to(codes.dtype)

@@ -48,7 +48,8 @@ def make_reader(settings: Mapping[str, Any]) -> Reader:
         line = mistake(error, model) if isinstance(error, ValidationError) else str(error)
         raise wrong("reader", line, separator=".") from None
     for key, value in own.items():
-        if isinstance(value, int | float) and not 0 < value <= MAX_SETTING:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and not 0 < value <= MAX_SETTING:
             raise wrong(f"reader.{key}", f"must be more than 0 and at most {MAX_SETTING}, got {shown(value)}")
     if (size := math.prod(made.shape)) > MAX_CELL:
         raise wrong("reader", f"a cell would have {size:,} numbers, at most {MAX_CELL:,} may be")

@@ -19,7 +19,8 @@ from altuna.data.readers.base import (
     sample,
     silent,
 )
-from altuna.data.readers.steps import Steps, load_steps
+from altuna.data.readers.orientation import channels_come_first
+from altuna.data.readers.steps import Steps, load_steps, turned
 from altuna.data.readers.vector import check_origin, origin_of
 from altuna.errors import UserError
 
@@ -44,6 +45,7 @@ class SeriesReader(Reader):
             series in ``length`` steps.
         origin: What is subtracted from each channel, in float64; nothing where it is empty. Numbers such as
             Unix times are so far from 0 that float32 would lose what tells them apart.
+        channels_first: Arrays and lists of lists are [C, T], with a list for each channel.
 
     Example:
         >>> reader = SeriesReader(length=3, channels=2)
@@ -58,6 +60,7 @@ class SeriesReader(Reader):
     source_rate: float | None = None
     longer: Longer = "crop"
     origin: tuple[float, ...] = ()
+    channels_first: bool = False
 
     name = "series"
     type = "series"
@@ -68,6 +71,13 @@ class SeriesReader(Reader):
 
     def text_columns(self, columns: Sequence[str]) -> tuple[str, ...]:
         return ()
+
+    @property
+    def remark(self) -> str:
+        if not self.channels_first:
+            return ""
+        read = f"its lists are read as the {self.channels} channels, each with its steps ([C, T])"
+        return f"{read}; if each list is a step: channels_first: false in readers"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -83,14 +93,15 @@ class SeriesReader(Reader):
         rate: float | None = None,
         source_rate: float | None = None,
         longer: Longer = "crop",
+        channels_first: bool | None = None,
     ) -> Self:
         """Choose the length (at most 2048) and the most frequent number of channels.
 
         The length is that of the longest training cell or, where some are much longer than others, the 95th
-        percentile.
+        percentile. ``channels_first`` is found out from the shapes of the cells if it is None.
 
         Raises:
-            UserError: A rate is wanted and the one of the cells is not known, or they seem to be [C, T].
+            UserError: A rate is wanted and the one of the cells is not known.
         """
         check_positive(length=length, channels=channels, rate=rate, source_rate=source_rate)
         if longer not in get_args(Longer):
@@ -100,22 +111,26 @@ class SeriesReader(Reader):
             with suppress(Exception):
                 found.append(load_steps(cell))
         found = [steps for steps in found if len(steps.values)]
-        _check_orientation(found)
+        if channels_first is None:
+            channels_first = channels_come_first(found)
+        if channels_first:
+            found = [steps if steps.fixed else turned(steps) for steps in found]
         if rate and not source_rate and found and all(steps.rate is None for steps in found):
             raise UserError("rate: the rate of the cells is not known: give source_rate too")
         counts = Counter(steps.values.shape[1] for steps in found)
         channels = channels or (counts.most_common(1)[0][0] if counts else 1)
         same = [steps for steps in found if steps.values.shape[1] == channels]
-        reader = cls(1, channels, rate, source_rate, longer)
+        reader = cls(1, channels, rate, source_rate, longer, (), channels_first)
         lengths = [reader._resampled_length(steps) for steps in same]
         most = round(float(np.quantile(lengths, 0.95))) if lengths else 1
         longest = max(lengths, default=1)
         longest = longest if longest <= MARGIN * most else most
         origin = origin_of(np.concatenate([steps.values for steps in same])) if same else ()
-        return cls(length or min(MAX_LENGTH, longest), channels, rate, source_rate, longer, origin)
+        length = length or min(MAX_LENGTH, longest)
+        return cls(length, channels, rate, source_rate, longer, origin, channels_first)
 
     def read(self, cell: Any, note: Callable[[str], None] = silent) -> NDArray[Any]:
-        steps = load_steps(cell)
+        steps = load_steps(cell, channels_first=self.channels_first)
         if not len(steps.values):
             raise BadCellError("an empty series (0 steps)")
         if (found := steps.values.shape[1]) != self.channels:
@@ -193,12 +208,3 @@ def resampled(numbers: NDArray[np.float32], length: int, keep: int) -> NDArray[n
         else:
             found[:, channel] = np.interp((edges[1:] + edges[:-1]) / 2, at[there], values[there])
     return found
-
-
-def _check_orientation(found: Sequence[Steps]) -> None:
-    """Raise UserError if all cells have one length and many numbers of channels: they seem to be [C, T]."""
-    lengths, widths = ({steps.values.shape[axis] for steps in found} for axis in (0, 1))
-    if len(found) > 2 and len(lengths) == 1 and len(widths) > len(found) / 2:
-        raise UserError(
-            f"the cells seem to be [C, T] (all have the length {min(lengths)}): write them as [T, C]"
-        )

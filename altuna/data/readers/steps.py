@@ -32,6 +32,7 @@ class Steps(NamedTuple):
         values: [T, C] float64, NaN where missing, and where somebody wrote NaN.
         missing: [T, C] bool.
         rate: Steps per second, None if unknown.
+        fixed: Whether it is known which axis is that of time: of tables, channels with names, and [T].
 
     Example:
         >>> steps = load_steps([1.0, None])
@@ -42,23 +43,47 @@ class Steps(NamedTuple):
     values: NDArray[np.float64]
     missing: NDArray[np.bool_]
     rate: float | None = None
+    fixed: bool = False
 
 
-def load_steps(cell: Any) -> Steps:
+def load_steps(cell: Any, *, channels_first: bool = False) -> Steps:
     """Return the steps of a cell: a path or bytes, a list, an array, a pair of steps and rate, or channels.
 
     A list has numbers (one channel) or lists of one length (a step each). Channels are a mapping from names
     to lists of one length. A missing number is None in lists, NaN in arrays, and an empty cell in tables.
 
+    Args:
+        cell: The cell.
+        channels_first: Lists of lists and arrays are [C, T].
+
     Raises:
         BadCellError: It is not a series.
 
     Example:
+        >>> load_steps([[1, 2, 3], [4, 5, 6]], channels_first=True).values.shape
+        (3, 2)
         >>> load_steps([[1, 2], [3, 4], [5, 6]]).values.shape
         (3, 2)
         >>> load_steps({"x": [1, 2, 3], "y": [4, 5, 6]}).values.shape
         (3, 2)
     """
+    steps = _loaded(cell)
+    if not channels_first or steps.fixed:
+        return steps
+    return turned(steps)
+
+
+def turned(steps: Steps) -> Steps:
+    """Return steps of which the axes of time and channels are exchanged.
+
+    Example:
+        >>> turned(load_steps([[1, 2, 3], [4, 5, 6]])).values.shape
+        (3, 2)
+    """
+    return steps._replace(values=steps.values.T.copy(), missing=steps.missing.T.copy())
+
+
+def _loaded(cell: Any) -> Steps:
     try:
         if isinstance(cell, str | Path):
             return _of_file(Path(cell))
@@ -67,7 +92,7 @@ def load_steps(cell: Any) -> Steps:
         if isinstance(cell, Mapping):
             return _of_channels(cell)
         if isinstance(cell, tuple) and len(cell) == 2 and np.ndim(cell[0]) and not np.ndim(cell[1]):
-            return load_steps(cell[0])._replace(rate=_rate(cell[1]))
+            return _loaded(cell[0])._replace(rate=_rate(cell[1]))
         if isinstance(cell, np.ndarray):
             return _of_array(cell, may_miss=True)
         return _of_list(cell)
@@ -84,7 +109,8 @@ def _of_array(array: NDArray[Any], *, may_miss: bool) -> Steps:
         raise BadCellError(f"not a series [T] or [T, C]: has the shape {[*array.shape]}")
     with np.errstate(invalid="ignore", over="ignore"):  # of long doubles; what is not finite is refused
         values = np.asarray(array, dtype=np.float64).reshape(len(array), -1 if array.size else 1)
-    return Steps(values, np.isnan(values) if may_miss else np.zeros(values.shape, dtype=bool))
+    missing = np.isnan(values) if may_miss else np.zeros(values.shape, dtype=bool)
+    return Steps(values, missing, fixed=array.ndim == 1)
 
 
 def _of_list(cell: Any) -> Steps:
@@ -108,7 +134,8 @@ def _of_list(cell: Any) -> Steps:
         rows.append(row)
     missing = np.array([[number is None for number in row] for row in rows], dtype=bool)
     values = np.array([[np.nan if n is None else n for n in row] for row in rows], dtype=np.float64)
-    return Steps(values.reshape(len(rows), channels), missing.reshape(len(rows), channels))
+    shape = (len(rows), channels)
+    return Steps(values.reshape(shape), missing.reshape(shape), fixed=not any(nested))
 
 
 def _of_channels(cell: Mapping[str, Any]) -> Steps:
@@ -126,7 +153,8 @@ def _of_channels(cell: Mapping[str, Any]) -> Steps:
             )
     empty = Steps(np.full(one.values.shape, np.nan), np.ones(one.missing.shape, dtype=bool))
     each = [given.get(name, empty) for name in cell]
-    return Steps(np.hstack([s.values for s in each]), np.hstack([s.missing for s in each]), one.rate)
+    values, missing = np.hstack([s.values for s in each]), np.hstack([s.missing for s in each])
+    return Steps(values, missing, one.rate, fixed=True)
 
 
 def _of_file(path: Path) -> Steps:
@@ -202,7 +230,7 @@ def _of_table(table: pa.Table) -> Steps:
         raise BadCellError("not a series: has no column of numbers besides the times")
     missing = np.stack([np.asarray(column.is_null()) for column in values], axis=1)
     floats = [column.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy() for column in values]
-    return Steps(np.stack(floats, axis=1), missing, rate)
+    return Steps(np.stack(floats, axis=1), missing, rate, fixed=True)
 
 
 def _rate_of(times: NDArray[Any]) -> float | None:

@@ -36,7 +36,8 @@ def list_type(column: pa.ChunkedArray) -> str:
     """
     depth = depth_of(column.type)
     if depth != 1:
-        return "series" if depth == 2 and (_lengths(column) > 1).any() else "vector"
+        several = depth == 2 and ((_lengths(column) > 1).any() or _differ(_lengths(_flat(column))))
+        return "series" if several else "vector"
     return "series" if _differ(_lengths(column)) else "vector"
 
 
@@ -69,7 +70,7 @@ def array_type(folder: Path, column: pa.ChunkedArray) -> str:
     for cell in _first(column, MAX_FILES):
         with suppress(Exception):  # the reader names the files that cannot be read
             shapes.append(_shape(folder, cell))
-    flat = [shape[0] for shape in shapes if len(shape) == 1]
+    flat = [shape[-1] for shape in shapes if len(shape) == 1 or (len(shape) == 2 and shape[0] == 1)]
     tall = sum(len(shape) == 2 and shape[0] > 1 for shape in shapes)
     return "series" if tall > len(shapes) / 2 or _differ(np.array(flat, np.int64)) else "vector"
 
@@ -126,6 +127,10 @@ def numbers_of(scalar: pa.Scalar) -> Any:
 
 def _lengths(column: pa.ChunkedArray) -> NDArray[np.int64]:
     return np.asarray(pc.drop_null(pc.list_value_length(column)), dtype=np.int64)
+
+
+def _flat(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pa.chunked_array([chunk.flatten() for chunk in column.chunks], column.type.value_type)
 
 
 def _differ(lengths: NDArray[np.int64]) -> bool:

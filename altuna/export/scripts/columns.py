@@ -41,9 +41,10 @@ def series(
     source_rate: float | None = None,
     longer: str = "crop",
     origin: Sequence[float] = (),
+    channels_first: bool = False,
 ) -> Array:
     """Return steps [length, channels] of a .npy file or a CSV file with commas; NaN where there is none."""
-    steps, empty, known = _steps(path)
+    steps, empty, known = _steps(path, channels_first)
     if not len(steps):
         raise ValueError("an empty series (0 steps)")
     if steps.shape[1] != channels:
@@ -69,11 +70,11 @@ def series(
     return cells
 
 
-def _steps(path: str) -> tuple[Array, Array, float | None]:
+def _steps(path: str, channels_first: bool) -> tuple[Array, Array, float | None]:
     """Return the steps [T, C] of a file, which of its numbers are empty, and its rate if it has times."""
     if path.lower().endswith(".npy"):
         array = np.asarray(np.load(path), np.float64)
-        array = array.reshape(len(array), -1)
+        array = array.T if channels_first and array.ndim > 1 else array.reshape(len(array), -1)
         return array, np.zeros(array.shape, bool), None
     text = Path(path).read_text(encoding="utf-8-sig")
     rows = [[cell.strip() for cell in line.split(",")] for line in text.splitlines() if line.strip()]

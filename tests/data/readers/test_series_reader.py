@@ -176,8 +176,42 @@ def test_options_that_cannot_be():
     ):
         with pytest.raises(UserError, match=words):
             SeriesReader.fit([[1.0]], **options)
-    with pytest.raises(UserError, match=r"seem to be \[C, T\].*write them as \[T, C\]"):
-        SeriesReader.fit([np.zeros((6, n)) for n in range(20, 30)])
+
+
+def waves(channels, lengths):
+    """Smooth channels of different scale, each cell [T, C]."""
+    scale = 10.0 ** np.arange(channels)
+    return [np.sin(np.arange(n)[:, None] / 4 + n + np.arange(channels)) * scale for n in lengths]
+
+
+@pytest.mark.parametrize("lengths", [range(20, 40), [60] * 20], ids=["differ", "same"])
+def test_channels_first_are_read_as_channels_last(tmp_path, lengths):
+    steps = waves(3, lengths)
+    turned = [cell.T for cell in steps]
+    wanted = SeriesReader.fit(steps)
+    assert not wanted.channels_first
+    assert not wanted.remark
+    for cells in (turned, [cell.tolist() for cell in turned], [npy(*cell) for cell in turned]):
+        reader = SeriesReader.fit(cells)
+        assert reader.shape == wanted.shape == (max(lengths), 3)
+        assert reader.channels_first
+        assert "the 3 channels, each with its steps ([C, T])" in reader.remark
+        assert READERS["series"](**reader.settings()) == reader
+        for cell, other in zip(cells, steps, strict=True):
+            same(reader.read(cell), wanted.read(other))
+    assert SeriesReader.fit(turned, channels_first=False).shape[0] == 3
+
+
+def test_channels_last_stay(tmp_path):
+    """Few steps of many features, axes with names, and single cells are no reason to exchange axes."""
+    rng = np.random.default_rng(0)
+    features = [rng.normal(size=(16, 512)) for _ in range(20)]
+    drift = [np.cumsum(rng.normal(size=(16, 300)), axis=0) for _ in range(20)]
+    lists = [{"x": [*range(n)], "y": [*range(n)]} for n in range(20, 40)]
+    for cells in (features, drift, waves(3, [60] * 20), lists, [[1.0, 2.0, 3.0]] * 20, waves(2, [9])):
+        assert not SeriesReader.fit(cells).channels_first
+    noise = [rng.normal(size=(3, 100)) for _ in range(20)]
+    assert SeriesReader.fit(noise).channels_first  # three channels rather than a hundred
 
 
 def test_a_bomb_is_refused(tmp_path):

@@ -89,10 +89,22 @@ def test_codes_are_one_hot_and_mark_what_is_missing(reader):
     front = front_of(reader, bins=2)
     codes = front(torch.from_numpy(reader.encode(Training.table)[0])).numpy()
     assert codes.shape == (5, *front.shape)
-    marks = codes[:, -(7 + 4) :]
+    marks = codes[:, -(7 + 25 + 4) :]
     assert marks[:, 0].tolist() == [0, 1, 0, 0, 0]  # the missing age
-    assert marks[:, 7:].tolist() == [[0, 1, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0]]
+    assert marks[:, -4:].tolist() == [[0, 1, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0]]
     assert np.isfinite(codes).all()
+
+
+def test_months_weekdays_and_hours_have_inputs():
+    """A pattern of single weekdays is no line of few pieces: each has an input of its own."""
+    reader = TabularReader((("age", 0.0),), (("day", "%Y-%m-%d %H:%M"),), ())
+    times = ["2024-01-01 03:59", "2024-12-01 04:00", "2024-12-07 23:59", None]
+    values = reader.encode(pa.table({"age": [1.0] * 4, "day": times}))[0]
+    front = TabularCodes(reader, reader.shape, bins=1)
+    front.fit(values)
+    marks = front(torch.from_numpy(values))[:, -25:].split([12, 7, 6], dim=1)
+    assert [part.sum(1).tolist() for part in marks] == [[1, 1, 1, 0]] * 3
+    assert [part[:3].argmax(1).tolist() for part in marks] == [[0, 11, 11], [0, 6, 5], [0, 1, 5]]
 
 
 def test_an_input_without_training_values_stays_zero(reader):

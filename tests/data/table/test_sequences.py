@@ -22,6 +22,7 @@ from altuna.errors import UserError
         ([[1.0, 2.0], None, []], "vector"),
         ([[[1.0, 2.0], [3.0, 4.0]]] * 2, "series"),
         ([[[1.0, 2.0]]] * 2, "vector"),  # a step each
+        ([[[1.0, 2.0]], [[1.0]]], "series"),  # a channel each
         ([[[[1.0]], [[2.0]]]] * 2, "vector"),
     ],
 )
@@ -38,6 +39,7 @@ def test_lists(lists, kind, tmp_path):
         ([(5,), (7,)], "series"),
         ([(5,), (5,)], "vector"),
         ([(1, 5), (1, 5)], "vector"),
+        ([(1, 5), (1, 7)], "series"),
         ([(4, 4, 3), (4, 4, 3)], "vector"),
     ],
 )
