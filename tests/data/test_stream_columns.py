@@ -281,3 +281,25 @@ def test_a_training_on_a_stream_accounts_for_columns_as_one_without(tmp_path, fo
     assert described(streamed) == described(plain)
     remarks = (streamed / "problems.csv").read_text()
     assert ("not understood" in remarks) == (form == "written lists")
+
+
+def test_what_readers_remark_is_counted(tmp_path):
+    colours = [["red", "blue", "green"][i % 3] for i in range(40)]
+    stream = stream_of(tmp_path, colours, [*colours, "pink", "grey", *colours, "pink"])
+    for epoch in range(2):
+        stream.set_epoch(epoch)
+        list(stream)
+        (problem,) = stream.all_problems()
+        assert problem.column == "value"
+        assert problem.reason.startswith("value: cells with a rare or new category: 3 (")
+
+
+def test_remarks_on_cells_are_counted(tmp_path):
+    lists = [[float(i), None if i % 4 == 0 else 1.0] for i in range(40)]
+    stream = stream_of(tmp_path, lists, lists)
+    list(stream)
+    (problem,) = stream.all_problems()
+    assert (
+        problem.reason
+        == "remarks on cells: 10, the first is: 1 of 2 numbers are empty: imputed by the training means"
+    )

@@ -78,7 +78,7 @@ LABELS = ["a", "b"] * 12
 def days_of(description, path, table=None):
     manifest = open_manifest(description, path, table=table)
     values, notes = description.readers["t"].encode(manifest.table)
-    return [*values[:, 0]], notes
+    return [*values[:, 0]], [*map(str, notes)]
 
 
 def days(times):
@@ -111,7 +111,7 @@ def test_dates_that_may_mean_two_days_are_missing_and_named(tmp_path):
     ]
     found, notes = days_of(description, written(tmp_path / "new.csv", {"x": ["1/2/2024", "3/14/2024"]}))
     assert found == days([datetime(2024, 1, 2), datetime(2024, 3, 14)])
-    assert notes == ["x: dates such as '1/2/2024' are read as %m/%d/%Y, unlike in training"]
+    assert notes == ["x: dates are read as %m/%d/%Y, unlike in training: 2, such as '1/2/2024'"]
     found, notes = days_of(
         description, written(tmp_path / "new.csv", {"x": ["2024-01-02", "NA", "3/14/2024"]})
     )

@@ -80,6 +80,22 @@ def silent(note: str) -> None:
     """
 
 
+class Note(NamedTuple):
+    """A remark on several cells: what is before and after their number.
+
+    Example:
+        >>> str(Note("age: missing, as they are no numbers: ", 1200, " cells"))
+        'age: missing, as they are no numbers: 1,200 cells'
+    """
+
+    before: str
+    cells: int
+    after: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.before}{self.cells:,}{self.after}"
+
+
 class Reader:
     """Decode a cell (a path, bytes, an array or a text) to an array of ``shape`` and ``dtype``.
 
@@ -154,7 +170,7 @@ class Reader:
         """Return whether a modality of these columns has cells of the reader's shape."""
         return len(columns) == 1 or self.shape[-1] == len(columns)  # one column may hold lists
 
-    def encode(self, table: pa.Table) -> tuple[NDArray[Any], list[str]]:
+    def encode(self, table: pa.Table) -> tuple[NDArray[Any], list[Note]]:
         """Return the arrays of all rows of the columns of a table at once, and notes.
 
         Raises:

@@ -16,7 +16,7 @@ from altuna.data.formats.columns import filled, is_bytes, is_number
 from altuna.data.formats.dates import FORMATS, PARTS, calendar, other_format
 from altuna.data.formats.numbers import NumberFormat
 from altuna.data.formats.spelling import category_texts
-from altuna.data.readers.base import BadCellError, Reader, check_positive, silent
+from altuna.data.readers.base import BadCellError, Note, Reader, check_positive, silent
 from altuna.data.readers.vector import origin_of
 from altuna.errors import UserError
 from altuna.options import shown
@@ -139,18 +139,18 @@ class TabularReader(Reader):
                 raise BadCellError(f"column {name!r}: {shown(value)} is not {wanted}") from None
         values, notes = self.encode(pa.table(known))
         for line in notes:
-            note(line)
+            note(str(line))
         if np.isinf(values).any():
             raise BadCellError("has numbers too large or infinite")
         if np.isnan(values).all():
-            raise BadCellError("; ".join(notes) or "all its values are empty")
+            raise BadCellError("; ".join(map(str, notes)) or "all its values are empty")
         return np.asarray(values[0])
 
-    def encode(self, table: pa.Table) -> tuple[NDArray[np.float32], list[str]]:
+    def encode(self, table: pa.Table) -> tuple[NDArray[np.float32], list[Note]]:
         """Return the values of rows [rows, size], and notes; a column that the table lacks is empty."""
         numbers = _numbers(table, [name for name, _ in self.numbers])
         notes = [
-            f"{name}: missing, as they are no numbers: {wrong:,} cells"
+            Note(f"{name}: missing, as they are no numbers: ", wrong, " cells")
             for i, (name, _) in enumerate(self.numbers)
             if (wrong := int(np.isnan(numbers[:, i]).sum()) - _empty(table, name))
         ]
@@ -159,7 +159,7 @@ class TabularReader(Reader):
         for name, format in self.dates:
             values, more = _dates(_texts(table, name), format, _empty(table, name))
             parts.append(values)
-            notes += [f"{name}: {note}" for note in more]
+            notes += [note._replace(before=f"{name}: {note.before}") for note in more]
         for name, listed in self.categories:
             column = _texts(table, name)
             codes = pc.index_in(column, pa.array(listed, pa.string()))
@@ -167,17 +167,17 @@ class TabularReader(Reader):
             if count := pc.sum(unseen).as_py():
                 notes.append(_unseen(name, table[name].filter(unseen), count))
             if wrong := column.null_count - _empty(table, name):
-                notes.append(f"{name}: missing, as they are no categories: {wrong:,} cells")
+                notes.append(Note(f"{name}: missing, as they are no categories: ", wrong, " cells"))
             codes = pc.if_else(unseen, len(listed), codes).cast(pa.float64())
             parts.append(np.asarray(pc.fill_null(codes, np.nan))[:, None])
         with np.errstate(over="ignore"):
             return np.concatenate(parts, axis=1).astype(np.float32), notes
 
 
-def _unseen(name: str, cells: pa.ChunkedArray, count: int) -> str:
+def _unseen(name: str, cells: pa.ChunkedArray, count: int) -> Note:
     values = cells.unique().to_pylist()
     some = ", ".join(map(shown, values[:SHOWN])) + (", ..." if len(values) > SHOWN else "")
-    return f"{name}: cells with a rare or new category: {count:,} ({some})"
+    return Note(f"{name}: cells with a rare or new category: ", count, f" ({some})")
 
 
 def _numbers(table: pa.Table, names: Sequence[str]) -> NDArray[np.float64]:
@@ -197,7 +197,7 @@ def _numbers(table: pa.Table, names: Sequence[str]) -> NDArray[np.float64]:
     return np.stack(columns, axis=1) if columns else np.empty((len(table), 0))
 
 
-def _dates(column: pa.ChunkedArray, format: str, empty: int) -> tuple[NDArray[np.float64], list[str]]:
+def _dates(column: pa.ChunkedArray, format: str, empty: int) -> tuple[NDArray[np.float64], list[Note]]:
     """Return the parts of dates [rows, 6], and notes on those that are not written as in training."""
     parts = calendar(column, format)
     unread = np.isnan(parts[:, 0])
@@ -206,8 +206,9 @@ def _dates(column: pa.ChunkedArray, format: str, empty: int) -> tuple[NDArray[np
     first = next((cell.as_py() for cell in column.filter(pa.array(unread)) if cell.is_valid), "")
     other = other_format(column)
     if other and np.isnan(read := calendar(column, other)).sum() < np.isnan(parts).sum():
-        return read, [f"dates such as {first!r} are read as {other}, unlike in training"]
-    return parts, [f"missing, as they are no dates like {format}: {wrong:,} cells, the first is {first!r}"]
+        return read, [Note(f"dates are read as {other}, unlike in training: ", wrong, f", such as {first!r}")]
+    after = f" cells, the first is {first!r}"
+    return parts, [Note(f"missing, as they are no dates like {format}: ", wrong, after)]
 
 
 def _empty(table: pa.Table, name: str) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from altuna.data.readers.base import (
     BadCellError,
+    Note,
     NotFiniteError,
     Reader,
     check_file,
@@ -101,14 +102,14 @@ class VectorReader(Reader):
     def text_columns(self, columns: Sequence[str]) -> tuple[str, ...]:
         return ()
 
-    def encode(self, table: pa.Table) -> tuple[NDArray[Any], list[str]]:
+    def encode(self, table: pa.Table) -> tuple[NDArray[Any], list[Note]]:
         if table.num_columns != self.size:
             there = f"{table.num_columns} column{'s' * (table.num_columns != 1)}"
             raise BadCellError(f"size is {self.size}, not that of the {there}")
         numbers = _stacked(table)
         missing = np.isnan(numbers)
         empty = int((missing & ~missing.all(axis=1, keepdims=True)).sum())
-        note = f"{empty:,} empty numbers in rows with others: imputed by the training means"
+        note = Note("empty numbers in rows with others, imputed by the training means: ", empty)
         return self.moved(numbers), [note] * bool(empty)
 
     def moved(self, numbers: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from altuna.data.readers import BadCellError, InconsistentError, NotFiniteError, Reader, UnavailableError
+from altuna.data.readers.base import Note
 from altuna.data.store.arrays import UNKNOWN, UNREADABLE, VERSION, CellStore, Remark, Store, first_rows
 from altuna.data.store.problems import Problem
 from altuna.data.table.cells import Cells, shortened
@@ -102,11 +103,13 @@ def _name(reader: Reader) -> str:
     return f"{reader.name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}"
 
 
-def _in_memory(cells: Cells, encoded: tuple[NDArray[Any], list[str]]) -> Store:
+def _in_memory(cells: Cells, encoded: tuple[NDArray[Any], list[Note]]) -> Store:
     """Return the store of columns that are encoded all at once, and stay in memory."""
     values, notes = encoded
     position = np.where(cells.filled, np.arange(len(cells)), -1)
-    return Store(values, position, tuple(Problem(0, "", cells.column, "", note, "note") for note in notes))
+    return Store(
+        values, position, tuple(Problem(0, "", cells.column, "", str(note), "note") for note in notes)
+    )
 
 
 PASSING = "passing"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -19,6 +19,7 @@ from altuna.core.batch import Batch
 from altuna.core.collectives import Input, Share, all_gather_object, processes, rank
 from altuna.data.formats.spelling import spelled_as
 from altuna.data.readers import Reader
+from altuna.data.readers.base import Note
 from altuna.data.samples import class_numbers
 from altuna.data.store.build import read_cell
 from altuna.data.store.problems import Problem
@@ -46,6 +47,7 @@ class Decoded(NamedTuple):
     read: NDArray[np.int64]  # places of these cells in the batch [n]
     unread: NDArray[np.int64]  # places of the cells that could not be read
     filled: NDArray[np.int64]  # places of all cells of the modality, of all processes
+    notes: tuple[tuple[str, Note], ...] = ()  # remarks on the cells, with their column
 
 
 class Stream:
@@ -109,6 +111,8 @@ class Stream:
         self.epoch, self.start = 0, 0
         self.rank, self.processes = rank(), processes()
         self.problems: dict[tuple[int, str], Problem] = {}
+        self.notes: dict[tuple[str, str], Note] = {}
+        self.noted: int | None = None  # the epoch whose notes are counted
 
     @property
     def sampler(self) -> Stream:
@@ -123,6 +127,7 @@ class Stream:
         return -(-self.rows // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
+        self.noted = self.epoch if self.noted is None else self.noted
         waiting: deque[Future[tuple[Batch, dict[str, Decoded]]]] = deque()
         reader, pool = ThreadPoolExecutor(1), ThreadPoolExecutor(self.workers)
         try:
@@ -192,6 +197,8 @@ class Stream:
         return Batch({}, {}, torch.from_numpy(numbers), torch.from_numpy(indices.copy())), cells
 
     def _batch(self, empty: Batch, cells: Mapping[str, Decoded]) -> Batch:
+        if self.epoch == self.noted:
+            self._sum_up(note for decoded in cells.values() for note in decoded.notes)
         batch = _complete(empty, cells)
         return batch.pin_memory() if self.pinned else batch
 
@@ -199,8 +206,9 @@ class Stream:
         filled = np.flatnonzero(cells.filled)
         own = filled[self.rank :: self.processes]
         if cells.table is not None:
-            return Decoded(reader.encode(cells.table.take(pa.array(own)))[0], own, own[:0], filled)
-        arrays, read = [], np.ones(len(own), bool)
+            values, notes = reader.encode(cells.table.take(pa.array(own)))
+            return Decoded(values, own, own[:0], filled, tuple((cells.column, note) for note in notes))
+        arrays, remarks, read = [], [], np.ones(len(own), bool)
         for i, place in enumerate(own.tolist()):
             array, remark = read_cell(reader, cells[place])
             if array is None:
@@ -211,8 +219,16 @@ class Stream:
                 read[i] = False
             else:
                 arrays.append(array)
+                remarks += [remark.reason] if remark else []
         values = np.stack(arrays) if arrays else np.empty((0, *reader.shape), reader.dtype)
-        return Decoded(values, own[read], own[~read], filled)
+        noted = [Note("remarks on cells: ", len(remarks), f", the first is: {remarks[0]}")] if remarks else []
+        return Decoded(values, own[read], own[~read], filled, tuple((cells.column, note) for note in noted))
+
+    def _sum_up(self, notes: Iterable[tuple[str, Note]]) -> None:
+        """Add remarks on cells to those of their kind on the same column."""
+        for column, note in notes:
+            before = self.notes.get((column, note.before), note._replace(cells=0))
+            self.notes[column, note.before] = before._replace(cells=before.cells + note.cells)
 
     def _note(self, index: int, column: str, reason: str) -> None:
         if len(self.problems) < MAX_PROBLEMS:
@@ -221,9 +237,13 @@ class Stream:
 
     def all_problems(self) -> list[Problem]:
         """Return remarks on columns, and the cells that could not be read in any process, by their rows."""
-        everyones = all_gather_object(self.problems)
-        found = {place: problem for mine in everyones for place, problem in mine.items()}
-        return [*self.reader.problems(), *(found[place] for place in sorted(found))]
+        everyones = all_gather_object((self.problems, self.notes))
+        found = {place: problem for problems, _ in everyones for place, problem in problems.items()}
+        self.notes = {}
+        for _, notes in everyones:
+            self._sum_up((column, note) for (column, _), note in notes.items())
+        remarks = [Problem(0, "", column, "", str(note), "note") for (column, _), note in self.notes.items()]
+        return [*self.reader.problems(), *remarks, *(found[place] for place in sorted(found))]
 
     def _place(self, index: int) -> tuple[Shard, int]:
         """Return the shard of a row, and the number of the row in it, from 1."""

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from altuna.data.formats.columns import holds_files, is_bytes, is_list, is_number, is_of_no_use
-from altuna.data.formats.dates import calendar, date_format
+from altuna.data.formats.dates import calendar, date_format, other_format
 from altuna.data.formats.lists import parse_lists
 from altuna.data.formats.numbers import MARKS, NumberFormat, count_words, means_missing, read_numbers, without
 from altuna.data.formats.spelling import category_texts
@@ -156,7 +156,7 @@ class StreamColumn:
         """
         cells = pa.chunked_array([[cell]])
         if self.role == "date":
-            return date_format(cells) is not None
+            return (date_format(cells) or other_format(cells)) is not None
         if self.role != "number" or self.format.style:
             return False
         own = self.format

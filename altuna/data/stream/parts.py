@@ -126,8 +126,8 @@ class PartReader:
             cell = str(cells[row].as_py()).strip()
             if cell not in seen and column.is_of_other_form(cell):
                 raise UserError(
-                    f"{where(row, name)}: {shown(cell)} is not written as in {self.path}: add a row with such "
-                    "a cell to the manifest, or rewrite the cell"
+                    f"{where(row, name)}: {shown(cell)} is not written as in {self.path}: add a row with "
+                    "such a cell to the manifest, or rewrite the cell"
                 )
             if len(seen) < MAX_CELLS:
                 seen.add(cell)

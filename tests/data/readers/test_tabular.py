@@ -47,7 +47,7 @@ def test_a_cell_is_read_as_in_the_table(reader):
     assert np.isnan(values[1, 0])
     assert np.isnan(values[1, 1:7]).all()
     assert values[:, -1].tolist() == [1, 0, 1, 0, 2]
-    assert notes == ["colour: cells with a rare or new category: 1 ('pink')"]
+    assert [*map(str, notes)] == ["colour: cells with a rare or new category: 1 ('pink')"]
 
 
 def test_columns_may_be_absent_or_in_another_order(reader):
