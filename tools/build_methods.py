@@ -54,13 +54,14 @@ def page() -> str:
         "# Methods",
         "This page describes what each method computes. The page is generated from the docstrings in\n"
         "[altuna/methods](../altuna/methods). Set the options of a method with `--set method.NAME=VALUE`.",
-        "altuna evaluates all methods in the same way. It combines the logits of the modalities by the\n"
-        "fusion rule of the method and, for comparison, by all other fusion rules.",
+        "altuna evaluates all methods in the same way. altuna combines the logits of the modalities by the\n"
+        "default fusion rule of the method and, for comparison, by all other fusion rules.",
         "These terms occur in several sections:",
         "\n".join(TERMS),
-        "Every method with a joint head, except `cra` and `mmin`, also has the option `impute`. This option\n"
-        "sets the features of a missing modality. With `zero` (the default), these features are zeros. With\n"
-        "`mean`, these features are the running mean of the training features of the modality.",
+        "Every method with a joint head, except `cra` and `mmin`, also has the option `impute`, which\n"
+        "sets the features of a missing modality. With `impute` set to `zero` (the default), the features\n"
+        "of a missing modality are zeros. With `mean`, they are the running mean of the training features\n"
+        "of the modality.",
         "The column *head* in the table is the name of the head in\n"
         "[altuna/core/heads](../altuna/core/heads/__init__.py).",
         table(),

@@ -44,8 +44,8 @@ class AGM(JointMethod):
     - :math:`c_m` is the cross-entropy of the contribution of modality m, and :math:`\bar c` is its mean over
       the modalities.
     - :math:`r_m` is above 1 if modality m is ahead of the other modalities in this batch.
-    - :math:`\tau_m` is the usual lead of modality m. The formula is the same as for :math:`r_m`, but with the
-      mean of each :math:`c_m` over all earlier batches.
+    - :math:`\tau_m` is the usual lead of modality m. :math:`\tau_m` has the formula of :math:`r_m`, but with
+      the mean of each :math:`c_m` over all earlier batches.
     - M is the number of modalities in the batch.
 
     Source: Li, Li, Hu, Lei, Li, Zhou, ICCV 2023, arXiv 2308.07686.

@@ -34,7 +34,7 @@ class AMCo(JointMethod):
     Source: Zhou, Liang, Zheng, Xuan, Kumada, ICASSP 2023, doi 10.1109/ICASSP49357.2023.10096641.
 
     Deviations: the paper is not openly available. altuna therefore follows the public reimplementation in
-    GeWu-Lab's BalanceBenchmark, with these changes:
+    GeWu-Lab's BalanceBenchmark, with the following changes:
 
     - altuna masks features. BalanceBenchmark masks logits.
     - altuna measures t over the whole training. BalanceBenchmark restarts t in every epoch.

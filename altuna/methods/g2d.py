@@ -48,9 +48,9 @@ class G2D(Taught):
         + \beta\, T^2\, KL(\sigma(z_m^{teacher} / T) \,\|\, \sigma(z / T))
 
     T is the temperature, and :math:`\sigma` is the softmax. With two modalities, only one encoder is trained
-    during the first epochs of the student. The option ``prioritized`` sets the fraction of these epochs. G2D
-    trains the encoder of the weaker modality: the modality whose teacher gives the lower probability to the
-    true classes of the batch. The other encoder is frozen.
+    during the first epochs of the student. The option ``prioritized`` sets the fraction of the student's
+    epochs in which only one encoder is trained. G2D trains the encoder of the weaker modality: the modality
+    whose teacher gives the lower probability to the true classes of the batch. The other encoder is frozen.
 
     Source: Rakib, Bagavathi, ICCV 2025, arXiv 2506.21514.
 

@@ -39,8 +39,8 @@ def blend(before: Tensor, after: Tensor) -> Tensor:
 class GBlending(JointMethod):
     r"""Train on a weighted sum of the joint and unimodal losses, with low weights for losses that overfit.
 
-    Different modalities overfit at different speeds. Therefore fixed weights of the losses do not suit all
-    modalities. The training is divided into super-epochs of several epochs each. After each super-epoch,
+    Modalities overfit at different speeds. Therefore the weights of their losses should change during the
+    training. The training is divided into super-epochs of several epochs each. After each super-epoch,
     G-Blending computes new weights :math:`w_k`:
 
     .. math:: L = \sum_k w_k L_k, \qquad w_k \propto \frac{|\Delta L_k^{held}|}{(\Delta O_k)^2}, \qquad

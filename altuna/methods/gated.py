@@ -17,7 +17,7 @@ class Gated(JointMethod):
     all other modalities.
 
     If a sample has only one modality, the gate has nothing to scale. Therefore the accuracy of one modality
-    alone means little for this method.
+    alone means little for the method ``gated``.
 
     .. math:: z = W \, \tfrac1M \sum_m \sigma(U_m h_m) * V_m \sum_{v \ne m} h_v + b, \qquad L = CE(z, y)
     """

@@ -15,9 +15,9 @@ from altuna.methods.base import JointMethod, Turn
 class Greedy(JointMethod):
     r"""Measure how fast each modality is learnt; if the speeds differ, train the slowest modality alone.
 
-    The method measures a conditional learning speed :math:`s_m` for each modality m. To compute it, the
-    method sums the relative size of the gradients of m over all steps t. The method then compares this sum
-    with the sums of the other modalities:
+    The method measures a conditional learning speed :math:`s_m` for each modality m. To compute the speed,
+    the method sums the relative size of the gradients of m over all steps t, and divides this sum by the mean
+    sum of the other modalities:
 
     .. math:: s_m = \log_{10} \frac{\sum_t \mu_m}{\text{mean}_{v \ne m} \sum_t \mu_v}, \qquad
         \mu_m = \frac{\|g_m\|^2}{\|\theta_m\|^2}

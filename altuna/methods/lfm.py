@@ -35,7 +35,7 @@ class LFM(JointMethod):
     - ``heuristic``: in epoch t, ``alpha = 1 - exp(-1 / t)``. The first epoch has t = 1.
     - ``learned``: alpha starts at 0.95. After each batch, ``alpha <- alpha + rate * <g_CE, g_JS - g_CE>``,
       limited to [0.05, 0.95]. ``g_CE`` is the gradient of the cross-entropy, ``g_JS`` is the gradient of the
-      divergence, and ``< , >`` is the inner product. To first order, this change of alpha lowers the
+      divergence, and ``< , >`` is the inner product. To first order, the update of alpha lowers the
       cross-entropy after the next model step.
 
     Deviations:

@@ -23,7 +23,7 @@ class MBSD(JointMethod):
 
     The sum over u and v runs over the pairs of modalities in the batch. The sum over i runs over the n rows
     that have both modalities of the pair. For each row, the stronger modality s is the one that gives the
-    true class the higher probability. The other modality of the pair is the weaker modality w. The other
+    true class the higher probability. The other modality of the pair is the weaker modality w. The remaining
     symbols are:
 
     - :math:`p_s` and :math:`p_w` are the class probabilities of the two modalities, and :math:`z_s` and

@@ -24,11 +24,11 @@ class MLA(Method):
 
     .. math:: L_m = CE(W h_m + b, y), \qquad \nabla W \leftarrow \nabla W\, P
 
-    W and b are the weight and the bias of the shared head, and P is a projection matrix. The projection
-    removes some directions from the gradient of W: the directions of the mean features of earlier turns.
-    Therefore a turn hardly changes what the head computes for these mean features. After each turn, the
-    method updates P with the mean of ``h_m``, by recursive least squares. The gradients of b and of the
-    encoder are not projected.
+    W and b are the weight and the bias of the shared head, and P is a projection matrix. From the gradient of
+    W, the projection removes the directions of the mean features of earlier turns. Therefore a turn hardly
+    changes the logits of the head for the mean features of earlier turns. After each turn, the method updates
+    P with the mean of ``h_m``, by recursive least squares. The gradients of b and of the encoder are not
+    projected.
 
     Source: Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707.
 
@@ -36,8 +36,9 @@ class MLA(Method):
 
     - altuna resets P at the start of every batch. Without the reset, P shrinks with every turn, until the
       head can no longer learn.
-    - In altuna, every second batch takes its turns in reverse order. Otherwise the first turn of a batch
-      would always belong to the same modality, and its gradient would never be projected.
+    - In altuna, every second batch takes its turns in reverse order. With a fixed order, the first turn of a
+      batch would always belong to the same modality, and the gradient of this modality would never be
+      projected.
 
     To train as in the paper, set ``order = "given"`` and ``reset = "never"``.
 

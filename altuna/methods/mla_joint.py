@@ -12,8 +12,9 @@ class MLAJoint(JointTurn, MLA):
 
     The joint expert is a small network on the concatenated features of all modalities. For samples that have
     all modalities, the fusion combines the logits of the joint expert with the unimodal logits. The joint
-    expert can learn labels that depend on a combination of modalities. No sum of unimodal logits can
-    represent such labels. In each batch, the method takes MLA's turns and then one joint turn:
+    expert can learn labels that depend on a combination of modalities. A sum of unimodal logits cannot
+    represent a label that depends on a combination of modalities. In each batch, the method takes MLA's turns
+    and then one joint turn:
 
     .. math:: L_m = CE(W h_m + b, y), \quad \nabla W \leftarrow \nabla W\, P
         \quad \text{for each } m, \text{ then} \qquad
@@ -24,8 +25,8 @@ class MLAJoint(JointTurn, MLA):
 
     Source: altuna's own extension of MLA (Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707).
 
-    This method differs from altuna's ``mla`` with ``joint_expert = "turn"`` in two points. The turns are in
-    the order of the modalities in the data, and P is never reset.
+    The method ``mla_joint`` differs from altuna's ``mla`` with ``joint_expert = "turn"`` in two points: the
+    turns are in the order of the modalities in the data, and P is never reset.
 
     The joint turn uses the rows that have all modalities, and a batch without such rows has no joint turn.
     The joint turn changes neither the shared head nor P.

@@ -36,25 +36,24 @@ class MMPareto(JointMethod):
     r"""Train on joint and unimodal losses; if their gradients conflict, step in a direction that lowers both.
 
     In addition to the joint classifier, each modality has its own classifier. For encoder m, ``g`` is the
-    gradient of the joint loss, and ``u`` is the gradient of the unimodal loss of m. The method computes a
-    weighted sum h of the two gradients. The method then replaces the gradient of encoder m by the second
-    expression:
+    gradient of the joint loss, and ``u`` is the gradient of the unimodal loss of m. MMPareto computes a
+    weighted sum h of the two gradients, and replaces the gradient of encoder m by the second expression:
 
     .. math:: h = 2 (w_0 g + w_1 u), \qquad \gamma \max(1, \lVert g + u \rVert / \lVert h \rVert)\, h
 
-    If the two gradients do not conflict (:math:`\cos(g, u) \ge 0`), both weights are 1/2. Otherwise the
-    method chooses the weights with :math:`w_0 + w_1 = 1` for which :math:`w_0 g + w_1 u` is shortest. A small
-    step along this vector lowers both losses. :math:`\gamma` is the option ``gamma``. The gradients of the
-    classifiers are not changed.
+    If the two gradients do not conflict (:math:`\cos(g, u) \ge 0`), both weights are 1/2. If the two
+    gradients conflict, MMPareto chooses the weights with :math:`w_0 + w_1 = 1` for which the vector
+    :math:`w_0 g + w_1 u` is shortest. A small step along this shortest vector lowers the joint loss and the
+    unimodal loss. :math:`\gamma` is the option ``gamma``. The gradients of the classifiers are not changed.
 
     Source: Wei, Hu, ICML 2024, arXiv 2405.17730.
 
-    Deviations: altuna joins the gradients of all weights of an encoder into one vector, and computes length
-    and angle of this vector. The authors' code treats each parameter tensor separately. A modality that is
-    missing from the batch has no unimodal loss.
+    Deviations: altuna joins the gradients of all weights of an encoder into one vector, and computes the
+    lengths and the angle of such vectors. The authors' code treats each parameter tensor separately. A
+    modality that is missing from the batch has no unimodal loss.
 
     The authors use SGD. AdamW and other optimizers that normalise the size of gradients cancel the factor
-    gamma.
+    gamma. To use gamma, set ``--optimizer sgd``.
 
     Args:
         model: A classifier with a joint head and unimodal classifiers.

@@ -16,8 +16,8 @@ class ModalityDropout(JointMethod):
 
     :math:`S_i` are the modalities of sample i that remain, and B is the batch size. The method removes each
     modality of a sample with probability p. If all modalities of a sample would be removed, one of them,
-    chosen at random, remains. Removed cells are not encoded. As a result, the model does not depend on one
-    modality alone.
+    chosen at random, remains. Removed cells are not encoded. Because modalities are removed in training, the
+    model does not depend on one modality alone.
 
     Source: ModDrop, Neverova, Wolf, Taylor, Nebout, TPAMI 2016, arXiv 1501.00102.
 

@@ -18,8 +18,8 @@ from altuna.methods.parts.memory import SampleMemory
 class ModalityValuation(JointMethod):
     r"""Train jointly; if a modality contributes little to a sample, train on this modality alone more often.
 
-    The contribution of modality m to a sample is a Shapley value :math:`\phi_m`. This value measures how
-    much m helps to predict the true class:
+    The contribution of modality m to a sample is a Shapley value :math:`\phi_m`. The Shapley value measures
+    how much m helps to predict the true class:
 
     .. math:: v(S) = |S| \, [\arg\max z(S) = y], \qquad \phi_m = \mathrm{Shapley}_m(v)
 
@@ -37,8 +37,8 @@ class ModalityValuation(JointMethod):
     Deviations:
 
     - altuna gives a repeated sample more weight in the loss of its batch. The authors add the repeated
-      samples to the epoch, which makes the epoch longer. Both have the same expected gradient, but altuna
-      makes no additional updates.
+      samples to the epoch, which makes the epoch longer. Weighting and repeating have the same expected
+      gradient, but weighting needs no additional updates.
     - altuna computes the contributions during the training pass of the previous epoch. The authors run one
       more pass over all data after each epoch.
     - altuna's ``s_m`` is linear in the contribution. For two modalities, the authors use 0, 1, 2 or 3

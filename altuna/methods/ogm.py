@@ -31,7 +31,7 @@ class OGM(JointMethod):
     - altuna does not change the gradients in a batch with only one modality.
 
     The authors use SGD. Optimizers such as AdamW normalise the size of gradients. If :math:`\kappa_m` changes
-    slowly, these optimizers cancel most of its effect.
+    slowly, AdamW cancels most of its effect. To keep the effect, set ``--optimizer sgd``.
 
     Args:
         model: A classifier with a joint head.

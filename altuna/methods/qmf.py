@@ -16,8 +16,8 @@ class QMF(JointMethod):
     r"""Sum the logits of the modalities, weighted by the confidence of each modality.
 
     The confidence of modality m is :math:`c_m`, computed from the logits of m. A ranking loss :math:`R_m`
-    trains the confidences. Of two samples, the sample with the lower sum of losses so far should get
-    the higher confidence.
+    trains the confidences. Of two samples, the sample with the lower sum of losses so far should have the
+    higher confidence.
 
     Source: Zhang et al., ICML 2023, arXiv 2306.02050.
 

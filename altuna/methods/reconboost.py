@@ -44,17 +44,18 @@ class ReconBoost(Method):
       consolidation).
 
     Without the MSE term, the gradient of the loss with respect to the logits is :math:`(1 - \lambda q_y)(p -
-    y)`, where y is one-hot. Therefore a sample counts less if the other learners already predict its class
-    with confidence, as in boosting.
+    y)`, where y is one-hot. Therefore, as in boosting, a sample counts less if the other learners already
+    predict its class with confidence.
 
-    In the last epochs of a stage, all learners that have already had a stage are trained together. This part
-    is called global rectification. The loss of this part is :math:`L = CE(\sum_m z_m, y)`.
+    In the last epochs of a stage, all learners that have already had a stage are trained together. The joint
+    training at the end of a stage is called global rectification. The loss of global rectification is
+    :math:`L = CE(\sum_m z_m, y)`.
 
     Source: Hua, Xu, Bao, Yang, Huang, ICML 2024, arXiv 2405.09321.
 
-    The second term of the loss is called reconcilement. Reconcilement is the summand of the true class in
-    KL(q || p), as in the authors' code. With the KL divergence over all classes, the loss would have no
-    lower bound.
+    The second term of the loss is called reconcilement. The reconcilement is the summand of the true class in
+    KL(q || p), as in the authors' code. With the KL divergence over all classes, the loss would have no lower
+    bound.
 
     Deviations from the authors' code:
 

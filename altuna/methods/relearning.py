@@ -36,8 +36,8 @@ class Relearning(JointMethod):
     Deviations:
 
     - altuna holds out a part of the training rows, chosen by a hash of the row number. The authors use the
-      validation split as held-out rows. altuna does not do so, because it selects the best epoch on the
-      validation split.
+      validation split as held-out rows. altuna does not hold out the validation split, because it selects the
+      best epoch on this split.
     - altuna computes :math:`P^{train}` on as many rows as :math:`P^{held}`, because purity is higher if there
       are fewer rows. The authors use all training rows.
     - altuna sets the number of epochs between two re-initialisations as a fraction of all epochs. The authors

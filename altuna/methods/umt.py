@@ -16,7 +16,7 @@ class UMT(Taught):
     r"""Train jointly, and keep each encoder's features close to the features of its frozen unimodal teacher.
 
     A teacher is an encoder of one modality that was trained alone and is then frozen. From its teacher, an
-    encoder learns features that joint training with a stronger modality would not teach it:
+    encoder learns features that it would not learn in joint training with a stronger modality:
 
     .. math:: L = CE(z, y) + \lambda \sum_m \frac{1}{n_m d_m} \lVert h_m - h_m^{teacher} \rVert^2
 

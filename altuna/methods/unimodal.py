@@ -12,7 +12,7 @@ from altuna.methods.base import Method
 class Unimodal(Method):
     """Train one modality alone and ignore all other modalities.
 
-    Samples that lack the modality are left out, in training and in evaluation.
+    Training and evaluation leave out the samples that lack the modality.
 
     .. math:: L = CE(W h_m + b, y)
 
