@@ -324,7 +324,8 @@ class Tokens(nn.Module):
 class Standardise(nn.Module):
     """Standardise vectors [n, size] by the training mean and standard deviation of each number.
 
-    A missing number (NaN) becomes the training mean. Numbers further than ``LIMIT`` deviations from the
+    A missing number (NaN) becomes the training mean. One that is missing in all training cells is 0 in all
+    others too: its weights have learnt nothing. Numbers further than ``LIMIT`` deviations from the
     mean are clipped: squares of larger ones overflow, and one absurd number must not spoil the prediction.
 
     Example:
@@ -347,12 +348,25 @@ class Standardise(nn.Module):
         self.register_buffer("std", torch.ones(shape))
 
     def fit(self, values: NDArray[Any]) -> None:
-        """Compute the statistics of the training values [n, size]; the std of a constant number is 1."""
+        """Compute the statistics of the training values [n, size].
+
+        The std of a constant number is 1, that of one without any value 0.
+        """
         present = np.ma.masked_invalid(np.asarray(values, dtype=np.float64))
-        # A number that is always missing in training is ignored: it is divided by the largest float.
-        std = present.std(axis=0).filled(np.finfo(np.float32).max)
+        std = present.std(axis=0).filled(0.0)
         self.mean.copy_(torch.from_numpy(present.mean(axis=0).filled(0.0)))
-        self.std.copy_(torch.from_numpy(np.where(std > 1e-12, std, 1.0)))
+        self.std.copy_(torch.from_numpy(np.where(std > 1e-12, std, present.count(axis=0) > 0)))
 
     def forward(self, x: Tensor) -> Tensor:
-        return ((x.to(self.mean.dtype) - self.mean) / self.std).nan_to_num(0).clamp(-self.LIMIT, self.LIMIT)
+        return standardised(x.to(self.mean.dtype), self.mean, self.std).clamp(-self.LIMIT, self.LIMIT)
+
+
+def standardised(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Return (x - mean) / std; 0 where a number is missing (NaN), or std is 0 as training had none.
+
+    Example:
+        >>> standardised(torch.tensor([5.0, float("nan"), 9.0]), torch.ones(3), torch.tensor([2.0, 2.0, 0.0]))
+        tensor([2., 0., 0.])
+    """
+    learnt = std > 0
+    return torch.where(learnt, (x - mean) / torch.where(learnt, std, 1), 0).nan_to_num(0)

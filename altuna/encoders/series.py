@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from altuna.data.readers import Reader
 from altuna.encoders.base import FrontEnd
-from altuna.encoders.frontends import until_longest
+from altuna.encoders.frontends import standardised, until_longest
 
 ROWS = 256  # of which statistics are computed at a time
 
@@ -23,7 +23,8 @@ class StandardiseSeries(nn.Module):
 
     The result is [n, C + 1, L]: the last channel is the mask, 1 up to the last step that has a number (at
     least for one step) and 0 in the padding after it, as are all channels there. A missing number within a
-    series becomes the training mean. Numbers further than ``LIMIT`` deviations from the mean are clipped.
+    series becomes the training mean; a channel without any number in training is 0. Numbers further than
+    ``LIMIT`` deviations from the mean are clipped.
 
     Example:
         >>> front = StandardiseSeries(None, (3, 1))
@@ -46,19 +47,23 @@ class StandardiseSeries(nn.Module):
         self.register_buffer("std", torch.ones(channels))
 
     def fit(self, values: NDArray[Any]) -> None:
-        """Compute the statistics of the training series [n, L, C]; the std of a constant channel is 1."""
+        """Compute the statistics of the training series [n, L, C].
+
+        The std of a constant channel is 1, that of one without any value 0.
+        """
         parts = [np.asarray(values[i : i + ROWS], np.float64) for i in range(0, len(values), ROWS)]
-        count = np.maximum(1, sum(np.isfinite(part).sum((0, 1)) for part in parts))
+        present = sum(np.isfinite(part).sum((0, 1)) for part in parts)
+        count = np.maximum(1, present)
         mean = sum(np.nansum(part, (0, 1)) for part in parts) / count
         variance = sum(np.nansum((part - mean) ** 2, (0, 1)) for part in parts) / count
         std = np.sqrt(variance)
         self.mean.copy_(torch.from_numpy(mean))
-        self.std.copy_(torch.from_numpy(np.where(std > 1e-12, std, 1.0)))
+        self.std.copy_(torch.from_numpy(np.where(std > 1e-12, std, present > 0)))
 
     def forward(self, series: Tensor) -> Tensor:
         first = torch.arange(series.shape[1], device=series.device) == 0
         there = ((~series.isnan()).any(-1).int().flip(1).cumsum(1).flip(1) > 0) | first
-        standard = ((series.to(self.mean.dtype) - self.mean) / self.std).nan_to_num(0)
+        standard = standardised(series.to(self.mean.dtype), self.mean, self.std)
         standard = standard.clamp(-self.LIMIT, self.LIMIT)
         return torch.cat([standard, there.unsqueeze(-1).to(standard.dtype)], -1).transpose(1, 2)
 

@@ -22,7 +22,7 @@ class TabularCodes(nn.Module):
     Numbers and parts of dates are encoded by ``PiecewiseLinear``. Beside them, an input of 1 marks a missing
     number, and each month, weekday and block of four hours of a date has an input, as categories have. Of a
     category column, each listed category has an input, as have all others together, and a missing value. An
-    input that is 0 in all training cells stays 0: its weights have learnt nothing.
+    input that is the same in all training cells is always 0: its weights have learnt nothing.
 
     Args:
         reader: The reader of the cells, which has the columns.
@@ -54,14 +54,15 @@ class TabularCodes(nn.Module):
         self.register_buffer("seen", torch.ones(n_marks))
 
     def fit(self, values: NDArray[Any]) -> None:
-        """Fit the codes of numbers, and find the inputs that are 0 in all training cells [n, size]."""
+        """Fit the codes of numbers, and find the inputs that differ between training cells [n, size]."""
         if self.numbers is not None:
             self.numbers.fit(values[:, : self.n_numbers])
         self.seen.fill_(1)
-        found = torch.zeros_like(self.seen)
+        low, high = torch.ones_like(self.seen), torch.zeros_like(self.seen)
         for part in np.array_split(values, max(1, len(values) // 4096)):
-            found = torch.maximum(found, self._marks(torch.from_numpy(np.asarray(part))).amax(0))
-        self.seen.copy_(found)
+            marks = self._marks(torch.from_numpy(np.asarray(part)))
+            low, high = torch.minimum(low, marks.amin(0)), torch.maximum(high, marks.amax(0))
+        self.seen.copy_(high - low)
 
     def forward(self, x: Tensor) -> Tensor:
         marks = self._marks(x)

@@ -122,6 +122,7 @@ def prepare(
     manifest = manifest.only(kind.select([*manifest.modalities], **method_options))
     _check_modalities(manifest, name, config)
     rows, parts = parts_of(manifest, rows, config.folds, config.seed)
+    manifest = manifest.trained_on(rows["train"])
     encoders = _encoders(manifest.modalities, settings["encoders"], settings["transforms"])
     readers = fit_readers(
         manifest, rows["train"], settings["readers"], lambda name, kind: reader_of(kind, encoders[name])

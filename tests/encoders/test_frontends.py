@@ -149,10 +149,16 @@ def test_standardise_imputes_the_training_mean():
     assert module(torch.tensor([[1e30, -np.inf, 7]])).tolist() == [[1e6, -1e6, 0]]
 
 
-def test_a_number_that_training_never_had_counts_for_nothing():
-    module = Standardise(None, (2,))
+@pytest.mark.parametrize("value", [np.nan, 0, 7, -1e38, np.inf])
+@pytest.mark.parametrize("front_end", [Standardise, PiecewiseLinear])
+def test_a_number_that_training_never_had_counts_for_nothing(front_end, value):
+    module = front_end(None, (2,))
     module.fit(np.array([[1.0, np.nan], [3, np.nan]], np.float32))
-    assert module(torch.tensor([[1.0, np.nan]])).tolist() == [[-1, 0]]
+    found, bare = (module(torch.tensor([[1.0, x]])) for x in (value, np.nan))
+    assert found.tolist() == bare.tolist()
+    assert found[0, :2].tolist() == [-1, 0]
+    assert module.state_dict().keys() == front_end(None, (2,)).state_dict().keys()
+    assert all(buffer.abs().max() < 100 for buffer in module.buffers())  # also in half precision
 
 
 @pytest.mark.parametrize(

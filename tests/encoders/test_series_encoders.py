@@ -59,6 +59,7 @@ def test_statistics_of_constant_absent_and_absurd_channels():
     assert found.isfinite().all()
     assert not found[:, [0, 2]].any()
     assert front(torch.full((1, 3, 3), torch.nan))[0, 3].tolist() == [1, 0, 0]
+    assert not front(torch.full((1, 3, 3), 7.0))[0, 2].any()  # a channel that training never had
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -85,6 +85,25 @@ def test_numbers_of_records_are_read_as_in_tables(run):
     assert abs(missing["p_yes"][0].as_py() - model.predict(given)["p_yes"][0].as_py()) > 1e-5
 
 
+@pytest.mark.parametrize(
+    ("empty", "bare"), [("late", {"age": 3, "born": "2024-01-02"}), ("acc_z", {"acc_x": 3.0, "acc_y": 2.0})]
+)
+def test_a_column_that_is_empty_in_training_is_left_out(empty, bare, tmp_path):
+    """It has cells in the test rows alone: the account says so, and they change no prediction."""
+    splits = ["train", "train", "train", "val", "test"]
+    lines = [",".join(["label", "split", empty, *bare])]
+    for i in range(60):
+        cells = [f"2024-01-{i % 28 + 1:02}" if name == "born" else str(i * 7 % 11) for name in bare]
+        lines.append(",".join(["ab"[i % 2], splits[i % 5], str(i) if i % 5 == 4 else "", *cells]))
+    (tmp_path / "t.csv").write_text("\n".join([*lines, ""]))
+    run = altuna.fit(tmp_path / "t.csv", out=tmp_path / "run", epochs=2, report=False, quiet=True)
+    assert f"{empty},,is empty in all training rows" in (run / "columns.csv").read_text()
+    model = altuna.load(run)
+    assert len(model.modalities) == 1
+    wanted, *found = model.predict([bare, {**bare, empty: 5}, {**bare, empty: -1e6}])["p_a"].to_pylist()
+    assert found == pytest.approx([wanted] * 2, abs=1e-6)
+
+
 def test_mistakes_in_records(run):
     model = altuna.load(run)
     with pytest.raises(UserError, match="unknown modality or column 'citty'; did you mean 'city'"):

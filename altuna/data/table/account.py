@@ -10,15 +10,18 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from altuna.data.formats.columns import is_empty
+from altuna.data.formats.columns import filled, is_empty
 from altuna.data.table.column_types import column_type
 from altuna.data.table.ids import are_ids, counts_rows, names_splits
 from altuna.data.table.modalities import Modality
 
 MIN_ROWS = 20  # in a smaller table the values of a column tell too little about it
+EMPTY = "is empty in all training rows"
 DOUBTFUL = "doubtful: "
 SHOWN = 8  # names of columns in a line
 
@@ -121,6 +124,26 @@ def account(
         else Column(name, "", left_out.get(name, "is in none of the modalities"))
         for name in table.column_names
     )
+
+
+def without_cells(
+    columns: Sequence[Column], table: pa.Table, modalities: Mapping[str, Modality], rows: NDArray[np.int64]
+) -> tuple[Column, ...]:
+    """Return an account in which columns without a cell in the training rows are left out.
+
+    They are those of modalities with several columns, which may have others instead; the front ends make them
+    0. A modality without any cell is an error elsewhere.
+
+    Example:
+        >>> table = pa.table({"age": [1.0, 2.0], "size": [None, 2.0]})
+        >>> body = {"body": Modality("vector", ("age", "size"))}
+        >>> columns = account(table, {}, body, {})
+        >>> [column.reason for column in without_cells(columns, table, body, rows=np.array([0]))]
+        ['', 'is empty in all training rows']
+    """
+    several = [name for m in modalities.values() if len(m.columns) > 1 for name in m.columns]
+    empty = {name for name in several if not np.asarray(filled(table[name]))[rows].any()}
+    return tuple(Column(c.column, "", EMPTY) if c.column in empty else c for c in columns)
 
 
 def described(columns: Sequence[Column]) -> list[str]:

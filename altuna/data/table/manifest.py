@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from altuna.data.formats.columns import filled_cells, is_empty
 from altuna.data.formats.numbers import NumberFormat
 from altuna.data.formats.spelling import SPLITS, spelled, split_names
-from altuna.data.table.account import Column, account, reasons
+from altuna.data.table.account import Column, account, reasons, without_cells
 from altuna.data.table.column_types import TYPES
 from altuna.data.table.doubts import doubts_of
 from altuna.data.table.modalities import (
@@ -88,6 +88,10 @@ class Manifest:
     def keeping(self, kept: Mapping[str, NDArray[np.bool_]]) -> Manifest:
         """Return the manifest with some cells masked: those that are False in ``kept`` [rows]."""
         return replace(self, kept={**self.kept, **kept})
+
+    def trained_on(self, rows: NDArray[np.int64]) -> Manifest:
+        """Return the manifest with an account that leaves out the columns without a cell in these rows."""
+        return replace(self, account=without_cells(self.account, self.table, self.modalities, rows))
 
     def filled(self, modality: str) -> NDArray[np.bool_]:
         """Return which rows have a cell of a modality, [rows] bool."""

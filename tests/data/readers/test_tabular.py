@@ -116,6 +116,17 @@ def test_an_input_without_training_values_stays_zero(reader):
     assert front(lacking)[0, -4:].tolist() == [0, 0, 0, 1]
 
 
+@pytest.mark.parametrize("cell", [{"late": 5.0}, {"born": "2024-01-02"}, {"kind": "new"}], ids=str)
+def test_a_column_that_training_never_had_counts_for_nothing(cell):
+    numbers = (("age", 0.0), ("late", 0.0))
+    reader = TabularReader(numbers, (("born", "%Y-%m-%d"),), (("kind", ()),))
+    front = TabularCodes(reader, reader.shape)
+    front.fit(np.stack([reader.read({"age": age}) for age in (1.0, 3.0, 5.0)]))
+    found, bare = (torch.from_numpy(reader.read({"age": 3.0, **more}))[None] for more in (cell, {}))
+    assert not torch.equal(found, bare)
+    assert front(found).tolist() == front(bare).tolist()
+
+
 def test_only_categories():
     reader = TabularReader((), (), (("colour", ("blue", "red")),))
     front = TabularCodes(reader, reader.shape)
