@@ -127,9 +127,10 @@ class Fields:
         format = self._formats.get(column, NumberFormat())
         if isinstance(value, timedelta):
             return value.total_seconds()
+        unit = (format.suffix or format.prefix) if isinstance(value, str) else format.unit
+        if isinstance(value, str | int | float) and not is_missing(value) and unit not in str(value):
+            self._notes[f"numbers of {column!r} are read in {unit!r}, as in training"] = None
         if not isinstance(value, str) or not value.strip():
-            if isinstance(value, int | float) and not is_missing(value) and format.unit:
-                self._notes[f"numbers of {column!r} are read in {format.unit!r}, as in training"] = None
             return None if isinstance(value, int | float) and value in format.missing else value
         if value.strip().lower() in MISSING:
             return None

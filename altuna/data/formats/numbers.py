@@ -190,7 +190,7 @@ def read_known(column: pa.ChunkedArray, known: NumberFormat) -> Numbers:
         problems.append(f"{first}{_more(mistakes)}: missing")
     if numbers.null_count == len(numbers) and known.is_plain:
         return Numbers(column, None, problem="; ".join(problems))
-    problems += _without_unit(column, numbers, known.suffix, of_training=True)
+    problems += _without_unit(column, numbers, known.suffix or known.prefix, of_training=True)
     numbers = without(numbers, known.missing)
     return Numbers(numbers, known, _example(column, numbers), count_words(column, empty), "; ".join(problems))
 

@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 _N = r"\d+(?:\.\d+)?"
 _GROUPED = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
+_INCHES = r"(?:\d|1[01])(?:\.\d+)?"  # less than a foot: 8’791.23 has thousands
 _TIME = {
     "d": r"d|days?",
     "h": r"h|hrs?|hours?|Std\.?",
@@ -32,7 +33,7 @@ STYLES: dict[str, tuple[str, dict[str, float]]] = {
     "clock": (r"(?:(?P<h>\d{1,4}):)?(?P<m>\d{1,3}):(?P<s>[0-5]\d(?:\.\d+)?)", SECONDS),
     "duration": (rf"(?i:{_units(_TIME)})", SECONDS),
     "feet": (
-        rf"(?P<f>\d+)\s?(?:'|′|’|ft\.?|feet)\s?(?:(?P<i>{_N})\s?(?:\"|″|”|''|in\.?|inch(?:es)?)?)?",
+        rf"(?P<f>\d+)\s?(?:'|′|’|ft\.?|feet)\s?(?:(?P<i>{_INCHES})\s?(?:\"|″|”|''|in\.?|inch(?:es)?)?)?",
         {"f": 12.0, "i": 1.0},
     ),
     "multiples": (
