@@ -20,8 +20,8 @@ class AMCo(JointMethod):
 
     The mask :math:`\mu_m` is a vector of d ones and zeros, where d is the number of features of modality m.
     All samples of a batch have the same mask. If the model depends too much on modality m, the mask has
-    ``floor(p d)`` zeros at random places. Otherwise the mask has no zeros. The fraction p grows with t, the
-    fraction of the training that is over.
+    ``floor(p d)`` zeros at random places. If the model does not depend too much on m, the mask has no zeros.
+    The fraction p grows with t, the fraction of the training that is over.
 
     To compute the dependence :math:`D_{im}` of sample i on modality m, take one softmax over the logits of
     all modalities. :math:`D_{im}` is the sum of the softmax values of modality m. The model depends too much

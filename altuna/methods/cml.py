@@ -23,8 +23,8 @@ class CML(JointMethod):
 
     - ``A_i`` is the set of modalities that sample i has.
     - S runs over the non-empty proper subsets of ``A_i``.
-    - :math:`p_k(x_i^S)` is the probability of class k in the softmax of the joint logits. These joint logits
-      are computed from the features of the modalities in S only.
+    - :math:`p_k(x_i^S)` is the probability of class k in the softmax of the joint logits from the features of
+      the modalities in S only.
     - B is the batch size.
 
     For a sample with one modality, the penalty is 0.

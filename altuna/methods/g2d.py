@@ -50,7 +50,8 @@ class G2D(Taught):
     T is the temperature, and :math:`\sigma` is the softmax. With two modalities, only one encoder is trained
     during the first epochs of the student. The option ``prioritized`` sets the fraction of the student's
     epochs in which only one encoder is trained. G2D trains the encoder of the weaker modality: the modality
-    whose teacher gives the lower probability to the true classes of the batch. The other encoder is frozen.
+    whose teacher gives the lower probability to the true classes of the batch. The encoder of the stronger
+    modality is frozen.
 
     Source: Rakib, Bagavathi, ICCV 2025, arXiv 2506.21514.
 
@@ -59,7 +60,7 @@ class G2D(Taught):
     - altuna trains the teachers in the first epochs of the same training. The authors train the teachers in
       separate trainings.
     - In altuna, teachers and student start from the same initial weights.
-    - altuna needs at least two epochs.
+    - In altuna, the method ``g2d`` needs at least two epochs.
     - altuna supports any number M of modalities. altuna divides the prioritised epochs into M - 1 equal
       parts. In part k it trains the encoders of the k weakest modalities. The authors' code supports two
       modalities.

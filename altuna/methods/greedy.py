@@ -22,7 +22,7 @@ class Greedy(JointMethod):
     .. math:: s_m = \log_{10} \frac{\sum_t \mu_m}{\text{mean}_{v \ne m} \sum_t \mu_v}, \qquad
         \mu_m = \frac{\|g_m\|^2}{\|\theta_m\|^2}
 
-    Here ``theta_m`` are the weights of modality m: the weights of encoder m, and the columns of the head that
+    ``theta_m`` are the weights of modality m: the weights of encoder m, and the columns of the head that
     multiply ``h_m``. ``g_m`` are the gradients of these weights.
 
     A regular step has the loss ``CE(z, y)``. If ``max s - min s > epsilon`` after a regular step, the method

@@ -13,7 +13,7 @@ from altuna.methods.parts.scores import modulated_parameters, ogm_coefficients
 class OGM(JointMethod):
     r"""Train jointly, and scale down the encoder gradients of a modality that is ahead.
 
-    The score :math:`s_m` of modality m is the probability that the logits of m give to the true class. It is
+    The score :math:`s_m` of modality m is the probability that the logits of m give to the true class,
     averaged over the rows of the batch that have m. The ratio :math:`\rho_m` compares the score with the mean
     score of the other modalities. If m is ahead, :math:`\rho_m` is above 1. In a CNN, the gradients of the
     convolutions of encoder m are multiplied by :math:`\kappa_m`. In any other encoder, the gradients of all

@@ -30,17 +30,17 @@ def drop_rates(score: Mapping[str, Tensor], q_base: float, lam: float) -> dict[s
 class OPM(JointMethod):
     r"""Train jointly; if a modality is ahead, set its features to zero for randomly chosen samples.
 
-    The score :math:`s_m` of modality m is the probability that the logits of m give to the true class. It
-    is averaged over the rows of the batch that have m. The ratio :math:`\rho_m` compares the score with the
-    mean score of the other modalities. The drop rate :math:`q_m` is 0 if m is not ahead. If m is ahead,
+    The score :math:`s_m` of modality m is the probability that the logits of m give to the true class,
+    averaged over the rows of the batch that have m. The ratio :math:`\rho_m` compares the score with the mean
+    score of the other modalities. The drop rate :math:`q_m` is 0 if m is not ahead. If m is ahead,
     :math:`q_m` grows with the lead :math:`\rho_m - 1`:
 
     .. math:: q_m = q_{base} (1 + \lambda \tanh(\rho_m - 1)) \text{ if } \rho_m > 1 \text{ else } 0, \qquad
         \rho_m = \frac{s_m}{\mathrm{mean}_{v \ne m} s_v}
 
-    With probability :math:`q_m`, the method sets the features :math:`h_m` of a sample to zero. Otherwise
-    the method divides these features by :math:`1 - q_m`, as dropout does. The loss is the cross-entropy of
-    the joint logits.
+    With probability :math:`q_m`, the method sets the features :math:`h_m` of a sample to zero. The method
+    divides all other features of modality m by :math:`1 - q_m`, as dropout does. The loss is the
+    cross-entropy of the joint logits.
 
     Source: Wei, Hu, Du, Wen, TPAMI 2024, arXiv 2410.11582.
 

@@ -27,7 +27,8 @@ class Relearning(JointMethod):
     - ``theta_m`` are the weights of encoder m, and ``theta_m^0`` are its initial weights.
     - ``a_m`` is the fraction of the way back to the initial weights.
     - ``P_m`` is the purity of k-means clusters: the fraction of rows whose class is the most frequent class
-      in their cluster. There are as many clusters as classes, and the features are first scaled to [-1, 1].
+      in their cluster. The number of clusters is the number of classes, and the features are scaled to [-1,
+      1] before the clustering.
 
     The head and the optimizer state are not changed.
 
@@ -39,7 +40,7 @@ class Relearning(JointMethod):
       validation split as held-out rows. altuna does not hold out the validation split, because it selects the
       best epoch on this split.
     - altuna computes :math:`P^{train}` on as many rows as :math:`P^{held}`, because purity is higher if there
-      are fewer rows. The authors use all training rows.
+      are fewer rows. The authors compute :math:`P^{train}` on all training rows.
     - altuna sets the number of epochs between two re-initialisations as a fraction of all epochs. The authors
       re-initialise after epochs 20 and 40 of 50.
     - altuna computes the features of a batch after the training step on this batch, without dropout.

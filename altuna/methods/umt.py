@@ -20,8 +20,8 @@ class UMT(Taught):
 
     .. math:: L = CE(z, y) + \lambda \sum_m \frac{1}{n_m d_m} \lVert h_m - h_m^{teacher} \rVert^2
 
-    ``h_m`` are the features of the rows that have modality m. ``n_m`` is the number of these rows, and
-    ``d_m`` is the number of features.
+    ``h_m`` are the features of the rows that have modality m. ``n_m`` is the number of rows that have
+    modality m, and ``d_m`` is the number of features.
 
     Source: Du, Teng, Li, Liu, Yuan, Wang, Yuan, Zhao, ICML 2023, arXiv 2305.01233.
 
