@@ -219,6 +219,8 @@ def _parsed(cells: pa.ChunkedArray, format: str) -> pa.ChunkedArray:
         cells = pc.replace_substring_regex(cells, r"^(\d{4}-\d\d)$", r"\1-01")
     times = pc.strptime(cells, format=format, unit="s", error_is_null=True)
     parsed = pc.if_else(_days_are_kept(cells, times, format), times, None).cast(pa.int64())
+    if format.startswith("%Y%m%d"):  # strptime takes months and days of one digit, as in 202412
+        parsed = pc.if_else(pc.match_substring_regex(cells, r"^\d{8}(?:\D|$)"), parsed, None)
     if "%y" in format:  # strptime takes a year of one digit, as in the version 2.2.1
         return pc.if_else(pc.match_substring_regex(cells, r"[./-]\d\d(?:[ T]|$)"), parsed, None)
     if "%Y" not in format:

@@ -202,7 +202,12 @@ def _other_marks(
     absent = pc.sum(empty).as_py() or 0
     if known.style or numbers.null_count == absent:
         return None
-    formats = _formats(known.prefix, known.suffix, None, known.bounds)
+    unread = column.filter(pc.and_(pc.is_null(numbers), pc.invert(empty))).slice(0, SAMPLE)
+    formats = [
+        other
+        for other in _formats(known.prefix, known.suffix, None, known.bounds)
+        if not other.parse(unread).null_count
+    ]
     whole = [read for other in formats if (read := other.parse(column)).null_count == absent]
     return whole[0] if whole and all(read.equals(whole[0]) for read in whole) else None
 

@@ -254,7 +254,9 @@ def date(value: str, form: str) -> list[float]:
 def _time(value: str, form: str) -> datetime | None:
     if form == "%Y-%m-%d":  # 2024 and 2024-01 are their first days
         value = re.sub(r"^(\d{4}-\d\d)$", r"\1-01", re.sub(r"^(\d{4})$", r"\1-01-01", value))
-    elif "%y" in form and not re.search(r"[./-]\d\d(?:[ T]|$)", value):
+    elif ("%y" in form and not re.search(r"[./-]\d\d(?:[ T]|$)", value)) or (
+        form.startswith("%Y%m%d") and not re.match(r"\d{8}(?:\D|$)", value)
+    ):
         return None
     for one in (form, form.replace("%b", "%B")):  # names of months may be whole
         try:

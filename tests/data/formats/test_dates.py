@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from altuna.data.formats.dates import DAYS, calendar, date_format, mixed_dates
+from altuna.data.formats.dates import DAYS, calendar, date_format, mixed_dates, other_format
 from altuna.data.table.manifest import read_manifest
 
 
@@ -64,3 +64,9 @@ def test_a_day_that_a_month_has_not_is_none(format):
     for there, absent in (("2023-03-03", "31"), ("2024-06-15", "31"), ("2023-02-15", "29")):
         text = datetime.fromisoformat(there).replace(month=2).strftime(format.replace("%d", absent))
         assert np.isnan(calendar(column(text), format)[0, 0]), text
+
+
+def test_months_of_six_digits_are_no_days():
+    assert other_format(column("20241202", "20241103")) == "%Y%m%d"
+    assert other_format(column("202412", "202411")) is None
+    assert date_format(column("202412", "202411")) is None
