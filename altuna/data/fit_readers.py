@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from altuna.data.readers import READERS, Reader
+from altuna.data.readers import READERS, Columns, Reader
 from altuna.data.table.cells import Cells
 from altuna.data.table.manifest import Manifest
 from altuna.errors import UserError
@@ -56,10 +56,16 @@ def fit_readers(
         if not len(rows):
             raise UserError(f"{manifest.path}, column {cells.column!r}: no train row has {name!r}")
         try:
-            readers[name] = kind.fit(_CellsOfRows(cells, rows), **{**wanted, **stated})
+            readers[name] = kind.fit(_of_rows(cells, rows), **{**wanted, **stated})
         except UserError as error:
             raise UserError(f"readers.{name}: {error}") from None
     return readers
+
+
+def _of_rows(cells: Cells, rows: NDArray[np.int64]) -> Sequence[Any] | Columns:
+    if cells.columns is None:
+        return _CellsOfRows(cells, rows)
+    return cells.columns._replace(table=cells.columns.table.take(pa.array(rows)))
 
 
 class _CellsOfRows(Sequence[Any]):
@@ -67,8 +73,6 @@ class _CellsOfRows(Sequence[Any]):
 
     def __init__(self, cells: Cells, rows: NDArray[np.int64]) -> None:
         self._cells, self._rows = cells, rows
-        self.table = None if cells.table is None else cells.table.take(pa.array(rows))
-        self.kinds = cells.kinds
 
     def __len__(self) -> int:
         return len(self._rows)

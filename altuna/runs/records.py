@@ -163,22 +163,15 @@ class Fields:
 
 
 def cell_of(reader: Reader, columns: Sequence[str], values: Mapping[Any, Any]) -> Any:
-    """Return the cell of a modality that is made of the values of its columns: channels of a series by name.
+    """Return the cell of a modality that is made of the values of its columns, None if all are missing.
 
     Example:
         >>> from altuna.data.readers import READERS
         >>> cell_of(READERS["vector"](2), ["len_cm", "len_mm"], {"len_mm": 25})
         [None, 25]
     """
-    if reader.kinds(columns):
-        return {column: values.get(column) for column in columns}
-    if len(columns) == 1:
-        return values[columns[0]]
-    parts = {column: values.get(column) for column in columns}
-    if reader.type == "series":
-        channels = {column: None if is_missing(part) else part for column, part in parts.items()}
-        return channels if any(part is not None for part in channels.values()) else None
-    return [*parts.values()]
+    parts = {column: None if is_missing(part := values.get(column)) else part for column in columns}
+    return reader.cell_of(parts) if any(part is not None for part in parts.values()) else None
 
 
 def plain(reader: Reader, cell: Any, where: str) -> Any:

@@ -14,7 +14,7 @@ def described(path, table=None):
     names = read_manifest(path, table=table).table.column_names
     columns = tuple(name for name in names if name != "label")
     manifest = read_manifest(path, {"t": {"type": "tabular", "columns": [*columns]}}, table=table)
-    reader = TabularReader.fit(Cells(manifest, "t"), min_count=1)
+    reader = TabularReader.fit(Cells(manifest, "t").columns, min_count=1)
     parts = {"t": reader}, {"t": {"name": "mlp"}}, {"t": columns}
     classes = tuple(sorted({*manifest.labels.to_pylist()}))
     return Description("mla", classes, "shared", "evidence", {}, *parts, formats=manifest.formats)

@@ -3,6 +3,7 @@
 from altuna.data.readers.audio import AudioReader
 from altuna.data.readers.base import (
     BadCellError,
+    Columns,
     InconsistentError,
     NotFiniteError,
     Reader,
@@ -33,4 +34,12 @@ READERS: dict[str, type[Reader]] = {
     )
 }
 
-__all__ = ["READERS", "BadCellError", "InconsistentError", "NotFiniteError", "Reader", "UnavailableError"]
+__all__ = [
+    "READERS",
+    "BadCellError",
+    "Columns",
+    "InconsistentError",
+    "NotFiniteError",
+    "Reader",
+    "UnavailableError",
+]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import pyarrow as pa
@@ -96,6 +97,23 @@ class Note(NamedTuple):
         return f"{self.before}{self.cells:,}{self.after}"
 
 
+class Columns(NamedTuple):
+    """Columns of a table whose cells a reader fits and encodes all at once: numbers, categories, dates.
+
+    ``kinds`` has the kind of each column of a tabular modality: ``number``, ``category``, or the format of
+    its dates.
+
+    Example:
+        >>> from altuna.data.readers import READERS
+        >>> columns = Columns(pa.table({"len_cm": [4.1], "len_mm": [41.0]}))
+        >>> READERS["vector"].fit(columns)
+        VectorReader(size=2, origin=())
+    """
+
+    table: pa.Table
+    kinds: Mapping[str, str] = MappingProxyType({})
+
+
 class Reader:
     """Decode a cell (a path, bytes, an array or a text) to an array of ``shape`` and ``dtype``.
 
@@ -119,8 +137,8 @@ class Reader:
     name: ClassVar[str]
     type: ClassVar[str]
     dtype: ClassVar[Any]
-    # Makes a reader from training cells and stated settings (keyword arguments). Cells that cannot be decoded
-    # are ignored: their problems are reported when they are read.
+    # Makes a reader from training cells, or ``Columns``, and stated settings (keyword arguments). Cells that
+    # cannot be decoded are ignored: their problems are reported when they are read.
     fit: ClassVar[Callable[..., Reader]]
 
     @property
@@ -161,6 +179,11 @@ class Reader:
     def text_columns(self, columns: Sequence[str]) -> tuple[str, ...]:
         """Return those of a modality's columns that are read as text, even if their cells are numbers."""
         return tuple(columns)
+
+    def cell_of(self, parts: Mapping[str, Any]) -> Any:
+        """Return the cell that ``read`` takes, made of parts by column; None is a missing part."""
+        values = [*parts.values()]
+        return values if len(values) > 1 else values[0]
 
     def kinds(self, columns: Sequence[str]) -> tuple[str, ...]:
         """Return the kinds of columns that are numbers, categories and dates, as in ``Modality``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
@@ -78,6 +78,9 @@ class SeriesReader(Reader):
             return ""
         read = f"its lists are read as the {self.channels} channels, each with its steps ([C, T])"
         return f"{read}; if each list is a step: channels_first: false in readers"
+
+    def cell_of(self, parts: Mapping[str, Any]) -> Any:
+        return parts if len(parts) > 1 else super().cell_of(parts)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from altuna.data.formats.columns import filled, is_bytes, is_number
 from altuna.data.formats.dates import FORMATS, PARTS, calendar, other_format
 from altuna.data.formats.numbers import NumberFormat
 from altuna.data.formats.spelling import category_texts
-from altuna.data.readers.base import BadCellError, Note, Reader, check_positive, silent
+from altuna.data.readers.base import BadCellError, Columns, Note, Reader, check_positive, silent
 from altuna.data.readers.vector import origin_of
 from altuna.errors import UserError
 from altuna.options import shown
@@ -83,6 +83,9 @@ class TabularReader(Reader):
         """The names of all columns, in the order of the values."""
         return tuple(name for name, _ in (*self.numbers, *self.dates, *self.categories))
 
+    def cell_of(self, parts: Mapping[str, Any]) -> Any:
+        return parts
+
     def kinds(self, columns: Sequence[str]) -> tuple[str, ...]:
         kinds = dict.fromkeys((name for name, _ in self.numbers), "number") | dict(self.dates)
         return tuple(kinds.get(name, "category") for name in columns)
@@ -93,7 +96,7 @@ class TabularReader(Reader):
     @classmethod
     def fit(
         cls,
-        cells: Sequence[Mapping[str, Any]],
+        cells: Sequence[Mapping[str, Any]] | Columns,
         *,
         max_categories: int = 256,
         min_count: int = 2,
@@ -101,15 +104,15 @@ class TabularReader(Reader):
         """List the categories of the training cells, and choose what is subtracted from numbers.
 
         Args:
-            cells: Rows of the table; or an object with a ``table`` of all of them, and ``kinds``, a mapping
-                from column to ``number``, ``category`` or the format of its dates.
+            cells: Rows of the table, or its columns.
             max_categories: Listed categories of a column, the most frequent ones.
             min_count: How often a listed category occurs at least.
         """
         check_positive(max_categories=max_categories, min_count=min_count)
-        table = getattr(cells, "table", None)
-        table = pa.Table.from_pylist([dict(cell) for cell in cells]) if table is None else table
-        kinds = getattr(cells, "kinds", None) or {
+        if not isinstance(cells, Columns):
+            cells = Columns(pa.Table.from_pylist([dict(cell) for cell in cells]))
+        table = cells.table
+        kinds = cells.kinds or {
             name: "number" if is_number(table[name].type) else "category" for name in table.column_names
         }
         numbers = [name for name, kind in kinds.items() if kind == "number"]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from altuna.data.readers.base import (
     BadCellError,
+    Columns,
     Note,
     NotFiniteError,
     Reader,
@@ -68,11 +69,11 @@ class VectorReader(Reader):
         return (self.size,)
 
     @classmethod
-    def fit(cls, cells: Sequence[Any], *, size: int | None = None) -> Self:
+    def fit(cls, cells: Sequence[Any] | Columns, *, size: int | None = None) -> Self:
         """Choose the most frequent length, and the origin."""
         check_positive(size=size)
-        if (table := getattr(cells, "table", None)) is not None:
-            numbers = _stacked(table.slice(0, MANY))
+        if isinstance(cells, Columns):
+            numbers = _stacked(cells.table.slice(0, MANY))
             return cls(size or numbers.shape[1], origin_of(numbers))
         vectors = []
         for cell in sample(cells):

@@ -57,9 +57,9 @@ def prepare_store(
         (2, [0, 0, 1])
     """
     cells = Cells(manifest, name)
-    if cells.table is not None:
+    if cells.columns is not None:
         try:
-            return _in_memory(cells, reader.encode(cells.table))
+            return _in_memory(cells, reader.encode(cells.columns.table))
         except BadCellError as error:
             raise UserError(f"readers.{name}: {error} of {manifest.path}") from None
     store = CellStore(folder / _name(reader), reader.shape, reader.dtype)

@@ -205,8 +205,8 @@ class Stream:
     def _read(self, cells: Cells, reader: Reader, indices: NDArray[np.int64]) -> Decoded:
         filled = np.flatnonzero(cells.filled)
         own = filled[self.rank :: self.processes]
-        if cells.table is not None:
-            values, notes = reader.encode(cells.table.take(pa.array(own)))
+        if cells.columns is not None:
+            values, notes = reader.encode(cells.columns.table.take(pa.array(own)))
             return Decoded(values, own, own[:0], filled, tuple((cells.column, note) for note in notes))
         arrays, remarks, read = [], [], np.ones(len(own), bool)
         for i, place in enumerate(own.tolist()):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from altuna.data.formats.columns import is_number
 from altuna.data.formats.file_lists import split_files
-from altuna.data.readers.base import BadCellError, split_fragment
+from altuna.data.readers.base import BadCellError, Columns, split_fragment
 from altuna.data.table.manifest import Manifest
 from altuna.data.table.paths import URL, embedded, unquoted
 from altuna.data.table.sequences import numbers_of
@@ -30,9 +30,8 @@ class Cells(Sequence[Any]):
 
     A cell is None (missing), a ``Path`` of a file, a text, bytes, numbers, a mapping from column to value, or
     a tuple of several files.
-    ``filled`` [rows] bool tells which rows have one. ``table`` has the columns of numbers, categories and
-    dates, whose cells a reader encodes all at once; it is None for other columns. ``kinds`` are the kinds of
-    these columns, as in ``Modality``.
+    ``filled`` [rows] bool tells which rows have one. ``columns`` are those of numbers, categories and dates,
+    whose cells a reader encodes all at once; None for other modalities.
 
     Example:
         >>> import tempfile
@@ -48,15 +47,17 @@ class Cells(Sequence[Any]):
         modality = manifest.modalities[name]
         self.column = modality.columns[0] if len(modality.columns) == 1 else name
         self.filled = manifest.filled(name)
-        self.kinds = dict(zip(modality.columns, modality.kinds, strict=False))
         self._columns = {column: manifest.table[column] for column in modality.columns}
         self._value = numbers_of if modality.type == "series" else methodcaller("as_py")
         self._files, self._several = modality.files, modality.type == "image_list"
         self._folder = manifest.path.parent.absolute()
         # The columns of a vector that are no numbers are empty in the whole table.
         numeric = any(is_number(column.type) for column in self._columns.values())
-        at_once = self.kinds or (modality.type == "vector" and numeric)
-        self.table = manifest.table.select([*modality.columns]) if at_once else None
+        self._tabular = bool(modality.kinds)
+        self.columns = None
+        if self._tabular or (modality.type == "vector" and numeric):
+            kinds = dict(zip(modality.columns, modality.kinds, strict=False))
+            self.columns = Columns(manifest.table.select([*modality.columns]), kinds)
 
     def __len__(self) -> int:
         return len(self.filled)
@@ -65,7 +66,7 @@ class Cells(Sequence[Any]):
         if not self.filled[row]:
             return None
         values = [self._value(column[int(row)]) for column in self._columns.values()]
-        if self.table is not None and not self.kinds:
+        if self.columns and not self._tabular:
             return np.array(values, np.float64)  # None becomes NaN
         return self._cell(values)
 
@@ -84,7 +85,7 @@ class Cells(Sequence[Any]):
                 yield self._cell([self._value(part) for part in parts])
 
     def _cell(self, parts: Sequence[Any]) -> Any:
-        if len(parts) > 1 or self.kinds:
+        if len(parts) > 1 or self._tabular:
             return dict(zip(self._columns, parts, strict=True))
         (value,) = parts
         if self._several:

@@ -1,13 +1,11 @@
 """The numbers, categories and dates of a table as one modality: reader, front end, and what is missing."""
 
-from typing import ClassVar
-
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 
-from altuna.data.readers import READERS, BadCellError
+from altuna.data.readers import READERS, BadCellError, Columns
 from altuna.encoders.tabular import TabularCodes
 
 TabularReader = READERS["tabular"]
@@ -20,16 +18,12 @@ ROWS = [
 ]
 
 
-class Training:
-    """Training cells, as a table gives them."""
-
-    table = pa.Table.from_pylist(ROWS)
-    kinds: ClassVar = {"age": "number", "colour": "category", "born": "%Y-%m-%d"}
+TRAINING = Columns(pa.Table.from_pylist(ROWS), {"age": "number", "colour": "category", "born": "%Y-%m-%d"})
 
 
 @pytest.fixture
 def reader():
-    return TabularReader.fit(Training)
+    return TabularReader.fit(TRAINING)
 
 
 def test_fit_lists_the_frequent_categories(reader):
@@ -40,7 +34,7 @@ def test_fit_lists_the_frequent_categories(reader):
 
 
 def test_a_cell_is_read_as_in_the_table(reader):
-    values, notes = reader.encode(Training.table)
+    values, notes = reader.encode(TRAINING.table)
     for row, cell in enumerate(ROWS):
         assert np.array_equal(reader.read(cell), values[row], equal_nan=True)
     assert values[:, 0].tolist()[0] == 3
@@ -51,8 +45,8 @@ def test_a_cell_is_read_as_in_the_table(reader):
 
 
 def test_columns_may_be_absent_or_in_another_order(reader):
-    values, _ = reader.encode(Training.table)
-    swapped, _ = reader.encode(Training.table.select(["born", "age"]))
+    values, _ = reader.encode(TRAINING.table)
+    swapped, _ = reader.encode(TRAINING.table.select(["born", "age"]))
     assert np.array_equal(swapped[:, :-1], values[:, :-1], equal_nan=True)
     assert np.isnan(swapped[:, -1]).all()
 
@@ -74,20 +68,19 @@ def test_what_cannot_be_read(cell, words, reader):
 
 def test_large_numbers_keep_what_tells_them_apart():
     table = pa.table({"time": [1_700_000_000 + i for i in range(50)]})
-    cells = type("Cells", (), {"table": table, "kinds": {"time": "number"}})
-    reader = TabularReader.fit(cells)
+    reader = TabularReader.fit(Columns(table, {"time": "number"}))
     assert len(np.unique(reader.encode(table)[0])) == 50
 
 
 def front_of(reader, **options):
     front = TabularCodes(reader, reader.shape, **options)
-    front.fit(reader.encode(Training.table)[0])
+    front.fit(reader.encode(TRAINING.table)[0])
     return front
 
 
 def test_codes_are_one_hot_and_mark_what_is_missing(reader):
     front = front_of(reader, bins=2)
-    codes = front(torch.from_numpy(reader.encode(Training.table)[0])).numpy()
+    codes = front(torch.from_numpy(reader.encode(TRAINING.table)[0])).numpy()
     assert codes.shape == (5, *front.shape)
     marks = codes[:, -(7 + 25 + 4) :]
     assert marks[:, 0].tolist() == [0, 1, 0, 0, 0]  # the missing age

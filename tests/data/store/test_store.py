@@ -125,7 +125,7 @@ def test_numeric_columns_need_no_store(tmp_path):
     assert store.position.tolist() == [0, 1, -1]
     np.testing.assert_array_equal(store.array, np.array([[1, 2], [3, np.nan], [np.nan, np.nan]]))
     assert [(p.row, p.kind) for p in store.problems] == [(0, "note")]
-    assert "1 empty numbers" in str(store.problems[0])
+    assert "empty numbers in rows with others, imputed by the training means: 1" in str(store.problems[0])
     assert not (tmp_path / "store").exists()
 
 
