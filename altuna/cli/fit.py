@@ -18,7 +18,7 @@ from altuna.training.config import FitConfig, options
 from altuna.training.option_fields import COMMON
 
 Table = Annotated[
-    str | None, typer.Argument(help="Table or data set to train on. The flag --data has the same meaning.")
+    str | None, typer.Argument(help="Table or data set to train on (the same as the value of --data).")
 ]
 Label = Annotated[
     str | None,

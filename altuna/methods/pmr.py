@@ -28,8 +28,8 @@ class PMR(JointMethod):
 
     - ``c_mk`` is the prototype of class k in modality m. ``s_mk`` is the negative distance between ``h_m``
       and ``c_mk``. The values ``s_mk`` are logits.
-    - ``rho_m`` compares modality m with the other modalities. ``rho_m`` is the mean probability that ``s_m`` gives
-      to the true class, divided by the mean of this probability over the other modalities.
+    - ``rho_m`` compares modality m with the other modalities. ``rho_m`` is the mean probability that ``s_m``
+      gives to the true class, divided by the mean of this probability over the other modalities.
     - The values in square brackets are clipped to the range from 0 to 1.
     - ``H(s_m)`` is the entropy of the softmax of ``s_m``. The entropy term is used only in the first epochs.
     - After each epoch, ``c <- momentum * c + (1 - momentum) * mean``, where ``mean`` is the mean of the

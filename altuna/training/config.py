@@ -80,9 +80,9 @@ class FitConfig(Strict):
     )
     stream: str | None = option(
         None,
-        "Stream the training rows from these Parquet files (a glob pattern or URL). With this option, "
-        "`data` must be a small table with the columns of these files. altuna takes the column types, the "
-        "validation rows and the test rows from this table.",
+        "Stream the training rows from Parquet files (a glob pattern or URL). With `stream`, the option "
+        "`data` must be a small table with the same columns as the Parquet files. altuna takes the column "
+        "types, the validation rows and the test rows from the table `data`.",
         DATA,
         single=True,
     )
@@ -114,8 +114,8 @@ class FitConfig(Strict):
     )
     preset: Literal["fast", "default", "best"] = option(
         "default",
-        "Set of default values. fast: 5 epochs. best: --folds, --joint-expert, --estimators and pretrained "
-        "encoders, which takes longer.",
+        "Default values of the options. fast: 5 epochs. best: uses --folds, --joint-expert, --estimators and "
+        "pretrained encoders (slower).",
         COMMON,
     )
     columns: Names | None = option(
@@ -149,12 +149,14 @@ class FitConfig(Strict):
     )
     test_missing_rate: float | None = option(
         None,
-        "Fraction of the cells to mask in the test split (default: the value of `missing_rate`).",
+        "Fraction of the cells to mask in the test split (default: the value of `missing_rate`). A cell is "
+        "one modality of one sample.",
         MISSING,
     )
     test_missing_pattern: str | None = option(
         None,
-        "Rule that selects the cells to mask in the test split (default: the value of `missing_pattern`).",
+        "Rule that selects the cells to mask in the test split (default: the value of `missing_pattern`). "
+        "A cell is one modality of one sample.",
         MISSING,
     )
     missing_mask: Anywhere | None = option(None, MISSING_MASK_HELP, MISSING)
@@ -268,7 +270,7 @@ class FitConfig(Strict):
     )
     compile: bool = option(
         False,
-        "Compile the encoders with torch.compile. The first steps become slower. Later steps become faster.",
+        "Compile the encoders with torch.compile. It makes the first steps slower and later steps faster.",
         HARDWARE,
         place=True,
     )

@@ -27,7 +27,7 @@ MISSING_PATTERN_HELP = (
 MISSING_MASK_HELP = (
     "Parquet file that states which cells to mask. A cell is one modality of one sample. The file has one "
     "boolean column per modality. The value false means that the cell is masked. Each run with masked cells"
-    " writes such a file, present.parquet, to its run directory."
+    " writes a mask file, present.parquet, to its run directory."
 )
 FUSION_HELP = (
     "Rule that combines the predictions of the modalities into one prediction. evidence: naive Bayes with a"
@@ -42,10 +42,10 @@ FUSION_HELP = (
     " joint head, evidence for all other methods."
 )
 ESTIMATORS_HELP = (
-    "After the training, fit more classifiers to each modality of number vectors. altuna combines their "
-    "predictions with the prediction of the modality's network, and fusion uses the combined prediction. "
-    "extra_trees: extremely randomised decision trees. logistic: logistic regression. extra_trees,logistic:"
-    " both classifiers. none: only the network."
+    "After the training, fit more classifiers to each modality of number vectors. altuna combines the "
+    "predictions of these classifiers with the prediction of the modality's network, and fusion uses the "
+    "combined prediction. extra_trees: extremely randomised decision trees. logistic: logistic regression. "
+    "extra_trees,logistic: both classifiers. none: only the network."
 )
 FOLDS_HELP = (
     "Divide the train and val rows into this number of folds (default: no folds). altuna trains one model "
