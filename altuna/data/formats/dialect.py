@@ -9,11 +9,15 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
+
+from altuna.data.formats.encodings import encoding_of
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 BEGINNING = 2**16  # bytes that are looked at
 COMPRESSED = ".gz"
+COMMENT = ("#", "%", "//")  # how lines of comments start
+MAX_TITLES = 20  # lines before the header, other than comments
 FIRST = 200  # rows that are looked at
 CODE = re.compile(r"\s*0(?:\d+|[xX][0-9a-fA-F]+)\s*")
 
@@ -23,12 +27,12 @@ class Dialect(NamedTuple):
 
     Attributes:
         separator: The character between two cells.
-        encoding: ``utf8`` or ``utf-16``.
+        encoding: ``utf8``, ``utf-16`` or ``windows-1252``.
         names: The columns, as the header has them.
         notes: Remarks for the user, where the file is written in an uncommon way.
         codes: Columns whose first cells have whole numbers that start with 0, such as 01067: as numbers they
             would lose it.
-        skipped: Lines before the header: Excel's ``sep=;``.
+        skipped: Lines before the header: Excel's ``sep=;``, comments, a title.
 
     Example:
         >>> Dialect(",", "utf8", ("label", "acc")).notes
@@ -62,7 +66,11 @@ def dialect_of(path: Path) -> Dialect:
     r"""Return how a CSV or TSV file is written, found out from its first lines.
 
     The separator is that of the format, unless the header does not have it and has another one, as often as
-    the second line does.
+    the second line does. Lines before the header are skipped if they are comments, or have one cell where the
+    lines after them have several.
+
+    Raises:
+        UserError: The file is in an encoding that is not read.
 
     Example:
         >>> import tempfile
@@ -73,17 +81,24 @@ def dialect_of(path: Path) -> Dialect:
         (';', ('label', 'acc'), ('its columns are separated by semicolons',))
     """
     notes = []
-    with gzip.open(path) if path.suffix.lower() == COMPRESSED else path.open("rb") as file:
+    encoding = encoding_of(path, opened)
+    if encoding != "utf8":
+        notes.append(
+            {"utf-16": "it is in UTF-16"}.get(encoding, "it is not in UTF-8, and read as Windows-1252")
+        )
+    with opened(path) as file:
         beginning = file.read(BEGINNING)
-    encoding = "utf8"
-    if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
-        notes.append("it is in UTF-16")
     text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(beginning)
     text = text.removeprefix("\ufeff")
     usual = "\t" if format_of(path) == ".tsv" else ","
     first = re.match(r"sep=(.)\r?\n", text, re.IGNORECASE)  # as Excel understands it
     text = text[first.end() :] if first else text
+    lines = 0 if first else lines_before_header(text)
+    if lines:
+        start, text = text, "".join(text.splitlines(keepends=True)[lines:])
+        notes.append(
+            f"lines before its header are skipped: {lines} ({start.split(chr(10))[0].strip()[:60]!r})"
+        )
     separator = first[1] if first else _separator(text, usual)
     if separator != usual:
         notes.append(f"its columns are separated by {SEPARATORS.get(separator, repr(separator))}")
@@ -92,7 +107,38 @@ def dialect_of(path: Path) -> Dialect:
     codes = {names[i] for row in rows[1:] for i, cell in enumerate(row[: len(names)]) if CODE.fullmatch(cell)}
     if any(name != name.strip() for name in names):
         notes.append("blanks around the names of its columns are cut off")
-    return Dialect(separator, encoding, names, tuple(notes), tuple(codes), int(first is not None))
+    return Dialect(separator, encoding, names, tuple(notes), tuple(codes), lines + (first is not None))
+
+
+def lines_before_header(text: str) -> int:
+    r"""Return how many lines before the header are comments, a title or blank.
+
+    Comments start with ``#``, ``%`` or ``//``; but a line with as many cells as the next one is the header.
+
+    Example:
+        >>> lines_before_header("# a logger\ntime,acc\n1,2\n"), lines_before_header("#time,acc\n1,2\n")
+        (1, 0)
+        >>> lines_before_header("Owls of 2024\n\ntime,acc\n1,2\n3,4\n5,6\n")
+        2
+    """
+    lines = text.splitlines()[:FIRST]
+    found = 0
+    while found < len(lines) and lines[found].startswith(COMMENT):
+        found += 1
+    if found and found < len(lines):
+        cells = [max(line.count(mark) for mark in SEPARATORS) for line in lines[found - 1 : found + 1]]
+        return found - (cells[0] == cells[1] and cells[0] > 0)
+    titles = next((i for i, line in enumerate(lines[:MAX_TITLES]) if i and not lines[i - 1].strip()), 0)
+    for mark in SEPARATORS if titles and not found else ():
+        counts = {len(row) for row in _rows("\n".join(lines[titles:]), mark, 4)}
+        if len(counts) == 1 and max(counts) > 1 and mark not in "".join(lines[:titles]):
+            return titles
+    return 0
+
+
+def opened(path: Path) -> IO[bytes]:
+    """Open a file for reading, decompressed."""
+    return cast("IO[bytes]", gzip.open(path)) if path.suffix.lower() == COMPRESSED else path.open("rb")
 
 
 def _separator(text: str, usual: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import math
@@ -10,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 
-from altuna.data.formats.dialect import COMPRESSED, Dialect, dialect_of, format_of
+from altuna.data.formats.dialect import Dialect, dialect_of, format_of, opened
 from altuna.errors import UserError
 
 BLOCK = 2**20  # bytes
@@ -204,10 +203,8 @@ def _name_mistake_in_csv(path: Path, dialect: Dialect, text: Sequence[str]) -> N
         row = invalid[0]
         encoded = row.text.encode("latin-1", errors="replace")  # UTF-16 is decoded already
         shown = " ".join(encoded.decode(errors="replace").split())[:100]
-        raise UserError(
-            f"{path}, row {row.number - 1}: has {row.actual_columns} columns, not {row.expected_columns}: "
-            f"{shown}"
-        )
+        where = f"{path}, row {row.number - 1 - dialect.skipped}"
+        raise UserError(f"{where}: has {row.actual_columns} columns, not {row.expected_columns}: {shown}")
     table = _with_large_blocks(
         lambda block: _parse_csv(path, dialect, dict.fromkeys(text, pa.binary()), block)
     )
@@ -229,20 +226,16 @@ def _parse_jsonl(source: Path | io.BytesIO, block: int) -> pa.Table:
     return read(explicit_schema=pa.schema(dates)).select(table.column_names) if dates else table
 
 
-def _open(path: Path) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(path)) if path.suffix.lower() == COMPRESSED else path.open("rb")
-
-
 def _has_lines(path: Path) -> bool:
     """Return whether a file called .json has an object per line, as JSONL."""
-    with _open(path) as file:
+    with opened(path) as file:
         first, second = (file.readline(MAX_BLOCK).strip() for _ in range(2))
     return first[:1] == b"{" and first[-1:] == b"}" and second[:1] == b"{"
 
 
 def _can_crash(path: Path) -> bool:
     """Return whether a JSONL file may crash Arrow's parser: null as a row, or deep nesting."""
-    with _open(path) as file:
+    with opened(path) as file:
         for line in file:
             if line[:1] != b"{" and line.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"{", b""):
                 return True
@@ -263,7 +256,7 @@ class _MixedError(Exception):
 def _rows(path: Path) -> Iterator[Any]:
     """Yield the rows of a JSONL file."""
     row = 0
-    with io.TextIOWrapper(_open(path), "utf-8-sig", "surrogateescape") as file:
+    with io.TextIOWrapper(opened(path), "utf-8-sig", "surrogateescape") as file:
         for line in file:
             if line.strip():
                 row += 1
@@ -272,7 +265,7 @@ def _rows(path: Path) -> Iterator[Any]:
 
 def _whole_rows(path: Path) -> Iterator[Any]:
     """Yield the rows of a JSON file that is a list of them."""
-    with io.TextIOWrapper(_open(path), "utf-8-sig", "surrogateescape") as file:
+    with io.TextIOWrapper(opened(path), "utf-8-sig", "surrogateescape") as file:
         found = _parsed(str(path), file.read())
     if not isinstance(found, list):
         raise UserError(f"{path}: must be a list of objects, one per row (in pandas: orient='records')")

@@ -32,7 +32,8 @@ HINTS = {  # of tables that people have in other formats
     **dict.fromkeys(
         (".zip", ".7z", ".tar", ".bz2", ".xz", ".zst"), "unpack it, or compress it by gzip (.csv.gz)"
     ),
-    ".txt": "if it is a table, rename it to .csv or .tsv",
+    **dict.fromkeys((".txt", ".dat", ".data", ".tab", ".psv"), "if it is a table, rename it to .csv or .tsv"),
+    **dict.fromkeys((".dta", ".sav", ".sas7bdat", ".rds"), "save it as CSV or Parquet, as pandas and R can"),
     ".pkl": "a pickle may run code; write Parquet, as pandas does by to_parquet",
     ".pickle": "a pickle may run code; write Parquet, as pandas does by to_parquet",
 }

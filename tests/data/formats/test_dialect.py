@@ -56,6 +56,57 @@ def test_is_read_as_what_it_is(case, tmp_path):
     assert any(note in said for said in manifest.notes) if note else not manifest.notes
 
 
+@pytest.mark.parametrize("before", [0, 100_000])
+def test_western_letters_of_one_byte_are_read(before, tmp_path):
+    path = tmp_path / "t.csv"
+    text = "title;label;acc\n" + "owl;a;1\n" * before + "noche señor;a;0,5\ndía;b;1,5\n"
+    path.write_bytes(text.encode("windows-1252"))
+    manifest = read_manifest(path)
+    assert manifest.table["title"].to_pylist()[-2:] == ["noche señor", "día"]
+    assert manifest.table["acc"].to_pylist()[-2:] == [0.5, 1.5]
+    assert "it is not in UTF-8, and read as Windows-1252" in " ".join(manifest.notes)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [("shift_jis", "身長,色は赤"), ("gb18030", "身高,红色的树"), ("windows-1251", "рост,красный")],
+)
+def test_other_encodings_are_refused_with_the_command_to_convert(encoding, text, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(f"label,{text}\n".encode(encoding) + f"a,{text}\n".encode(encoding) * 50)
+    with pytest.raises(UserError, match=rf"iconv -f .*{encoding}.*") as error:
+        read_manifest(path)
+    assert "t.csv: is not in UTF-8; convert it: iconv -f " in str(error.value)
+
+
+PREAMBLES = {
+    "comments": "# device 7\n# 50 Hz, 2 g\n",
+    "percent": "% made by a logger\n",
+    "title": "Measurements of 2024\nStation 7\n\n",
+}
+
+
+@pytest.mark.parametrize("start", PREAMBLES)
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_lines_before_the_header_are_skipped(start, separator, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(PREAMBLES[start] + text(separator))
+    manifest = read_manifest(path)
+    assert manifest.table.column_names == HEADER
+    assert manifest.table["acc"].to_pylist() == [0.5, 1.5, 2.5]
+    assert f"lines before its header are skipped: {PREAMBLES[start].count(chr(10))}" in " ".join(
+        manifest.notes
+    )
+    path.write_text(PREAMBLES[start] + text(separator) + "a,b,c,d\n".replace(",", separator))
+    with pytest.raises(UserError, match=r"t\.csv, row 4: has 4 columns, not 3"):
+        read_manifest(path)
+
+
+def test_a_header_that_starts_like_a_comment(tmp_path):
+    (tmp_path / "t.csv").write_text("# device 7\n#label,acc\na,1\nb,2\n")
+    assert read_manifest(tmp_path / "t.csv", columns={"label": "#label"}).labels.to_pylist() == ["a", "b"]
+
+
 def test_blanks_around_names_are_cut_off(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("title, label, day,acc\nx, 1,2024-01-02,1\ny, 2,2024-01-03,2\n")
