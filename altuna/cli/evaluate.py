@@ -31,7 +31,9 @@ def evaluate(
     missing_rate: Annotated[float | None, typer.Option(help=MISSING_RATE_HELP)] = None,
     missing_pattern: Pattern = "random",
     missing_mask: MissingMask = None,
-    seed: Annotated[int, typer.Option(help="Random seed for the choice of the masked cells.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Random seed for the choice of the cells that --missing-rate masks.")
+    ] = 0,
     fusion: Annotated[
         str | None,
         typer.Option(

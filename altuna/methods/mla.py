@@ -46,8 +46,8 @@ class MLA(Method):
 
     - altuna projects the gradient of W. The authors' code looks for a parameter that does not exist.
       Therefore the authors' code never projects a gradient.
-    - altuna's update of P divides by the scalar ``alpha + r' P r``, where r is the mean of ``h_m``. The
-      authors' code divides by a matrix.
+    - altuna's update of P divides by the scalar ``alpha + r' P r``, where r is the mean of ``h_m``. In the
+      update of P, the authors' code divides by a matrix.
     - altuna's ``alpha`` is constant by default. In the authors' code ``alpha`` decreases within each epoch,
       as with ``alpha = "schedule"``.
 
