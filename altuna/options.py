@@ -243,17 +243,15 @@ _REASONS = {
 
 
 def shown(value: object) -> str:
-    """Return a value as a message shows it: the beginning of a long one, the type of one without a text.
+    """Return a value as a message shows it: the beginning of a long one, an object without its address.
 
     Example:
         >>> shown(0.5), len(shown("x" * 1000)), shown(object())
-        ('0.5', 80, 'an object')
+        ('0.5', 80, '<object object>')
     """
-    if type(value).__repr__ is object.__repr__:  # which shows an address
-        name = type(value).__name__
-        return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
     try:
         text = "nothing" if value is None else repr(value)
+        text = text if isinstance(value, str) else re.sub(r" at 0x[0-9A-Fa-f]+", "", text)
     except ValueError:  # a number of more than 4300 digits
         return "a number of thousands of digits"
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"

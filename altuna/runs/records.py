@@ -128,13 +128,14 @@ class Fields:
         if isinstance(value, timedelta):
             return value.total_seconds()
         unit = (format.suffix or format.prefix) if isinstance(value, str) else format.unit
-        if isinstance(value, str | int | float) and not is_missing(value) and unit not in str(value):
+        has_unit = not unit or (isinstance(value, str) and unit in value)
+        if isinstance(value, str | int | float) and not is_missing(value) and not has_unit:
             self._notes[f"numbers of {column!r} are read in {unit!r}, as in training"] = None
         if not isinstance(value, str) or not value.strip():
             return None if isinstance(value, int | float) and value in format.missing else value
         if value.strip().lower() in MISSING:
             return None
-        text = pa.chunked_array([[value]], pa.string())
+        text = pa.chunked_array([[value.encode(errors="replace").decode()]], pa.string())
         (found,) = replace(format, missing=()).parse(text).to_pylist()
         if found is None and not format.is_plain:
             cell = f"{shown(value)} is no number like {format.sample!r}, as in training"

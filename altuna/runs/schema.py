@@ -111,6 +111,9 @@ class ModalityFile(_Closed):
         reader = make_reader(self.reader)
         if reader.type != self.type:
             raise wrong("reader", f"reads {reader.type!r}, not the type {self.type!r}")
+        name, times = Counter(self.columns or [""]).most_common(1)[0]
+        if times > 1:
+            raise wrong("columns", f"has {shown(name)} twice")
         if self.columns and not reader.fits(self.columns):
             raise wrong("columns", f"are {len(self.columns)}, not those of the reader: {[*reader.shape]}")
         for name in self.formats:

@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 import altuna
 from altuna.errors import UserError
@@ -68,6 +69,36 @@ def test_frames_and_csv(codes, model, wanted, tmp_path):
 def test_what_can_be_no_category_is_refused(code, model):
     with pytest.raises(UserError, match=r"column 'code': .*red.* is not a category or a date"):
         model.predict([{"code": code, "age": 3}])
+
+
+ODD = [
+    1j,
+    [None],
+    {},
+    {1},
+    b"",
+    bytearray(b"owl"),
+    memoryview(b"owl"),
+    range(2),
+    object(),
+    lambda: 1,
+    "\ud800",
+]
+ODD += [10**5000, np.zeros((2, 2)), np.array([object()]), Image.new("RGB", (2, 2))]
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("column", ["code", "age"])
+def test_odd_values_are_refused_in_one_line(value, column, model):
+    """Their texts may be long, and objects without one have an address."""
+    other = {"age": 3} if column == "code" else {"code": "1"}
+    with pytest.raises(UserError) as caught:
+        model.predict([{**other, column: value}])
+    line = str(caught.value)
+    assert f"column {column!r}" in line or "too large or infinite" in line
+    assert len(line.splitlines()) == 1
+    assert len(line) < 300
+    assert "0x" not in line
 
 
 def test_a_column_that_can_have_no_categories_is_missing_with_a_line(model, capsys):

@@ -91,6 +91,14 @@ def test_damaged_settings(key, value, words, config):
     refused(loads(config), "config.json: modalities.tabular", *words)
 
 
+def test_a_column_twice_in_a_vector(config):
+    content = json.loads(config.read_text())
+    modality = {**content["modalities"]["tabular"], "type": "vector", "columns": ["age", "age"]}
+    content["modalities"] = {"age": {**modality, "reader": {"name": "vector", "size": 2}}}
+    config.write_text(json.dumps(content))
+    refused(loads(config), "config.json: modalities.age.columns: has 'age' twice")
+
+
 @pytest.mark.parametrize("origin", [[NAN], [INFINITE], [1.0, 2.0]], ids=str)
 @pytest.mark.parametrize(
     "reader",

@@ -167,3 +167,11 @@ class Named(Frame):
 def test_two_columns_of_one_name(data, tmp_path):
     with pytest.raises(UserError, match=r"column '[x1]' occurs twice"):
         path_of(data)
+
+
+def test_uuids_of_arrow_are_texts():
+    values = [uuid.UUID(int=i % 2) for i in range(40)]
+    table = pa.table({"label": [*"ab"] * 20, "x": [*range(20)] * 2, "owner": pa.array(values, pa.uuid())})
+    manifest = read_manifest(path_of(table))
+    assert manifest.modalities["tabular"].kinds == ("number", "category")
+    assert manifest.table["owner"].to_pylist() == [*map(str, values)]

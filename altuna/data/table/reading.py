@@ -208,7 +208,10 @@ def plain(path: Path | str, table: pa.Table, text: Sequence[str], first: int = 0
     """
     for i, field_ in enumerate(table.schema):
         column, kind = table[i], field_.type
-        if isinstance(kind, pa.BaseExtensionType):
+        if isinstance(kind, pa.UuidType):
+            kind = pa.string()
+            column = pa.chunked_array([[None if x is None else str(x) for x in column.to_pylist()]], kind)
+        elif isinstance(kind, pa.BaseExtensionType):
             kind = kind.storage_type
             column = pa.chunked_array([chunk.storage for chunk in column.chunks], kind)
         if pa.types.is_dictionary(kind):
