@@ -162,7 +162,7 @@ def read_known(column: pa.ChunkedArray, known: NumberFormat) -> Numbers:
     Other cells become empty, and ``problem`` names the first of them: a number of another unit, currency or
     style must not be taken for one of the column. A number without the unit is read as with it. Another
     decimal mark or other groups count only if all cells of the column have them, and can be read in no other
-    way. The column stays as it is if the format is plain and reads no cell.
+    way. The column stays as it is if the format is plain and reads none of its cells.
 
     Example:
         >>> read = read_known(pa.chunked_array([["72 kg", "20000 g", "65"]]), NumberFormat(suffix="kg"))
@@ -188,7 +188,7 @@ def read_known(column: pa.ChunkedArray, known: NumberFormat) -> Numbers:
             f"row {row + 1} is {shown(column[row].as_py())}, no number like {plain.sample!r}, as in training"
         )
         problems.append(f"{first}{_more(mistakes)}: missing")
-    if numbers.null_count == len(numbers) and known.is_plain:
+    if mistakes and numbers.null_count == len(numbers) and known.is_plain:
         return Numbers(column, None, problem="; ".join(problems))
     problems += _without_unit(column, numbers, known.suffix or known.prefix, of_training=True)
     numbers = without(numbers, known.missing)

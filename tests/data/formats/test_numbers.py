@@ -126,6 +126,7 @@ def test_the_format_of_training_decides():
         ({"style": "multiples"}, ("1.2M", "1.2 MB", "7"), (1.2e6, None, 7)),
         ({"prefix": "$", "style": "multiples"}, ("$1.2M", "€1.2M", "3k"), (1.2e6, None, 3e3)),
         ({}, ("12", "<5"), (12, None)),
+        ({"suffix": "kg"}, ("0 kg", "0"), (0, 0)),
         ({}, ("12", "5K"), (12, None)),
         ({"decimal": ",", "groups": "."}, ("1.234", "2,5"), (1234, 2.5)),
         ({"decimal": ",", "groups": "."}, ("1.234", "2.5"), (1.234, 2.5)),  # no cell is as in training
@@ -249,3 +250,11 @@ def test_against_numbers_that_python_formats():
 )
 def test_further_ways_to_write_numbers(cells, wanted):
     assert read_numbers(column(*cells)).column.to_pylist() == [*wanted]
+
+
+def test_a_column_of_words_for_a_missing_number_is_one_of_numbers():
+    read = read_known(column("NA", "", None, "?"), NumberFormat())
+    assert read.column.type == pa.float64()
+    assert read.column.null_count == 4
+    assert read.problem == ""
+    assert read.words == {"NA": 1, "?": 1}
