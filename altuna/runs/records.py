@@ -125,8 +125,7 @@ class Fields:
         if column not in self._numeric:
             return value
         format = self._formats.get(column, NumberFormat())
-        if isinstance(value, timedelta):
-            return value.total_seconds()
+        value = value.total_seconds() if isinstance(value, timedelta) else value
         unit = (format.suffix or format.prefix) if isinstance(value, str) else format.unit
         has_unit = not unit or (isinstance(value, str) and unit in value)
         if isinstance(value, str | int | float) and not is_missing(value) and not has_unit:

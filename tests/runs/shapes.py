@@ -56,6 +56,7 @@ SHAPES = {
     "percent": Shape("share", 1, lambda x: f"{x:.2f} %", "%"),
     "permille": Shape("share", 10, lambda x: f"{10 * x:.1f} ‰", "‰"),
     "clock": Shape("time", 1, clock, "clock"),
+    "clock of minutes": Shape("time", 1, lambda x: f"{round(x) // 60}:{round(x) % 60:02}", "m:s"),
     "duration": Shape("time", 1, duration, "duration"),
     "minutes": Shape("time", 1 / 60, lambda x: f"{x / 60:.4f} min", "min"),
     "hours": Shape("time", 1 / 3600, lambda x: f"{x / 3600:.6f} h", "h"),

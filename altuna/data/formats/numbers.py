@@ -238,9 +238,9 @@ def read_numbers(column: pa.ChunkedArray, decimal: str | None = None) -> Numbers
     numbers = best.parse(column)
     if _are_padded(column, numbers):
         return Numbers(column, None)
-    if len(some) < filled and not best.style:  # the whole column may tell more than some of its cells
-        multiples = NumberFormat(best.prefix, style="multiples")
-        for other in (*_formats(best.prefix, best.suffix, decimal, best.bounds), multiples):
+    if len(some) < filled:  # the whole column may tell more than some of its cells
+        plain = () if best.style else _formats(best.prefix, best.suffix, decimal, best.bounds)
+        for other in (*plain, *(NumberFormat(best.prefix, style=style) for style in STYLES)):
             if len(numbers) - numbers.null_count == filled:
                 break
             parsed = other.parse(column)

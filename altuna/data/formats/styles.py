@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 _N = r"\d+(?:\.\d+)?"
 _GROUPED = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
 _INCHES = r"(?:\d|1[01])(?:\.\d+)?"  # less than a foot: 8’791.23 has thousands
+_MS = r"(?P<m>\d{1,3}):(?P<s>[0-5]\d(?:\.\d+)?)"
 _TIME = {
     "d": r"d|days?",
     "h": r"h|hrs?|hours?|Std\.?",
@@ -30,7 +31,10 @@ SECONDS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 BYTES = {"b": "B|bytes", "k": "[kK]i?B", "m": "Mi?B", "g": "Gi?B", "t": "Ti?B"}
 # Style to the pattern of a cell, and by what each part of it is multiplied; the number is their sum.
 STYLES: dict[str, tuple[str, dict[str, float]]] = {
-    "clock": (r"(?:(?P<h>\d{1,4}):)?(?P<m>\d{1,3}):(?P<s>[0-5]\d(?:\.\d+)?)", SECONDS),
+    # 8:30 may be half past eight: where all cells of training have two parts, or three, new ones must, too.
+    "clock_ms": (_MS, SECONDS),
+    "clock_hms": (rf"(?P<h>\d{{1,4}}):{_MS}", SECONDS),
+    "clock": (rf"(?:(?P<h>\d{{1,4}}):)?{_MS}", SECONDS),
     "duration": (rf"(?i:{_units(_TIME)})", SECONDS),
     "feet": (
         rf"(?P<f>\d+)\s?(?:'|′|’|ft\.?|feet)\s?(?:(?P<i>{_INCHES})\s?(?:\"|″|”|''|in\.?|inch(?:es)?)?)?",
@@ -43,6 +47,8 @@ STYLES: dict[str, tuple[str, dict[str, float]]] = {
     "bytes": (_one_of(BYTES), {"b": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}),
 }
 SAMPLES = {  # of each style a cell, and the unit of its number
+    "clock_ms": ("3:45", "seconds"),
+    "clock_hms": ("1:02:03", "seconds"),
     "clock": ("1:02:03", "seconds"),
     "duration": ("2h 15min", "seconds"),
     "feet": ("5'11\"", "inches"),

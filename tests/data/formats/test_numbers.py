@@ -122,6 +122,8 @@ def test_the_format_of_training_decides():
         ({"prefix": "$", "groups": ","}, ("$1,200", "€1,200", "1,200 CHF"), (1200, None, None)),
         ({"suffix": "%"}, ("5 %", "5 ‰"), (5, None)),
         ({"style": "clock"}, ("3:45", "2h 15min", "40"), (225, None, None)),
+        ({"style": "clock_ms"}, ("8:30", "8:30:00"), (510, None)),
+        ({"style": "clock_hms"}, ("8:30", "8:30:00"), (None, 30_600)),
         ({"style": "duration"}, ("2h", "3:45"), (7200, None)),
         ({"style": "multiples"}, ("1.2M", "1.2 MB", "7"), (1.2e6, None, 7)),
         ({"prefix": "$", "style": "multiples"}, ("$1.2M", "€1.2M", "3k"), (1.2e6, None, 3e3)),
@@ -258,3 +260,14 @@ def test_a_column_of_words_for_a_missing_number_is_one_of_numbers():
     assert read.column.null_count == 4
     assert read.problem == ""
     assert read.words == {"NA": 1, "?": 1}
+
+
+def test_how_many_parts_a_clock_has_is_told_by_the_whole_column():
+    assert read_numbers(column("8:30", "9:45")).format.style == "clock_ms"
+    assert read_numbers(column("8:30:00", "9:45:00")).format.style == "clock_hms"
+    assert read_numbers(column("59:30", "1:02:03")).format.style == "clock"
+    rare = [f"{i % 60}:30" for i in range(5000)]
+    rare[-2] = "1:02:03"  # beyond the cells that are looked at first
+    read = read_numbers(column(*rare))
+    assert read.format.style == "clock"
+    assert read.column.null_count == 0
