@@ -100,7 +100,7 @@ def find_modalities(
     columns = [name for name in table.column_names if name not in reserved]
     if stated is not None and not stated:
         raise UserError(f"{path}: modalities is empty: list at least one modality, or remove this key")
-    typing = ColumnKinds(path, table, declared, _checked(path, table, types or {}), lenient)
+    typing = ColumnKinds(path, table, declared, _checked(path, table, reserved, types or {}), lenient)
     if stated is None:
         found = _infer(typing, [name for name in columns if name not in left_out], named)
     else:
@@ -137,10 +137,16 @@ def _place(type: str, column: str, columns: Sequence[str], prefix: str) -> None:
     """Define the keys of a modality in ``modalities``, by which they are checked."""
 
 
-def _checked(path: Path, table: pa.Table, types: Mapping[str, str]) -> Mapping[str, str]:
+def _checked(
+    path: Path, table: pa.Table, reserved: Sequence[str], types: Mapping[str, str]
+) -> Mapping[str, str]:
     for column, kind in types.items():
         if column not in table.column_names:
             raise UserError(f"{path}: types: no column {column!r}{nearest(str(column), table.column_names)}")
+        if column in reserved:
+            raise UserError(
+                f"{path}: types: {column!r} has the ids, splits, labels or groups: it has no type"
+            )
         if kind not in STATED:
             raise UserError(f"{path}: types.{column}: unknown type {kind!r}{nearest(str(kind), STATED)}")
     return types
@@ -224,6 +230,8 @@ def _state(typing: ColumnKinds, columns: list[str], name: str, spec: Mapping[str
     for column in names:
         if column not in columns:
             raise UserError(f"{path}: modality {name!r}: no column {column!r}{nearest(str(column), columns)}")
+        if names.count(column) > 1:
+            raise UserError(f"{path}: modality {name!r}: has the column {column!r} twice")
     stated = spec.get("type")
     if stated is not None and stated not in STATED:
         raise UserError(f"{path}: modality {name!r}: unknown type {stated!r}{nearest(stated, STATED)}")

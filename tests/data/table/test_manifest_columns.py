@@ -128,6 +128,7 @@ def test_stated_modalities(tmp_path):
         ),
         ({"m": {"prefix": "v_"}}, "column 'v_note': 'x': the cells are texts, not numbers"),
         ({"m": {"colum": "title"}}, "unknown option 'colum'; did you mean 'column'?"),
+        ({"m": {"columns": ["v_x", "v_x"]}}, "modality 'm': has the column 'v_x' twice"),
         ({"m": {"column": 3}}, "modalities.m: column must be a text, got 3"),
         ({"m": {"column": "label"}}, "no column 'label'"),
         ({"m": "title"}, "modalities.m: must be a mapping of options to values, got 'title'"),

@@ -108,6 +108,7 @@ def test_modalities_may_be_tabular(tmp_path):
     [
         ({"age": "numbr"}, "types.age: unknown type 'numbr'; did you mean 'number'?"),
         ({"agee": "number"}, "types: no column 'agee'; did you mean 'age'?"),
+        ({"label": "category"}, "types: 'label' has the ids, splits, labels or groups"),
         ({"colour": "number"}, "row 1, column 'colour': 'red': is not a number"),
         ({"colour": "date"}, "row 1, column 'colour': 'red': is no date"),
     ],
