@@ -115,6 +115,8 @@ NATIVE = {
     "sentinels": lambda i: -999 if i % 9 == 0 and not 40 <= i < 60 else i,
     "truth": lambda i: i % 3 == 0,
     "codes": lambda i: i % 4 * 10,
+    "large codes": lambda i: 2**60 + i % 4,
+    "numbers beyond 2**53": lambda i: 2**60 + i * i,
     "lists": lambda i: [float(i), 2.0] if i % 9 else None,
     "series": lambda i: [float(i)] * (i % 5 + 1),
 }

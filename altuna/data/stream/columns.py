@@ -60,6 +60,7 @@ class StreamColumn:
         kind: The type of its cells in the manifest.
         format: How its numbers are written.
         date: The format of its dates.
+        category: Whether its numbers are categories.
 
     Example:
         >>> column = StreamColumn("acc", "list", pa.list_(pa.float64()))
@@ -74,11 +75,13 @@ class StreamColumn:
     kind: pa.DataType
     format: NumberFormat = field(default_factory=NumberFormat)
     date: str = ""
+    category: bool = False
 
     @property
     def wanted(self) -> str:
         """What its cells must be, for messages."""
-        return f"{WANTED[self.role]}, as in the manifest"
+        cells = "texts" if self.role == "files" and _is_text(self.kind) else WANTED[self.role]
+        return f"{cells}, as in the manifest"
 
     @property
     def holds_texts(self) -> bool:
@@ -141,10 +144,13 @@ class StreamColumn:
             if count := pc.sum(pc.equal(column, number)).as_py():
                 words[f"{number:.15g}"] += count
         column = without(column, self.format.missing)
-        whole = is_number(column.type) and not pa.types.is_floating(column.type)
-        return Read(
-            column.cast(pa.int64() if whole and column.type != pa.uint64() else pa.float64()), wrong, words
-        )
+        return Read(column, wrong, words)
+
+    def joinable(self, values: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Return cells of ``read`` with one type in all shards; numbers of categories may be of any size."""
+        if self.role != "number":
+            return values
+        return category_texts(values) if self.category else values.cast(pa.float64(), safe=False)
 
     def is_of_other_form(self, cell: str) -> bool:
         """Return whether a cell that is not written as in the manifest would be understood in other tables.
@@ -185,7 +191,8 @@ def columns_of(manifest: Manifest) -> dict[str, StreamColumn]:
             kind, of_column = manifest.table[name].type, (*modality.kinds, *[""] * len(modality.columns))[i]
             role = _role(kind, modality, of_column)
             date = of_column if role == "date" else ""
-            found[name] = StreamColumn(name, role, kind, manifest.formats.get(name, NumberFormat()), date)
+            format = manifest.formats.get(name, NumberFormat())
+            found[name] = StreamColumn(name, role, kind, format, date, of_column == "category")
     return found
 
 

@@ -91,7 +91,7 @@ class PartReader:
         if not self.is_complete:
             for name, cells in read.items():
                 self._count(self.columns[name], table[name], cells, where)
-        return pa.table({name: cells.values for name, cells in read.items()})
+        return pa.table({name: self.columns[name].joinable(cells.values) for name, cells in read.items()})
 
     def finish(self) -> None:
         """Note that all rows have been read once.
@@ -152,16 +152,14 @@ class PartReader:
 
     def _check_sentinels(self, name: str, numbers: pa.ChunkedArray, where: Where) -> None:
         """Raise UserError for a number that means a missing one, though the manifest has none such."""
-        ends = self._counts[name].ends
+        ends, numbers = self._counts[name].ends, numbers.cast(pa.float64(), safe=False)
         for number in pc.min_max(numbers).as_py().values():
             beyond = number is not None and (not ends or not min(ends) < number < max(ends))
             if beyond and ends.count(number) < SEVERAL:
                 ends.append(number)
-        found = find_sentinels(
-            pa.chunked_array([*numbers.cast(pa.float64()).chunks, pa.array(ends, pa.float64())])
-        )
+        found = find_sentinels(pa.chunked_array([*numbers.chunks, pa.array(ends, pa.float64())]))
         for number in found.missing:
-            row = pc.index(numbers.cast(pa.float64()), number).as_py()
+            row = pc.index(numbers, number).as_py()
             if row >= 0:
                 raise UserError(
                     f"{where(row, name)}: {number:.15g} seems to stand for a missing number, but {self.path} "

@@ -72,8 +72,8 @@ def permutes_rows(column: pa.ChunkedArray) -> bool:
     if not _is_whole(column) or column.null_count or len(column) < 2:
         return False
     values = column.to_numpy()
-    low = int(values.min())
-    whole = low in (0, 1) and int(values.max()) == low + len(values) - 1
+    low = values.min()
+    whole = bool(low in (0, 1) and values.max() == low + len(values) - 1)
     return whole and len(np.unique(values)) == len(values)
 
 

@@ -222,7 +222,7 @@ def test_words_for_nothing_among_numbers_are_empty(word, tmp_path):
     assert manifest.table["x"].to_pylist() == [1, None, 2.5]
 
 
-@pytest.mark.parametrize("cells", ["NA,1,inf", "1,?,-inf"])
+@pytest.mark.parametrize("cells", ["NA,1,inf", "1,?,-inf", "0,5,3,9," * 9 + "inf"])
 def test_an_infinite_number_is_a_mistake(cells, tmp_path):
     cells = cells.split(",")
     path = write(tmp_path, "t,x\n" + "".join(f"a,{cell}\n" for cell in cells))
