@@ -18,6 +18,8 @@ from altuna.options import shown
 # No pattern can backtrack far: texts may be very long.
 NUMBER = r"(?:[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|nan|NaN|null|None)"
 BARE = re.compile(rf"\s*{NUMBER}\s*(?:(?:[;,|]\s*{NUMBER}\s*)+|(?:\s+{NUMBER}){{7,}}\s*)")
+COMMAS = re.compile(r"\s*[+-]?\d+(?:,\d+)?\s*(?:;\s*[+-]?\d+(?:,\d+)?\s*)+;?\s*")  # decimal, as 0,5;1,25
+FRACTION = re.compile(r",(?:0\d|\d{3})|;\s*[+-]?\d+\s*(?:;|$)")  # then the numbers are no pairs
 PAIR = re.compile(r"\s*\d{1,3}(?:\.\d+)?\s*/\s*\d{1,3}(?:\.\d+)?\s*")  # as in a blood pressure of 120/80
 BRACKETS = re.compile(r"\s*[\[(](?:[\d\s,;.+\-eE\[\]()]|nan|NaN|null|None)*")
 # What Python prints around the numbers of an array or of a tensor, and of each NumPy number.
@@ -81,6 +83,8 @@ def parse_lists(column: pa.ChunkedArray, depth: int) -> tuple[pa.ChunkedArray, N
         >>> lists.to_pylist(), wrong.tolist()
         ([[1.0, 2.0], None, None], [1])
     """
+    if _have_decimal_commas(column):
+        column = pc.replace_substring_regex(column, r"(\d),(\d)", r"\1.\2")
     nested = depth > 1
     kind = pa.list_(pa.list_(pa.float64())) if nested else pa.list_(pa.float64())
     chunks = [
@@ -90,6 +94,12 @@ def parse_lists(column: pa.ChunkedArray, depth: int) -> tuple[pa.ChunkedArray, N
     lists = pa.chunked_array(chunks, kind)
     wrong = np.asarray(pc.and_(lists.is_null(), filled(column)))
     return lists, np.flatnonzero(wrong)
+
+
+def _have_decimal_commas(column: pa.ChunkedArray) -> bool:
+    """Return whether lists such as 0,25;1,5 have decimal commas, rather than pairs such as 12,30;14,35."""
+    some = [text for text in first_values(column) if isinstance(text, str)]
+    return all(COMMAS.fullmatch(text) for text in some) and any(FRACTION.search(text) for text in some)
 
 
 def _bare(text: str) -> str:

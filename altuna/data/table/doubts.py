@@ -16,6 +16,12 @@ from altuna.data.table.modalities import Modality
 FIRST = 10_000  # rows that are looked at
 MAX_CODES = 12  # different whole numbers that may be codes
 SHUFFLED = "has each number once, as if it numbers the rows in another order"
+NUMBER = r"[+-]?\d+(?:[.,:]\d+)*(?:[eE][+-]?\d+)?"
+NEARLY_ALL = 0.9  # of the cells: so many have numbers
+MIN_EACH, MAX_FORMS = (
+    4,
+    4,
+)  # different texts of each form around their numbers, and forms of words and numbers
 DIGIT = r"^\W{0,3}\d"
 
 
@@ -80,8 +86,23 @@ def _category(cells: pa.ChunkedArray, distinct: int) -> str:
 def _text(cells: pa.ChunkedArray, distinct: int) -> str:
     if distinct <= len(cells) / 2:
         return f"only {distinct} different values in {len(cells):,} cells; maybe a category"
+    if _differ_in_numbers(cells, distinct):
+        example = repr(cells[0].as_py()[:30])
+        return f"its cells differ in their numbers, as {example}; maybe numbers, a list or a date"
     digits = pc.sum(pc.match_substring_regex(cells, DIGIT)).as_py()
     return "most cells start with a digit; maybe a number or a date" if digits > len(cells) / 2 else ""
+
+
+def _differ_in_numbers(cells: pa.ChunkedArray, distinct: int) -> bool:
+    """Return whether texts are of few forms without their numbers, or, if several, without words, too."""
+    if pc.mean(pc.match_substring_regex(cells, r"\d").cast(pa.float64())).as_py() < NEARLY_ALL:
+        return False
+    forms = pc.replace_substring_regex(cells, NUMBER, "0")
+    if pc.count_distinct(forms).as_py() <= distinct / MIN_EACH:
+        return True
+    forms = pc.replace_substring_regex(forms, r"\pL+\.?", "w")
+    several = pc.mean(pc.match_substring_regex(forms, "0.*0").cast(pa.float64())).as_py() >= NEARLY_ALL
+    return bool(several and pc.count_distinct(forms).as_py() <= MAX_FORMS)
 
 
 def _date(cells: pa.ChunkedArray, distinct: int) -> str:

@@ -38,6 +38,8 @@ ID_WORDS = {"id", "ids", "uid", "uuid", "guid"}
 ROW_NAMES = {"index", "idx", "key", "row", "nr", "no"}
 MOSTLY = 0.95  # of the texts of a column of ids: so many must look like codes
 MIN_ID, MAX_ID = 8, 64  # characters of an id without a prefix that all share, and of any id
+MIN_KEY = 5  # characters of a key drawn by chance
+SELDOM = 0.2  # of the words: fewer have four consonants in a row, or no vowel
 CODE = r"[\w#:.-]*\d[\w#:.-]*"
 QUANTITY = r"[+-]?[\d.,]+\s?[^\W\d]{0,4}(?:-[\d.,]+\s?[^\W\d]{0,4})?"  # 2.1kg, 0-10
 
@@ -109,7 +111,8 @@ def are_ids(name: str, column: pa.ChunkedArray) -> bool:
     """Return whether values that differ in all rows are ids: whole numbers by their name, texts by form.
 
     Texts are ids if they have a common prefix and a number (``BK-17``), or one length of 8 characters or more
-    (hashes, UUIDs, order numbers). Quantities and short codes (``2.1kg``, ``0-10``, ``A10``) are none.
+    (hashes, UUIDs, order numbers), or one length and random characters (``qzvkhd``). Quantities and short codes
+    (``2.1kg``, ``0-10``, ``A10``) are none.
 
     Example:
         >>> numbers = pa.chunked_array([[31, 17, 24]])
@@ -123,7 +126,7 @@ def are_ids(name: str, column: pa.ChunkedArray) -> bool:
         return False
     values = [value.strip() for value in first_values(column) if isinstance(value, str)]
     others = date_format(column) is not None or mixed_dates(column) or unreadable(values)
-    return _are_codes(values) and not others
+    return (_are_codes(values) or _are_random(values)) and not others
 
 
 def _are_codes(values: list[str]) -> bool:
@@ -136,6 +139,21 @@ def _are_codes(values: list[str]) -> bool:
     if prefixes[0] and prefixes.count(prefixes[0]) >= most:
         return True
     return len(values[0]) >= MIN_ID and sum(len(value) == len(values[0]) for value in values) >= most
+
+
+def _are_random(values: list[str]) -> bool:
+    """Return whether texts of one length are keys: no words, and no codes with digits in certain places."""
+    size = len(values[0])
+    keys = [
+        value.lower() for value in values if re.fullmatch(r"[a-zA-Z0-9_-]+", value) and len(value) == size
+    ]
+    if size < MIN_KEY or len(keys) < MOSTLY * len(values):
+        return False
+    digits = [sum(key[i].isdigit() for key in keys) / len(keys) for i in range(size)]
+    if sum(0.05 < share < MOSTLY for share in digits) > size / 2:
+        return True
+    odd = [key for key in keys if re.search(r"[b-df-hj-np-tv-xz]{4}|^[^aeiouy]+$", key)]
+    return max(digits) == 0 and len(odd) > SELDOM * len(keys)
 
 
 def _is_whole(column: pa.ChunkedArray) -> bool:

@@ -86,6 +86,7 @@ URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://\S+")
 DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,")
 BASE64 = re.compile(r"[A-Za-z0-9+/\s]{40,}={0,2}\s*")
 ENDING = re.compile(r"\.(?=\w*[a-z])\w{1,5}")  # is no number
+DECIMAL = re.compile(r"\d\.\d+[^\W\d]*$")  # a number with a unit, or seconds of a time
 DOMAINS = {".com", ".org", ".net", ".edu", ".gov", ".io", ".de", ".uk", ".eu", ".fr"}  # of hosts and mails
 MOSTLY, MIN_PATHS = 0.9, 3  # of the texts: so many must look like paths; one text more may be none
 MAX_LENGTH, MANY_WORDS = 256, 8  # characters of a path in a cell, blanks in it
@@ -214,7 +215,11 @@ def _unknown_endings(texts: Sequence[str], count: int) -> list[str]:
         text for text in texts if len(text.split()) == 1 and not text.lower().startswith(("http", "www."))
     ]
     found = {text: suffix(text) for text in words if text_type(text) == "text"}
-    found = {text: end for text, end in found.items() if ENDING.fullmatch(end) and end != ".txt"}
+    found = {
+        text: end
+        for text, end in found.items()
+        if ENDING.fullmatch(end) and end != ".txt" and not DECIMAL.search(text)
+    }
     within = [text for text in words if text in found and re.search(r"[/\\]", text)]
     if len(within) >= max(MOSTLY * count - 1, MIN_PATHS):
         return sorted({found[text] for text in within})

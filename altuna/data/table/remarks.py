@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from altuna.data.formats.numbers import MISSING
 from altuna.data.formats.spelling import alike
 from altuna.data.table.leaks import leak_remarks
 from altuna.data.table.modalities import Modality
@@ -38,6 +39,11 @@ def remarks_on(
         row = pc.index(labels.is_null(), True).as_py() + 1
         more = f" (and in {empty - 1:,} more rows)" if empty > 1 else ""
         remarks.append(f"row {row}, column {label!r}: empty{more}: left out")
+    if words := [v for v in labels.unique().drop_null().to_pylist() if v.lower() in MISSING]:
+        count = pc.sum(pc.is_in(labels, pa.array(words, labels.type))).as_py()
+        remarks.append(
+            f"column {label!r}: {words[0]!r} is a class: empty these cells if they have no label ({count:,})"
+        )
     for kind, of_rows in {"label": labels, "group": groups}.items():
         values = of_rows.unique().drop_null()
         if pairs := alike(values.to_pylist() if len(values) <= MAX_COMPARED else ()):

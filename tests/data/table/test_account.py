@@ -1,5 +1,8 @@
 """Every column is accounted for: what it is used as, or why it is left out."""
 
+import itertools
+import random
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +18,10 @@ GOOD = {
     "acc_x": [i * 0.37 % 5 for i in range(ROWS)],
     "acc_y": [i * 0.11 % 3 for i in range(ROWS)],
 }
+KEYS = ["".join(random.Random(i).choices("abcdefghijklmnopqrstuvwxyz", k=6)) for i in range(ROWS)]
+WORDS = [
+    "".join(parts) for parts in itertools.product("bdfgk", ["ar", "il", "ou"], ["ter", "son", "man", "let"])
+]
 LEFT_OUT = {
     "Unnamed: 0": ([*range(ROWS)], "numbers the rows"),
     "row_id": ([*range(1, ROWS + 1)], "numbers the rows"),
@@ -22,6 +29,8 @@ LEFT_OUT = {
     "sliced_index": ([1000 + i for i in range(ROWS)], "numbers the rows"),
     "customer_id": ([i * 7919 % 100_003 for i in range(ROWS)], "has another id in each row"),
     "sampleId": ([i * 7919 % 100_003 for i in range(ROWS)], "has another id in each row"),
+    "key": (KEYS, "has another id in each row"),
+    "ref": ([f"{i * 0x9E3779B9 % 36**6 + 36**6:x}"[-6:] for i in range(ROWS)], "has another id in each row"),
     "uuid": (
         [f"{i * 0x9E3779B97F4A7C15 % 2**64:016x}-4a" for i in range(ROWS)],
         "has another id in each row",
@@ -38,6 +47,8 @@ LEFT_OUT = {
     " ": ([i * 2 for i in range(ROWS)], "has the row numbers of pandas"),
 }
 KEPT = {
+    "word": WORDS,  # of one length, but to be pronounced
+    "plate": [f"{'KLM'[i % 3]}{'PQ'[i % 2]}{i:03}" for i in range(ROWS)],
     "distance": [3 + 2 * i for i in range(ROWS)],
     "reading": [i * 7919 % 100_003 for i in range(ROWS)],  # differs in all rows, but is not called an id
     "code": [f"X{i // 2}" for i in range(ROWS)],  # two rows each

@@ -48,3 +48,11 @@ def test_dates_and_whole_numbers_in_the_order_of_the_labels(column, tmp_path):
 )
 def test_other_columns_have_no_remark(column, tmp_path):
     assert "--ignore" not in notes(tmp_path, other=column)
+
+
+def test_a_label_that_is_a_word_for_a_missing_value_is_named(tmp_path):
+    words = [("NA", "DE", "FR")[i % 3] for i in range(ROWS)]
+    pq.write_table(pa.table({"label": words, "noise": NOISE}), tmp_path / "t.parquet")
+    manifest = read_manifest(tmp_path / "t.parquet")
+    assert "'NA' is a class: empty these cells if they have no label (20)" in " ".join(manifest.notes)
+    assert {*manifest.labels.to_pylist()} == {*words}

@@ -123,7 +123,7 @@ def test_paths_are_never_words(cells, tmp_path):
         read_manifest(table(tmp_path, cells))
 
 
-@pytest.mark.parametrize("cell", ["owl{}@host.com", "owl{}.com", "either/or", "1/{}.5", "{}.5x{}"])
+@pytest.mark.parametrize("cell", ["owl{}@host.com", "owl{}.com", "either/or", "1/{}.5", "{}.5x{}", "T{}.25Z"])
 def test_mails_hosts_and_words_are_no_paths(cell, tmp_path):
     cells = [cell.format(i, i) for i in range(12)]
     assert "file" in read_manifest(table(tmp_path, cells)).modalities
