@@ -208,6 +208,7 @@ def test_names_may_have_blanks_around_them(tmp_path):
         ),
         (lambda i: f"{i * 7 % 50}", "1,336", r"row 31, column 'value': '1,336' is not written"),
         (lambda i: f"{i * 7 % 50}", "<0.5", r"row 31, column 'value': '<0.5' is not written"),
+        (lambda i: f"{i * 7 % 50}:30", "1:02:03", r"row 31, column 'value': '1:02:03' is not written"),
         (lambda i: f"{i * 7 % 50} kg", "1.2M", r"row 31, column 'value': '1.2M' is not written"),
         (
             lambda i: f"{i % 12 + 1}/3/2020",

@@ -238,7 +238,7 @@ def read_numbers(column: pa.ChunkedArray, decimal: str | None = None) -> Numbers
     numbers = best.parse(column)
     if _are_padded(column, numbers):
         return Numbers(column, None)
-    if len(some) < filled:  # the whole column may tell more than some of its cells
+    if len(some) < filled or best.style:  # the whole column may tell more; a few clock times may have hours
         plain = () if best.style else _formats(best.prefix, best.suffix, decimal, best.bounds)
         for other in (*plain, *(NumberFormat(best.prefix, style=style) for style in STYLES)):
             if len(numbers) - numbers.null_count == filled:

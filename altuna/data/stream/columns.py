@@ -18,6 +18,7 @@ from altuna.data.formats.dates import calendar, date_format, other_format
 from altuna.data.formats.lists import parse_lists
 from altuna.data.formats.numbers import MARKS, NumberFormat, count_words, means_missing, read_numbers, without
 from altuna.data.formats.spelling import category_texts
+from altuna.data.formats.styles import STYLES
 from altuna.data.table.manifest import Manifest, Modality
 from altuna.data.table.sequences import depth_of
 
@@ -163,13 +164,15 @@ class StreamColumn:
         cells = pa.chunked_array([[cell]])
         if self.role == "date":
             return (date_format(cells) or other_format(cells)) is not None
-        if self.role != "number" or self.format.style:
+        if self.role != "number":
             return False
         own = self.format
-        other = [NumberFormat(own.prefix, own.suffix, *marks, bounds=True) for marks in MARKS]
-        if any(format.parse(cells).null_count == 0 for format in (*other, NumberFormat(style="multiples"))):
+        other = [replace(own, style=style, missing=()) for style in STYLES]
+        if not own.style:
+            other += [NumberFormat(own.prefix, own.suffix, *marks, bounds=True) for marks in MARKS]
+        if any(format.parse(cells).null_count == 0 for format in other):
             return True
-        return not own.prefix + own.suffix and read_numbers(cells).format is not None
+        return not own.prefix + own.suffix + own.style and read_numbers(cells).format is not None
 
 
 def columns_of(manifest: Manifest) -> dict[str, StreamColumn]:

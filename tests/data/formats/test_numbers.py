@@ -266,6 +266,7 @@ def test_how_many_parts_a_clock_has_is_told_by_the_whole_column():
     assert read_numbers(column("8:30", "9:45")).format.style == "clock_ms"
     assert read_numbers(column("8:30:00", "9:45:00")).format.style == "clock_hms"
     assert read_numbers(column("59:30", "1:02:03")).format.style == "clock"
+    assert read_numbers(column(*[f"{i}:30" for i in range(50)], "1:02:03")).format.style == "clock"
     rare = [f"{i % 60}:30" for i in range(5000)]
     rare[-2] = "1:02:03"  # beyond the cells that are looked at first
     read = read_numbers(column(*rare))
