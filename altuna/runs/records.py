@@ -189,10 +189,10 @@ def plain(reader: Reader, cell: Any, where: str) -> Any:
         >>> plain(READERS["text"]((), 1), " ", "sample 0") is None
         True
     """
-    cell = _embedded(cell) if isinstance(cell, Mapping) else cell
-    cell = tuple(map(_array, cell)) if isinstance(cell, tuple) else _array(cell)
-    if reader.type == "image_list" and isinstance(cell, list | tuple):
-        return [_array(_embedded(part) if isinstance(part, Mapping) else part) for part in cell]
+    cell = _content(cell)
+    if isinstance(cell, list | tuple):
+        parts = map(_content, cell)
+        cell = [*parts] if isinstance(cell, list) else tuple(parts)
     if isinstance(cell, Mapping) and reader.kinds([*cell]):
         return {column: value for column, value in cell.items() if not is_missing(value)} or None
     if is_missing(cell):
@@ -209,17 +209,17 @@ def plain(reader: Reader, cell: Any, where: str) -> Any:
     return _number_or_path(reader, cell, where)
 
 
-def _embedded(cell: Mapping[str, Any]) -> Any:
-    """Return the picture or sound of a cell of Hugging Face data sets; other cells as they are."""
-    if {"array", "sampling_rate"} <= cell.keys():
-        return cell["array"], cell["sampling_rate"]
-    if cell.keys() <= {"bytes", "path"}:
-        return cell.get("path") if cell.get("bytes") is None else cell["bytes"]
-    return cell
-
-
-def _array(value: Any) -> Any:
-    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+def _content(value: Any) -> Any:
+    """Return the picture or sound of a cell of Hugging Face data sets, the array of a tensor, else itself."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().numpy()
+    if not isinstance(value, Mapping):
+        return value
+    if {"array", "sampling_rate"} <= value.keys():
+        return _content(value["array"]), value["sampling_rate"]
+    if value.keys() <= {"bytes", "path"}:
+        return value.get("path") if value.get("bytes") is None else value["bytes"]
+    return value
 
 
 def _number_or_path(reader: Reader, cell: Any, where: str) -> Any:

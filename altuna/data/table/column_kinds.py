@@ -151,7 +151,11 @@ class ColumnKinds:
         return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
     def _date(self, name: str, *, stated: bool = False) -> str | None:
-        format, remark = date_format(category_texts(self.table[name]), stated=stated) or (None, "")
+        column = self.table[name]
+        texts = (
+            column if self._is_of_texts(name) else category_texts(column)
+        )  # which takes a second a million
+        format, remark = date_format(texts, stated=stated) or (None, "")
         self.notes += [f"{self.path}, column {name!r}: {remark}"] * bool(remark)
         return format
 
