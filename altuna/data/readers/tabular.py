@@ -244,6 +244,8 @@ def _column_of(value: Any, is_text: bool) -> pa.Array:
     is_nan = isinstance(value, float) and value != value
     if value is None or is_blank or is_nan:
         return pa.nulls(1)
+    if not is_text and isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError("has bytes")  # of which Python would read the digits
     if not is_text:
         return pa.array([float(value)])
     column = pa.array([str(value) if type(value) is int else value])  # an int of any size

@@ -53,6 +53,8 @@ def content_of(kind: pa.DataType) -> str:
     Example:
         >>> content_of(pa.list_(pa.string())), content_of(pa.struct({"bytes": pa.binary()}))
         ('lists of texts', 'files')
+        >>> content_of(pa.list_(pa.time64("us")))
+        'lists of time64[us] values'
     """
     if is_list(kind):
         inner = kind.value_type
@@ -64,7 +66,7 @@ def content_of(kind: pa.DataType) -> str:
     if pa.types.is_struct(kind):
         return "mappings" if is_of_no_use(kind) else "files"
     texts = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    return "texts" if texts else f"of the type {kind}"
+    return "texts" if texts else f"{kind} values"
 
 
 def check_cells(path: Path, table: pa.Table, columns: Sequence[str], type: str) -> None:
