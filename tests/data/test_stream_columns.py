@@ -306,3 +306,20 @@ def test_remarks_on_cells_are_counted(tmp_path):
         problem.reason
         == "remarks on cells: 10, the first is: 1 of 2 numbers are empty: imputed by the training means"
     )
+
+
+def test_numbers_without_the_unit_are_counted(tmp_path):
+    cells = [f"{i * 7 % 50} kg" for i in range(40)]
+    for bare in ([str(i) for i in range(40)], [float(i) for i in range(40)]):
+        stream = stream_of(tmp_path, cells, bare)
+        assert values_of(stream) == [[float(i)] for i in range(40)]
+        (problem,) = stream.all_problems()
+        assert problem.reason == "39 numbers have no 'kg': read as of one scale with the others"
+
+
+def test_dates_that_are_not_understood_are_counted(tmp_path):
+    cells = [f"{i % 28 + 1:02}.03.2020" for i in range(40)]
+    stream = stream_of(tmp_path, cells, [*cells[:20], "soon", *cells])
+    list(stream)
+    (problem,) = stream.all_problems()
+    assert "missing, as they are no dates like %d.%m.%Y: 1 cells" in problem.reason

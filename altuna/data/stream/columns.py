@@ -116,14 +116,9 @@ class StreamColumn:
         if self.role == "files":
             return Read(column if is_list(kind) or _is_text(kind) else column.cast(self.kind))
         if self.role == "text":
-            of_numbers = pa.types.is_floating(kind)
-            return Read(
-                category_texts(column)
-                if of_numbers
-                else column
-                if _is_text(kind)
-                else column.cast(pa.string())
-            )
+            if pa.types.is_floating(kind):
+                return Read(category_texts(column))
+            return Read(column if _is_text(kind) else column.cast(pa.string()))
         texts = category_texts(column)
         absent = np.asarray(means_missing(texts))
         return Read(texts, np.flatnonzero(np.isnan(calendar(texts, self.date)[:, 0]) & ~absent))
@@ -146,6 +141,16 @@ class StreamColumn:
                 words[f"{number:.15g}"] += count
         column = without(column, self.format.missing)
         return Read(column, wrong, words)
+
+    def without_unit(self, cells: pa.ChunkedArray, numbers: pa.ChunkedArray) -> int:
+        """Return how many numbers other than 0, read of some cells, lack the unit of those of the manifest."""
+        unit = self.format.suffix or self.format.prefix
+        if not unit:
+            return 0
+        lack = pc.not_equal(numbers, 0)
+        if _is_text(cells.type):
+            lack = pc.and_(lack, pc.invert(pc.match_substring(cells, unit)))
+        return int(pc.sum(lack).as_py() or 0)
 
     def joinable(self, values: pa.ChunkedArray) -> pa.ChunkedArray:
         """Return cells of ``read`` with one type in all shards; numbers of categories may be of any size."""

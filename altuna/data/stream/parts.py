@@ -34,6 +34,7 @@ class _Counts:
 
     filled: int = 0
     wrong: int = 0
+    bare: int = 0  # numbers without the unit of the others
     first: str = ""
     words: Counter[str] = field(default_factory=Counter)
     ends: list[float] = field(default_factory=list)
@@ -111,7 +112,14 @@ class PartReader:
             words = [f"{word} ({number:,})" for word, number in often[:SHOWN]]
             words += [f"and {len(often) - SHOWN} more"] * (len(often) > SHOWN)
             reasons = [f"read as missing: {', '.join(words)}"] * bool(words)
-            reasons += [f"{counts.first}, not understood{_more(counts.wrong)}: missing"] * bool(counts.wrong)
+            if counts.wrong and self.columns[name].role != "date":  # of which the reader tells
+                reasons.append(f"{counts.first}, not understood{_more(counts.wrong)}: missing")
+            if counts.bare:
+                format = self.columns[name].format
+                unit = repr(format.suffix or format.prefix)
+                reasons.append(
+                    f"{counts.bare:,} numbers have no {unit}: read as of one scale with the others"
+                )
             if reasons:
                 found.append(Problem(0, "", name, "", f"{'; '.join(reasons)}", "note"))
         return found
@@ -137,6 +145,7 @@ class PartReader:
         counts.wrong += len(read.wrong)
         self._check_share(name, max(counts.filled, ENOUGH))
         if column.role == "number" and not pa.types.is_boolean(column.kind):
+            counts.bare += column.without_unit(cells, read.values)
             self._check_sentinels(name, read.values, where)
 
     def _check_share(self, name: str, of: int) -> None:
