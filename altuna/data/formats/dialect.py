@@ -137,7 +137,16 @@ def lines_before_header(text: str) -> int:
 
 
 def opened(path: Path) -> IO[bytes]:
-    """Open a file for reading, decompressed."""
+    r"""Open a file for reading, decompressed.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "owls.csv.gz")
+        >>> _ = path.write_bytes(gzip.compress(b"label,acc"))
+        >>> with opened(path) as file:
+        ...     file.read()
+        b'label,acc'
+    """
     return cast("IO[bytes]", gzip.open(path)) if path.suffix.lower() == COMPRESSED else path.open("rb")
 
 
