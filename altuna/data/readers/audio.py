@@ -26,6 +26,7 @@ from altuna.data.readers.base import (
     split_fragment,
 )
 from altuna.data.readers.containers import opened, track
+from altuna.data.readers.limits import within_limits
 
 _MAX_OGG_PAGE = 65_307  # bytes
 _CHECKED = 0.05  # seconds that ``look`` decodes
@@ -53,6 +54,7 @@ class AudioReader(Reader):
     name = "audio"
     type = "audio"
     dtype = np.int16
+    decodes_files = True
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,14 +64,9 @@ class AudioReader(Reader):
     def fit(cls, cells: Sequence[Any], *, rate: int | None = None, seconds: float | None = None) -> Self:
         """Choose the median rate (at most 16 kHz) and the 95th percentile of the lengths (at most 10 s)."""
         check_positive(rate=rate, seconds=seconds)
-        rates, lengths = [], []
-        for cell in sample(cells):
-            with suppress(Exception):
-                mono, known = _load(cell, 10.0, silent)
-                rates.append(known)
-                lengths.append(len(mono) / known)
-        rate = rate or (min(16_000, int(np.median(rates))) if rates else 16_000)
-        longest = float(np.quantile(lengths, 0.95)) if lengths else 1.0
+        known = [*filter(None, within_limits(_rate_and_seconds, sample(cells)))]
+        rate = rate or (min(16_000, int(np.median([rate for rate, _ in known]))) if known else 16_000)
+        longest = float(np.quantile([length for _, length in known], 0.95)) if known else 1.0
         return cls(rate, seconds or round(min(10.0, max(0.1, longest)), 2))
 
     @classmethod
@@ -94,6 +91,14 @@ class AudioReader(Reader):
         elif int(wave.max()) - int(wave.min()) <= 2:  # noise of the last bit
             note("is silent" if abs(int(wave[0])) <= 2 else "is constant")
         return np.pad(wave, (0, self.shape[0] - len(wave)))
+
+
+def _rate_and_seconds(cell: Any) -> tuple[int, float] | None:
+    """Return the rate and the length, at most 10 s, of a sound; None if it cannot be read."""
+    with suppress(Exception):
+        mono, rate = _load(cell, 10.0, silent)
+        return rate, len(mono) / rate
+    return None
 
 
 def _load(cell: Any, seconds: float, note: Callable[[str], None]) -> tuple[NDArray[np.float32], int]:

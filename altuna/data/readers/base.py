@@ -18,6 +18,7 @@ from altuna.errors import UserError
 
 _FRAGMENT = re.compile(r"#(?=t=|xywh=)(?:t=(?P<t>[\d.,]*))?(?:(?:(?<=#)|&)xywh=percent:(?P<xywh>[\d.,]*))?$")
 _URL = re.compile(r"[A-Za-z][\w+.-]+://")
+TOO_MUCH = "refused: takes too much memory to decode"
 WHOLE: tuple[float, ...] = (0.0, 0.0, 1.0, 1.0)  # the box of the whole picture
 
 
@@ -137,6 +138,8 @@ class Reader:
     name: ClassVar[str]
     type: ClassVar[str]
     dtype: ClassVar[Any]
+    # Whether texts and bytes are files, which are decoded within limits (``altuna.data.readers.limits``).
+    decodes_files: ClassVar[bool] = False
     # Makes a reader from training cells, or ``Columns``, and stated settings (keyword arguments). Cells that
     # cannot be decoded are ignored: their problems are reported when they are read.
     fit: ClassVar[Callable[..., Reader]]

@@ -9,7 +9,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
-from altuna.data.readers.base import BadCellError, check_file, split_fragment
+from altuna.data.readers.base import TOO_MUCH, BadCellError, check_file, split_fragment
 
 # Only self-contained formats: a playlist could make FFmpeg open other files.
 FORMATS = (
@@ -42,6 +42,8 @@ def opened(cell: str | Path | bytes, kind: str = "clip") -> Iterator[Any]:
             yield container
     # IndexError: of PyAV, for a stream that is not in the header.
     except (av.error.FFmpegError, ValueError, OverflowError, IndexError, MemoryError) as error:
+        if isinstance(error, MemoryError):
+            raise BadCellError(TOO_MUCH) from None
         reason = getattr(error, "strerror", None) or error
         raise BadCellError(f"broken, or not a {kind} that FFmpeg can read: {reason}") from None
 

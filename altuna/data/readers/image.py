@@ -16,8 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from altuna.data.readers.base import BadCellError, Reader, check_file, check_positive, sample, silent
-from altuna.data.readers.levels import Levels, check_levels, column_levels, scaled
+from altuna.data.readers.base import (
+    TOO_MUCH,
+    BadCellError,
+    Reader,
+    check_file,
+    check_positive,
+    sample,
+    silent,
+)
+from altuna.data.readers.levels import Levels, check_levels, column_levels, scaled, some_values
+from altuna.data.readers.limits import within_limits
 
 # Pillow warns line by line of broken EXIF data and other things, and of large images, which ``check_size``
 # rejects.
@@ -25,6 +34,8 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # otherwise its errors go to stderr
 
 _JPEG_END = b"\xff\xd9"  # occurs elsewhere only in a preview, near the start
+_JPEG_SCAN = b"\xff\xda"
+MAX_SCANS = 100
 
 DEEP = ("I", "F")  # modes of more than 8 bits begin with these
 DARK = 64  # of 256: the upper 2 of 16 bits are empty
@@ -55,6 +66,7 @@ class ImageReader(Reader):
     name = "image"
     type = "image"
     dtype = np.uint8
+    decodes_files = True
 
     def __post_init__(self) -> None:
         check_levels(self.levels)
@@ -81,9 +93,10 @@ class ImageReader(Reader):
         check_positive(size=size)
         some = sample(cells)
         if levels is None:
-            levels = column_levels([picture for cell in some if (picture := _deep(cell)) is not None])
+            deep = within_limits(_deep, some)
+            levels = column_levels([values for values in deep if values is not None])
         check_levels(levels)
-        return cls(size or usual_size(_side(cell) for cell in some), tuple(map(float, levels)))
+        return cls(size or usual_size(within_limits(_side, some)), tuple(map(float, levels)))
 
     @classmethod
     def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:
@@ -174,7 +187,8 @@ def square(image: Image.Image, size: int) -> NDArray[Any]:
         >>> square(Image.new("RGB", (64, 48)), size=32).shape
         (32, 32, 3)
     """
-    return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BICUBIC))
+    image = image if image.mode == "RGB" else image.convert("RGB")  # which copies
+    return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))
 
 
 def usual_size(sides: Iterable[int | None]) -> int:
@@ -203,6 +217,13 @@ def check_size(width: int, height: int) -> None:
         raise BadCellError(f"refused, too large: {width} x {height} pixels")
 
 
+def _check_scans(jpeg: bytes) -> None:
+    """Raise BadCellError for a progressive JPEG that refines its pixels over and over, for minutes."""
+    scans = jpeg.count(_JPEG_SCAN)
+    if scans > MAX_SCANS:
+        raise BadCellError(f"refused: a JPEG of {scans} scans, where about 10 are usual")
+
+
 def _tail(path: Path, size: int = 1024) -> bytes:
     with path.open("rb") as file:
         file.seek(-min(size, path.stat().st_size), os.SEEK_END)
@@ -216,12 +237,12 @@ def _side(cell: Any) -> int | None:
 
 
 def _deep(cell: Any) -> NDArray[Any] | None:
-    """Return the values of a picture that is deep, None of others and of those that cannot be read."""
+    """Return values of a picture that is deep, None of others and of those that cannot be read."""
     with suppress(Exception):
         if isinstance(cell, np.ndarray):
-            return None if cell.dtype == np.uint8 else _checked(cell)
+            return None if cell.dtype == np.uint8 else some_values(_checked(cell))
         image = _open(cell)
-        return np.asarray(image) if image.mode.startswith(DEEP) else None
+        return some_values(np.asarray(image)) if image.mode.startswith(DEEP) else None
     return None
 
 
@@ -246,6 +267,8 @@ def _open(cell: Any) -> Image.Image:
         image = Image.open(io.BytesIO(cell) if isinstance(cell, bytes) else check_file(cell))
         if image.format in ("EPS", "WMF"):  # programs, which other software would have to run
             raise BadCellError(f"refused: {image.format} is not a picture of pixels")
+        if image.info.get("progressive"):
+            _check_scans(cell if isinstance(cell, bytes) else Path(cell).read_bytes())
         check_size(*image.size)  # Pillow only warns of this size, and warnings are not thread-safe
         return image
     except UnidentifiedImageError:
@@ -258,6 +281,8 @@ def _broken(error: Exception) -> BadCellError:
     """Return the error to raise for a broken image; Pillow's plugins raise exceptions of all types."""
     if isinstance(error, BadCellError):
         return error
+    if isinstance(error, MemoryError):
+        return BadCellError(TOO_MUCH)
     if isinstance(error, Image.DecompressionBombError):
         return BadCellError(f"refused, too large: {error}")
     return BadCellError(f"broken image: {str(error) or type(error).__name__}")

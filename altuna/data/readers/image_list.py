@@ -57,6 +57,7 @@ class ImageListReader(Reader):
     name = "image_list"
     type = "image_list"
     dtype = np.uint8
+    decodes_files = True
 
     def __post_init__(self) -> None:
         check_levels(self.levels)

@@ -44,7 +44,7 @@ def column_levels(pictures: Sequence[NDArray[Any]]) -> Levels:
         >>> column_levels([])  # no deep pictures
         ()
     """
-    some = [values[:: -(-len(values) // VALUES)] for p in pictures if len(values := _known(p))]
+    some = [values for picture in pictures if len(values := some_values(picture))]
     if not some:
         return ()
     values = np.concatenate(some).astype(np.float64)
@@ -52,6 +52,17 @@ def column_levels(pictures: Sequence[NDArray[Any]]) -> Levels:
     if low == high:  # most pixels have one value
         low, high = float(values.min()), float(values.max())
     return (low, high) if low < high else ()
+
+
+def some_values(picture: NDArray[Any]) -> NDArray[Any]:
+    """Return up to ``VALUES`` finite values of a picture, evenly spaced.
+
+    Example:
+        >>> some_values(np.arange(3 * VALUES).reshape(3, VALUES)).tolist()[:3]
+        [0, 3, 6]
+    """
+    values = _known(picture)
+    return values[:: -(-len(values) // VALUES) or 1]
 
 
 def own_levels(picture: NDArray[Any]) -> Levels:

@@ -65,6 +65,7 @@ class SeriesReader(Reader):
     name = "series"
     type = "series"
     dtype = np.float32
+    decodes_files = True
 
     def __post_init__(self) -> None:
         check_origin(self.origin, self.channels)

@@ -60,6 +60,7 @@ class VectorReader(Reader):
     name = "vector"
     type = "vector"
     dtype = np.float32
+    decodes_files = True
 
     def __post_init__(self) -> None:
         check_origin(self.origin, self.size)

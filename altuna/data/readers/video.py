@@ -25,6 +25,7 @@ from altuna.data.readers.base import (
 )
 from altuna.data.readers.containers import flv_is_whole, opened, track
 from altuna.data.readers.image import check_size, note_blank, square, usual_size
+from altuna.data.readers.limits import within_limits
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class VideoReader(Reader):
     name = "video"
     type = "video"
     dtype = np.uint8
+    decodes_files = True
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -57,7 +59,7 @@ class VideoReader(Reader):
     def fit(cls, cells: Sequence[Any], *, frames: int = 3, size: int | None = None) -> Self:
         """Choose the smallest usual size from the median shorter side on, at most 224 pixels."""
         check_positive(frames=frames, size=size)
-        return cls(frames, size or usual_size(_side(cell) for cell in sample(cells, 16)))
+        return cls(frames, size or usual_size(within_limits(_side, sample(cells, 16))))
 
     @classmethod
     def look(cls, cell: Any, note: Callable[[str], None] = silent) -> None:

@@ -10,14 +10,17 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from altuna.data.readers import BadCellError, InconsistentError, NotFiniteError, Reader, UnavailableError
-from altuna.data.readers.base import Note
+from altuna.data.readers.base import TOO_MUCH, Note
+from altuna.data.readers.limits import Overrun, Worker
 from altuna.data.store.arrays import UNKNOWN, UNREADABLE, VERSION, CellStore, Remark, Store, first_rows
 from altuna.data.store.problems import Problem
 from altuna.data.table.cells import Cells, shortened
@@ -117,14 +120,25 @@ Outcome = tuple[NDArray[Any] | None, Remark | None]
 
 
 def _read_all(cells: Cells, rows: NDArray[np.int64], reader: Reader) -> Iterator[Outcome]:
-    """Decode the cells of some rows, in order, in threads: codecs release the GIL, and nothing is pickled."""
+    """Decode the cells of some rows, in order: each core by a thread, files in a process of each thread."""
     bytes_each = max(1, math.prod(reader.shape) * np.dtype(reader.dtype).itemsize)
     step = min(_TASK_CELLS, max(1, _TASK_BYTES // bytes_each))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = SimpleQueue[Worker]()
+    read = partial(read_cell, reader)
+    for _ in range(cores if reader.decodes_files else 0):
+        workers.put(Worker(read))
 
     def task(some: NDArray[np.int64]) -> list[Outcome]:
-        return [read_cell(reader, cells[row]) for row in some]
+        if not reader.decodes_files:
+            return [read(cells[row]) for row in some]
+        worker = workers.get()
+        try:
+            found = worker.map([cells[row] for row in some])
+        finally:
+            workers.put(worker)
+        return [(None, Remark(o.reason, "unread")) if isinstance(o, Overrun) else o for o in found]
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     waiting: deque[Future[list[Outcome]]] = deque()
     with ThreadPoolExecutor(cores) as pool:
         try:
@@ -135,7 +149,9 @@ def _read_all(cells: Cells, rows: NDArray[np.int64], reader: Reader) -> Iterator
             while waiting:
                 yield from waiting.popleft().result()
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
+            while not workers.empty():
+                workers.get().close()
 
 
 def read_cell(reader: Reader, cell: Any) -> Outcome:
@@ -158,6 +174,8 @@ def read_cell(reader: Reader, cell: Any) -> Outcome:
     except BadCellError as error:
         kinds = {NotFiniteError: "fatal", InconsistentError: "fatal", UnavailableError: PASSING}
         return None, Remark(" ".join(str(error).split()), kinds.get(type(error), "unread"))
+    except MemoryError:
+        return None, Remark(TOO_MUCH, "unread")
     except Exception as error:  # an unexpected error of a library about one cell must not stop the others
         return None, Remark(" ".join(f"{type(error).__name__}: {error}".split()), PASSING)
     return array, Remark("; ".join(notes), "note") if notes else None

@@ -51,8 +51,9 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def reads(monkeypatch):
-    """The cells read so far."""
+    """The cells read so far, in this process."""
     read, cells = ImageReader.read, []
+    monkeypatch.setattr(ImageReader, "decodes_files", False)
 
     def counted(self, cell, note):
         cells.append(cell)
@@ -153,12 +154,12 @@ def test_problems_have_the_ids_of_the_manifest_at_hand(pictures, tmp_path):
 def test_a_surprise_about_one_cell_is_a_problem_of_that_cell(pictures, monkeypatch, tmp_path):
     def surprise(self, cell, note):
         if cell.name == "1.png":
-            raise MemoryError("two\nlines")
+            raise RuntimeError("two\nlines")
         return np.zeros(self.shape, np.uint8)
 
     monkeypatch.setattr(ImageReader, "read", surprise)
     store = prepare_store(pictures, "p", ImageReader(8), tmp_path / "store")
-    assert [(p.row, p.reason) for p in store.problems] == [(2, "MemoryError: two lines")]
+    assert [(p.row, p.reason) for p in store.problems] == [(2, "RuntimeError: two lines")]
 
 
 def test_what_was_read_before_a_stop_is_kept(pictures, reads, monkeypatch, tmp_path):
