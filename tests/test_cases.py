@@ -3,12 +3,16 @@
 Media, sequences, sounds and prediction input have tests of their own.
 """
 
+import csv
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command import run
+from media import write_clip
+from PIL import Image
 
 from altuna.data.table.manifest import read_manifest
 from altuna.data.table.splits import split_rows
@@ -55,6 +59,28 @@ def test_what_two_columns_say_together(case):
     odd, printed = accuracy(folder, "named.csv", epochs=25)
     assert odd >= clean - 0.02
     assert "tabular (number) from age, income" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("costly", ["34-bytes.webp", "500-scans.jpg", "687-bytes.mp4"])
+def test_small_files_that_cost_much_are_named_and_left_out(case, costly):
+    folder = case("costly-media")
+    kind = "clip" if costly.endswith("mp4") else "photo"
+    names = [f"good{i}.{'mp4' if kind == 'clip' else 'png'}" for i in range(12)]
+    for i, name in enumerate(names):
+        if kind == "clip":
+            write_clip(folder / name, frames=10 + i, sound=False)
+        else:
+            pixels = np.random.default_rng(i).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name)
+    rows = [*names[:5], costly, *names[5:]]
+    table = folder / "t.csv"
+    table.write_text(f"label,{kind}\n" + "".join(f"{'ab'[i % 2]},{n}\n" for i, n in enumerate(rows)))
+    result = run("fit", table, "--epochs", 1, "--no-report", "--out", folder / "out")
+    assert result.code == 0, result.err
+    (problem,) = csv.DictReader((folder / "out" / "problems.csv").open())
+    assert (problem["row"], problem["column"], problem["kind"]) == ("6", kind, "unread")
+    assert problem["cell"].endswith(costly)
 
 
 @pytest.mark.slow
