@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
@@ -14,9 +14,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from altuna.data.formats.columns import holds_files, is_bytes, is_list, is_number, is_of_no_use
-from altuna.data.formats.dates import calendar, date_format, other_format
+from altuna.data.formats.dates import calendar, date_format
 from altuna.data.formats.lists import parse_lists
-from altuna.data.formats.numbers import MARKS, NumberFormat, count_words, means_missing, read_numbers, without
+from altuna.data.formats.numbers import (
+    AROUND,
+    MARKS,
+    MAX_LENGTH,
+    NumberFormat,
+    count_words,
+    means_missing,
+    read_numbers,
+    without,
+)
 from altuna.data.formats.spelling import category_texts
 from altuna.data.formats.styles import STYLES
 from altuna.data.table.manifest import Manifest, Modality
@@ -143,7 +152,7 @@ class StreamColumn:
         return Read(column, wrong, words)
 
     def without_unit(self, cells: pa.ChunkedArray, numbers: pa.ChunkedArray) -> int:
-        """Return how many numbers other than 0, read of some cells, lack the unit of those of the manifest."""
+        """Return how many numbers other than 0 that were read of cells lack the unit of the manifest."""
         unit = self.format.suffix or self.format.prefix
         if not unit:
             return 0
@@ -158,26 +167,31 @@ class StreamColumn:
             return values
         return category_texts(values) if self.category else values.cast(pa.float64(), safe=False)
 
-    def is_of_other_form(self, cell: str) -> bool:
-        """Return whether a cell that is not written as in the manifest would be understood in other tables.
+    def of_other_form(self, cells: Iterable[str]) -> str | None:
+        """Return the first cell that is not written as in the manifest, but is understood in other tables.
 
         Example:
             >>> column = StreamColumn("price", "number", pa.float64())
-            >>> column.is_of_other_form("$1,336"), column.is_of_other_form("hoot")
-            (True, False)
+            >>> column.of_other_form(["hoot", "$1,336"])
+            '$1,336'
         """
-        cells = pa.chunked_array([[cell]])
+        likely = [cell for cell in cells if len(cell) < MAX_LENGTH and any(map(str.isdigit, cell))]
         if self.role == "date":
-            return (date_format(cells) or other_format(cells)) is not None
-        if self.role != "number":
-            return False
-        own = self.format
-        other = [replace(own, style=style, missing=()) for style in STYLES]
+            return next((cell for cell in likely if date_format(pa.chunked_array([[cell]]))), None)
+        if self.role != "number" or not likely:
+            return None
+        own, texts = self.format, pa.chunked_array([likely])
+        others = [replace(own, style=style, missing=()) for style in STYLES]
         if not own.style:
-            other += [NumberFormat(own.prefix, own.suffix, *marks, bounds=True) for marks in MARKS]
-        if any(format.parse(cells).null_count == 0 for format in other):
-            return True
-        return not own.prefix + own.suffix + own.style and read_numbers(cells).format is not None
+            others += [NumberFormat(own.prefix, own.suffix, *marks, bounds=True) for marks in MARKS]
+        for other in others:
+            row: int = pc.index(pc.is_valid(other.parse(texts)), True).as_py()
+            if row >= 0:
+                return likely[row]
+        if own.prefix + own.suffix + own.style:
+            return None
+        units = (cell for cell in likely if AROUND.fullmatch(cell))
+        return next((cell for cell in units if read_numbers(pa.chunked_array([[cell]])).format), None)
 
 
 def columns_of(manifest: Manifest) -> dict[str, StreamColumn]:

@@ -129,16 +129,17 @@ class PartReader:
         counts.words.update(read.words)
         if column.role in ("number", "list", "date"):
             counts.filled += pc.sum(filled(cells)).as_py() or 0
+        wrong = [str(cell).strip() for cell in cells.take(pa.array(read.wrong)).to_pylist()]
         seen = self._seen[name]
-        for row in read.wrong.tolist():
-            cell = str(cells[row].as_py()).strip()
-            if cell not in seen and column.is_of_other_form(cell):
-                raise UserError(
-                    f"{where(row, name)}: {shown(cell)} is not written as in {self.path}: add a row with "
-                    "such a cell to the manifest, or rewrite the cell"
-                )
-            if len(seen) < MAX_CELLS:
-                seen.add(cell)
+        if (
+            other := column.of_other_form(cell for cell in dict.fromkeys(wrong) if cell not in seen)
+        ) is not None:
+            place = where(int(read.wrong[wrong.index(other)]), name)
+            raise UserError(
+                f"{place}: {shown(other)} is not written as in {self.path}: add a row with such a cell to "
+                "the manifest, or rewrite the cell"
+            )
+        seen.update(wrong[: MAX_CELLS - len(seen)])
         if len(read.wrong) and not counts.wrong:
             row = int(read.wrong[0])
             counts.first = f"{where(row, '')} is {shown(cells[row].as_py())}"
