@@ -66,8 +66,9 @@ def _columns(manifest: Manifest, name: str, rows: NDArray[np.int64]) -> Iterator
         cells = Cells(manifest, name)
         yield cells.column, np.array([_digest(_content(cells[row])) for row in rows.tolist()], "<u8")
         return
+    first, last = int(rows.min()), int(rows.max())  # only these chunks of the table are looked at
     for column, kind in zip_longest(modality.columns, modality.kinds):
-        some = manifest.table[column].take(pa.array(rows))
+        some = manifest.table[column].slice(first, last - first + 1).take(pa.array(rows - first))
         if kind == "category":
             some = category_texts(some)
         elif kind not in (None, "number"):  # the format of dates

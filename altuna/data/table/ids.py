@@ -111,8 +111,8 @@ def are_ids(name: str, column: pa.ChunkedArray) -> bool:
     """Return whether values that differ in all rows are ids: whole numbers by their name, texts by form.
 
     Texts are ids if they have a common prefix and a number (``BK-17``), or one length of 8 characters or more
-    (hashes, UUIDs, order numbers), or one length and random characters (``qzvkhd``). Quantities and short codes
-    (``2.1kg``, ``0-10``, ``A10``) are none.
+    (hashes, UUIDs, order numbers), or one length and random characters (``qzvkhd``). Quantities and short
+    codes (``2.1kg``, ``0-10``, ``A10``) are none.
 
     Example:
         >>> numbers = pa.chunked_array([[31, 17, 24]])
