@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from altuna.data.formats import dates as date_formats
+from altuna.data.formats.date_words import SPELLINGS
 from altuna.data.formats.numbers import MISSING, NumberFormat
 from altuna.data.formats.styles import STYLES
 from altuna.data.readers import READERS
@@ -141,6 +142,7 @@ def test_dates_are_read_as_by_the_model(format):
 
 def test_the_scripts_know_the_same_words_and_formats():
     assert COLUMNS["MISSING"] == ("", *MISSING)
+    assert COLUMNS["SPELLINGS"] == SPELLINGS
     assert (COLUMNS["DAYS"], COLUMNS["CLOCKS"], COLUMNS["WHOLE"]) == (
         date_formats.DAYS,
         date_formats.TIMES,

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from altuna.data.formats.date_words import plain_dates
 from altuna.data.formats.numbers import MISSING
 from altuna.options import shown
 
@@ -193,7 +194,7 @@ def _cut(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
     They are null where they are "", or a word for a missing value.
     """
-    cells = pc.utf8_trim_whitespace(column)
+    cells = plain_dates(pc.utf8_trim_whitespace(column))
     cells = pc.replace_substring_regex(cells, ZONE, r"\1")
     return pc.if_else(pc.is_in(pc.utf8_lower(cells), pa.array(["", *MISSING])), None, cells)
 

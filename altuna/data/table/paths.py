@@ -84,7 +84,9 @@ MAX_PATH_LENGTH = 4096
 FRAGMENT = re.compile(r"#(?:t|xywh)=[^#/\\]*$")  # a W3C media fragment, such as #t=1.5,3
 URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://\S+")
 DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,")
-BASE64 = re.compile(r"[A-Za-z0-9+/\s]{40,}={0,2}\s*")
+BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]{40,}={0,2}\s*")  # also with - and _, as in URLs
+HEX = re.compile(r"\s*(?:0[xX]|\\[xX]|[xX]')?([0-9a-fA-F]{40,})'?\s*")  # as databases write bytes
+URL_SAFE = str.maketrans("-_", "+/")
 ENDING = re.compile(r"\.(?=\w*[a-z])\w{1,5}")  # is no number
 DECIMAL = re.compile(r"\d\.\d+[^\W\d]*$")  # a number with a unit, or seconds of a time
 DOMAINS = {".com", ".org", ".net", ".edu", ".gov", ".io", ".de", ".uk", ".eu", ".fr"}  # of hosts and mails
@@ -135,7 +137,7 @@ def content_type(content: bytes) -> str | None:
 
 
 def embedded(text: str, start: bool = False) -> bytes | None:
-    r"""Return the content that a data URI or base64 holds, None if a text is neither.
+    r"""Return the content that a data URI, base64 or hexadecimal digits hold, None if a text is none of them.
 
     Args:
         text: The text.
@@ -146,11 +148,16 @@ def embedded(text: str, start: bool = False) -> bytes | None:
         (b'\x89PNG\r\n\x1a\n', None)
     """
     found = DATA_URI.match(text[:100])
+    if digits := HEX.match(text[:200]) if start else HEX.fullmatch(text):
+        content = bytes.fromhex(digits[1][: len(digits[1]) // 2 * 2])
+        if content_type(content):
+            return content
     code = text[found.end() :] if found else text
     if not found and not BASE64.fullmatch(code[:200] if start else code):
         return None
     try:
-        content = base64.b64decode(code[:44].strip() if start else "".join(code.split()))
+        code = (code[:44].strip() if start else "".join(code.split())).translate(URL_SAFE)
+        content = base64.b64decode(code)
     except (binascii.Error, ValueError):
         return None
     return content if found or content_type(content) else None

@@ -30,6 +30,37 @@ DAYS = (
 )
 CLOCKS = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", "T%H:%M", " %I:%M %p", " %I:%M:%S %p")
 WHOLE = ("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S +0000 %Y")
+MONTHS = {  # English month to the names of other languages
+    "January": "januar|jänner|janvier|enero|gennaio|janeiro|januari",
+    "February": "februar|février|fevrier|febrero|febbraio|fevereiro|februari",
+    "March": "märz|maerz|mars|marzo|março|maart",
+    "April": "avril|abril|aprile",
+    "May": "mai|mayo|maggio|maio|mei",
+    "June": "juni|juin|junio|giugno|junho",
+    "July": "juli|juillet|julio|luglio|julho",
+    "August": "août|aout|agosto|augustus",
+    "September": "septembre|septiembre|setiembre|settembre|setembro",
+    "October": "oktober|octobre|octubre|ottobre|outubro",
+    "November": "novembre|noviembre|novembro",
+    "December": "dezember|décembre|decembre|diciembre|dicembre|dezembro",
+}
+SPELLINGS = (  # patterns, and what they are replaced by, in this order
+    (r"^datetime\.datetime\((\d{4}), (\d\d?), (\d\d?).*\)$", r"\1-\2-\3"),
+    (r"^\[?(\d\d?)/([A-Za-z]{3})/(\d{4}):(\d\d:\d\d:\d\d)( [+-]\d{4})?\]?$", r"\1 \2 \3 \4"),  # of Apache
+    (r"^(\d{4})[年년]\s?(\d\d?)[月월]\s?(\d\d?)[日일]", r"\1-\2-\3"),
+    (r"^(\d{4})\. (\d\d?)\. (\d\d?)\.?$", r"\1-\2-\3"),  # as in Korea
+    (r"^\w+day,\s+", ""),
+    (r"(\d)(?:st|nd|rd|th)\b", r"\1"),
+    (r"^(\d\d?)\. (\D)", r"\1 \2"),  # 3. März
+    (r"(\d) de (\D+?) (?:de |del )?(\d)", r"\1 \2 \3"),
+    (r"(\d{4}),\s+(\d)", r"\1 \2"),  # before a time
+    # a quarter is its first month
+    *((rf"^(\d{{4}})[ -]?Q{q}$", rf"\1-{3 * q - 2:02}") for q in (1, 2, 3, 4)),
+    *((rf"^Q{q}[ /-]?(\d{{4}})$", rf"\1-{3 * q - 2:02}") for q in (1, 2, 3, 4)),
+    (r"^(\d{4})[mM](\d)$", r"\1-0\2"),  # as Stata writes months
+    (r"^(\d{4})[mM](\d\d)$", r"\1-\2"),
+    *((rf"(?i)\b(?:{names})\b", month) for month, names in MONTHS.items()),
+)
 EMPTY = ("", "NA", "N/A", "na", "n/a", "NULL", "null", "None", "none", "?", "-")  # cells of series
 
 
@@ -235,7 +266,10 @@ def date(value: str, form: str) -> list[float]:
     It may be written as in training, with or without a time, as ISO 8601, or in any other way that can mean
     one time only.
     """
-    value = re.sub(r"(\d:\d\d)([.,]\d+)?\s*(Z|UTC|GMT|[+-]\d\d:?\d\d)?$", r"\1", value.strip())
+    value = value.strip()
+    for pattern, replacement in SPELLINGS:
+        value = re.sub(pattern, replacement, value)
+    value = re.sub(r"(\d:\d\d)([.,]\d+)?\s*(Z|UTC|GMT|[+-]\d\d:?\d\d)?$", r"\1", value)
     if value.lower() in MISSING:
         return [float("nan")] * 6
     day = re.split("[ T]%[HI]", form)[0]

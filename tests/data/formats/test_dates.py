@@ -29,6 +29,50 @@ def test_years_of_two_digits(cells, format):
     assert (date_format(column(*cells)) or (None,))[0] == format
 
 
+WORDED = {  # each way to write the same two days
+    "german": ("3. März 2020", "21. Dezember 2021"),
+    "french": ("3 mars 2020", "21 décembre 2021"),
+    "spanish": ("3 de marzo de 2020", "21 de Diciembre de 2021"),
+    "japanese": ("2020年3月3日", "2021年12月21日"),
+    "korean": ("2020. 3. 3.", "2021. 12. 21."),
+    "ordinal": ("March 3rd, 2020", "December 21st, 2021"),
+    "weekday": ("Tuesday, March 03, 2020", "Tuesday, December 21, 2021"),
+    "repr": ("datetime.datetime(2020, 3, 3, 0, 0)", "datetime.datetime(2021, 12, 21, 0, 0)"),
+    "apache": ("[03/Mar/2020:00:00:00 +0000]", "[21/Dec/2021:00:00:00 +0000]"),
+    "time": ("Tuesday, 03 March 2020, 12:00 AM", "Tuesday, 21 December 2021, 12:00 AM"),
+}
+
+
+@pytest.mark.parametrize("form", WORDED)
+def test_dates_with_words(form):
+    """They are read as the same days, in training and one at a time in a prediction."""
+    cells = column(*WORDED[form], None)
+    format, remark = date_format(cells)
+    assert not remark
+    wanted = calendar(column("2020-03-03", "2021-12-21", None), "%Y-%m-%d")
+    np.testing.assert_array_equal(calendar(cells, format), wanted)
+    np.testing.assert_array_equal(calendar(column(WORDED[form][1]), format), wanted[1:2])
+
+
+@pytest.mark.parametrize(("cells", "month"), [(["2020Q3", "2021Q1"], 7), (["Q3 2020"], 7), (["2020m11"], 11)])
+def test_quarters_and_months_are_their_first_days(cells, month):
+    format, _ = date_format(column(*cells))
+    assert calendar(column(*cells), format)[0, 1:4].tolist() == [2020, month, 1]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["Toy Story 1995", "Heat 1995"],
+        ["3 owls in 2020", "4 owls in May 2021"],
+        ["Room 12, Monday", "Room 3, Sunday"],
+        ["Q1 results 2020", "Q2 results 2021"],
+    ],
+)
+def test_other_texts_with_years_are_no_dates(cells):
+    assert date_format(column(*cells)) is None
+
+
 @pytest.mark.parametrize("repeats", [1, 25])
 def test_dates_of_two_formats_have_a_remark(repeats, tmp_path):
     days = [d for i in range(1, 29) for d in (f"2024-01-{i:02}", f"{i:02}.03.2024")]

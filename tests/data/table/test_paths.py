@@ -14,7 +14,7 @@ from altuna.data.fit_readers import fit_readers
 from altuna.data.samples import prepare_stores
 from altuna.data.table.cells import Cells
 from altuna.data.table.manifest import read_manifest
-from altuna.data.table.paths import content_type, suffix, text_type
+from altuna.data.table.paths import content_type, embedded, suffix, text_type
 from altuna.errors import UserError
 
 
@@ -61,6 +61,28 @@ def test_pictures_in_base64(prefix, tmp_path):
     assert manifest.modalities["file"].type == "image"
     red = store.array[store.position][:, 20, 20, 0].astype(int)
     assert np.allclose(red, [20 * i for i in range(12)], atol=5)
+
+
+WRITTEN = {
+    "hex": bytes.hex,
+    "0x": lambda content: f"0x{content.hex().upper()}",
+    "postgres": lambda content: f"\\x{content.hex()}",
+    "sqlite": lambda content: f"X'{content.hex()}'",
+    "base64 of URLs": lambda content: base64.urlsafe_b64encode(content).decode(),
+}
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_pictures_as_databases_write_bytes(form, tmp_path):
+    cells = [WRITTEN[form](picture(20 * i)) for i in range(12)]
+    manifest, store = read_all(table(tmp_path, cells))
+    assert manifest.modalities["file"].type == "image"
+    red = store.array[store.position][:, 20, 20, 0].astype(int)
+    assert np.allclose(red, [20 * i for i in range(12)], atol=5)
+
+
+def test_hashes_are_no_files():
+    assert embedded("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08") is None
 
 
 def test_backslashes_separate_folders(tmp_path):
