@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
 from mla import HERE
+from numpy.typing import NDArray
 
 import altuna
 from altuna.comparison.summary import environment
@@ -64,10 +66,11 @@ def groups_of(path: Path) -> dict[str, str]:
     return dict(zip(ids, table["group"].to_pylist() if "group" in table.column_names else ids, strict=True))
 
 
-def right(run: Path) -> dict[str, bool]:
-    """Return whether the prediction of each test sample is right."""
+def right(run: Path, ids: Iterable[str]) -> str:
+    """Return a character for each sample: whether its prediction is right, or a dot if it is not in test."""
     found = pyarrow.parquet.read_table(run / "predictions.parquet", columns=["id", "label", "prediction"])
-    return {row["id"]: row["label"] == row["prediction"] for row in found.to_pylist()}
+    tested = {row["id"]: "01"[row["label"] == row["prediction"]] for row in found.to_pylist()}
+    return "".join(tested.get(one, ".") for one in ids)
 
 
 def train(data: Path, idea: str, seed: int, folder: Path) -> dict[str, dict[str, Any]]:
@@ -81,25 +84,24 @@ def train(data: Path, idea: str, seed: int, folder: Path) -> dict[str, dict[str,
         altuna.fit(data, out=run, **options, **({"fusion": rule} if rule else {}))
         metrics = json.loads((run / "metrics.json").read_text())
         kept[idea if rule or idea != BASE else f"{idea}, evidence"] = {
-            "right": right(run),
+            "right": right(run, groups_of(data)),
             "nll": metrics["fused"]["nll"],
             "seconds": metrics["cost"]["seconds"],
         }
     return kept
 
 
-def matrix(runs: dict[str, Any], groups: dict[str, str]) -> tuple[Any, list[str]]:
+def matrix(runs: dict[str, Any]) -> NDArray[np.float64]:
     """Return whether each sample was right [seeds, samples], NaN where a seed does not test it."""
-    ids = [*groups]
-    rows = [[run["right"].get(sample, np.nan) for sample in ids] for run in runs.values()]
-    return np.array(rows, dtype=float), [groups[sample] for sample in ids]
+    value = {"0": 0.0, "1": 1.0, ".": np.nan}
+    return np.array([[value[one] for one in run["right"]] for run in runs.values()])
 
 
 def report(found: dict[str, Any], groups: dict[str, str]) -> str:
     """Return a Markdown table: each training against separate heads."""
-    base, codes = matrix(found[BASE], groups)
+    base, codes = matrix(found[BASE]), [*groups.values()]
     names = [name for name in found if name != BASE and [*found[name]] == [*found[BASE]]]
-    against = {name: compare_means(matrix(found[name], groups)[0], base, groups=codes) for name in names}
+    against = {name: compare_means(matrix(found[name]), base, groups=codes) for name in names}
     adjusted = dict(zip(names, holm([found.p for found in against.values()]), strict=True))
     head = [
         "training",
@@ -115,7 +117,7 @@ def report(found: dict[str, Any], groups: dict[str, str]) -> str:
     ]
     lines = [head, ["---"] * len(head)]
     for name, runs in found.items():
-        scores = f"{100 * np.nanmean(matrix(runs, groups)[0]):.1f}"
+        scores = f"{100 * np.nanmean(matrix(runs)):.1f}"
         nll, seconds = (np.mean([run[key] for run in runs.values()]) for key in ("nll", "seconds"))
         versus = [""] * 5
         if name in against:
