@@ -24,8 +24,8 @@ Store = Annotated[
 Lists = Annotated[
     Path | None,
     typer.Option(
-        help="Folder with published lists of train and test samples. altuna uses the train and test "
-        "splits of these lists."
+        help="Folder with the lists of train and test samples that the authors published. altuna takes the "
+        "splits from these lists and leaves out all other samples."
     ),
 ]
 PrintFolder = Annotated[bool, typer.Option("--quiet", help="Print only the path of the output folder.")]
