@@ -12,11 +12,16 @@ from altuna.training.option_fields import MISSING_PATTERN_HELP, STORE_HELP
 Run = Annotated[Path, typer.Argument(help="Run directory, as written by `altuna fit`.")]
 Runs = Annotated[list[Path], typer.Argument(help="Run directories, as written by `altuna fit`.")]
 OtherData = Annotated[
-    str | None, typer.Option(help="Table or data set to use (default: the data set of the run).")
+    str | None, typer.Option(help="Table or data set to evaluate on (default: the data of the run).")
 ]
-Split = Annotated[str, typer.Option(help="Split to use: train, val or test.")]
+Split = Annotated[str, typer.Option(help="Split to evaluate: train, val or test.")]
 Pattern = Annotated[str, typer.Option(help=MISSING_PATTERN_HELP)]
-Root = Annotated[Path | None, typer.Option(help="Folder with the raw files of the data set av-digits.")]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder with the raw files of the data set av-digits (default: the folder of the run)."
+    ),
+]
 Store = Annotated[
     Path | None,
     typer.Option(help=STORE_HELP),

@@ -12,10 +12,11 @@ def demo(
         str, typer.Argument(help="Run directory, or hf:ORG/NAME for a model on the Hugging Face Hub.")
     ],
     host: Annotated[
-        str, typer.Option(help="Address to listen on. 0.0.0.0 accepts connections from other machines.")
+        str,
+        typer.Option(help="Address of the web page. With --host 0.0.0.0, other machines can open the page."),
     ] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(help="Port to listen on (default: the first free port from 7860).")
+        int | None, typer.Option(help="Port of the web page (default: the first free port from 7860).")
     ] = None,
 ) -> None:
     """Serve the demo until Ctrl-C."""

@@ -8,9 +8,15 @@ from typing import Annotated
 
 import typer
 
-from altuna.cli.arguments import OtherData, Pattern, Root, Run, Split, Store
-from altuna.training.option_fields import MISSING_MASK_HELP, MISSING_RATE_HELP
+from altuna.cli.arguments import OtherData, Root, Run, Split, Store
+from altuna.training.option_fields import (
+    MISSING_MASK_HELP,
+    MISSING_PATTERN_HELP,
+    MISSING_RATE_HELP,
+    NAMED_PATTERN_HELP,
+)
 
+MissingPattern = Annotated[str, typer.Option(help=MISSING_PATTERN_HELP + NAMED_PATTERN_HELP)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Hide the progress bar.")]
 MissingMask = Annotated[
     Path | None,
@@ -29,24 +35,24 @@ def evaluate(
         ),
     ] = None,
     missing_rate: Annotated[float | None, typer.Option(help=MISSING_RATE_HELP)] = None,
-    missing_pattern: Pattern = "random",
+    missing_pattern: MissingPattern = "random",
     missing_mask: MissingMask = None,
     seed: Annotated[
-        int, typer.Option(help="Random seed for the choice of the cells that --missing-rate masks.")
+        int, typer.Option(help="Random seed for the selection of the cells that --missing-rate masks.")
     ] = 0,
     fusion: Annotated[
         str | None,
         typer.Option(
-            help="Fusion rule: how to combine the predictions of the modalities (default: the rule of the "
-            "run)."
+            help="Rule that combines the predictions of the modalities into one prediction (default: the "
+            "rule of the run). `altuna fit --help` lists the rules."
         ),
     ] = None,
     one_rule: Annotated[
         bool,
         typer.Option(
             "--one-rule",
-            help="Compute the metrics of only one fusion rule. By default, altuna computes the metrics of "
-            "all fusion rules, which takes 2-3 times as long.",
+            help="Compute only the metrics of the fusion rule that --fusion sets. By default, altuna "
+            "computes the metrics of all fusion rules, which takes 2-3 times as long.",
         ),
     ] = False,
     root: Root = None,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from altuna.cli.arguments import OtherData, PrintFolder, Root, Run, Store
+from altuna.cli.arguments import PrintFolder, Root, Run, Store
 
 
 def export(
@@ -18,7 +18,13 @@ def export(
         Path | None,
         typer.Option(help="Folder for the exported files (default: export/FORMAT in the run directory)."),
     ] = None,
-    data: OtherData = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Table or data set with samples, on which altuna checks the exported files (default: "
+            "the data of the run)."
+        ),
+    ] = None,
     root: Root = None,
     store: Store = None,
     quiet: PrintFolder = False,

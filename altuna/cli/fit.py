@@ -18,12 +18,16 @@ from altuna.training.config import FitConfig, options
 from altuna.training.option_fields import COMMON
 
 Table = Annotated[
-    str | None, typer.Argument(help="Table or data set to train on (the same as the value of --data).")
+    str | None,
+    typer.Argument(
+        help="Table or data set to train on. `altuna fit TABLE` is short for `altuna fit --data TABLE`."
+    ),
 ]
 Label = Annotated[
     str | None,
     typer.Option(
-        help="Name of the label column. Short for --set columns.label=NAME.", rich_help_panel=COMMON
+        help="Name of the label column (default: label). --label NAME is short for --set columns.label=NAME.",
+        rich_help_panel=COMMON,
     ),
 ]
 

@@ -27,7 +27,8 @@ Assignments = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Set one option, such as encoders.image.width=32. To set several options, repeat this flag.",
+        help="Set one option, for example --set encoders.image.width=32. To set several options, repeat "
+        "--set.",
     ),
 ]
 
@@ -41,7 +42,7 @@ def with_flags(fields: Mapping[str, FieldInfo], **more: Any) -> Callable[[Comman
     common = [_flag(name, field) for name, field in fields.items() if marker(field, "group") == COMMON]
     others = [_flag(name, field) for name, field in fields.items() if marker(field, "group") != COMMON]
     file = typer.Option(
-        help="YAML file with options. The keys of the file are names of options, such as epochs.",
+        help="YAML file that sets options, for example with the line `epochs: 10`. Flags override the file.",
         rich_help_panel=COMMON,
     )
     either = [

@@ -38,11 +38,14 @@ def init(
     table: Annotated[
         Path,
         typer.Argument(
-            help="Table: a CSV, TSV, Parquet or JSONL file, hf:NAME, or a saved Hugging Face data set."
+            help="Table to read: a CSV, TSV, Parquet or JSONL file, hf:NAME for a data set on the Hugging "
+            "Face Hub, or the folder of a saved Hugging Face data set."
         ),
     ],
     out: Annotated[Path, typer.Option(help="YAML file to write.")] = Path("altuna.yaml"),
-    label: Annotated[str | None, typer.Option(help="Name of the label column.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Name of the label column (default: label, or a similar name).")
+    ] = None,
 ) -> None:
     """Write a configuration, and print how to train with it."""
     write_config(table, out, label)

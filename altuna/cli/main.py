@@ -21,23 +21,27 @@ SETTINGS: dict[str, Any] = {
 }
 # Command to its help; `altuna.cli.COMMAND.COMMAND` carries it out.
 COMMANDS = {
-    "fit": "Train a model on your own table or a built-in data set (default: method mla, data set emoji).",
-    "cache": "Decode all data and store the result on disk, so that `altuna fit` starts faster.",
+    "fit": "Train a model on your own table or on a built-in data set. By default, altuna trains the method"
+    " mla on the data set emoji.",
+    "cache": "Decode the data of a training in advance and store the result on disk. `altuna fit` then "
+    "starts faster.",
     "compare": "Train several methods with several seeds, and report accuracy, cost and p-values. "
-    "After an interruption, run the same command again to resume.",
-    "init": "Inspect your table, and write a configuration file with comments for `altuna fit --config`.",
-    "reproduce": "Repeat the experiments of one table of the MLA paper (arXiv 2311.10707). You need your "
-    "own copies of the data sets.",
-    "prepare": "Write a table for `altuna fit` from your copy of a public data set. Report missing and "
-    "corrupt files.",
-    "evaluate": "Evaluate a trained model, optionally without some of its modalities.",
-    "robustness": "Test trained models on samples with randomly masked modalities, and on every subset of "
+    "To continue an interrupted comparison, run the same command again.",
+    "init": "Infer the type of each column of your table, and write a configuration file with comments. You"
+    " can edit this file and train with `altuna fit --config FILE`.",
+    "reproduce": "Repeat the experiments behind one table of results in the MLA paper (arXiv 2311.10707). "
+    "You need your own copies of the data sets.",
+    "prepare": "Write a table for `altuna fit` from your copy of a public data set, and report which files "
+    "are missing or corrupt.",
+    "evaluate": "Compute the metrics of a trained model on a split of the data, optionally without some "
+    "modalities.",
+    "robustness": "Test trained models on samples with randomly masked modalities, and with every subset of "
     "the modalities.",
     "report": "Write an HTML report on one run, or a report that compares several runs.",
-    "predict": "Predict the class of every sample of a table.",
-    "export": "Export a model, for example to ONNX files that run without altuna. Compare the predictions of "
-    "the exported files with the predictions of the model.",
-    "push": 'Upload a model to the Hugging Face Hub. Load the model with `altuna.load("hf:ORG/NAME")`.',
+    "predict": "Predict the class of every sample in a table.",
+    "export": "Export a model, for example to ONNX files that run without altuna, and check that the "
+    "exported files make the same predictions as the model.",
+    "push": 'Upload a model to the Hugging Face Hub. You can then load the model by `altuna.load("hf:ORG/NAME")`.',
     "demo": "Start a local web page on which you can try a model on your own files.",
 }
 # What other programs call a command.
@@ -67,7 +71,8 @@ def _load(name: str) -> Any:
 
 app = typer.Typer(
     name="altuna",
-    help="Train one classifier on pictures, sounds, videos, texts and numbers, even if some are missing.",
+    help="Train one classifier on several modalities, such as pictures, sounds, videos, texts and numbers. A "
+    "sample may lack some of the modalities.",
     cls=_Commands,
     **SETTINGS,
 )

@@ -12,24 +12,24 @@ from altuna.recipes import RELEASES
 
 
 def prepare(
-    name: Annotated[str, typer.Argument(help="Data set: " + ", ".join(RELEASES) + ".")],
+    name: Annotated[str, typer.Argument(help="Name of the data set: " + ", ".join(RELEASES) + ".")],
     out: Annotated[Path, typer.Option(help="Table to write: a .csv or .parquet file.")],
     root: Annotated[
         Path | None,
         typer.Option(
-            help="Folder with the files of the data set. For the data set icons, --root can also be the "
-            "downloaded npm archive."
+            help="Folder with the files of the data set, as downloaded. For the data set icons, --root can "
+            "also be the downloaded npm archive."
         ),
     ] = None,
     splits: Lists = None,
-    seed: Annotated[int, typer.Option(help="Random seed of the train, val and test splits.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for the train, val and test splits.")] = 0,
     download: Annotated[
         bool,
-        typer.Option(
-            "--download", help="Download the raw files of av-digits. This flag works only for av-digits."
-        ),
+        typer.Option("--download", help="Download the files of the data set (only for av-digits)."),
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing table.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the table --out if it exists.")
+    ] = False,
     quiet: PrintNothing = False,
 ) -> None:
     """Prepare a release, and print what was found in it."""

@@ -21,7 +21,10 @@ def report(
     ] = None,
     figures: Annotated[
         Path | None,
-        typer.Option(help="Also write every plot as PNG and PDF to this folder (requires altuna\\[report])."),
+        typer.Option(
+            help="Also write every plot as PNG and PDF to this folder. --figures requires `pip install "
+            "'altuna\\[report]'`."
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print only the path of the report.")] = False,
 ) -> None:

@@ -15,7 +15,7 @@ def reproduce(
     table: Annotated[
         str,
         typer.Argument(
-            help="Table of the MLA paper to reproduce. complete: MLA and eight more methods on five data "
+            help="Table of the MLA paper to reproduce. complete: MLA and eight other methods on five data "
             "sets. missing: the data sets CREMA-D and IEMOCAP with 0, 20 and 50 % missing inputs. "
             "ablation: MLA with and without gradient projection, and with the fusion rules entropy and mean. "
             "clip: the data set Food-101 with CLIP encoders."
@@ -24,18 +24,20 @@ def reproduce(
     data_root: Annotated[
         Path,
         typer.Option(
-            help="Folder with the data sets. Each data set NAME is a folder NAME with the downloaded files, "
-            "or a table NAME.csv from `altuna prepare`."
+            help="Folder with the data sets. Each data set is either a subfolder with the downloaded "
+            "files, such as cremad, or a table from `altuna prepare`, such as cremad.csv."
         ),
     ],
     data: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Use only these data sets (default: all of them).")
+        str | None, typer.Option(metavar="A,B,...", help="Use only these data sets (default: all).")
     ] = None,
     methods: Annotated[
         str | None,
         typer.Option(metavar="A,B,...", help="Use only these methods (default: all methods of the table)."),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Number of seeds per method.")] = 3,
+    seeds: Annotated[
+        int, typer.Option(help="Number of trainings per method, with the seeds 0, 1, 2 and so on.")
+    ] = 3,
     jobs: Annotated[
         int | None, typer.Option(help="Number of trainings to run at the same time (default: 1).")
     ] = None,

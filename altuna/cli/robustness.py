@@ -20,7 +20,9 @@ def robustness(
         typer.Option(
             metavar="A,B,...",
             help="Fractions of the cells to mask (default: 0,0.1,...,0.7). A cell is one modality of one "
-            "sample. By default, altuna leaves out fractions at which a sample would lose all modalities.",
+            "sample. The default leaves out fractions at which a sample would lose all modalities. With "
+            "--pattern only:NAME and never:NAME, the numbers are fractions of the samples, and the default "
+            "also contains 1.",
         ),
     ] = None,
     pattern: Pattern = "random",

@@ -37,37 +37,39 @@ class CompareConfig(Strict):
 
     data: Names = option(
         "emoji",
-        "Data sets to train on, separated by commas. `altuna fit --help` lists the possible values.",
+        "Data sets to train on, separated by commas. `altuna fit --help` lists the possible values under "
+        "--data.",
         COMMON,
     )
     methods: Methods = option(
         ALL,
-        "Methods to compare, separated by commas. all: all methods. unimodal:NAME: the modality NAME alone.",
+        "Methods to compare, separated by commas. --methods all compares all methods. unimodal:NAME is a "
+        "model of the modality NAME alone.",
         COMMON,
     )
     seeds: int = option(
         3,
-        "Number of seeds per method. altuna trains each method with the seeds 0, 1, ...",
+        "Number of trainings per method. The trainings of a method have the seeds 0, 1, 2 and so on.",
         COMMON,
         ge=1,
         le=MAX_SEEDS,
     )
     budget: Literal["updates", "epochs", "time"] = option(
         "updates",
-        "Quantity that is equal for all methods. updates: the number of encoder updates. epochs: the "
-        "number of epochs. time: the training time.",
+        "Training budget, which is equal for all methods. updates: a number of encoder updates. epochs: a "
+        "number of epochs. time: a training time.",
         COMMON,
     )
     reference: str | None = option(
         None,
-        "Reference method. altuna compares each method with the reference method (default: mla, or the first "
-        "method if mla is not among the methods).",
+        "Reference method, with which altuna compares every other method (default: mla, or the first method "
+        "in --methods if --methods does not contain mla).",
         COMMON,
     )
     jobs: int | None = option(
         None,
-        "Number of trainings to run at the same time. -1: one training per CPU core (default: 1, or the "
-        "number that joblib.parallel_config sets).",
+        "Number of trainings to run at the same time (default: 1, or the number that "
+        "joblib.parallel_config sets). --jobs -1 runs one training per CPU core.",
         HARDWARE,
         place=True,
         ge=-1,
@@ -75,7 +77,7 @@ class CompareConfig(Strict):
     )
     threads: int | None = option(
         None,
-        "Number of CPU threads per training (default: number of CPU cores divided by the value of `jobs`).",
+        "Number of CPU threads per training (default: number of CPU cores divided by --jobs).",
         HARDWARE,
         place=True,
         ge=1,

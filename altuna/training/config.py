@@ -31,6 +31,7 @@ from altuna.training.option_fields import (
     MISSING_PATTERN_HELP,
     MISSING_RATE_HELP,
     MODEL,
+    NAMED_PATTERN_HELP,
     OUTPUT,
     STORE_HELP,
     TRAINING,
@@ -80,15 +81,15 @@ class FitConfig(Strict):
     )
     stream: str | None = option(
         None,
-        "Stream the training rows from Parquet files (a glob pattern or URL). With `stream`, the option "
-        "`data` must be a small table with the same columns as the Parquet files. altuna takes the column "
-        "types, the validation rows and the test rows from the table `data`.",
+        "Glob pattern or URL of the Parquet files from which altuna streams the training rows. With "
+        "--stream, --data must be a small table with the same columns as the Parquet files. altuna takes "
+        "the column types, the validation rows and the test rows from this small table.",
         DATA,
         single=True,
     )
     buffer: int = option(
         BUFFER,
-        "Number of rows in the shuffle buffer of the option `stream`.",
+        "Number of rows in the shuffle buffer of --stream.",
         DATA,
         ge=1,
         le=MAX_BUFFER,
@@ -96,26 +97,26 @@ class FitConfig(Strict):
     )
     root: Anywhere | None = option(
         None,
-        "Folder with the raw files of the data set av-digits (default: altuna's folder in the user's cache).",
+        "Folder with the raw files of the data set av-digits (default: a folder in ~/.cache/altuna).",
         DATA,
         place=True,
         saved=True,
     )
     download: bool = option(
-        False, "Download missing raw files of the data set av-digits to the folder `root`.", DATA, place=True
+        False, "Download missing raw files of the data set av-digits to the folder --root.", DATA, place=True
     )
     method: Method = option(
         {"name": "mla"},
         "Training method (docs/methods.md): "
         + ", ".join(methods.list())
-        + ", or MODULE.CLASS for a class of your own.",
+        + ", or MODULE.CLASS for a method class of your own.",
         COMMON,
         single=True,
     )
     preset: Literal["fast", "default", "best"] = option(
         "default",
-        "Default values of the options. fast: 5 epochs. best: uses --folds, --joint-expert, --estimators and "
-        "pretrained encoders (slower).",
+        "Set of default values for the options. fast: 5 epochs. best: slower, with --folds, "
+        "--joint-expert, --estimators and pretrained encoders.",
         COMMON,
     )
     columns: Names | None = option(
@@ -124,7 +125,7 @@ class FitConfig(Strict):
         DATA,
     )
     ignore: list[str] = option(
-        [], "Column that altuna ignores. To ignore several columns, repeat the flag.", DATA
+        [], "Name of a column to ignore. To ignore several columns, repeat --ignore.", DATA
     )
     types: Names | None = option(
         None, "Types of columns, such as {zip: category}. By default, altuna infers the types.", DATA
@@ -144,25 +145,23 @@ class FitConfig(Strict):
         None, "Data augmentation of each modality during training, such as {image: {flip: {}}}.", MODEL
     )
     missing_rate: float | None = option(None, MISSING_RATE_HELP, MISSING)
-    missing_pattern: str = option(
-        "random", MISSING_PATTERN_HELP + " For only and never, the missing rate is optional.", MISSING
-    )
+    missing_pattern: str = option("random", MISSING_PATTERN_HELP + NAMED_PATTERN_HELP, MISSING)
     test_missing_rate: float | None = option(
         None,
-        "Fraction of the cells to mask in the test split (default: the value of `missing_rate`). A cell is "
-        "one modality of one sample.",
+        "Like --missing-rate, but for the test split (default: the value of --missing-rate).",
         MISSING,
     )
     test_missing_pattern: str | None = option(
         None,
-        "Rule that selects the cells to mask in the test split (default: the value of `missing_pattern`). "
-        "A cell is one modality of one sample.",
+        "Like --missing-pattern, but for the test split (default: the value of --missing-pattern).",
         MISSING,
     )
     missing_mask: Anywhere | None = option(None, MISSING_MASK_HELP, MISSING)
     fusion: str | None = option(None, FUSION_HELP, MODEL)
     fixed_weights: Weights | None = option(
-        None, "Weight of each modality in the fusion rule 'fixed' (default: equal weights).", MODEL
+        None,
+        "Weight of each modality in the fusion rules fixed and calibrated_fixed (default: equal).",
+        MODEL,
     )
     joint_expert: Literal["off", "detached", "turn", "apart"] = option("off", JOINT_EXPERT_HELP, MODEL)
     folds: int | None = option(None, FOLDS_HELP, MODEL, ge=2, le=MAX_FOLDS)
@@ -170,14 +169,15 @@ class FitConfig(Strict):
     epochs: int = option(25, "Number of epochs.", COMMON, ge=1, le=MAX_INT)
     budget: Budget | None = option(
         None,
-        "Length of the training, instead of `epochs`. {updates: N}: N encoder updates. {seconds: N}: N "
-        "seconds.",
+        "Length of the training, instead of `epochs`. {updates: N} trains for N encoder updates, and "
+        "{seconds: N} trains for N seconds.",
         TRAINING,
         single=True,
     )
     time_limit: float | None = option(
         None,
-        "Time limit of the whole command, in minutes. If the time is short, altuna trains for fewer epochs.",
+        "Time limit of the whole command in minutes (default: no limit). If the time is too short for all "
+        "epochs, altuna trains for fewer epochs.",
         COMMON,
         place=True,
         gt=0,
@@ -186,8 +186,8 @@ class FitConfig(Strict):
     batch_size: int = option(64, "Number of samples per batch.", TRAINING, ge=1, le=MAX_INT)
     micro_batch: int | None = option(
         None,
-        "Encode at most this many samples at a time, to save memory (default: the whole batch). The "
-        "gradients equal the gradients of the whole batch. Each batch needs one more forward pass.",
+        "Number of samples to encode at a time, to save memory (default: the whole batch). The gradients "
+        "equal the gradients of the whole batch, but each batch needs one more forward pass.",
         TRAINING,
         ge=1,
         le=MAX_INT,
@@ -201,15 +201,15 @@ class FitConfig(Strict):
     lr: float = option(1e-3, "Peak learning rate.", TRAINING, ge=0)
     schedule: Schedule | None = option(
         None,
-        "Multiply the learning rate by X every N epochs: {step: N, gamma: X} (default: rise, then cosine "
-        "decay).",
+        "Learning-rate schedule. {step: N, gamma: X} multiplies the learning rate by X every N epochs "
+        "(default: warm-up, then cosine decay).",
         TRAINING,
     )
     weight_decay: float = option(0.01, "Weight decay of the optimizer.", TRAINING, ge=0)
     optimizer: Literal["adamw", "sgd"] = option("adamw", "Optimizer: adamw or sgd.", TRAINING)
     seed: int = option(
         0,
-        "Random seed of initialisation, shuffling, augmentation, splits and masks.",
+        "Random seed for initialisation, shuffling, data augmentation, splits and masks.",
         COMMON,
         ge=0,
         le=MAX_INT,
@@ -225,15 +225,16 @@ class FitConfig(Strict):
     )
     logger: str = option(
         "tensorboard",
-        "Loggers of training curves, separated by commas: tensorboard, wandb, mlflow or none.",
+        "Logger of the training curves: tensorboard, wandb, mlflow or none. Separate several loggers by "
+        "commas.",
         OUTPUT,
         place=True,
         saved=True,
     )
     precision: Precision = option(
         "auto",
-        "Float precision. 32-true: float32. bf16-mixed: bfloat16 autocast. auto: bf16-mixed on "
-        "hardware with native bfloat16, else 32-true.",
+        "Float precision. 32-true: float32. bf16-mixed: bfloat16 autocast. auto: bf16-mixed on hardware "
+        "with native bfloat16, and 32-true on all other hardware.",
         HARDWARE,
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = option(
@@ -241,8 +242,8 @@ class FitConfig(Strict):
     )
     devices: int | None = option(
         None,
-        "Number of GPUs per machine, or number of CPU processes (default: 1, or the number set by "
-        "torchrun or Slurm).",
+        "Number of GPUs per machine or, for training on CPUs, number of processes per machine (default: 1,"
+        " or the number set by torchrun or Slurm).",
         HARDWARE,
         place=True,
         ge=1,
@@ -270,33 +271,39 @@ class FitConfig(Strict):
     )
     compile: bool = option(
         False,
-        "Compile the encoders with torch.compile. It makes the first steps slower and later steps faster.",
+        "Compile the encoders with torch.compile. Compiled encoders are slower in the first steps and "
+        "faster in later steps.",
         HARDWARE,
         place=True,
     )
     workers: int = option(
         0,
-        "Number of processes that load batches. With 0, the main process loads the batches. If you "
-        "set `stream`, altuna decodes the data with this number of threads.",
+        "Number of processes that load batches. With --workers 0, the main process loads the batches. With"
+        " --stream, --workers is the number of threads that decode the rows.",
         HARDWARE,
         place=True,
         ge=0,
     )
     store: Anywhere | None = option(None, STORE_HELP, DATA, place=True)
     allow_shared_groups: bool = option(
-        False, "Allow rows of different splits to have the same value in the group column.", DATA
+        False, "Allow rows with the same value in the group column to be in different splits.", DATA
     )
     strict: bool = option(
         False,
-        "Stop with an error if a table cell cannot be read. By default, the cell counts as missing.",
+        "Stop with an error if a table cell cannot be read. By default, a cell that cannot be read counts "
+        "as missing.",
         DATA,
     )
     out: Anywhere | None = option(
-        None, "Run directory to write (default: runs/DATA-METHOD-SEED).", COMMON, place=True, single=True
+        None,
+        "Run directory for the results (default: runs/DATA-METHOD-SEED).",
+        COMMON,
+        place=True,
+        single=True,
     )
     checkpoint_every: int | None = option(
         None,
-        "Also write a checkpoint every N batches (default: only after each epoch).",
+        "Write a checkpoint every N batches, and also after each epoch (default: only after each epoch).",
         OUTPUT,
         place=True,
         ge=1,
@@ -304,14 +311,16 @@ class FitConfig(Strict):
     )
     resume: bool = option(
         False,
-        "Continue the interrupted training in the run directory `out` from its last checkpoint.",
+        "Continue an interrupted training from its last checkpoint. Set --out to the run directory of this"
+        " training.",
         COMMON,
         place=True,
         single=True,
     )
     report: bool = option(
         True,
-        "Write report.html after training. `altuna report RUN` can write this file later.",
+        "Write report.html after training. With --no-report, you can still write the report later by "
+        "`altuna report RUN`.",
         OUTPUT,
         place=True,
         single=True,
