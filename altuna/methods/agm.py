@@ -32,33 +32,36 @@ def lead(losses: Tensor) -> Tensor:
 class AGM(JointMethod):
     r"""Train jointly, with smaller gradients for modalities that are further ahead than usual.
 
-    AGM splits the joint logits into one contribution :math:`\phi_m` per modality. The contribution of a
+    AGM splits the joint logits z into one contribution :math:`\phi_m` per modality. The contribution of a
     modality is its Shapley value, and the contributions add up to the joint logits. To compute Shapley
-    values, AGM evaluates the joint head on subsets of the modalities. The gradient through :math:`\phi_m` is
-    multiplied by :math:`\kappa_m`:
+    values, AGM evaluates the joint head on all subsets of the modalities. In the backward pass, AGM
+    multiplies the gradient through :math:`\phi_m` by :math:`\kappa_m`:
 
     .. math:: \phi_m = \mathrm{shapley}_m(z), \quad c_m = CE(\phi_m, y), \quad
         r_m = \exp\left(\tfrac{M}{M-1} (\bar c - c_m)\right), \quad
         \kappa_m = \exp(\alpha \min(\tau_m - r_m, cap))
 
-    - :math:`c_m` is the cross-entropy of the contribution of modality m, and :math:`\bar c` is its mean over
-      the modalities.
+    - :math:`c_m` is the cross-entropy of the contribution of modality m, and :math:`\bar c` is the mean of
+      :math:`c_m` over the modalities.
     - :math:`r_m` is above 1 if modality m is ahead of the other modalities in this batch.
-    - :math:`\tau_m` is the usual lead of modality m. :math:`\tau_m` has the formula of :math:`r_m`, but with
-      the mean of each :math:`c_m` over all earlier batches.
+    - :math:`\tau_m` is the usual value of :math:`r_m`. AGM computes :math:`\tau_m` by the formula of
+      :math:`r_m`, but from the mean of each :math:`c_m` over all earlier batches.
+    - :math:`\kappa_m` is below 1 if modality m is further ahead than usual.
     - M is the number of modalities in the batch.
 
     Source: Li, Li, Hu, Lei, Li, Zhou, ICCV 2023, arXiv 2308.07686.
 
     Deviations from the authors' code:
 
-    - altuna sets the features of a missing modality to zero. The authors' code encodes an input of zeros.
-    - altuna starts the running mean of :math:`c_m` with its first value. The authors' code starts with 0.
+    - To leave a modality out of a subset, altuna sets its features to zero. The authors' code sets its input
+      to zero.
+    - altuna starts the running mean of :math:`c_m` with the first value of :math:`c_m`. The authors' code
+      starts with 0.
     - altuna does not clip gradients, and multiplies gradients by :math:`\kappa_m` in all epochs.
     - altuna computes :math:`c_m` over the rows that have modality m.
 
-    As in the authors' code, the loss of a sample in :math:`c_m` is at most ``-log 1e-8``. The authors set
-    ``cap`` for each data set: to 7, to 10, or to no limit.
+    In :math:`c_m`, the cross-entropy of each sample is limited to ``-log 1e-8``, as in the authors' code. The
+    authors' value of the option ``cap`` is 7, 10 or no limit, depending on the data set.
 
     Args:
         model: A classifier with a joint head.

@@ -8,8 +8,9 @@ from altuna.methods.base import JointMethod
 class Concat(JointMethod):
     r"""Train all encoders jointly through one linear layer on their concatenated features.
 
-    Concatenation is the usual form of joint training. The modality that is learnt fastest can leave the
-    encoders of the other modalities under-trained. The features of a missing modality are zeros.
+    Concatenation is the usual form of joint training. If one modality is learnt much faster than the other
+    modalities, the encoders of the other modalities can stay under-trained. In the loss, W and b are the
+    weights and the biases of the linear layer, and the square brackets mean concatenation:
 
     .. math:: L = CE(W [h_1, \ldots, h_M] + b, y)
     """

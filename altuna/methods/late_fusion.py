@@ -6,12 +6,14 @@ from altuna.methods.base import Method
 
 
 class LateFusion(Method):
-    """Train every modality separately, with its own encoder and head, and fuse predictions at test time.
+    """Train every modality separately, with its own encoder and head, and fuse the predictions at test time.
 
-    Modalities share no parameters and no loss. A batch has the same turns as in ``mla``, so both methods make
-    the same number of updates. If the results of ``late_fusion`` and ``mla`` differ, the reasons are the
-    shared head of ``mla`` and the projection of its gradient. The method is also known as the unimodal
-    ensemble, UME (Du et al., 2023, arXiv 2305.01233).
+    The modalities share no parameters. As in ``mla``, each batch has one turn per modality, so both methods
+    make the same number of updates. In contrast to ``late_fusion``, ``mla`` has a shared head and projects
+    the gradient of this head. Du et al. (2023, arXiv 2305.01233) call late fusion *unimodal ensemble* (UME).
+
+    The loss of the turn of modality m is :math:`L_m`. The weights :math:`W_m` and the biases :math:`b_m` are
+    the head of modality m:
 
     .. math:: L_m = CE(W_m h_m + b_m, y)
     """

@@ -17,53 +17,58 @@ from altuna.methods.base import Method, Turn
 
 
 class MLA(Method):
-    r"""Train one modality per turn through a shared head, and project the head's gradient.
+    r"""Train one modality per turn, and project the gradient of the shared head to protect earlier turns.
 
     Each batch has one turn per modality. The turn of modality m trains only encoder m and the shared head, on
     the rows that have modality m:
 
     .. math:: L_m = CE(W h_m + b, y), \qquad \nabla W \leftarrow \nabla W\, P
 
-    W and b are the weight and the bias of the shared head, and P is a projection matrix. From the gradient of
-    W, the projection removes the directions of the mean features of earlier turns. Therefore a turn hardly
-    changes the logits of the head for the mean features of earlier turns. After each turn, the method updates
-    P with the mean of ``h_m``, by recursive least squares. The gradients of b and of the encoder are not
-    projected.
+    :math:`L_m` is the loss of the turn. W and b are the weight and the bias of the shared head,
+    :math:`\nabla W` is the gradient of W, and P is a projection matrix. The projection removes the directions
+    of the mean features of earlier turns from :math:`\nabla W`. Therefore a turn hardly changes the logits
+    that the head computes for the mean features of earlier turns. The gradients of b and of the encoder are
+    not projected. After each turn, MLA updates P by recursive least squares, with the mean of ``h_m`` over
+    the rows of the turn.
 
     Source: Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707.
 
     Deviations from the paper:
 
-    - altuna resets P at the start of every batch. Without the reset, P shrinks with every turn, until the
-      head can no longer learn.
-    - In altuna, every second batch takes its turns in reverse order. With a fixed order, the first turn of a
-      batch would always belong to the same modality, and the gradient of this modality would never be
-      projected.
+    - altuna resets P to the identity matrix at the start of every batch. The paper never resets P. Without
+      resets, P shrinks with every turn, until the head can no longer learn.
+    - In altuna, every second batch takes its turns in reverse order. In the first turn of a batch, P is the
+      identity matrix, which leaves the gradient unchanged. In a fixed order, the first turn would always
+      belong to the same modality, whose gradient would never be projected.
 
-    To train as in the paper, set ``order = "given"`` and ``reset = "never"``.
+    To train as in the paper, set the option ``order`` to ``given`` and the option ``reset`` to ``never``.
 
     In three points altuna follows the paper, but the authors' code does not:
 
-    - altuna projects the gradient of W. The authors' code looks for a parameter that does not exist.
-      Therefore the authors' code never projects a gradient.
-    - altuna's update of P divides by the scalar ``alpha + r' P r``, where r is the mean of ``h_m``. In the
-      update of P, the authors' code divides by a matrix.
-    - altuna's ``alpha`` is constant by default. In the authors' code ``alpha`` decreases within each epoch,
-      as with ``alpha = "schedule"``.
+    - altuna projects the gradient of W. The authors' code never projects a gradient, because it looks for a
+      parameter name that does not exist.
+    - In the update of P, altuna divides by the scalar ``alpha + r^T P r``, where r is the mean of ``h_m``.
+      The authors' code divides by a matrix.
+    - In altuna, ``alpha`` is constant by default. In the authors' code, ``alpha`` decreases within each
+      epoch. To use the authors' schedule, set the option ``alpha`` to ``schedule``.
 
-    altuna stores a square root of P, so that P stays positive definite despite rounding errors. With AdamW,
-    momentum or weight decay, the step of the optimizer differs from the projected gradient. ``project =
-    "step"`` projects the step itself.
+    altuna stores a square root of P instead of P, so that P stays positive definite despite rounding errors.
+
+    With AdamW, momentum or weight decay, the optimizer does not change W in the direction of the projected
+    gradient. To project the change of W itself, set the option ``project`` to ``step``.
 
     Args:
         model: A classifier with a shared head.
-        order: Order of the turns of a batch: ``alternating`` (reversed in every second batch), ``given``,
-            ``random``, or ``weakest`` (the modality with the highest running loss first).
-        alpha: Regulariser of the projector, a number above 0. ``schedule`` is the authors' schedule:
-            ``10 ** -(1 + i / N)`` in batch i of the N batches of an epoch.
-        reset: When P is reset: before every ``batch``, before every ``epoch``, or ``never``.
-        project: What is projected: the ``gradient`` (as in the paper), the ``step`` (the change of W by the
-            optimizer), or nothing (``off``).
+        order: Order of the turns of a batch. ``given``: the order of the modalities in the data.
+            ``alternating``: the order of the modalities in the data, reversed in every second batch.
+            ``random``: a random order. ``weakest``: the modality with the highest running loss comes first.
+        alpha: Regulariser of the update of P: a number above 0, or ``schedule``. With a smaller number, an
+            update removes more of the direction of the mean features. With ``schedule``, ``alpha`` is
+            ``10 ** -(1 + i / N)`` in batch i of an epoch with N batches, where i counts from 0.
+        reset: When P is reset to the identity matrix: at the start of every batch (``batch``), at the start
+            of every epoch (``epoch``), or never (``never``).
+        project: What is projected: the gradient of W, as in the paper (``gradient``), the change of W by the
+            optimizer (``step``), or nothing (``off``).
     """
 
     running_loss: Tensor

@@ -10,30 +10,31 @@ from altuna.methods.parts.joint_turn import JointTurn
 class MLAJoint(JointTurn, MLA):
     r"""Train as ``mla``, with one more turn per batch that trains all encoders and a joint expert.
 
-    The joint expert is a small network on the concatenated features of all modalities. For samples that have
-    all modalities, the fusion combines the logits of the joint expert with the unimodal logits. The joint
-    expert can learn labels that depend on a combination of modalities. A sum of unimodal logits cannot
-    represent a label that depends on a combination of modalities. In each batch, the method takes MLA's turns
-    and then one joint turn:
+    The joint expert is a small network on the concatenated features of all modalities. Unlike a sum of
+    unimodal logits, the joint expert can learn labels that depend on a combination of modalities. For samples
+    that have all modalities, the fusion rule combines the logits of the joint expert with the unimodal
+    logits. Each batch has the turns of ``mla``, with the losses :math:`L_m`, and then one joint turn, with
+    the loss L:
 
     .. math:: L_m = CE(W h_m + b, y), \quad \nabla W \leftarrow \nabla W\, P
         \quad \text{for each } m, \text{ then} \qquad
         L = CE(V_2\, \mathrm{relu}(V_1 [h_1, \ldots, h_M] + v_1) + v_2, y)
 
-    P is the projection matrix of ``mla``. W and b are the weights of the shared head. V and v are the
-    weights of the joint expert.
+    W and b are the weights and biases of the shared head, and P is the projection matrix of ``mla``.
+    :math:`V_1`, :math:`V_2`, :math:`v_1` and :math:`v_2` are the weights and biases of the joint expert. The
+    square brackets mean concatenation.
 
     Source: altuna's own extension of MLA (Zhang, Yoon, Bansal, Yao, CVPR 2024, arXiv 2311.10707).
 
-    The method ``mla_joint`` differs from altuna's ``mla`` with ``joint_expert = "turn"`` in two points: the
-    turns are in the order of the modalities in the data, and P is never reset.
+    ``--method mla_joint`` differs from ``--method mla --joint-expert turn`` in two points. In ``mla_joint``,
+    the turns are in the order of the modalities in the data, and P is never reset.
 
-    The joint turn uses the rows that have all modalities, and a batch without such rows has no joint turn.
-    The joint turn changes neither the shared head nor P.
+    The joint turn uses only the rows that have all modalities. If no row of a batch has all modalities, the
+    batch has no joint turn. The joint turn changes neither the shared head nor P.
 
     Args:
         model: A classifier with a shared head and a joint expert.
-        alpha: Regulariser of the projector, a number above 0.
+        alpha: Regulariser of the update of P, a number above 0.
         project: Whether the gradient of the shared head is projected.
     """
 

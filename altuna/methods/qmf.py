@@ -15,8 +15,9 @@ from altuna.methods.parts.memory import SampleMemory
 class QMF(JointMethod):
     r"""Sum the logits of the modalities, weighted by the confidence of each modality.
 
-    The confidence of modality m is :math:`c_m`, computed from the logits of m. A ranking loss :math:`R_m`
-    trains the confidences. Of two samples, the sample with the lower sum of losses so far should have the
+    QMF computes the confidence :math:`c_m` of modality m from the logits of m, and weights the logits of m by
+    :math:`c_m`. A ranking loss :math:`R_m` trains the confidences. For each sample, QMF adds up the losses of
+    modality m in all epochs so far. Of two samples, the sample with the lower sum of losses should have the
     higher confidence.
 
     Source: Zhang et al., ICML 2023, arXiv 2306.02050.
@@ -28,19 +29,21 @@ class QMF(JointMethod):
     .. math::
         R_m = \tfrac1n \sum_i \max(0, sign(l_{mi} - l_{mj}) (c_{mi} - c_{mj}) + |l_{mi} - l_{mj}|)
 
-    sg means that no gradient is computed (stop-gradient), and n is the number of rows that have modality m.
-    In :math:`R_m`, j is the sample that follows sample i in the batch. For the last sample, j is the first
-    sample. :math:`l_{mi}` is the sum of all losses of modality m on sample i, in this and earlier batches.
-    altuna scales these sums to the range from 0 to 1.
+    - :math:`z_{mk}` is the logit of class k, and :math:`c_{mi}` is the confidence of sample i.
+    - sg marks a value that is treated as a constant, without gradient (stop-gradient).
+    - n is the number of rows of the batch that have modality m, and i numbers these rows.
+    - j is the row after row i. If i is the last row, j is the first row.
+    - :math:`l_{mi}` is the sum of the losses of modality m on sample i so far, scaled to the range from 0 to
+      1.
 
     Deviations:
 
-    - altuna adds the margin :math:`|l_{mi} - l_{mj}|`, as correctness ranking does (arXiv 2007.01458). The
-      paper takes the ranking loss from correctness ranking. The authors' code subtracts the margin. If the
-      confidences of two samples differ by less than the margin, the authors' code does not penalise a wrong
-      order.
-    - altuna scales the sums of losses over the samples seen so far. The authors scale these sums over all
-      samples.
+    - In :math:`R_m`, altuna adds the margin :math:`|l_{mi} - l_{mj}|`, as correctness ranking does (arXiv
+      2007.01458). Correctness ranking is the source of the paper's ranking loss. The authors' code subtracts
+      the margin. With a subtracted margin, two confidences in the wrong order are not penalised if they
+      differ by less than the margin.
+    - To scale :math:`l_{mi}`, altuna takes the minimum and the maximum over the samples seen so far. The
+      authors take them over all samples.
     - altuna computes every loss term of a modality over the rows that have this modality.
 
     Args:

@@ -12,13 +12,14 @@ from altuna.methods.base import Method
 class Unimodal(Method):
     """Train one modality alone and ignore all other modalities.
 
-    Training and evaluation leave out the samples that lack the modality.
+    Training and evaluation leave out the samples that lack the modality. In the loss, h are the features of
+    the modality:
 
     .. math:: L = CE(W h_m + b, y)
 
     Args:
         model: The classifier to train.
-        modality: Name of the modality to train. None: the first modality of the data.
+        modality: Name of the modality to train. The default (None) is the first modality of the data.
     """
 
     head = "separate"
