@@ -41,7 +41,8 @@ COMMANDS = {
     "predict": "Predict the class of every sample in a table.",
     "export": "Export a model, for example to ONNX files that run without altuna, and check that the "
     "exported files make the same predictions as the model.",
-    "push": 'Upload a model to the Hugging Face Hub. You can then load the model by `altuna.load("hf:ORG/NAME")`.',
+    "push": "Upload a model to the Hugging Face Hub. You can then load the model by "
+    '`altuna.load("hf:ORG/NAME")`.',
     "demo": "Start a local web page on which you can try a model on your own files.",
 }
 # What other programs call a command.

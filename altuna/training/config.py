@@ -115,7 +115,7 @@ class FitConfig(Strict):
     )
     preset: Literal["fast", "default", "best"] = option(
         "default",
-        "Set of default values for the options. fast: 5 epochs. best: slower, with --folds, "
+        "Default values for the options. fast: 5 epochs. best: slower, with --folds, "
         "--joint-expert, --estimators and pretrained encoders.",
         COMMON,
     )
@@ -234,7 +234,7 @@ class FitConfig(Strict):
     precision: Precision = option(
         "auto",
         "Float precision. 32-true: float32. bf16-mixed: bfloat16 autocast. auto: bf16-mixed on hardware "
-        "with native bfloat16, and 32-true on all other hardware.",
+        "with native bfloat16, else 32-true.",
         HARDWARE,
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = option(

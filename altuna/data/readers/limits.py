@@ -27,7 +27,14 @@ LOOK = 1.0  # seconds after which a process looks whether its parent still lives
 
 
 class Overrun(NamedTuple):
-    """Why a cell has no result."""
+    """Why a cell has no result.
+
+    Example:
+        >>> import os
+        >>> with Worker(lambda cell: os._exit(3)) as worker:
+        ...     worker.map([b"owl"])
+        [Overrun(reason='refused: the decoder ended its process with code 3')]
+    """
 
     reason: str
 
